@@ -1,0 +1,73 @@
+"""Whole files or none: outputs are written beside their place and moved there when finished."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acinus.errors import AcinusError
+
+_WRITE_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path (file or folder) beside `path`; on success it replaces `path`.
+
+    The suffix is kept, since writers choose formats by it. On failure nothing stands under
+    the final name that did not stand there before.
+
+    Raises:
+        AcinusError: the folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise AcinusError(
+            f"{path.parent}: cannot write here ({error.strerror}); make the folder writable or change the path"
+        ) from error
+    try:
+        part = scratch / path.name
+        yield part
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        part.replace(path)
+    except OSError as error:
+        if error.errno not in _WRITE_FAILURES:  # an input that failed inside the block is not ours to explain
+            raise
+        raise AcinusError(f"{path}: cannot be written ({error.strerror}); free space or change the path") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) to `path`, whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as sorted, indented JSON without NaN (an undefined figure is null)."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or damaged file is one clear line."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AcinusError(f"{path}: not found; run the stage that writes it (dvc repro)") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AcinusError(f"{path}: not valid JSON ({error}); delete it and run its stage again") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

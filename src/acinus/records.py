@@ -1,0 +1,174 @@
+"""The tables that pass between stages: columns, dtypes, units and checks. Parquet, sorted, no timestamps."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acinus.errors import TableError
+from acinus.files import atomic_path
+
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}\Z")
+
+NORMAL, TUMOR, IGNORE = 0, 1, -1
+"""Patch labels: class index, or IGNORE where the truth is not known."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The contract of one table: a name, a pyarrow schema, the sort key (unique), nullable columns."""
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    nullable: frozenset[str] = frozenset()
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+_S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+
+MANIFEST = Table(
+    "manifest",
+    _schema(
+        slide_id=_S,  # unique, safe as a file name
+        image=_S,  # path relative to the cohort root, '/' separated
+        label_source=_S,  # path relative to the cohort root, or null
+        label_kind=_S,  # asap_xml | mask | none (known normal: nothing to draw) | unknown
+        exhaustive=_B,  # False: outside the outlines the label is ignore, not normal
+        split=_S,  # train | val | test
+        patient=_S,
+        provider=_S,
+        slide_label=_S,  # normal | tumor | null where unknown
+        mpp_x=_F,  # um per level-0 pixel, or null
+        mpp_y=_F,
+        mpp_source=_S,  # tag | override | null
+        width=_I,  # level-0 pixels, or null for a slide that does not open
+        height=_I,
+        status=_S,  # ok | bad | excluded
+        reason=_S,  # why not ok, else ""
+        fingerprint=_S,  # of the image file (header and sampled blocks)
+        label_fingerprint=_S,  # of the label file, so that an edited annotation reruns the index; null without one
+    ),
+    ("slide_id",),
+    frozenset({"label_source", "label_fingerprint", "slide_label", "mpp_x", "mpp_y", "mpp_source", "width", "height"}),
+)
+
+_PATCH: dict[str, pa.DataType] = {
+    "slide_id": _S,
+    "x0": _I,  # level-0 px of the patch's top-left corner
+    "y0": _I,
+    "downsample": _F,  # level-0 px per working px
+    "patch_px": _I,  # edge at the working resolution
+    "tissue_fraction": _F,
+    "tumour_fraction": _F,  # exact area share of the patch, [0, 1]
+    "label": _I,  # class index, or -1 = ignore
+    "split": _S,
+}
+INDEX = Table("index", _schema(**_PATCH), ("slide_id", "y0", "x0"))
+SAMPLE = Table("sample", _schema(**_PATCH), ("slide_id", "y0", "x0"))
+
+SCORES = Table(
+    "patch_scores",
+    _schema(slide_id=_S, x0=_I, y0=_I, label=_I, probs=_F, preds=_I),  # probs: P(tumor); preds: class index
+    ("slide_id", "y0", "x0"),
+)
+
+QUANTITIES = Table(
+    "quantities",
+    _schema(
+        slide_id=_S,
+        tumour_px=_I,  # map pixels inside tissue
+        tissue_px=_I,
+        true_tumour_px=_I,  # null where the truth is unknown
+        map_downsample=_F,  # level-0 px per map px
+        burden_pred=_F,  # percent of tissue; null without tissue
+        burden_true=_F,
+        tumour_mm2=_F,  # null without mpp
+        tissue_mm2=_F,
+        mpp_source=_S,
+        intersection_px=_I,  # predicted and true tumour, for Dice
+        pred_px=_I,  # predicted tumour where the truth is known
+        true_px=_I,
+        score_max=_F,  # slide scores, reductions of the map over tissue
+        score_p99=_F,
+    ),
+    ("slide_id",),
+    frozenset(
+        {"true_tumour_px", "burden_pred", "burden_true", "tumour_mm2", "tissue_mm2", "mpp_source"}
+        | {"intersection_px", "pred_px", "true_px", "score_max", "score_p99"}
+    ),
+)
+
+_PANDAS: dict[pa.DataType, str] = {_S: "string", _F: "float64", _I: "Int64", _B: "bool"}
+
+
+def frame(table: Table, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return `rows` as a checked, sorted frame of `table` (an empty list gives an empty, valid table)."""
+    return check(table, pd.DataFrame(rows, columns=table.schema.names))
+
+
+def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
+    """Return `data` with the table's columns, dtypes and order, or refuse it.
+
+    Raises:
+        TableError: missing or unknown columns, a value of another type, a null where none may be, a key twice.
+    """
+    names = table.schema.names
+    if set(data.columns) != set(names):
+        missing, extra = sorted(set(names) - set(data.columns)), sorted(set(data.columns) - set(names))
+        raise TableError(f"table {table.name}: missing columns {missing}, unknown columns {extra}")
+    columns = {}
+    for name in names:
+        try:
+            columns[name] = data[name].astype(_column_type(table, name))
+        except (TypeError, ValueError) as error:
+            raise TableError(
+                f"table {table.name}: column {name} is not {table.schema.field(name).type}: {error}"
+            ) from error
+        if name not in table.nullable and columns[name].isna().any():
+            row = int(columns[name].isna().to_numpy().argmax())
+            raise TableError(f"table {table.name}: column {name} is empty in row {row}, where a value is needed")
+    result = pd.DataFrame(columns, columns=names)
+    result = result.sort_values(list(table.key), kind="stable", ignore_index=True)
+    twice = result.duplicated(list(table.key))
+    if twice.any():
+        values = result.loc[twice, list(table.key)].iloc[0].tolist()
+        raise TableError(f"table {table.name}: {', '.join(table.key)} = {values} stands twice; keys must be unique")
+    return result
+
+
+def _column_type(table: Table, name: str) -> str:
+    kind = _PANDAS[table.schema.field(name).type]
+    return "int64" if kind == "Int64" and name not in table.nullable else kind
+
+
+def write(table: Table, data: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Check `data`, write it whole as Parquet (same rows -> same bytes) and return it as written."""
+    checked = check(table, data)
+    arrow = pa.Table.from_pandas(checked, schema=table.schema, preserve_index=False).replace_schema_metadata(None)
+    with atomic_path(path) as part:
+        pq.write_table(arrow, part, compression="zstd")
+    return checked
+
+
+def read(table: Table, path: Path) -> pd.DataFrame:
+    """Read a table and check it against its contract."""
+    try:
+        data = pq.read_table(path).to_pandas()
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: not found; run the stage that writes it (dvc repro)") from error
+    except pa.ArrowInvalid as error:
+        raise TableError(f"{path}: not a Parquet table ({error}); delete it and run its stage again") from error
+    return check(table, data)
+
+
+def is_safe_id(slide_id: str) -> bool:
+    """Return whether a slide id may be used as a file name: no separators, no leading dot, plain ASCII."""
+    return bool(SAFE_ID.match(slide_id)) and ".." not in slide_id
