@@ -1,0 +1,267 @@
+"""Mask TIFFs against counts on the array that was written, and every kind of mask that must be refused."""
+
+import numpy as np
+import openslide
+import pytest
+import tifffile
+
+from acinus.errors import SlideError
+from acinus.slides import masks
+from acinus.slides.masks import Mask
+
+VALUES = {0: "normal", 1: "tumor", 2: "ignore"}
+rng = np.random.default_rng(7)
+TRUTH = np.kron(rng.choice([0, 0, 1, 2], size=(40, 30)), np.ones((16, 16))).astype(np.uint8)  # (640, 480)
+TRUTH[100, 100] = 1 - TRUTH[100, 100] % 2  # one pixel of its own
+ROWS, COLUMNS = TRUTH.shape
+
+
+def write(path, data=TRUTH, levels=0, **options):
+    options = {"tile": (64, 64), "compression": "lzw"} | options
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(data, subifds=0, **options)
+        for level in range(1, levels + 1):  # nearest levels, with other values on purpose where they are not read
+            tiff.write(data[:: 2**level, :: 2**level] * 0, subfiletype=1, **options)
+    return path
+
+
+def mask_of(path, width=COLUMNS, height=ROWS, values=VALUES, exhaustive=True):
+    return Mask(path, width, height, values, exhaustive)
+
+
+def counted(x0, y0, edge, value, data=TRUTH):
+    return [float((data[y : y + edge, x : x + edge] == value).sum()) / edge**2 for x, y in zip(x0, y0, strict=True)]
+
+
+def refusal(mask, action=Mask.open_check):
+    with pytest.raises(SlideError) as caught:
+        action(mask)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{mask.path.name}: ")
+    return message
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(masks, "BLOCK_PX", 128)
+
+
+LAYOUTS = {
+    "tiles": {},
+    "strips": {"tile": None, "rowsperstrip": 7},
+    "one strip": {"tile": None, "rowsperstrip": ROWS},
+    "deflate, predictor": {"compression": "zlib", "predictor": True},
+    "uncompressed": {"compression": None},
+    "zstd, big tiles": {"compression": "zstd", "tile": (256, 256)},
+    "big-endian BigTIFF of 16 bits": {},
+}
+
+
+@pytest.fixture(params=LAYOUTS)
+def written(request, tmp_path):
+    path = tmp_path / "slide_mask.tif"
+    if request.param.startswith("big-endian"):
+        tifffile.imwrite(path, TRUTH.astype(np.uint16), bigtiff=True, byteorder=">", tile=(64, 64), compression="lzw")
+        return path
+    return write(path, **LAYOUTS[request.param])
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_fractions_are_exact_counts_however_the_mask_is_stored(written):
+    x0, y0 = np.array([0, 13, 96, 200, 420, 470]), np.array([0, 7, 96, 333, 600, 630])
+    for edge in (10, 200, 700):  # inside one block, over several, more than the slide
+        tumour, ignored = mask_of(written).fractions(x0, y0, edge)
+        np.testing.assert_allclose(tumour, counted(x0, y0, edge, 1), rtol=1e-12)
+        np.testing.assert_allclose(ignored, counted(x0, y0, edge, 2), rtol=1e-12)
+    mask_of(written).check_values()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_one_pixel_is_not_lost(tmp_path):
+    lone = np.zeros((640, 480), np.uint8)
+    lone[333, 222] = 1
+    tumour, _ = mask_of(write(tmp_path / "m.tif", lone, levels=3)).fractions(np.array([0]), np.array([0]), 512)
+    assert tumour[0] == 1 / 512**2
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_mask_of_another_scale_lies_over_the_slide_by_the_ratio_of_sizes(tmp_path):
+    # The slide has 4 level-0 px per mask px, so patches cut through mask pixels; levels must not matter.
+    path = write(tmp_path / "m.tif", levels=2)
+    x0, y0 = np.array([0, 3, 401, 1000, 1800]), np.array([1, 2, 398, 2000, 2500])
+    tumour, ignored = mask_of(path, COLUMNS * 4, ROWS * 4).fractions(x0, y0, 150)
+    big = np.kron(TRUTH, np.ones((4, 4), np.uint8))
+    np.testing.assert_allclose(tumour, counted(x0, y0, 150, 1, big), rtol=1e-12)
+    np.testing.assert_allclose(ignored, counted(x0, y0, 150, 2, big), rtol=1e-12)
+    # And a mask finer than the slide: 2 mask px per level-0 px.
+    tumour, _ = mask_of(path, COLUMNS // 2, ROWS // 2).fractions(x0[:1], y0[:1], 75)
+    np.testing.assert_allclose(tumour, counted([0], [2], 150, 1), rtol=1e-12)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_fractions_over_a_tiling_conserve_area(tmp_path):
+    x, y = np.meshgrid(np.arange(0, 1400, 37), np.arange(0, 1900, 37))
+    edge, scale = 37, 1920 / ROWS
+    mask = mask_of(write(tmp_path / "m.tif"), 1440, 1920)
+    tumour, ignored = mask.fractions(x.ravel(), y.ravel(), edge)
+    inside = TRUTH[:, :]  # the tiling covers 1406 x 1924 level-0 px; count the last columns by hand
+    share = np.clip((1406 - np.arange(COLUMNS) * scale) / scale, 0, 1)
+    for found, value in ((tumour, 1), (ignored, 2)):
+        assert found.sum() * edge**2 == pytest.approx(((inside == value) * share).sum() * scale**2, rel=1e-9)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("downsample", "scale"), [(1.0, 1), (4.0, 1), (7.3, 1), (2.0, 4), (100.0, 1)])
+def test_a_raster_shows_the_value_under_each_centre(written, downsample, scale):
+    columns, rows = int(COLUMNS * scale / downsample) + 3, int(ROWS * scale / downsample) + 2
+    found = mask_of(written, COLUMNS * scale, ROWS * scale).raster(columns, rows, downsample)
+    expected = np.zeros((rows, columns), np.uint8)  # beyond the mask: normal
+    for r in range(rows):
+        for c in range(columns):
+            x, y = int((c + 0.5) * downsample / scale), int((r + 0.5) * downsample / scale)
+            if x < COLUMNS and y < ROWS:
+                expected[r, c] = {0: 0, 1: 1, 2: 255}[TRUTH[y, x]]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_not_exhaustive_means_that_all_but_tumour_is_ignored(tmp_path):
+    mask = mask_of(write(tmp_path / "m.tif"), exhaustive=False)
+    x0, y0 = np.array([0, 450]), np.array([0, 600])
+    tumour, ignored = mask.fractions(x0, y0, 100)
+    np.testing.assert_allclose(tumour, counted(x0, y0, 100, 1))
+    np.testing.assert_allclose(ignored, 1 - tumour)
+    raster = mask.raster(COLUMNS + 5, ROWS, 1.0)
+    assert set(np.unique(raster)) == {1, 255}
+    np.testing.assert_array_equal(raster[:, :COLUMNS] == 1, TRUTH == 1)
+
+
+@pytest.mark.parametrize("layout", ["equal", "red only", "alpha"])
+def test_a_mask_in_colours_of_one_meaning_is_read(tmp_path, layout):
+    others = {"equal": [TRUTH, TRUTH], "red only": [TRUTH * 0] * 2, "alpha": [TRUTH, TRUTH, TRUTH * 0 + 255]}[layout]
+    data = np.stack([TRUTH, *others], axis=-1)
+    extra = {"extrasamples": ["unassalpha"]} if layout == "alpha" else {}
+    path = write(tmp_path / "m.tif", data, photometric="rgb", **extra)
+    np.testing.assert_array_equal(mask_of(path).raster(COLUMNS, ROWS, 1.0) == 1, TRUTH == 1)
+
+
+def test_a_bilevel_mask_is_read(tmp_path):
+    path = write(tmp_path / "m.tif", TRUTH == 1, compression=None, photometric="minisblack")
+    np.testing.assert_array_equal(mask_of(path).raster(COLUMNS, ROWS, 1.0), TRUTH == 1)
+
+
+def test_values_equal_what_openslide_reads(tmp_path):
+    path = write(tmp_path / "m.tif", (TRUTH > 0).astype(np.uint8) * 255)
+    with openslide.OpenSlide(path) as slide:
+        red = np.asarray(slide.read_region((0, 0), 0, (COLUMNS, ROWS)))[..., 0]
+    found = mask_of(path, values={0: "normal", 255: "tumor"}).raster(COLUMNS, ROWS, 1.0)
+    np.testing.assert_array_equal(found == 1, red == 255)
+
+
+def test_tiles_that_the_file_leaves_out_are_value_0(tmp_path):
+    path = tmp_path / "m.tif"
+    tiles = [None if i % 2 else np.ones((64, 64), np.uint8) for i in range(80)]
+    tifffile.imwrite(path, iter(tiles), shape=(640, 512), dtype=np.uint8, tile=(64, 64), compression="lzw")
+    found = mask_of(path, 512, 640).raster(8, 10, 64.0)
+    np.testing.assert_array_equal(found.ravel(), [1 - i % 2 for i in range(80)])
+
+
+def test_an_undeclared_value_is_named_with_its_place(tmp_path):
+    data = TRUTH.copy()
+    data[500, 333] = 7
+    mask = mask_of(write(tmp_path / "m.tif", data))
+    mask.open_check()  # the header cannot tell
+    for action in (Mask.check_values, lambda m: m.raster(COLUMNS, ROWS, 1.0)):
+        message = refusal(mask, action)
+        assert "value 7 at mask pixel (333, 500)" in message
+        assert "0 = normal, 1 = tumor, 2 = ignore" in message
+        assert "cohort.mask_values" in message
+
+
+def test_padding_of_the_last_tiles_is_no_value(tmp_path):
+    path = tmp_path / "m.tif"
+    tiles = [np.full((64, 64), 9, np.uint8) for _ in range(4)]
+    for i, tile in enumerate(tiles):
+        tile[: 64 if i < 2 else 36, : 64 if i % 2 == 0 else 6] = 1  # image of 100 x 70 px, the rest is padding
+    tifffile.imwrite(path, iter(tiles), shape=(100, 70), dtype=np.uint8, tile=(64, 64))
+    mask = mask_of(path, 70, 100)
+    mask.check_values()
+    assert mask.raster(70, 100, 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(ROWS, COLUMNS), (COLUMNS, ROWS + 5), (COLUMNS * 4, ROWS * 4 + 30), (2000, 2000), (COLUMNS * 10, ROWS * 10 + 150)],
+)
+def test_a_mask_of_another_shape_is_refused_with_both_sizes(tmp_path, width, height):
+    message = refusal(mask_of(write(tmp_path / "m.tif"), width, height))
+    assert f"{COLUMNS} x {ROWS}" in message
+    assert f"{width} x {height}" in message
+
+
+@pytest.mark.parametrize(("width", "height"), [(COLUMNS, ROWS), (COLUMNS * 128 + 90, ROWS * 128 + 100), (962, 1281)])
+def test_rounding_of_a_level_is_no_other_shape(tmp_path, width, height):
+    mask_of(write(tmp_path / "m.tif"), width, height).open_check()
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "says"),
+    [
+        ({"compression": "jpeg"}, TRUTH, "compression JPEG may change values"),
+        ({}, TRUTH.astype(np.float32), "pixels are float32"),
+        ({}, TRUTH.astype(np.uint32), "pixels are uint32"),
+        ({"photometric": "miniswhite"}, TRUTH, "MINISWHITE"),
+        ({"photometric": "rgb", "planarconfig": "separate"}, np.stack([TRUTH] * 3), "colour planes"),
+    ],
+)
+def test_masks_that_could_not_be_exact_are_refused(tmp_path, options, data, says):
+    assert says in refusal(mask_of(write(tmp_path / "m.tif", data, **options)))
+
+
+def test_a_colour_coded_mask_is_refused(tmp_path):
+    data = np.stack([TRUTH, TRUTH * 2, TRUTH], axis=-1)
+    path = write(tmp_path / "m.tif", data, photometric="rgb")
+    assert "colours differ between channels" in refusal(mask_of(path), Mask.check_values)
+
+
+def test_a_mask_in_one_huge_strip_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(masks, "MAX_SEGMENT_PX", 100_000)
+    path = write(tmp_path / "m.tif", tile=None, rowsperstrip=ROWS)
+    assert "write it in tiles" in refusal(mask_of(path))
+
+
+def test_damaged_masks_are_one_line(tmp_path):
+    whole = write(tmp_path / "m.tif", compression="zlib").read_bytes()
+    path = tmp_path / "bad.tif"
+    for content in (b"", b"no tiff", whole[:20], whole[:200]):
+        path.write_bytes(content)
+        refusal(mask_of(path))
+    with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
+        offsets, counts = tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts
+    path.write_bytes(whole[: offsets[-1] + counts[-1] - 1])
+    if offsets[0] > len(whole) // 2:
+        pytest.fail("tile data expected after the directory")
+    assert "before its tiles do" in refusal(mask_of(path))
+    start, end = offsets[40], offsets[40] + counts[40]
+    path.write_bytes(whole[:start] + bytes(end - start) + whole[end:])
+    mask_of(path).open_check()  # the directory is whole
+    assert "not a sound mask TIFF" in refusal(mask_of(path), Mask.check_values)
+    assert "No such file" in refusal(mask_of(tmp_path / "gone.tif"))
+
+
+def test_random_damage_never_ends_in_a_traceback(tmp_path, caplog):
+    caplog.set_level("CRITICAL", "tifffile")
+    whole = bytearray(write(tmp_path / "m.tif", compression="zlib").read_bytes())
+    path, refusals = tmp_path / "bad.tif", []
+    for seed in range(150):
+        flips = np.random.default_rng(seed)
+        data = bytearray(whole)
+        for place in flips.integers(0, 400, size=6):  # the header and the directory
+            data[place] = flips.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            mask_of(path).check_values()
+        except SlideError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 50
+    assert not any("\n" in message for message in refusals)

@@ -1,0 +1,149 @@
+"""Tiles that other tools pass over in silence: zeroed, cut off, pointing beyond the file."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from acinus.errors import SlideError
+from acinus.slides.slide import Slide
+from acinus.slides.tiles import probe, read_pages
+
+ALL = 1000
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Sound slides by compression: 3 levels of 256, 64 and 16 tiles of random pixels."""
+    folder = tmp_path_factory.mktemp("sound")
+    picture = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    for compression in ("jpeg", "deflate", "none"):
+        with tifffile.TiffWriter(folder / f"{compression}.tif", bigtiff=True) as tiff:
+            for level in range(3):
+                tiff.write(
+                    picture[:: 2**level, :: 2**level],
+                    tile=(64, 64),
+                    photometric="rgb",
+                    compression=compression if compression != "none" else None,
+                    subfiletype=0 if level == 0 else 1,
+                )
+    return {compression: folder / f"{compression}.tif" for compression in ("jpeg", "deflate", "none")}
+
+
+def place(path: Path, level: int, tile: int) -> tuple[int, int]:
+    with tifffile.TiffFile(path) as tiff:
+        return tiff.pages[level].dataoffsets[tile], tiff.pages[level].databytecounts[tile]
+
+
+def damage(source: Path, target: Path, level: int, tile: int, keep: float) -> Path:
+    """Zero a tile's bytes from the share `keep` on; the directory stays whole."""
+    shutil.copy(source, target)
+    offset, count = place(source, level, tile)
+    kept = int(count * keep)
+    with target.open("r+b") as stream:
+        stream.seek(offset + kept)
+        stream.write(bytes(count - kept))
+    return target
+
+
+def run(path: Path, samples: int = ALL, seed: int = 0) -> None:
+    with Slide(path, "slide_1") as slide:
+        probe(path, slide, samples, seed)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "deflate", "none"])
+def test_a_sound_slide_passes(sound: dict[str, Path], compression: str) -> None:
+    run(sound[compression])
+    run(sound[compression], samples=1)
+
+
+@pytest.mark.parametrize(("level", "tile"), [(0, 0), (0, 63), (1, 7), (2, 3)])
+@pytest.mark.parametrize("compression", ["jpeg", "deflate"])
+def test_a_zeroed_tile_of_any_level_is_found(
+    sound: dict[str, Path], tmp_path: Path, compression: str, level: int, tile: int
+) -> None:
+    path = damage(sound[compression], tmp_path / "a.tif", level, tile, keep=0.0)
+    with pytest.raises(SlideError, match=rf"slide slide_1: level {level}, tile {tile}: its \d+ bytes are all zero"):
+        run(path)
+
+
+def test_a_tile_cut_in_its_middle_is_found_where_openslide_is_silent(sound: dict[str, Path], tmp_path: Path) -> None:
+    path = damage(sound["jpeg"], tmp_path / "a.tif", 0, 9, keep=0.5)
+    with Slide(path, "a") as slide:
+        assert slide.read_level(64, 64, 64, 64, 0)[..., 3].all()  # the trap: pixels come, without an error
+    with pytest.raises(SlideError, match=r"level 0, tile 9: .*break off without an end marker"):
+        run(path)
+
+
+def test_uncompressed_tiles_that_are_all_zero_are_found_but_one_black_tile_is_none_of_our_business(
+    sound: dict[str, Path], tmp_path: Path
+) -> None:
+    path = damage(sound["none"], tmp_path / "a.tif", 0, 5, keep=0.0)
+    run(path)
+    for tile in range(4):
+        damage(path, tmp_path / "b.tif", 2, tile, keep=0.0)
+        path = (tmp_path / "b.tif").rename(tmp_path / f"c{tile}.tif")
+    with pytest.raises(SlideError, match="level 2: the bytes of all 4 sampled tiles are zero"):
+        run(path)
+
+
+def test_a_tile_behind_the_files_end_is_found_without_sampling_it(sound: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    shutil.copy(sound["jpeg"], path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages[0].tags["TileOffsets"]
+        offsets = list(tag.value)
+        offsets[30:33] = [path.stat().st_size - 10] * 3
+        tag.overwrite(offsets)
+    with pytest.raises(SlideError, match=r"directory 0: 3 of 64 tiles lie behind the file's end \(tile 30 .* cut off"):
+        run(path, samples=1)
+
+
+@pytest.mark.parametrize("share", [0.999, 0.9, 0.5, 0.1, 0.001])
+def test_a_truncated_file_is_found_wherever_it_ends(sound: dict[str, Path], tmp_path: Path, share: float) -> None:
+    data = sound["jpeg"].read_bytes()
+    path = tmp_path / "a.tif"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(SlideError, match="slide slide_1: ") as caught:
+        run(path, samples=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hole_is_legal(sound: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    shutil.copy(sound["jpeg"], path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages[0].tags["TileByteCounts"]
+        counts = list(tag.value)
+        counts[5] = 0
+        tag.overwrite(counts)
+    run(path)
+
+
+def test_samples_depend_on_the_seed_and_always_hold_first_and_last(sound: dict[str, Path], tmp_path: Path) -> None:
+    path = damage(sound["jpeg"], tmp_path / "a.tif", 0, 30, keep=0.0)
+    outcomes = []
+    for seed in range(40):
+        try:
+            run(path, samples=16, seed=seed)
+            outcomes.append(False)
+        except SlideError:
+            outcomes.append(True)
+    assert 2 <= sum(outcomes) <= 20  # 14 of 62 inner tiles: 9 of 40 expected
+    for tile in (0, 63):
+        edge = damage(sound["jpeg"], tmp_path / "b.tif", 0, tile, keep=0.0)
+        with pytest.raises(SlideError, match=f"tile {tile}"):
+            run(edge, samples=2)
+
+
+def test_pages_are_those_of_the_file(sound: dict[str, Path], tmp_path: Path) -> None:
+    pages = read_pages(sound["jpeg"], "a")
+    assert [(page.width, page.height, page.tile, page.counts.size) for page in pages] == [
+        (512, 512, (64, 64), 64),
+        (256, 256, (64, 64), 16),
+        (128, 128, (64, 64), 4),
+    ]
+    (tmp_path / "a.txt").write_text("no TIFF")
+    assert read_pages(tmp_path / "a.txt", "a") == []

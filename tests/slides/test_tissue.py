@@ -1,0 +1,179 @@
+"""Tissue on drawn slides whose truth is known, and exact area shares by conservation and by counting."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acinus import params
+from acinus.errors import AcinusError, SlideError
+from acinus.slides.slide import Slide
+from acinus.slides.tissue import TissueMask, classify, find_tissue, load_tissue, saturation_threshold, save_tissue
+
+GLASS, TISSUE, PALE, BLACK = (242, 240, 243), (190, 110, 170), (225, 200, 218), (18, 6, 9)
+GREEN_PEN, BLUE_PEN = (20, 160, 60), (30, 60, 170)
+FLOOR = 0.04
+
+
+def draw(shape: tuple[int, int], colour: tuple[int, int, int], spread: float = 4.0, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0.0, spread, (*shape, 3))
+    return np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
+
+
+def write(path: Path, picture: np.ndarray, mpp: float | None = 0.5) -> Path:
+    tags = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": 3}
+    tifffile.imwrite(path, picture, tile=(256, 256), photometric="rgb", compression="deflate", metadata=None, **tags)
+    return path
+
+
+def test_tissue_on_glass_is_found_where_it_was_drawn() -> None:
+    picture = draw((100, 120), GLASS)
+    truth = np.zeros((100, 120), dtype=bool)
+    truth[20:70, 30:90] = True
+    picture[truth] = draw((50, 60), TISSUE, spread=12.0).reshape(-1, 3)
+    assert (classify(picture, FLOOR) == truth).mean() > 0.995
+
+
+@pytest.mark.parametrize("colours", [(TISSUE, TISSUE), (TISSUE, PALE)])
+def test_a_slide_that_is_all_tissue_is_kept_whole(colours: tuple[tuple[int, int, int], ...]) -> None:
+    """Otsu alone would give away the paler half."""
+    picture = np.concatenate([draw((60, 60), colour, spread=8.0) for colour in colours])
+    assert classify(picture, FLOOR).mean() > 0.97
+
+
+def test_a_slide_that_is_all_glass_has_no_tissue() -> None:
+    """Otsu alone would call half of the noise tissue."""
+    assert classify(draw((100, 100), GLASS, spread=1.0), FLOOR).mean() == 0.0
+
+
+def test_a_little_tissue_and_a_little_glass_are_both_seen() -> None:
+    for share in (0.03, 0.97):
+        picture = draw((100, 100), GLASS, spread=2.0)
+        rows = round(share * 100)
+        picture[:rows] = draw((rows, 100), TISSUE, spread=10.0)
+        assert classify(picture, FLOOR).mean() == pytest.approx(share, abs=0.01)
+
+
+def test_black_is_not_tissue_however_saturated() -> None:
+    picture = np.concatenate([draw((50, 100), GLASS), draw((50, 100), BLACK), draw((50, 100), TISSUE)])
+    found = classify(picture, FLOOR)
+    assert not found[50:100].any()
+    assert found[100:].mean() > 0.99
+    assert not found[:50].mean() > 0.01
+
+
+@pytest.mark.parametrize("pen", [GREEN_PEN, BLUE_PEN])
+def test_a_pen_mark_is_not_tissue_and_does_not_hide_the_tissue(pen: tuple[int, int, int]) -> None:
+    picture = draw((100, 100), GLASS, spread=2.0)
+    picture[:30] = draw((30, 100), PALE, spread=4.0)
+    picture[80:95] = draw((15, 100), pen)
+    found = classify(picture, FLOOR)
+    assert found[:30].mean() > 0.97
+    assert found[30:].mean() < 0.01
+
+
+def test_a_flat_or_empty_histogram_leaves_the_floor() -> None:
+    assert saturation_threshold(np.zeros(0), FLOOR) == FLOOR
+    assert saturation_threshold(np.full(50, 0.3), FLOOR) == FLOOR
+
+
+def test_specks_are_removed_by_px_and_by_um2(tmp_path: Path) -> None:
+    picture = draw((1024, 1024), GLASS, spread=1.0)
+    picture[100:400, 100:400] = TISSUE  # 37.5 x 37.5 px at downsample 8
+    picture[800:824, 800:824] = TISSUE  # 3 x 3 px, 144 um2 at 0.5 um/px
+    with Slide(write(tmp_path / "a.tif", picture), "a") as slide:
+        every = find_tissue(slide, params.Tissue(downsample=8.0, min_area_px=0))
+        by_px = find_tissue(slide, params.Tissue(downsample=8.0, min_area_px=10))
+        kept = find_tissue(slide, params.Tissue(downsample=8.0, min_area_px=0, min_area_um2=140.0))
+        gone = find_tissue(slide, params.Tissue(downsample=8.0, min_area_px=0, min_area_um2=150.0))
+        bigger = find_tissue(slide, params.Tissue(downsample=8.0, min_area_px=0, min_area_um2=150.0), (0.6, 0.6))
+    assert [one.mask[100:103, 100:103].all() for one in (every, by_px, kept, gone, bigger)] == [1, 0, 1, 0, 1]
+    assert all(one.mask[14:49, 14:49].all() for one in (every, by_px, kept, gone, bigger))
+    assert every.mask.shape == (128, 128)
+
+
+def test_um2_without_mpp_names_the_key(tmp_path: Path) -> None:
+    with (
+        Slide(write(tmp_path / "a.tif", draw((300, 300), TISSUE), mpp=None), "a") as slide,
+        pytest.raises(SlideError, match=r"slide a: .*min_area_um2 = 5 .*set cohort\.mpp"),
+    ):
+        find_tissue(slide, params.Tissue(min_area_um2=5.0))
+
+
+def test_a_slide_smaller_than_a_mask_px_still_has_one(tmp_path: Path) -> None:
+    with Slide(write(tmp_path / "a.tif", draw((50, 40), TISSUE)), "a") as slide:
+        found = find_tissue(slide, params.Tissue(downsample=128.0))
+    assert found.mask.tolist() == [[True]]
+    assert found.fractions(np.array([0]), np.array([0]), 40.0).tolist() == [1.0]
+
+
+def test_an_overview_too_large_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acinus.slides.tissue.MAX_MASK_PX", 1000)
+    with (
+        Slide(write(tmp_path / "a.tif", draw((300, 300), TISSUE)), "a") as slide,
+        pytest.raises(SlideError, match=r"raise index\.tissue\.downsample \(now 2\)"),
+    ):
+        find_tissue(slide, params.Tissue(downsample=2.0))
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.floats(5.0, 400.0),
+    st.integers(30, 900),
+    st.integers(30, 900),
+    st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_shares_over_a_tiling_add_up_to_the_area(
+    rows: int, columns: int, edge0: float, width: int, height: int, seed: int
+) -> None:
+    mask = TissueMask(np.random.default_rng(seed).random((rows, columns)) < 0.5, width, height)
+    x0, y0 = np.meshgrid(np.arange(0, width, edge0), np.arange(0, height, edge0))
+    shares = mask.fractions(x0.ravel(), y0.ravel(), edge0)
+    area = mask.mask.sum() * (width / columns) * (height / rows)
+    assert shares.sum() * edge0**2 == pytest.approx(area, rel=1e-9, abs=1e-6)
+    assert ((shares >= 0) & (shares <= 1)).all()
+
+
+def test_shares_equal_counting_level_0_px() -> None:
+    rng = np.random.default_rng(1)
+    mask = TissueMask(rng.random((7, 9)) < 0.5, 90, 70)
+    full = np.zeros((400, 400))
+    full[:70, :90] = mask.mask.repeat(10, axis=0).repeat(10, axis=1)
+    x0, y0 = rng.integers(0, 95, 300), rng.integers(0, 75, 300)
+    counted = [full[y : y + 33, x : x + 33].mean() for x, y in zip(x0, y0, strict=True)]
+    np.testing.assert_allclose(mask.fractions(x0, y0, 33.0), counted, atol=1e-12)
+
+
+def test_raster_is_the_nearest_px_at_any_size() -> None:
+    mask = TissueMask(np.array([[True, False], [False, True]]), 200, 100)
+    assert mask.raster(4, 2).tolist() == [[1, 1, 0, 0], [0, 0, 1, 1]]
+    assert mask.raster(1, 1).tolist() == [[True]]
+    np.testing.assert_array_equal(mask.raster(2, 2), mask.mask)
+
+
+def test_a_mask_survives_its_file_byte_for_byte(tmp_path: Path) -> None:
+    mask = TissueMask(np.random.default_rng(2).random((37, 53)) < 0.5, 5300, 3700)
+    save_tissue(mask, tmp_path / "a.png")
+    save_tissue(mask, tmp_path / "b.png")
+    again = load_tissue(tmp_path / "a.png", 5300, 3700)
+    np.testing.assert_array_equal(again.mask, mask.mask)
+    assert (again.width, again.height) == (5300, 3700)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_mask_that_is_not_there_or_damaged_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AcinusError, match=r"gone\.png: not found"):
+        load_tissue(tmp_path / "gone.png", 10, 10)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(AcinusError, match=r"a\.png: not a readable PNG"):
+        load_tissue(tmp_path / "a.png", 10, 10)
+    save_tissue(TissueMask(np.ones((300, 300), dtype=bool), 10, 10), tmp_path / "b.png")
+    data = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(AcinusError, match=r"b\.png: not a readable PNG"):
+        load_tissue(tmp_path / "b.png", 10, 10)
