@@ -1,0 +1,1 @@
+"""From slides to patches: grid, index, sample, and the store they are kept in."""

@@ -1,0 +1,91 @@
+"""Codecs: exact where they promise it, close where they do not, and never silent about damage."""
+
+import io
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from acinus import params
+from acinus.patches.codec import CODECS, PatchDataError, decode, encode
+
+SMOOTH = np.stack([*np.meshgrid(np.linspace(90, 230, 64), np.linspace(60, 200, 64)), np.full((64, 64), 180)], axis=2)
+SMOOTH = SMOOTH.astype(np.uint8)
+
+
+def test_the_recipe_offers_the_codecs_there_are():
+    assert set(get_args(params.Extract.model_fields["codec"].annotation)) == set(CODECS)
+
+
+@pytest.mark.parametrize("codec", ["png", "raw"])
+@settings(deadline=None, max_examples=50)  # a busy machine is no failure
+@given(image=hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))))
+def test_lossless_codecs_are_exact(codec: str, image: np.ndarray):
+    back = decode(encode(image, codec, 90), codec)
+    assert back.dtype == np.uint8
+    assert np.array_equal(back, image)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_patch_cut_from_a_larger_array_is_encoded_as_it_looks(codec: str):
+    view = SMOOTH[8:40, 4:36]  # not contiguous
+    assert encode(view, codec, 90) == encode(view.copy(), codec, 90)
+
+
+def test_jpeg_is_close_keeps_colour_at_full_resolution_and_obeys_quality():
+    columns = np.zeros((32, 32, 3), dtype=np.uint8)
+    columns[:, ::2] = (200, 40, 40)
+    columns[:, 1::2] = (40, 40, 200)  # colour changes with every px: lost in 4:2:0
+    back = decode(encode(columns, "jpeg", 95), "jpeg")
+    assert np.abs(back.astype(int) - columns).max() < 40
+    assert np.abs(decode(encode(SMOOTH, "jpeg", 90), "jpeg").astype(int) - SMOOTH).mean() < 1.5
+    assert len(encode(SMOOTH, "jpeg", 50)) < len(encode(SMOOTH, "jpeg", 95))
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "png"])
+def test_another_library_reads_the_same(codec: str):
+    data = encode(SMOOTH, codec, 90)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.format == codec.upper()
+        other = np.asarray(picture.convert("RGB")).astype(int)
+    assert np.abs(other - decode(data, codec)).max() <= (2 if codec == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_damaged_bytes_are_refused(codec: str):
+    data = encode(SMOOTH, codec, 90)
+    for bad in (b"", data[:10], data[: len(data) // 2], b"\0" * len(data)):
+        with pytest.raises(PatchDataError):
+            decode(bad, codec)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_anything_but_rgb_bytes_is_refused(codec: str, image: np.ndarray):
+    with pytest.raises(PatchDataError, match="expected uint8"):
+        encode(image, codec, 90)
+
+
+def test_a_grey_png_is_not_a_patch():
+    stream = io.BytesIO()
+    Image.fromarray(SMOOTH[..., 0]).save(stream, "PNG")
+    with pytest.raises(PatchDataError, match="expected uint8"):
+        decode(stream.getvalue(), "png")
+
+
+def test_a_raw_patch_may_be_written_to():
+    back = decode(encode(SMOOTH, "raw", 90), "raw")
+    back[0, 0] = 0
+    assert back[0, 0].tolist() == [0, 0, 0]

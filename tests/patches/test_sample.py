@@ -1,0 +1,125 @@
+"""The balanced sample against counts worked by hand and properties that hold for any index."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from acinus import params, records
+from acinus.patches.sample import draw_sample, spread
+
+KEY = ["slide_id", "y0", "x0"]
+
+
+def patches(slide_id: str, split: str, tumour: int, normal: int, ignore: int = 0) -> list[dict[str, object]]:
+    labels = [records.TUMOR] * tumour + [records.NORMAL] * normal + [records.IGNORE] * ignore
+    return [
+        {
+            "slide_id": slide_id,
+            "x0": 10 * i,
+            "y0": 0,
+            "downsample": 1.0,
+            "patch_px": 10,
+            "tissue_fraction": 1.0,
+            "tumour_fraction": float(label == records.TUMOR),
+            "label": label,
+            "split": split,
+        }
+        for i, label in enumerate(labels)
+    ]
+
+
+def table(*slides: list[dict[str, object]]) -> pd.DataFrame:
+    return records.frame(records.INDEX, [row for slide in slides for row in slide])
+
+
+def counts(sample: pd.DataFrame, label: int) -> dict[str, int]:
+    return sample[sample["label"] == label].groupby("slide_id").size().to_dict()
+
+
+INDEX = table(
+    patches("a", "train", 30, 100, 5),
+    patches("b", "train", 10, 3, 5),
+    patches("c", "train", 0, 100, 5),
+    patches("t", "test", 4, 50, 6),
+)
+
+
+def test_balance_worked_by_hand():
+    sample = draw_sample(INDEX, params.Sample(), 7)
+    assert counts(sample, records.TUMOR) == {"a": 30, "b": 10, "t": 4}
+    # 40 normals wanted: b has 3, a and c share 37 as 19 and 18 or the other way round
+    normal = counts(sample, records.NORMAL)
+    assert normal["b"] == 3
+    assert sorted([normal["a"], normal["c"]]) == [18, 19]
+    assert normal["t"] == 50  # the test split is not drawn from
+
+
+def test_ratio_and_caps_worked_by_hand():
+    settings = params.Sample(normal_per_tumor=1.5, max_tumor_per_slide=12, max_normal_per_slide=20)
+    sample = draw_sample(INDEX, settings, 7)
+    assert counts(sample, records.TUMOR) == {"a": 12, "b": 10, "t": 4}
+    normal = counts(sample, records.NORMAL)  # 33 wanted: 3 from b, 15 each from a and c
+    assert normal == {"a": 15, "b": 3, "c": 15, "t": 50}
+
+
+def test_too_few_normals_are_all_taken():
+    sample = draw_sample(table(patches("a", "train", 50, 4), patches("b", "train", 0, 6)), params.Sample(), 7)
+    assert counts(sample, records.NORMAL) == {"a": 4, "b": 6}
+    assert counts(sample, records.TUMOR) == {"a": 50}
+
+
+def test_ignored_patches_are_dropped_everywhere_and_rows_stay_as_they_were():
+    sample = draw_sample(INDEX, params.Sample(), 7)
+    assert records.IGNORE not in set(sample["label"])
+    merged = sample.merge(INDEX, how="left", indicator=True)  # on every column
+    assert set(merged["_merge"]) == {"both"}
+    assert sample.equals(sample.sort_values(KEY, ignore_index=True))
+
+
+@pytest.mark.parametrize(("tumour", "normal"), [(0, 8), (8, 0)])
+def test_a_split_of_one_class_is_left_for_validation_to_refuse(tumour: int, normal: int):
+    sample = draw_sample(table(patches("a", "train", tumour, normal)), params.Sample(max_normal_per_slide=5), 7)
+    assert len(sample) == (5 if normal else 8)
+
+
+def test_an_empty_index_gives_an_empty_sample():
+    assert draw_sample(records.frame(records.INDEX, []), params.Sample(), 7).empty
+
+
+def test_the_order_of_the_index_does_not_matter_and_the_seed_does():
+    shuffled = INDEX.sample(frac=1.0, random_state=3)
+    assert draw_sample(INDEX, params.Sample(), 7).equals(draw_sample(shuffled, params.Sample(), 7))
+    assert not draw_sample(INDEX, params.Sample(), 7).equals(draw_sample(INDEX, params.Sample(), 8))
+
+
+def test_another_slide_does_not_reshuffle_the_others():
+    """A slide that now gives fewer gives a part of what it gave; one that gives more keeps what it gave."""
+    before = draw_sample(INDEX, params.Sample(), 7)
+    more = pd.concat([INDEX, table(patches("d", "train", 0, 100))])
+    after = draw_sample(more, params.Sample(), 7)
+    for slide in "abc":
+        one, two = (set(frame.loc[frame["slide_id"] == slide, "x0"]) for frame in (before, after))
+        assert two <= one or one <= two
+    assert counts(after, records.NORMAL)["a"] < counts(before, records.NORMAL)["a"]
+
+
+def test_choice_is_spread_over_the_slide_not_its_first_rows():
+    sample = draw_sample(table(patches("a", "train", 20, 1000)), params.Sample(), 7)
+    places = sample.loc[sample["label"] == records.NORMAL, "x0"]
+    assert places.max() - places.min() > 5000  # the 20 lie in a row of 10,000 px; the first 20 would span 200
+
+
+@hypothesis_settings(deadline=None, max_examples=50)  # a busy machine is no failure
+@given(
+    st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.integers(0, 50), max_size=8), st.integers(0, 300)
+)
+def test_spread_gives_what_is_asked_as_evenly_as_can_be(offered: dict[str, int], target: int):
+    given_ = spread(offered, target, 1)
+    assert given_.keys() == offered.keys()
+    assert sum(given_.values()) == min(target, sum(offered.values()))
+    assert all(given_[slide] <= offered[slide] for slide in offered)
+    # even: whoever could give more gives at most one less than anybody
+    highest = max(given_.values(), default=0)
+    assert all(given_[slide] >= highest - 1 for slide in offered if given_[slide] < offered[slide])
