@@ -1,0 +1,86 @@
+"""The bootstrap against exact enumeration and theory; groups stay whole."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from acinus.scoring.auc import auc
+from acinus.scoring.bootstrap import interval
+
+
+def test_matches_the_exact_distribution_of_all_resamples() -> None:
+    values = np.array([0.0, 1.0, 5.0, 7.0])
+    exact = [np.mean(draw) for draw in itertools.product(values, repeat=4)]  # all 256 equally likely resamples
+    found = interval(["a", "b", "c", "d"], lambda i: float(values[i].mean()), 20_000, seed=3, level=0.8)
+    assert found.low == pytest.approx(np.quantile(exact, 0.1), abs=0.26)  # the values lie 0.25 apart
+    assert found.high == pytest.approx(np.quantile(exact, 0.9), abs=0.26)
+    assert found.n_undefined == 0
+
+
+def test_mean_of_many_slides_has_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(10, 2, 400)
+    found = interval([f"s{i}" for i in range(400)], lambda i: float(values[i].mean()), 2000, seed=5)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert found.low == pytest.approx(values.mean() - half, abs=0.03)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_groups_are_drawn_whole_and_as_many_as_there_are() -> None:
+    groups = ["p2", "p1", "p2", "p3", "p2", "p1"]
+    members = {"p1": [1, 5], "p2": [0, 2, 4], "p3": [3]}
+    seen: set[str] = set()
+
+    def statistic(items: np.ndarray) -> float:
+        count = np.bincount(items, minlength=6)
+        times = []
+        for name, own in members.items():
+            assert len(set(count[own])) == 1, "a group was split"
+            times.append(count[own[0]])
+            seen.update([name] if count[own[0]] else [])
+        assert sum(times) == 3
+        return 0.0
+
+    assert interval(groups, statistic, 200, seed=0) == (0.0, 0.0, 0)
+    assert seen == set(members)
+
+
+def test_patches_of_one_slide_do_not_narrow_the_interval() -> None:
+    values = np.array([0.2, 0.8, 0.4, 0.6])
+    by_slide = interval(list("abcd"), lambda i: float(values[i].mean()), 500, seed=9)
+    many = np.repeat(values, 50)
+    by_patch = interval(list(np.repeat(list("abcd"), 50)), lambda i: float(many[i].mean()), 500, seed=9)
+    assert by_patch.low == pytest.approx(by_slide.low)
+    assert by_patch.high == pytest.approx(by_slide.high)
+
+
+def test_undefined_resamples_are_left_out_and_counted() -> None:
+    labels, scores = np.array([1, 0, 0]), np.array([0.9, 0.1, 0.95])
+    found = interval(list("abc"), lambda i: auc(scores[i], labels[i]), 9000, seed=2)
+    # undefined with no positive (8/27) or three positives (1/27): 1/3 of 9000
+    assert found.n_undefined == pytest.approx(3000, abs=200)
+    assert (found.low, found.high) == (0.0, 1.0)
+    assert interval(list("abc"), lambda _: float("nan"), 7, seed=2) == (None, None, 7)
+
+
+@pytest.mark.parametrize(("groups", "resamples"), [([], 10), (["a", "a"], 10), (["a", "b"], 0)])
+def test_what_cannot_vary_has_no_interval(groups: list[str], resamples: int) -> None:
+    assert interval(groups, lambda i: float(i.size), resamples, seed=0) == (None, None, 0)
+
+
+def test_seed_decides_and_the_order_of_items_does_not() -> None:
+    values = np.arange(12.0)
+    names = [f"s{i:02}" for i in range(12)]
+    first = interval(names, lambda i: float(values[i].mean()), 100, seed=1)
+    assert first == interval(names, lambda i: float(values[i].mean()), 100, seed=1)
+    assert first != interval(names, lambda i: float(values[i].mean()), 100, seed=2)
+    turned = values[::-1]
+    assert first == interval(names[::-1], lambda i: float(turned[i].mean()), 100, seed=1)
+
+
+def test_a_thousand_resamples_of_five_hundred_slides_take_under_a_second() -> None:
+    values = np.random.default_rng(0).random(500)
+    start = time.process_time()
+    interval([f"s{i}" for i in range(500)], lambda i: float(np.nanmean(values[i])), 1000, seed=0)
+    assert time.process_time() - start < 1.0
