@@ -1,0 +1,188 @@
+"""The band-by-band map against a px-by-px reference, constants, and the promise about memory."""
+
+import math
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acinus.errors import AcinusError
+from acinus.mapping.blend import blended_rows
+from acinus.mapping.geometry import MapGeometry
+from acinus.mapping.windows import Windows, grid
+
+Answer = Callable[[int, int], np.ndarray]  # (x0, y0) -> (classes,) or (classes, h, w)
+
+
+def run(geometry: MapGeometry, windows: Windows, answer: Answer, batch_size: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Blend what `answer` says of each window; its corner travels through the pixels, as in a real model."""
+
+    def read(x0: int, y0: int) -> np.ndarray:
+        return np.frombuffer(np.array([x0, y0, 0], dtype="<i4").tobytes(), dtype=np.uint8).reshape(2, 2, 3)
+
+    def predict(patches: np.ndarray) -> np.ndarray:
+        corners = patches.reshape(len(patches), 12).view("<i4")
+        return np.stack([answer(int(x0), int(y0)) for x0, y0, _ in corners])
+
+    classes = len(answer(0, 0))
+    bands = list(blended_rows(geometry, windows, read, predict, classes, batch_size))
+    return np.concatenate([b.probs for b in bands], axis=1), np.concatenate([b.covered for b in bands])
+
+
+def reference(geometry: MapGeometry, windows: Windows, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+    """The definition, one map px and one window at a time, in float64."""
+    classes, d = len(answer(0, 0)), geometry.downsample
+    edge = math.ceil(windows.edge0 - 1e-6)
+    total = np.zeros((classes, *geometry.shape))
+    weights = np.zeros(geometry.shape)
+    for r in range(geometry.rows):
+        for c in range(geometry.columns):
+            left, right = c * d, min((c + 1) * d, geometry.width)
+            top, bottom = r * d, min((r + 1) * d, geometry.height)
+            u, v = (left + right) / 2, (top + bottom) / 2
+            for x0, y0 in zip(windows.x0.tolist(), windows.y0.tolist(), strict=True):
+                if not (x0 <= u < x0 + edge and y0 <= v < y0 + edge):
+                    continue
+                w = math.prod(
+                    1e-3 + 0.999 * math.sin(math.pi * (at - start) / edge) ** 2 for at, start in ((u, x0), (v, y0))
+                )
+                total[:, r, c] += w * area_mean(answer(x0, y0), (left - x0, right - x0), (top - y0, bottom - y0), edge)
+                weights[r, c] += w
+    return total / np.where(weights > 0, weights, 1), weights > 0
+
+
+def area_mean(probs: np.ndarray, x: tuple[float, float], y: tuple[float, float], edge: int) -> np.ndarray:
+    """Mean of a window's picture over a box given in level-0 px from the window's corner."""
+    if probs.ndim == 1:
+        return probs
+    _, h, w = probs.shape
+    total, area = np.zeros(len(probs)), 0.0
+    for i in range(h):
+        for j in range(w):
+            high = min(y[1], (i + 1) * edge / h) - max(y[0], i * edge / h)
+            wide = min(x[1], (j + 1) * edge / w) - max(x[0], j * edge / w)
+            if high > 0 and wide > 0:
+                total += probs[:, i, j] * high * wide
+                area += high * wide
+    return total / area
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[MapGeometry, Windows]:
+    """A slide, a map and windows, whole and broken numbers, some windows left out."""
+    downsample = draw(st.one_of(st.integers(1, 8).map(float), st.floats(1.0, 8.0)))
+    edge0 = draw(st.one_of(st.integers(8, 40).map(float), st.floats(8.0, 40.0)))
+    step0 = max(1.0, edge0 * draw(st.sampled_from([0.3, 0.5, 0.77, 1.0])))
+    geometry = MapGeometry(draw(st.integers(1, 90)), draw(st.integers(1, 90)), downsample)
+    windows = grid(geometry.width, geometry.height, edge0, step0)
+    keep = np.random.default_rng(draw(st.integers(0, 99))).random(len(windows)) < draw(st.sampled_from([0.3, 1.0, 1.0]))
+    return geometry, windows.only(keep)
+
+
+def noise(shape: tuple[int, ...]) -> Answer:
+    return lambda x0, y0: np.random.default_rng([x0, y0]).random(shape, dtype=np.float32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(layouts(), st.sampled_from([(1,), (2,), (1, 4, 4), (3, 5, 7)]), st.integers(1, 9))
+def test_equals_the_definition(layout: tuple[MapGeometry, Windows], shape: tuple[int, ...], batch: int) -> None:
+    geometry, windows = layout
+    probs, covered = run(geometry, windows, noise(shape), batch)
+    expected, expected_covered = reference(geometry, windows, noise(shape))
+    assert probs.dtype == np.float32
+    assert np.array_equal(covered, expected_covered)
+    np.testing.assert_allclose(probs, expected, atol=3e-6)
+    assert not probs[:, ~covered].any()
+
+
+@settings(deadline=None, max_examples=60)
+@given(layouts(), st.floats(0.0, 1.0, width=32), st.sampled_from([(), (4, 4), (3, 2)]))
+def test_a_constant_stays_that_constant(
+    layout: tuple[MapGeometry, Windows], value: float, picture: tuple[int, ...]
+) -> None:
+    geometry, windows = layout
+    probs, covered = run(geometry, windows, lambda x0, y0: np.full((1, *picture), value, dtype=np.float32))
+    np.testing.assert_allclose(probs[:, covered], value, atol=1e-6)
+    ones, _ = run(geometry, windows, lambda x0, y0: np.ones((1, *picture), dtype=np.float32))
+    assert (np.rint(ones[:, covered] * 255) == 255).all()
+    if not picture:
+        assert (ones[:, covered] == 1.0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(layouts(), st.floats(0.05, 1.0))
+def test_a_full_grid_leaves_nothing_uncovered(layout: tuple[MapGeometry, Windows], share: float) -> None:
+    geometry, windows = layout
+    full = grid(geometry.width, geometry.height, windows.edge0, max(1.0, windows.edge0 * share))
+    _, covered = run(geometry, full, noise((1,)), batch_size=64)
+    assert covered.all()
+
+
+def test_windows_side_by_side_show_their_own_values() -> None:
+    geometry = MapGeometry(20, 10, 5.0)
+    probs, covered = run(geometry, grid(20, 10, 10, 10), lambda x0, y0: np.array([0.25 if x0 == 0 else 0.75]))
+    assert probs[0].tolist() == [[0.25, 0.25, 0.75, 0.75]] * 2
+    assert covered.all()
+
+
+def test_the_nearer_window_has_the_larger_say() -> None:
+    # two windows, 0 and 1, overlap by half: the map rises from one centre to the other
+    windows = Windows(np.array([0, 10]), np.array([0, 0]), 20.0)
+    probs, _ = run(MapGeometry(30, 20, 2.0), windows, lambda x0, y0: np.array([x0 / 10]))
+    row = probs[0, 4]
+    assert row[0] == 0.0
+    assert row[-1] == 1.0
+    assert (np.diff(row[5:10]) > 0).all()
+    assert row[7] == pytest.approx(0.5)
+
+
+def test_no_window_gives_an_empty_map_of_the_right_size() -> None:
+    geometry = MapGeometry(100, 70, 8.0)
+    none = grid(100, 70, 32, 32).only(np.zeros(12, dtype=bool))
+    probs, covered = run(geometry, none, noise((2,)))
+    assert probs.shape == (2, *geometry.shape)
+    assert not probs.any()
+    assert not covered.any()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (np.array([np.nan]), "outside .0, 1. .or NaN. for the window at x0=0, y0=0"),
+        (np.array([1.5]), "outside"),
+        (np.array([-0.1]), "outside"),
+        (np.zeros((1, 3)), "shape"),
+    ],
+)
+def test_predictions_that_are_none_stop_the_slide(answer: np.ndarray, words: str) -> None:
+    with pytest.raises(AcinusError, match=words):
+        run(MapGeometry(20, 20, 5.0), grid(20, 20, 10, 10), lambda x0, y0: answer)
+
+
+def test_map_px_larger_than_a_window_are_refused() -> None:
+    with pytest.raises(AcinusError, match=r"larger than a window of 10 level-0 px; lower infer.map_downsample"):
+        run(MapGeometry(200, 200, 11.0), grid(200, 200, 10, 10), noise((1,)))
+
+
+def test_memory_depends_on_the_width_not_on_the_area() -> None:
+    def peak(width: int, height: int) -> int:
+        geometry = MapGeometry(width, height, 2.0)
+        windows = grid(width, height, 128, 128)
+        tracemalloc.start()
+        try:
+            for _ in blended_rows(
+                geometry, windows, lambda x0, y0: np.zeros((4, 4, 3), np.uint8), lambda p: np.ones((len(p), 1)), 1, 8
+            ):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    short, tall, wide = peak(2048, 1024), peak(2048, 32 * 1024), peak(4 * 2048, 1024)
+    whole_map = (2048 // 2) * (32 * 1024 // 2) * 4
+    assert tall < 1.6 * short  # the list of windows and rows grows, the buffer does not
+    assert tall < whole_map / 20
+    assert wide > 2.5 * short
