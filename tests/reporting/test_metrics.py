@@ -1,0 +1,121 @@
+"""The flat figures against tables worked by hand, and against scikit-learn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from acinus.reporting import metrics, wording
+
+
+def test_figures_worked_by_hand(cohort) -> None:
+    found = cohort.metrics
+    # positives 0.9 0.4 0.5 against negatives 0.6 0.1 0.5 0.2 0.7 0.05: 6 + 3 + 3.5 of 18 pairs
+    assert found["patch_auc"] == pytest.approx(12.5 / 18)
+    assert found["within_slide_auc_mean"] == pytest.approx(0.75)
+    # slide scores: tumour 0.9 0.7 0.6, normal 0.8 0.1: 2 + 1 + 1 of 6 pairs
+    assert found["slide_auc"] == pytest.approx(4 / 6)
+    assert found["dice_mean"] == pytest.approx((0.8 + 0.4 + 0.0) / 3)
+    assert found["dice_mean_tumor"] == pytest.approx(0.6)
+    assert found["dice_pooled"] == pytest.approx(2 * 110 / (190 + 210))
+    assert found["iou_mean"] == pytest.approx((80 / 120 + 30 / 120 + 0.0) / 3)
+    assert found["burden_mae"] == pytest.approx((0 + 7 + 5 + 0) / 4)
+    assert found["burden_bias"] == pytest.approx((0 - 7 + 5 + 0) / 4)
+
+
+def test_counts(cohort) -> None:
+    counts = {name: value for name, value in cohort.metrics.items() if name.startswith("n_")}
+    assert counts.pop("n_resamples_undefined") >= 0
+    assert counts == {
+        "n_slides": 5,
+        "n_slides_excluded": 1,
+        "n_patients": 4,
+        "n_patches": 9,
+        "n_within_slide_auc": 2,
+        "n_slide_auc": 5,
+        "n_dice": 3,
+        "n_dice_tumor": 2,
+        "n_dice_pooled": 4,
+        "n_dice_undefined": 2,
+        "n_burden": 4,
+    }
+
+
+def test_training_slides_count_nowhere(cohort, build, rows) -> None:
+    amount, patches = rows.amount, rows.patches
+    more = build(
+        amounts=[*rows.AMOUNTS, amount("train_a", (9, 9, 9), (0.9, 0.9), 1.0)],
+        scores=[*rows.PATCHES, *patches("train_a", [1, 0], [1.0, 0.0])],
+    )
+    assert more.metrics == cohort.metrics
+
+
+def test_every_headline_has_an_interval_round_it(build) -> None:
+    found = build(bootstrap=500).metrics
+    assert set(wording.HEADLINES) == set(metrics.HEADLINES)
+    for name in metrics.HEADLINES:
+        assert found[f"{name}_ci_low"] <= found[name] <= found[f"{name}_ci_high"], name
+
+
+def test_intervals_resample_patients_not_patches(build, rows) -> None:
+    """One patient is one draw: with a single patient nothing varies, however many patches there are."""
+    amount, patches, slide = rows.amount, rows.patches, rows.slide
+    one = build(
+        slides=[slide("a", "tumor", "p1"), slide("b", "normal", "p1")],
+        amounts=[amount("a", (8, 10, 10), (1.0, 1.0), 0.9), amount("b", (0, 1, 0), (0.1, 0.0), 0.3)],
+        scores=patches("a", [0, 1] * 50, list(np.linspace(0, 1, 100))),
+    ).metrics
+    assert one["patch_auc"] == pytest.approx(0.51)
+    assert one["patch_auc_ci_low"] is None
+    assert one["dice_mean_ci_high"] is None
+
+
+def test_interval_of_a_mean_against_all_resamples(build, rows) -> None:
+    """Two patients have four equally likely resamples: means 0.8, 0.6 (twice) and 0.4."""
+    amount, slide = rows.amount, rows.slide
+    found = build(
+        slides=[slide("a", "tumor", "p1"), slide("b", "tumor", "p2")],
+        amounts=[amount("a", (80, 100, 100), (1.0, 1.0), 0.9), amount("b", (30, 40, 110), (1.0, 1.0), 0.9)],
+        scores=[],
+        bootstrap=400,
+    ).metrics
+    assert (found["dice_mean_ci_low"], found["dice_mean_ci_high"]) == pytest.approx((0.4, 0.8))
+    assert found["slide_auc"] is None
+    assert found["slide_auc_ci_low"] is None
+    assert found["n_resamples_undefined"] == 400
+
+
+def test_the_seed_decides_and_no_resamples_give_no_interval(build, cohort) -> None:
+    assert build().metrics == cohort.metrics
+    other = metrics.recipe_metrics(cohort.per_slide, cohort.scores, bootstrap=200, seed=8)
+    assert other != cohort.metrics
+    none = metrics.recipe_metrics(cohort.per_slide, cohort.scores, bootstrap=0, seed=7)
+    assert [none[f"{name}_ci_low"] for name in metrics.HEADLINES] == [None] * len(metrics.HEADLINES)
+
+
+def test_nothing_scored_gives_none_never_a_number(build) -> None:
+    found = build(slides=[], amounts=[], scores=[]).metrics
+    assert {name: found[name] for name in metrics.HEADLINES} == dict.fromkeys(metrics.HEADLINES)
+    assert found["n_slides"] == 0
+
+
+def test_values_are_plain_json(cohort) -> None:
+    assert {type(value) for value in cohort.metrics.values()} <= {float, int, type(None)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pairwise_auc_equals_sklearn_on_any_resample(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    ids = [f"s{i}" for i in range(6)]
+    table = pd.DataFrame(
+        {
+            "slide_id": random.choice(ids, 120),
+            "probs": random.integers(0, 12, 120) / 12,  # many ties
+            "label": random.integers(0, 2, 120),
+        }
+    )
+    found = metrics.pairwise_auc(pd.Series(ids), table)
+    for _ in range(5):
+        rows = random.integers(0, 6, 6)
+        drawn = pd.concat([table[table["slide_id"] == ids[row]] for row in rows])
+        assert found.over(rows) == pytest.approx(roc_auc_score(drawn["label"], drawn["probs"]))
