@@ -1,0 +1,116 @@
+"""The expectations: which rule, over which table and column, and what a person does when it is broken."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from acinus.params import Sample, Validate
+from acinus.records import IGNORE, NORMAL, SAFE_ID, TUMOR
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One Great Expectations expectation: its class name, its arguments, and the remedy shown with the rows."""
+
+    expectation: str
+    kwargs: dict[str, Any]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The rules over one table and the columns that name a row of it."""
+
+    table: str
+    row_names: tuple[str, ...]
+    rules: tuple[Rule, ...] = field(default=())
+
+
+def _within(column: str, remedy: str, low: float | None = None, high: float | None = None) -> Rule:
+    return Rule("ExpectColumnValuesToBeBetween", {"column": column, "min_value": low, "max_value": high}, remedy)
+
+
+def _among(column: str, values: list[Any], remedy: str) -> Rule:
+    return Rule("ExpectColumnValuesToBeInSet", {"column": column, "value_set": values}, remedy)
+
+
+def _never_null(column: str, remedy: str) -> Rule:
+    return Rule("ExpectColumnValuesToNotBeNull", {"column": column}, remedy)
+
+
+SPLITS = ["train", "val", "test"]
+
+
+def manifest_suite() -> Suite:
+    """Return the rules over the usable slides."""
+    rules = (
+        Rule("ExpectTableRowCountToBeBetween", {"min_value": 1}, "no usable slide: check cohort.root and the reasons"),
+        Rule("ExpectColumnValuesToBeUnique", {"column": "slide_id"}, "rename one of the slides"),
+        Rule(
+            "ExpectColumnValuesToMatchRegex",
+            {"column": "slide_id", "regex": "^" + SAFE_ID.pattern.replace(r"\Z", "$")},
+            "rename the slide: letters, digits, '.', '_' and '-' only",
+        ),
+        _among("image_readable", [True], "make the image file readable, or run again after it is back"),
+        _within("mpp_x", "set cohort.mpp for slides with a wrong resolution tag", 0.05, 20.0),
+        _within("mpp_y", "set cohort.mpp for slides with a wrong resolution tag", 0.05, 20.0),
+        _among("split", SPLITS, "correct splits.csv"),
+        _among("slide_label", ["normal", "tumor"], "correct reference.csv"),
+        _among("label_kind", ["asap_xml", "mask", "none", "unknown"], "report this: ingest wrote an unknown kind"),
+        _within("patient_splits", "put all slides of a patient in one split (splits.csv)", 1, 1),
+        _among("same_content_as", [""], "the same image twice: list one of the two under cohort.exclude"),
+    )
+    return Suite("manifest", ("slide_id", "split", "patient"), rules)
+
+
+def patch_suite(table: str, labels: list[int]) -> Suite:
+    """Return the rules over a table of patches; `labels` are the class indices it may hold."""
+    rules = (
+        Rule("ExpectTableRowCountToBeBetween", {"min_value": 1}, "no patch: lower index.min_tissue_fraction"),
+        _never_null("slide_id", "run ingest again"),
+        Rule(
+            "ExpectCompoundColumnsToBeUnique",
+            {"column_list": ["slide_id", "x0", "y0"]},
+            "report this: a patch stands twice",
+        ),
+        _within("tissue_fraction", "report this: a share outside [0, 1]", 0.0, 1.0),
+        _within("tumour_fraction", "report this: a share outside [0, 1]", 0.0, 1.0),
+        _among("label", labels, "labels outside the declared set: check index.tumor_min_fraction and the label source"),
+        _among("inside_slide", [True], "a patch outside its slide: run index again after ingest"),
+        _among("in_split_of_slide", [True], "a patch in another split than its slide: run index again after ingest"),
+    )
+    return Suite(table, ("slide_id", "x0", "y0"), rules)
+
+
+def split_suite(sample: Sample, settings: Validate) -> Suite:
+    """Return the rules over the splits: each has both classes, balanced splits have the balance asked for."""
+    asked, slack = sample.normal_per_tumor, settings.balance_tolerance
+    rules = [
+        _within("slides", "no slide in this split: change cohort.val_fraction or splits.csv", 1),
+        _within("normal", "no normal patch in this split: both classes are needed; change splits.csv", 1),
+        _within("tumor", "no tumour patch in this split: both classes are needed; change splits.csv", 1),
+    ]
+    if sample.balance:
+        rules.append(
+            Rule(
+                "ExpectColumnValuesToBeBetween",
+                {
+                    "column": "normal_per_tumor",
+                    "min_value": asked * (1 - slack),
+                    "max_value": asked * (1 + slack),
+                    "row_condition": " or ".join(f'split=="{split}"' for split in sample.balance),
+                    "condition_parser": "pandas",
+                },
+                "the class balance is not as asked: change sample.normal_per_tumor or the caps per slide",
+            )
+        )
+    return Suite("splits", ("split",), tuple(rules))
+
+
+def all_suites(sample: Sample, settings: Validate) -> tuple[Suite, ...]:
+    """Return every suite of a recipe, in the way of the data."""
+    return (
+        manifest_suite(),
+        patch_suite("index", [IGNORE, NORMAL, TUMOR]),
+        patch_suite("sample", [NORMAL, TUMOR]),
+        split_suite(sample, settings),
+    )
