@@ -1,0 +1,125 @@
+"""Every command a person types. A stage is a command; its libraries load only when it runs."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from acinus.errors import AcinusError
+
+RECIPE_STAGES = {
+    "watch": "look at a cohort outside DVC: path, size and fingerprint of its files",
+    "inventory": "identify the cohort's files without hashing them whole",
+    "ingest": "find slides, labels, splits and mpp; open each slide once",
+    "index": "tissue masks and every candidate patch with its fractions and label",
+    "sample": "draw a balanced, seeded sample of patches",
+    "validate": "hold the tables against Great Expectations suites",
+    "extract": "write the patch store",
+    "train": "train the patch classifier and score the test patches",
+    "infer": "write whole-slide probability maps",
+    "quantify": "turn maps into masks, burden and areas",
+    "report": "figures, tables, pictures and the recipe's page",
+}
+"""Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
+
+
+class _Group(click.Group):
+    """Print an expected failure as one line and exit 1; a traceback is for our own faults."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AcinusError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(1)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="acinus")
+def main() -> None:
+    """From a folder of whole-slide images to results that can be defended. For research, not for diagnosis."""
+
+
+def _recipe_command(name: str, text: str) -> click.Command:
+    @click.command(name, help=text[0].upper() + text[1:] + ".")
+    @click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+    def command(recipe: str) -> None:
+        from acinus import execution
+
+        module = importlib.import_module(f"acinus.stages.{name}")
+        execution.run_recipe_stage(name, recipe, module.run)
+
+    return command
+
+
+@click.command("demo")
+@click.option("--family", required=True, help="One of demo.families in params.yaml.")
+def _demo(family: str) -> None:
+    """Draw the demonstration cohort of a family."""
+    from acinus import execution
+    from acinus.stages import demo
+
+    execution.run_project_stage("demo", lambda stage: demo.run(stage, family))
+
+
+@click.command("summary")
+def _summary() -> None:
+    """Write one page and one metrics file over all recipes."""
+    from acinus import execution
+    from acinus.stages import summary
+
+    execution.run_project_stage("summary", summary.run)
+
+
+@click.command("results")
+def _results() -> None:
+    """Print the table of results and where the pages are."""
+    from acinus import execution
+    from acinus.results import show
+
+    show(execution.project_root())
+
+
+@click.command("setup")
+def _setup() -> None:
+    """Make ready for `dvc repro`: MLflow's database, and a lock that a killed DVC left behind."""
+    from acinus import execution
+
+    execution.prepare(execution.project_root())
+
+
+@click.command("reproduce")
+@click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
+def _reproduce(keep: bool) -> None:
+    """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
+    from acinus import execution, reproduce
+
+    reproduce.run(execution.project_root(), keep=keep)
+
+
+@click.command("verify")
+@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+def _verify(recipe: str) -> None:
+    """Check every shard of a recipe's patch store against its checksum."""
+    from acinus import execution
+    from acinus.patches.store import open_store
+    from acinus.paths import Paths
+
+    store = open_store(Paths(execution.project_root(), recipe).patches)
+    store.verify()
+    click.echo(f"{recipe}: {len(store.keys())} patches, every shard as its checksum says")
+
+
+main.add_command(_demo)
+for _name, _text in RECIPE_STAGES.items():
+    main.add_command(_recipe_command(_name, _text))
+for _command in (_summary, _results, _setup, _reproduce, _verify):
+    main.add_command(_command)

@@ -1,0 +1,199 @@
+"""The identity of a raw cohort: path, size and fingerprint of every file, without reading the files whole."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from acinus.errors import AcinusError
+from acinus.files import read_json, write_json
+
+EDGE_BYTES = 65_536
+BLOCK_BYTES = 4_096
+BLOCKS = 16
+WHOLE_BYTES = 2 * EDGE_BYTES + BLOCKS * BLOCK_BYTES
+WHOLE_SUFFIXES = frozenset({".csv", ".geojson", ".ini", ".json", ".txt", ".xml", ".yaml"})
+TEMPORARY_SUFFIXES = frozenset({".crdownload", ".part", ".partial", ".swp", ".tmp"})
+MISSING = "missing"
+UNREADABLE = "unreadable"
+_FORMAT = 1
+_THREADS = 4  # waiting for disks, not computing
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: path relative to the cohort's root with '/', size in bytes, fingerprint of its content."""
+
+    path: str
+    size: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Seen:
+    path: str
+    place: Path
+    size: int
+    mtime_ns: int  # -1: a link that leads nowhere
+
+
+def inventory(root: Path, memory: Path | None) -> list[Entry]:
+    """Return every regular file below `root`, sorted by path; hidden and temporary files are left out.
+
+    Linked folders are followed, each real folder once, and listed by the path that leads there. A link
+    to nothing is listed as MISSING and a file that may not be read as UNREADABLE, so that ingest can
+    name it. memory: a local JSON file that remembers path, size and mtime, so that a second look
+    costs one stat per file; it may be deleted at any time.
+
+    Raises:
+        AcinusError: no such folder, a folder that may not be listed, a name that is not UTF-8.
+    """
+    if not root.is_dir():
+        raise AcinusError(f"{root}: no such folder; set cohort.root to the folder that holds the slides")
+    seen = sorted(_walk(root), key=lambda one: one.path)
+    known = _recall(memory, root)
+
+    def look(one: _Seen) -> str:
+        remembered = known.get(one.path)
+        if remembered is not None and remembered[0] == one.size and remembered[1] == one.mtime_ns:
+            return str(remembered[2])
+        return MISSING if one.mtime_ns < 0 else fingerprint(one.place, one.size)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        prints = list(pool.map(look, seen))
+    if memory is not None:
+        learned = {
+            one.path: [one.size, one.mtime_ns, text]
+            for one, text in zip(seen, prints, strict=True)
+            if text not in (MISSING, UNREADABLE)
+        }
+        if learned != known:
+            write_json(memory, {"format": _FORMAT, "root": str(root.resolve()), "files": learned})
+    return [Entry(one.path, one.size, text) for one, text in zip(seen, prints, strict=True)]
+
+
+def fingerprint(path: Path, size: int) -> str:
+    """Return blake2b over the size, the first and last 64 KB and 16 evenly spaced blocks of 4 KB.
+
+    Small files, and text files whatever their size (an annotation changes anywhere), go in whole. In
+    others a change of the same size that touches none of the blocks is not seen; one that rewrites
+    the file, or its header, directory or end, is.
+    """
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    try:
+        with path.open("rb", buffering=0) as stream:
+            if size <= WHOLE_BYTES or path.suffix.lower() in WHOLE_SUFFIXES:
+                for piece in iter(lambda: stream.read(1 << 20), b""):
+                    digest.update(piece)
+            else:
+                if hasattr(os, "posix_fadvise"):  # no reading ahead: a cold look is several times quicker
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+                for offset, count in _pieces(size):
+                    digest.update(os.pread(stream.fileno(), count, offset))
+    except OSError:
+        return UNREADABLE
+    return digest.hexdigest()
+
+
+def _pieces(size: int) -> list[tuple[int, int]]:
+    """Return (offset, bytes) of what is read of a large file, in file order."""
+    inner = size - 2 * EDGE_BYTES - BLOCK_BYTES
+    blocks = [(EDGE_BYTES + inner * number // (BLOCKS - 1), BLOCK_BYTES) for number in range(BLOCKS)]
+    return [(0, EDGE_BYTES), *blocks, (size - EDGE_BYTES, EDGE_BYTES)]
+
+
+def write_inventory(entries: Sequence[Entry], path: Path) -> None:
+    """Write the inventory as JSON: the same files give the same bytes."""
+    write_json(path, {"format": _FORMAT, "files": [asdict(one) for one in entries]})
+
+
+def read_inventory(path: Path) -> list[Entry]:
+    """Read what write_inventory wrote."""
+    data = read_json(path)
+    try:
+        return [Entry(str(one["path"]), int(one["size"]), str(one["fingerprint"])) for one in data["files"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AcinusError(f"{path}: not an inventory; delete it and run its stage again") from error
+
+
+def fingerprints(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return path -> fingerprint."""
+    return {one.path: one.fingerprint for one in entries}
+
+
+def _walk(root: Path) -> Iterator[_Seen]:
+    visited: set[tuple[int, int]] = set()
+    waiting = [(root, "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as found:
+                items = sorted(found, key=lambda item: item.name)
+        except OSError as error:
+            raise AcinusError(f"{folder}: cannot be listed ({error.strerror}); make the folder readable") from error
+        folders = []
+        for item in items:
+            if _is_passing(item.name):
+                continue
+            path = prefix + _utf8(item.name, folder)
+            if _is_folder(item):
+                folders.append((Path(item.path), path + "/"))
+            else:
+                one = _look_at(item, path)
+                if one is not None:
+                    yield one
+        waiting.extend(reversed(folders))
+
+
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _look_at(item: "os.DirEntry[str]", path: str) -> _Seen | None:
+    try:
+        status = item.stat()
+    except OSError:  # a link to nothing, or to itself
+        return _Seen(path, Path(item.path), 0, -1)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return _Seen(path, Path(item.path), status.st_size, status.st_mtime_ns)
+
+
+def _is_passing(name: str) -> bool:
+    """Return whether a name is hidden or one that a program uses while it writes."""
+    return name.startswith((".", "~$")) or name.endswith("~") or Path(name).suffix.lower() in TEMPORARY_SUFFIXES
+
+
+def _utf8(name: str, folder: Path) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise AcinusError(f"{folder}: the file name {name!r} is not UTF-8; rename the file") from error
+    return name
+
+
+def _recall(memory: Path | None, root: Path) -> Mapping[str, list[Any]]:
+    """Return what is remembered of this root; a memory that is absent, damaged or another root's is none."""
+    if memory is None:
+        return {}
+    try:
+        data = json.loads(memory.read_text(encoding="utf-8"))
+        if data["format"] != _FORMAT or data["root"] != str(root.resolve()):
+            return {}
+        files = data["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    sound = isinstance(files, dict) and all(isinstance(one, list) and len(one) == 3 for one in files.values())
+    return files if sound else {}

@@ -1,0 +1,132 @@
+"""What surrounds every stage: parameters read first, one execution at a time, recorded in MLflow."""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from acinus.errors import AcinusError
+from acinus.lineage import git_commit, stage_inputs
+from acinus.parallel import exit_with_parent
+from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
+from acinus.paths import Paths
+from acinus.stage import ProjectStage, Stage
+from acinus.tracking import RunFacts, create_database, stage_run
+
+
+def project_root(start: Path | None = None) -> Path:
+    """Return the nearest folder upwards that holds params.yaml.
+
+    Raises:
+        AcinusError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise AcinusError(f"{here}: no params.yaml here or above; change into the project's folder")
+
+
+def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:
+    """Run one stage of one recipe: parameters first, then alone, then recorded."""
+    root = project_root()
+    project, recipe = load_project(root), load_recipe(root, recipe_name)
+    _end_with_dvc()
+    facts = _facts(root, project, name, recipe_name, recipe)
+    with _alone(root, f"{name}@{recipe_name}"), stage_run(facts) as run:
+        function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
+
+
+def run_project_stage(name: str, function: Callable[[ProjectStage], None]) -> None:
+    """Run one stage over the whole project (`demo`, `summary`)."""
+    root = project_root()
+    project = load_project(root)
+    _end_with_dvc()
+    with _alone(root, name), stage_run(_facts(root, project, name, None, None)) as run:
+        function(ProjectStage(name, root, project, run))
+
+
+def prepare(root: Path) -> None:
+    """Make ready for `dvc repro`: create MLflow's database and remove DVC's lock file if a kill left it empty.
+
+    DVC 3 cannot read an empty .dvc/tmp/rwlock and refuses every later command; while a DVC process runs
+    in this project the file is left alone.
+    """
+    lock = root / ".dvc" / "tmp" / "rwlock"
+    if lock.exists() and lock.stat().st_size == 0 and not _dvc_runs(root):
+        lock.unlink()
+    uri = load_project(root).tracking.uri
+    database = root / uri.removeprefix("sqlite:///")
+    if not (uri.startswith("sqlite:///") and database.exists()):
+        create_database(uri, root)
+
+
+def _dvc_runs(root: Path) -> bool:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(Path(part).name == "dvc" for part in process.cmdline()[:3]) and process.cwd() == str(root):
+                return True
+    return False
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Return nested parameters as `a.b.c` -> text, as MLflow shows them."""
+    if isinstance(value, dict):
+        return {k: v for key, one in value.items() for k, v in flatten(one, f"{prefix}{key}.").items()}
+    text = json.dumps(value) if isinstance(value, list) else str(value)
+    return {prefix.removesuffix("."): text}
+
+
+def _facts(root: Path, project: Project, name: str, recipe_name: str | None, recipe: Recipe | None) -> RunFacts:
+    dumped = recipe.model_dump(mode="json", by_alias=True) if recipe else project.demo.model_dump(mode="json")
+    params = flatten(dumped) | {"seed": str(project.seed)} | flatten(project.compute.model_dump(), "compute.")
+    inputs = stage_inputs(root, name, recipe_name)
+    tags = {
+        "acinus.kind": "stage",
+        "acinus.stage": name,
+        "acinus.recipe": recipe_name or "",
+        "acinus.params_sha256": section_hash(recipe, project.seed) if recipe else section_hash(project.demo),
+        "acinus.inputs": json.dumps({one.path: one.md5 for one in inputs}, sort_keys=True),
+        "mlflow.source.git.commit": git_commit(root),
+        "mlflow.source.name": f"acinus {name}" + (f" --recipe {recipe_name}" if recipe_name else ""),
+    }
+    return RunFacts(
+        root=root,
+        uri=project.tracking.uri,
+        required=project.tracking.required,
+        experiment=recipe_name or name,
+        stage=name,
+        params=params,
+        tags=tags,
+        inputs=tuple(inputs),
+    )
+
+
+def _end_with_dvc() -> None:
+    """Under DVC, end when DVC ends: a killed `dvc repro` must not leave a stage writing beside the next."""
+    if os.environ.get("DVC_STAGE"):
+        exit_with_parent(os.getppid())
+
+
+@contextmanager
+def _alone(root: Path, name: str) -> Iterator[None]:
+    """Hold the stage's lock, waiting for an execution that still runs (one whose dvc was killed, say)."""
+    path = root / ".acinus" / "locks" / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w")
+    except OSError as error:
+        raise AcinusError(f"{path.parent}: cannot write here ({error.strerror}); make the folder writable") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{name}: waiting for another execution of this stage to end", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

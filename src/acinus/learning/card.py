@@ -1,0 +1,86 @@
+"""A trained model on disk: model.safetensors and card.json, which says what the numbers mean."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+from acinus.errors import AcinusError
+from acinus.files import atomic_path, write_json
+from acinus.learning.inputs import InputSpec
+from acinus.learning.models import build_model, fill, read_tensors
+
+WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
+Rgb = tuple[float, float, float]
+
+
+class Card(BaseModel):
+    """What a user of the weights has to know; nothing in it depends on when or where it was trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    version: str  # of acinus
+    architecture: str  # timm name
+    weights: str  # what training started from: none, imagenet, package or a file
+    classes: tuple[str, ...]
+    patch_px: int  # edge of a patch at the working resolution
+    input_px: int  # edge of the network's input; patches are resized to it
+    level: int | None  # working resolution as the recipe says it: a level ...
+    mpp: float | None  # ... or um per px
+    mpp_mean: float | None  # mean um per working px of the training slides; None where no slide had mpp
+    mean: Rgb  # normalisation of RGB in [0, 1]
+    std: Rgb
+    recipe_hash: str
+    data_hashes: dict[str, str]  # what it was trained on: path -> hash
+    epochs: int  # trained
+    best_epoch: int  # whose weights these are, counted from 1
+    seed: int
+
+    def inputs(self) -> InputSpec:
+        """Return how patches become the network's input."""
+        return InputSpec(self.mean, self.std, self.input_px)
+
+
+def save_model(folder: Path, model: nn.Module, card: Card) -> None:
+    """Write the weights and the card; the same model and card give the same bytes.
+
+    The card goes last: a folder without one holds no model.
+    """
+    from safetensors.torch import save
+
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_FILE) as part:
+        part.write_bytes(save(state))
+    write_json(folder / CARD_FILE, card.model_dump(mode="json"))
+
+
+def load_model(folder: Path) -> tuple[nn.Module, Card]:
+    """Return the model of a folder, in evaluation mode on the CPU, and its card.
+
+    Raises:
+        AcinusError: no model there, an invalid card, or weights that do not fit it.
+    """
+    card = read_card(folder)
+    path = folder / WEIGHTS_FILE
+    model = build_model(card.architecture, "none", len(card.classes))
+    fill(model, read_tensors(path), path)
+    return model.eval(), card
+
+
+def read_card(folder: Path) -> Card:
+    """Return the card of a model's folder.
+
+    Raises:
+        AcinusError: missing or invalid, in one line.
+    """
+    path = folder / CARD_FILE
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise AcinusError(f"{path}: no model here; run the train stage (dvc repro)") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
+        raise AcinusError(f"{path}: not a model card of this version ({faults}); train again") from error

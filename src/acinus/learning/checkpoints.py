@@ -1,0 +1,94 @@
+"""Checkpoints of a training: whole or absent, bound to what is trained by a key, loaded without pickle.
+
+A folder holds `key`, `last.ckpt` (the newest epoch), `best.ckpt` (the one of lowest validation
+loss) and `epoch_NNNN.ckpt` every so often. All have the same content, so each can be continued.
+"""
+
+import pickle
+import zipfile
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acinus.errors import AcinusError
+from acinus.files import atomic_path, write_text
+from acinus.learning.history import EpochRecord, best_epoch
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training after a whole epoch: state dicts of its parts, and the records of all epochs so far."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    plateau: dict[str, Any]
+    precision: dict[str, Any]
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch after which this was taken, counted from 1."""
+        return self.history[-1].epoch
+
+
+def save(folder: Path, snapshot: Snapshot, every: int) -> None:
+    """Write the snapshot as last, as best if it is, and under its epoch if `every` divides that.
+
+    Last is written first: if the process dies before best follows, `restore` can still write it.
+    """
+    _write(folder / LAST, snapshot)
+    if best_epoch(snapshot.history) == snapshot.epoch:
+        _write(folder / BEST, snapshot)
+    if snapshot.epoch % every == 0:
+        _write(folder / f"epoch_{snapshot.epoch:04d}.ckpt", snapshot)
+
+
+def restore(folder: Path, key: str) -> Snapshot | None:
+    """Return the newest snapshot of the training `key`, or nothing, with the folder made ready for it.
+
+    Checkpoints of another key, or without their best epoch, are removed: they cannot be continued.
+
+    Raises:
+        AcinusError: a checkpoint is damaged.
+    """
+    stamp = folder / "key"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == key and (folder / LAST).is_file():
+        last = load(folder / LAST)
+        if last.epoch == best_epoch(last.history):
+            _write(folder / BEST, last)
+        if (folder / BEST).is_file() and load(folder / BEST).epoch == best_epoch(last.history):
+            return last
+    if folder.is_dir():
+        for stale in sorted(folder.glob("*.ckpt")):
+            stale.unlink()
+    write_text(stamp, key)
+    return None
+
+
+def load(path: Path) -> Snapshot:
+    """Return the snapshot of a checkpoint file; only tensors and plain values are accepted.
+
+    Raises:
+        AcinusError: the file is damaged or holds something else.
+    """
+    try:
+        if not zipfile.is_zipfile(path):  # as torch.save writes it; the directory is at the end, so this is a whole one
+            raise RuntimeError("cut off or of another kind")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        history = tuple(EpochRecord(*row) for row in state.pop("history"))
+        return Snapshot(**state, history=history)
+    except (RuntimeError, pickle.UnpicklingError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise AcinusError(
+            f"{path}: not a whole checkpoint ({reason}); delete {path.parent} to train from the start"
+        ) from error
+
+
+def _write(path: Path, snapshot: Snapshot) -> None:
+    state = {name: getattr(snapshot, name) for name in ("model", "optimizer", "plateau", "precision")}
+    with atomic_path(path) as part:
+        torch.save({**state, "history": [list(astuple(record)) for record in snapshot.history]}, part)

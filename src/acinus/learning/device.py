@@ -1,0 +1,83 @@
+"""Where a network runs, and how it is kept from giving another answer the next time."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from acinus.errors import AcinusError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`device` as in params.yaml (cpu, auto, cuda, cuda:1, mps), CPU `threads`, data loading `workers`."""
+
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 0
+
+
+def pick(device: str) -> torch.device:
+    """Return the torch device that `device` means; `auto` takes a GPU where there is one.
+
+    Raises:
+        AcinusError: this machine or this build of torch has no such device.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise AcinusError(f"compute.device = {device!r}: not a device; use cpu, auto, cuda, cuda:N or mps") from error
+    here = {
+        "cpu": True,
+        "cuda": (wanted.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not here.get(wanted.type, False):
+        raise AcinusError(
+            f"compute.device = {device!r}: this machine (or this build of torch) has none; use cpu or auto"
+        )
+    return torch.device("cuda:0") if device == "cuda" else wanted
+
+
+def place(model: nn.Module, device: torch.device) -> None:
+    """Move `model` to `device`, weights channels last as `inputs.to_input` lays out patches."""
+    module: Any = model  # torch's stubs do not know memory_format
+    module.to(device, memory_format=torch.channels_last)
+
+
+@contextlib.contextmanager
+def reproducible(device: torch.device, threads: int) -> Iterator[None]:
+    """Within the block torch runs deterministic algorithms only, on `threads` CPU threads.
+
+    Results are bit-identical for the same device, build and thread count: sums are split by thread.
+    The settings are the process's own, so they are put back afterwards.
+    """
+    filling: Any = torch.utils.deterministic  # torch's stubs do not know its one attribute
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        filling.fill_uninitialized_memory,
+    )
+    if device.type == "cuda":  # cuBLAS reads it when the first handle is made; without it torch refuses to run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    filling.fill_uninitialized_memory = False  # nothing here reads it; filling costs a tenth
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        torch.backends.cudnn.benchmark = before[3]
+        filling.fill_uninitialized_memory = before[4]

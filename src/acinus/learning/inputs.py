@@ -1,0 +1,41 @@
+"""From stored patches to what a network eats: one function for training and prediction alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network expects: `mean` and `std` of RGB in [0, 1], and `px`, the edge of its input."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    px: int
+
+
+def to_tensor(patches: np.ndarray) -> Tensor:
+    """Return uint8 (n, h, w, 3) patches as a uint8 (n, 3, h, w) tensor.
+
+    The patches are copied only where their memory is read-only or has negative strides.
+    """
+    if not patches.flags.writeable or any(stride < 0 for stride in patches.strides):
+        patches = patches.copy()
+    return torch.from_numpy(patches).permute(0, 3, 1, 2)
+
+
+def to_input(patches: Tensor, spec: InputSpec) -> Tensor:
+    """Return uint8 (n, 3, h, w) patches as the network's float32 (n, 3, px, px) input, channels last.
+
+    Resizing is bilinear with antialiasing, before the colours are normalised; a patch of the right
+    size is not resampled at all.
+    """
+    values = patches.float().div_(255.0)
+    if values.shape[-2:] != (spec.px, spec.px):
+        values = F.interpolate(values, size=(spec.px, spec.px), mode="bilinear", antialias=True)
+    mean = values.new_tensor(spec.mean).view(1, 3, 1, 1)
+    std = values.new_tensor(spec.std).view(1, 3, 1, 1)
+    return values.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)

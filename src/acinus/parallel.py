@@ -1,0 +1,78 @@
+"""Map a function over slides: processes here, or a Dask cluster's workers; one interface."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+from acinus.errors import AcinusError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def map_over(
+    function: Callable[[Job], Result], jobs: Sequence[Job], scheduler: str = "local", workers: int = 1
+) -> Iterator[Result]:
+    """Yield `function(job)` for every job, in the order of the jobs.
+
+    `function` is a top-level function and jobs are plain values, since both travel to other processes.
+    The first failure is raised here as it was there, and what has not started is cancelled.
+
+    Raises:
+        AcinusError: a worker process died (mostly for want of memory), or the cluster cannot be reached.
+    """
+    if scheduler == "local" and (workers == 1 or len(jobs) < 2):
+        yield from map(function, jobs)
+        return
+    with _executor(scheduler, min(workers, max(1, len(jobs)))) as pool:
+        futures = [pool.submit(function, job) for job in jobs]
+        try:
+            for future in futures:
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise AcinusError(
+                "a worker process died, mostly for want of memory; lower compute.workers in params.yaml"
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+@contextmanager
+def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
+    if scheduler == "local":
+        # spawn: a forked child inherits threads' locks in an unknown state (torch, OpenSlide)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=exit_with_parent, initargs=(os.getpid(),)) as pool:
+            yield pool
+        return
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=10)
+    except OSError as error:
+        raise AcinusError(
+            f"params.yaml: compute.scheduler = {scheduler!r}: no Dask scheduler answers there; start one or say local"
+        ) from error
+    with client:
+        yield client.get_executor()
+
+
+def exit_with_parent(parent: int, every_s: float = 0.5) -> None:
+    """End this process when its parent process has ended.
+
+    A killed `dvc repro` would otherwise leave stages and their workers writing beside the next run.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every_s)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()

@@ -1,0 +1,66 @@
+"""What a stage gets: its parameters, paths, seeds, workers, and a log of what it did."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from acinus import seeds
+from acinus.parallel import map_over
+from acinus.params import Project, Recipe
+from acinus.paths import Paths
+
+
+class Log(Protocol):
+    """Where a stage's figures and pictures are remembered (MLflow, or a local record when it is down)."""
+
+    run_id: str | None
+
+    def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
+        """Record figures; None is an undefined figure."""
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Record a small file or a folder of pictures."""
+
+    def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
+        """Record final figures where pipelines are compared."""
+
+
+@dataclass(frozen=True)
+class ProjectStage:
+    """What a stage over the whole project gets: `demo` and `summary`."""
+
+    name: str
+    root: Path
+    project: Project
+    log: Log
+
+    def say(self, text: str) -> None:
+        """Print one line of progress for a person."""
+        print(f"{self.name}: {text}", flush=True)
+
+    def map(self, function: Callable[[Any], Any], jobs: list[Any]) -> Iterator[Any]:
+        """Yield `function(job)` in the order of the jobs, spread as params.yaml's `compute` says."""
+        return map_over(function, jobs, self.project.compute.scheduler, self.project.compute.workers)
+
+
+@dataclass(frozen=True)
+class Stage(ProjectStage):
+    """What a stage of one recipe gets.
+
+    Stages read parameters as `stage.recipe.<section>` and `stage.project.<key>`, nowhere else: a test
+    holds those against the `params` that dvc.yaml tracks.
+    """
+
+    recipe_name: str
+    recipe: Recipe
+    paths: Paths
+
+    @property
+    def cohort_root(self) -> Path:
+        """The cohort's folder; a relative one is meant from the project."""
+        return self.root / Path(self.recipe.cohort.root).expanduser()
+
+    def seed(self, *names: str | int) -> int:
+        """Return the seed of this stage (and of `names`), derived from params.yaml's `seed`."""
+        return seeds.derive(self.project.seed, self.name, *names)

@@ -1,0 +1,1 @@
+"""One short file per stage: read typed inputs, call the rooms, write whole outputs, log."""

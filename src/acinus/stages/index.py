@@ -1,0 +1,54 @@
+"""index: manifest -> index.parquet and tissue/."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from acinus import params, records
+from acinus.files import atomic_path
+from acinus.patches.index import SlideFacts, index_slide
+from acinus.slides.geometry import resolve
+from acinus.slides.labels import LabelRow, open_labels
+from acinus.slides.slide import Slide
+from acinus.slides.tissue import find_tissue, save_tissue
+from acinus.stage import Stage
+
+
+@dataclass(frozen=True)
+class Job:
+    """One slide to index; travels to a worker."""
+
+    row: dict[str, Any]
+    root: Path
+    tissue: Path
+    cohort: params.Cohort
+    index: params.Index
+
+
+def run(stage: Stage) -> None:
+    """Find tissue and list every candidate patch of every usable slide."""
+    manifest = records.read(records.MANIFEST, stage.paths.manifest)
+    usable = manifest[manifest["status"] == "ok"].to_dict("records")
+    with atomic_path(stage.paths.tissue) as folder:
+        folder.mkdir()
+        jobs = [Job(row, stage.cohort_root, folder, stage.recipe.cohort, stage.recipe.index) for row in usable]
+        parts = list(stage.map(index_one, jobs))
+    table = pd.concat(parts, ignore_index=True) if parts else records.frame(records.INDEX, [])
+    table = records.write(records.INDEX, table, stage.paths.index)
+    tumour, ignored = int((table["label"] == records.TUMOR).sum()), int((table["label"] == records.IGNORE).sum())
+    stage.say(f"{len(table)} candidates of {len(jobs)} slides: {tumour} tumour, {ignored} to ignore")
+    stage.log.log_metrics({"n_slides": len(jobs), "n_patches": len(table), "n_tumor": tumour, "n_ignore": ignored})
+
+
+def index_one(job: Job) -> pd.DataFrame:
+    """Index one slide: its tissue mask goes to the folder, its INDEX rows come back."""
+    row = job.row
+    mpp = (float(row["mpp_x"]), float(row["mpp_y"]))
+    with Slide(job.root / row["image"], row["slide_id"]) as slide:
+        at = resolve(slide.level_downsamples, (mpp[0] + mpp[1]) / 2, level=job.index.level, mpp=job.index.mpp)
+        tissue = find_tissue(slide, job.index.tissue, mpp)
+        save_tissue(tissue, job.tissue / f"{row['slide_id']}.png")
+        facts = SlideFacts(row["slide_id"], row["split"], slide.width, slide.height)
+        return index_slide(facts, at, tissue, open_labels(LabelRow.of(row), job.root, job.cohort), job.index)

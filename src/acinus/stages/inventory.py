@@ -1,0 +1,20 @@
+"""inventory: cohort root (drawn), or what `watch` saw (raw) -> data/<recipe>/inventory.json."""
+
+from acinus.cohorts.inventory import inventory, read_inventory, write_inventory
+from acinus.errors import RecipeError
+from acinus.params import is_drawn
+from acinus.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Write what the cohort consists of; later stages depend on this file, not on the slides."""
+    drawn = is_drawn(stage.recipe.cohort)
+    if not drawn and not stage.paths.raw.exists():
+        raise RecipeError(
+            f"recipes/{stage.recipe_name}.yaml: cohort.root = {stage.recipe.cohort.root!r} lies outside DVC; "
+            f"add {stage.recipe_name} to raw_cohorts in params.yaml, so that a change of its slides is noticed"
+        )
+    entries = inventory(stage.cohort_root, None) if drawn else read_inventory(stage.paths.raw)
+    write_inventory(entries, stage.paths.inventory)
+    stage.say(f"{len(entries)} files")
+    stage.log.log_metrics({"n_files": len(entries)})

@@ -1,0 +1,18 @@
+"""sample: index -> sample.parquet."""
+
+from acinus import records
+from acinus.patches.sample import draw_sample
+from acinus.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Keep a balanced, seeded part of the candidates; the slide's split is never touched."""
+    index = records.read(records.INDEX, stage.paths.index)
+    drawn = draw_sample(index, stage.recipe.sample, stage.seed())
+    drawn = records.write(records.SAMPLE, drawn, stage.paths.sample)
+    figures = {}
+    for split, rows in drawn.groupby("split", sort=True):
+        normal, tumor = int((rows["label"] == records.NORMAL).sum()), int((rows["label"] == records.TUMOR).sum())
+        figures |= {f"n_normal.{split}": normal, f"n_tumor.{split}": tumor}
+        stage.say(f"{split}: {normal} normal and {tumor} tumour patches of {rows['slide_id'].nunique()} slides")
+    stage.log.log_metrics(figures)

@@ -1,0 +1,20 @@
+"""watch: a cohort outside DVC -> data/raw/<recipe>.json, on every `dvc repro`."""
+
+from acinus.cohorts.inventory import inventory, write_inventory
+from acinus.errors import RecipeError
+from acinus.params import is_drawn
+from acinus.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Look at the cohort: one stat per file, a fingerprint only of what is new or touched."""
+    if is_drawn(stage.recipe.cohort):
+        raise RecipeError(
+            f"params.yaml: raw_cohorts = {stage.recipe_name!r}: its cohort is drawn by the demo stage, which DVC "
+            "watches already; take it out of raw_cohorts"
+        )
+    memory = stage.root / ".acinus" / "inventory" / f"{stage.recipe_name}.json"
+    entries = inventory(stage.cohort_root, memory)
+    write_inventory(entries, stage.paths.raw)
+    stage.say(f"{len(entries)} files, {sum(one.size for one in entries) / 1e9:.2f} GB in {stage.cohort_root}")
+    stage.log.log_metrics({"n_files": len(entries)})

@@ -1,0 +1,349 @@
+"""Ingest of drawn cohorts in CAMELYON's layout: names, labels, splits, and everything that can be wrong."""
+
+import functools
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from acinus import params, records
+from acinus.cohorts import camelyon, inventory
+from acinus.cohorts.manifest import build_manifest
+from acinus.cohorts.reference import parse_reference
+from acinus.errors import AcinusError
+
+SQUARE = [(10, 10), (60, 10), (60, 60), (10, 60)]
+PICTURE = np.random.default_rng(0).integers(0, 256, (128, 192, 3), dtype=np.uint8)
+
+
+class Layout:
+    """A cohort folder to fill."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def slide(self, path: str, mpp: float | None = 0.25) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tags = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": 3}
+        tifffile.imwrite(
+            target, PICTURE, tile=(64, 64), photometric="rgb", compression="jpeg", bigtiff=True, metadata=None, **tags
+        )
+        return target
+
+    def mask(self, path: str, value: int = 255, size: tuple[int, int] = (64, 96)) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mask = np.zeros(size, dtype=np.uint8)
+        mask[5:20, 5:20] = value
+        tifffile.imwrite(target, mask, tile=(32, 32), photometric="minisblack", compression="deflate", metadata=None)
+        return target
+
+    def xml(self, path: str, group: str = "_0", points: list[tuple[int, int]] = SQUARE) -> Path:
+        dots = "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(points))
+        return self.text(
+            path,
+            f'<ASAP_Annotations><Annotations><Annotation Name="a" Type="Polygon" PartOfGroup="{group}" Color="#F4FA58">'
+            f"<Coordinates>{dots}</Coordinates></Annotation></Annotations></ASAP_Annotations>",
+        )
+
+    def text(self, path: str, text: str) -> Path:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        return target
+
+    def rows(self, **settings: Any) -> dict[str, dict[str, Any]]:
+        cohort = params.Cohort(root=str(self.root), **settings)
+        prints = inventory.fingerprints(inventory.inventory(self.root, None))
+        return {row["slide_id"]: row for row in camelyon.ingest(self.root, cohort, prints, 7)}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "cohort")
+
+
+def published(layout: Layout) -> Layout:
+    """A miniature of CAMELYON16 as it is published."""
+    for number in range(1, 5):
+        layout.slide(f"training/tumor/tumor_{number:03d}.tif")
+        layout.xml(f"training/lesion_annotations/tumor_{number:03d}.xml")
+        layout.slide(f"training/normal/normal_{number:03d}.tif")
+    for number in range(1, 5):
+        layout.slide(f"testing/images/test_{number:03d}.tif")
+    layout.xml("testing/lesion_annotations/test_001.xml")
+    layout.text(
+        "testing/reference.csv",
+        "test_001,Tumor,IDC,Macro\ntest_002.tif,Normal,None,None\ntest_099,Normal,None,None\ntest_003,Tumor,ILC,Micro\n",
+    )
+    return layout
+
+
+def test_the_published_layout(layout: Layout) -> None:
+    rows = published(layout).rows()
+    facts = {
+        one: (row["label_kind"], row["slide_label"], row["split"] == "test", row["status"]) for one, row in rows.items()
+    }
+    assert facts == {
+        **{f"tumor_{n:03d}": ("asap_xml", "tumor", False, "ok") for n in range(1, 5)},
+        **{f"normal_{n:03d}": ("none", "normal", False, "ok") for n in range(1, 5)},
+        "test_001": ("asap_xml", "tumor", True, "ok"),
+        "test_002": ("none", "normal", True, "ok"),
+        "test_003": ("unknown", "tumor", True, "ok"),  # known to be tumour, not known where
+        "test_004": ("unknown", None, True, "ok"),
+    }
+    one = rows["tumor_001"]
+    assert (one["image"], one["label_source"]) == (
+        "training/tumor/tumor_001.tif",
+        "training/lesion_annotations/tumor_001.xml",
+    )
+    assert (one["width"], one["height"], one["mpp_source"]) == (192, 128, "tag")
+    assert (one["mpp_x"], one["mpp_y"]) == pytest.approx((0.25, 0.25))
+    for label in ("tumor", "normal"):
+        splits = [row["split"] for row in rows.values() if row["slide_label"] == label and row["split"] != "test"]
+        assert sorted(splits) == ["train", "train", "train", "val"]
+
+
+def test_the_manifest_is_the_contracts_table_and_the_same_twice(layout: Layout, tmp_path: Path) -> None:
+    published(layout)
+    cohort = params.Cohort(root=str(layout.root))
+    for name in ("a", "b"):
+        table = build_manifest(list(layout.rows().values()), cohort)
+        records.write(records.MANIFEST, table, tmp_path / f"{name}.parquet")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert table["fingerprint"].notna().all()
+    assert table.loc[table["label_source"].notna(), "label_fingerprint"].notna().all()
+    assert table.loc[table["label_source"].isna(), "label_fingerprint"].isna().all()
+
+
+def test_examine_travels_to_other_processes(layout: Layout) -> None:
+    published(layout)
+    cohort = params.Cohort(root=str(layout.root))
+    prints = inventory.fingerprints(inventory.inventory(layout.root, None))
+    job = functools.partial(camelyon.examine, root=layout.root, settings=cohort, seed=7)
+    found = camelyon.discover(layout.root, prints, cohort)
+    again, first = pickle.loads(pickle.dumps((job, found[0])))
+    assert again(first) == job(found[0])
+
+
+def test_camelyon17_nodes_share_their_patient_and_isolated_cells_are_neither(layout: Layout) -> None:
+    for patient in range(4):
+        for node in range(3):
+            layout.slide(f"training/center_0/patient_{patient:03d}_node_{node}.tif")
+    layout.xml("lesion_annotations/patient_001_node_1.xml", group="metastases")
+    layout.xml("lesion_annotations/patient_002_node_0.xml", group="metastases")
+    layout.text(
+        "stage_labels.csv",
+        "patient,stage\npatient_000.zip,pN0\npatient_000_node_0.tif,negative\npatient_001.zip,pN1\n"
+        "patient_001_node_0.tif,macro\npatient_001_node_1.tif,micro\npatient_002_node_0.tif,itc\n",
+    )
+    rows = layout.rows(val_fraction=0.25)
+    kinds = {one[8:]: (row["label_kind"], row["slide_label"]) for one, row in rows.items()}
+    assert kinds["000_node_0"] == ("none", "normal")
+    assert kinds["001_node_0"] == ("unknown", "tumor")
+    assert kinds["001_node_1"] == ("asap_xml", "tumor")
+    assert kinds["002_node_0"] == ("unknown", None)
+    assert kinds["003_node_0"] == ("unknown", None)
+    assert {row["patient"] for row in rows.values()} == {f"patient_{n:03d}" for n in range(4)}
+    for row in rows.values():
+        assert row["split"] == rows[f"{row['patient']}_node_0"]["split"]
+        assert row["status"] == "ok"
+
+
+def test_masks_as_labels(layout: Layout) -> None:
+    for name in ("tumor_001", "test_001", "normal_001", "test_002", "tumor_002", "tumor_003", "tumor_004"):
+        layout.slide(f"{name}.tif")
+    layout.mask("masks/tumor_001_mask.tif")
+    layout.mask("masks/test_001_mask.tif")
+    layout.mask("masks/normal_001_mask.tif", value=0)
+    layout.mask("masks/test_002_mask.tif", value=0)
+    layout.mask("masks/tumor_002_mask.tif", size=(64, 64))
+    layout.mask("masks/tumor_003_mask.tif", value=7)
+    layout.mask("masks/tumor_004_mask.tif", value=0)
+    rows = layout.rows(labels="mask")
+    assert {one: row["slide_label"] for one, row in rows.items() if row["status"] == "ok"} == {
+        "tumor_001": "tumor",
+        "test_001": "tumor",
+        "normal_001": "normal",
+        "test_002": "normal",
+    }
+    assert "64 x 64" in rows["tumor_002"]["reason"]
+    assert "value 7" in rows["tumor_003"]["reason"]
+    assert "has no tumour" in rows["tumor_004"]["reason"]
+
+
+def test_a_bad_slide_is_a_row_with_a_reason_and_the_others_go_on(layout: Layout) -> None:
+    published(layout)
+    (layout.root / "training/normal/normal_001.tif").write_bytes(b"")
+    slide = layout.root / "training/normal/normal_002.tif"
+    slide.write_bytes(slide.read_bytes()[:2000])
+    layout.slide("training/normal/normal_003.tif", mpp=None)
+    zeroed = layout.root / "training/tumor/tumor_001.tif"
+    with tifffile.TiffFile(zeroed) as tiff:
+        offset, count = tiff.pages[0].dataoffsets[4], tiff.pages[0].databytecounts[4]
+    data = bytearray(zeroed.read_bytes())
+    data[offset : offset + count] = bytes(count)
+    zeroed.write_bytes(data)
+    layout.text("training/lesion_annotations/tumor_002.xml", "<ASAP_Annotations><Annot")
+    layout.xml("training/lesion_annotations/tumor_003.xml", group="strange")
+    (layout.root / "training/lesion_annotations/tumor_004.xml").unlink()
+    layout.xml("training/lesion_annotations/normal_004.xml")
+    (layout.root / "testing/images/test_004.tif").unlink()
+    (layout.root / "testing/images/test_004.tif").symlink_to("nowhere.tif")
+    rows = layout.rows()
+    for slide_id, reason in {
+        "normal_001": r"normal_001.tif is empty \(0 bytes\)",
+        "normal_002": "slide normal_002: ",
+        "normal_003": r"no plausible mpp \(.*\); set cohort\.mpp",
+        "tumor_001": r"level 0, tile 4: its \d+ bytes are all zero",
+        "tumor_002": r"tumor_002\.xml",
+        "tumor_003": "strange",
+        "tumor_004": "it has no annotation; add the annotation",
+        "normal_004": "said to be normal, but training/lesion_annotations/normal_004.xml outlines tumour",
+        "test_004": "is not there",
+    }.items():
+        row = rows.pop(slide_id)
+        assert row["status"] == "bad"
+        assert str(layout.root) not in row["reason"]
+        assert "\n" not in row["reason"]
+        assert re.search(reason, row["reason"]), row["reason"]
+    assert {row["status"] for row in rows.values()} == {"ok"}
+
+
+def test_mpp_override_serves_only_slides_without_their_own(layout: Layout) -> None:
+    layout.slide("normal_001.tif", mpp=0.5)
+    layout.slide("normal_002.tif", mpp=1000.0)
+    rows = layout.rows(mpp=0.24)
+    assert (rows["normal_001"]["mpp_x"], rows["normal_001"]["mpp_source"]) == (pytest.approx(0.5), "tag")
+    assert (rows["normal_002"]["mpp_x"], rows["normal_002"]["mpp_source"]) == (0.24, "override")
+
+
+def test_excluded_and_not_exhaustive(layout: Layout) -> None:
+    published(layout)
+    (layout.root / "training/tumor/tumor_001.tif").write_bytes(b"")
+    rows = layout.rows(exclude={"tumor_001": "blurred", "gone_001": "absent"}, not_exhaustive=["tumor_002"])
+    assert (rows["tumor_001"]["status"], rows["tumor_001"]["reason"]) == ("excluded", "blurred")
+    assert [one for one, row in rows.items() if not row["exhaustive"]] == ["tumor_002"]
+
+
+def test_contradictions_are_bad_rows(layout: Layout) -> None:
+    published(layout)
+    layout.xml("a/test_002.xml")
+    layout.text("b/reference.csv", "normal_001,Tumor\n")
+    layout.xml("training/lesion_annotations/tumor_001.xml", group="_2")
+    rows = layout.rows()
+    assert "said to be normal, but a/test_002.xml outlines tumour" in rows["test_002"]["reason"]
+    assert "its name says normal, the reference file says tumor" in rows["normal_001"]["reason"]
+    assert (
+        "said to be tumor, but training/lesion_annotations/tumor_001.xml has no tumour" in rows["tumor_001"]["reason"]
+    )
+
+
+def test_splits_csv_overrides_every_rule(layout: Layout) -> None:
+    published(layout)
+    layout.text(
+        "splits.csv",
+        "slide_id,split,patient,provider\ntest_001,val,p1,rumc\ntumor_001,test,p2,\nnormal_001,test,p2,umcu\n",
+    )
+    rows = layout.rows()
+    assert [rows[one]["split"] for one in ("test_001", "tumor_001", "normal_001", "test_002")] == [
+        "val",
+        "test",
+        "test",
+        "test",
+    ]
+    assert [rows[one]["patient"] for one in ("test_001", "tumor_001", "tumor_002")] == ["p1", "p2", "tumor_002"]
+    assert [rows[one]["provider"] for one in ("test_001", "tumor_001", "tumor_002")] == ["rumc", "unknown", "unknown"]
+
+
+def test_splits_csv_may_not_tear_a_patient_apart(layout: Layout) -> None:
+    layout.slide("patient_001_node_0.tif")
+    layout.slide("patient_001_node_1.tif")
+    layout.text("splits.csv", "slide_id,split,patient\npatient_001_node_0,test,patient_001\n")
+    with pytest.raises(AcinusError, match=r"patient patient_001: .*list all slides of the patient"):
+        layout.rows()
+    assert layout.rows(split_by="slide")["patient_001_node_0"]["split"] == "test"
+
+
+def test_an_override_of_a_slide_that_is_not_here_is_refused(layout: Layout) -> None:
+    layout.slide("normal_001.tif")
+    layout.text("splits.csv", "slide_id,split,patient\n../normal_001,test,p\n")
+    with pytest.raises(AcinusError, match=r"splits\.csv: row 2: slide_id '\.\./normal_001' is no slide"):
+        layout.rows()
+
+
+@pytest.mark.parametrize("second", ["b/tumor_001.tif", "a/tumor_001.svs", "b/Tumor_001.tif"])
+def test_two_slides_with_one_id_are_refused_with_both_paths(layout: Layout, second: str) -> None:
+    layout.slide("a/tumor_001.tif")
+    layout.slide(second)
+    with pytest.raises(AcinusError, match=r"two slides with the id [tT]umor_001: ") as caught:
+        layout.rows()
+    assert "a/tumor_001.tif" in str(caught.value)
+    assert second in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tumor 001.tif", "tumör_001.tif", "-rf.tif", "a..b.tif"])
+def test_an_id_that_is_no_safe_file_name_is_refused(layout: Layout, name: str) -> None:
+    layout.slide(f"x/{name}")
+    with pytest.raises(AcinusError, match=r"x/.*: not safe as slide ids; rename"):
+        layout.rows()
+
+
+def test_paths_that_lead_out_of_the_root_are_not_opened(layout: Layout) -> None:
+    layout.slide("../outside.tif")
+    cohort = params.Cohort(root=str(layout.root))
+    rows = camelyon.ingest(layout.root, cohort, {"../outside.tif": "0"}, 7)
+    assert rows[0]["status"] == "bad"
+    assert "leads out of the cohort" in rows[0]["reason"]
+
+
+def test_an_annotation_without_its_slide_is_refused(layout: Layout) -> None:
+    published(layout).xml("x/tumor_077.xml")
+    with pytest.raises(AcinusError, match=r"x/tumor_077\.xml: annotation without a slide"):
+        layout.rows()
+    assert "tumor_077" not in layout.rows(exclude={"tumor_077": "not downloaded"})
+
+
+def test_an_empty_cohort_is_one_line(layout: Layout) -> None:
+    with pytest.raises(AcinusError, match=r"no slides below this folder; set cohort\.root"):
+        build_manifest(list(layout.rows().values()), params.Cohort(root="raw/camelyon"))
+
+
+def test_too_many_bad_slides_stop_with_the_first_reasons(layout: Layout) -> None:
+    published(layout)
+    for number in (1, 2, 3, 4):
+        (layout.root / f"training/normal/normal_{number:03d}.tif").write_bytes(b"")
+    rows = list(layout.rows().values())
+    with pytest.raises(
+        AcinusError, match=r"4 of 12 slides cannot be used.*max_bad_fraction = 0\.1: .*normal_001"
+    ) as caught:
+        build_manifest(rows, params.Cohort(root="raw"))
+    assert "\n" not in str(caught.value)
+    assert len(build_manifest(rows, params.Cohort(root="raw", max_bad_fraction=0.34))) == 12
+    with pytest.raises(AcinusError, match="two slides with the id test_001"):
+        build_manifest(
+            [*rows, next(r for r in rows if r["slide_id"] == "test_001") | {"image": "other.tif"}],
+            params.Cohort(root="raw"),
+        )
+    with pytest.raises(AcinusError, match="none of 4 slides can be used"):
+        build_manifest([row for row in rows if row["status"] == "bad"], params.Cohort(root="raw", max_bad_fraction=1.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("test_001,Tumor\ntest_001.tif,Normal\n", r"row 2: test_001 is normal here and tumor above"),
+        ("test_001,maybe\n", r"row 1: test_001 is 'maybe'; expected one of itc, macro"),
+        ("test_001\n", r"row 1: test_001 is nothing; expected"),
+        ('"test_001,Tumor\n', r"row \d: not CSV"),
+    ],
+)
+def test_a_wrong_reference_is_one_line_with_the_row(text: str, message: str) -> None:
+    with pytest.raises(AcinusError, match=r"^reference\.csv: " + message):
+        parse_reference(text, "reference.csv", {"test_001"})

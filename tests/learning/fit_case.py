@@ -1,0 +1,76 @@
+"""One small training for the fit tests, also run as a script that is killed on the way."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from acinus import params
+from acinus.learning import torchvision_hook
+from acinus.learning.augmentation import Augmentation
+from acinus.learning.dataset import PatchDataset
+from acinus.learning.device import Machine
+from acinus.learning.fit import FitJob
+from acinus.learning.inputs import InputSpec
+
+EPOCHS = 5
+
+
+class StripeStore:
+    """32-px patches of noise with stripes: lying ones are normal, standing ones tumour (turning would mix them)."""
+
+    def read(self, key: str) -> np.ndarray:
+        split, number, label = key.split("/")
+        rng = np.random.default_rng([int(number), split == "val"])
+        wave = 60 * np.sin(np.arange(32) * 1.3 + rng.uniform(0, 6))
+        wave = wave[None, :, None] if label == "1" else wave[:, None, None]
+        return np.clip(128 + wave + rng.normal(0, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+
+
+def dataset(split: str, count: int, augmentation: Augmentation) -> PatchDataset:
+    labels = [int(number % 3 == 0) for number in range(count)]
+    keys = [f"{split}/{number}/{label}" for number, label in enumerate(labels)]
+    return PatchDataset(StripeStore(), keys, labels, 32, augmentation)
+
+
+def job(
+    folder: Path, on_epoch: Callable[[int, dict[str, float]], None] = lambda e, m: None, **settings: object
+) -> FitJob:
+    """A training with everything random in it: order, turned copies, dropout and drop path."""
+    torchvision_hook.install()
+    import timm
+
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=2, drop_rate=0.2, drop_path_rate=0.2)
+    values = {
+        "model": "test_resnet", "weights": "none", "batch_size": 8, "max_epochs": EPOCHS, "lr": 2e-3,
+        "plateau_patience": 0, "plateau_factor": 0.5, "stop_patience": 100, "checkpoint_every": 2,
+    }  # fmt: skip
+    return FitJob(
+        model=model,
+        settings=params.Train.model_validate({**values, **settings}),
+        classes=("normal", "tumor"),
+        train=dataset("train", 43, Augmentation(copies=1, seed=3)),
+        val=dataset("val", 18, Augmentation()),
+        inputs=InputSpec((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 32),
+        seed=3,
+        checkpoints=folder / "checkpoints",
+        key="key-1",
+        log=folder / "log.csv",
+        machine=Machine("cpu", threads=1, workers=0),
+        on_epoch=on_epoch,
+    )
+
+
+if __name__ == "__main__":
+    from acinus.learning.fit import fit
+
+    def die(epoch: int, metrics: dict[str, float]) -> None:
+        if epoch == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fit(job(Path(sys.argv[1]), die))

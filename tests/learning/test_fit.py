@@ -1,0 +1,244 @@
+"""The training loop: what it records, where it stops, and that a kill leaves no trace."""
+
+import dataclasses
+import importlib.util
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from acinus.errors import AcinusError
+from acinus.learning import checkpoints
+from acinus.learning.device import pick, reproducible
+from acinus.learning.fit import FitResult, fit
+from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
+
+CASE = Path(__file__).with_name("fit_case.py")
+
+
+def load_case() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fit_case", CASE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+case = load_case()
+
+
+def weights_of(model: torch.nn.Module) -> bytes:
+    return save({key: value.contiguous() for key, value in model.state_dict().items()})
+
+
+@dataclasses.dataclass
+class Straight:
+    """An uninterrupted training and what it left."""
+
+    folder: Path
+    weights: bytes
+    result: FitResult
+    heard: list[tuple[int, dict[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    folder, heard = tmp_path_factory.mktemp("straight"), []
+    job = case.job(folder, lambda epoch, metrics: heard.append((epoch, metrics)))
+    result = fit(job)
+    assert not job.model.training
+    return Straight(folder, weights_of(job.model), result, heard)
+
+
+def test_it_learns_and_records_every_epoch(straight: Straight) -> None:
+    history = straight.result.history
+    assert [record.epoch for record in history] == [1, 2, 3, 4, 5]
+    assert history[-1].train_loss < history[0].train_loss
+    assert max(record.val_acc for record in history) >= 0.8  # 2/3 are normal
+    assert straight.result.best_epoch == 1 + int(np.argmin([record.val_loss for record in history]))
+    assert not straight.result.stopped_early
+    assert [epoch for epoch, _ in straight.heard] == [1, 2, 3, 4, 5]
+    assert set(straight.heard[0][1]) == {"train_loss", "train_acc", "val_loss", "val_acc", "lr"}
+    assert straight.heard[2][1]["val_loss"] == history[2].val_loss
+
+
+def test_the_log_has_its_five_columns(straight: Straight) -> None:
+    lines = (straight.folder / "log.csv").read_text().splitlines()
+    assert lines[0] == "epoch,train_loss,train_acc,val_loss,val_acc"
+    assert len(lines) == 6
+    assert [float(value) for value in lines[3].split(",")] == pytest.approx(
+        list(dataclasses.astuple(straight.result.history[2])[:5]), rel=1e-8
+    )
+
+
+def test_best_last_and_every_second_checkpoint_stay(straight: Straight) -> None:
+    names = sorted(path.name for path in (straight.folder / "checkpoints").iterdir())
+    assert names == ["best.ckpt", "epoch_0002.ckpt", "epoch_0004.ckpt", "key", "last.ckpt"]
+    best = checkpoints.load(straight.folder / "checkpoints" / "best.ckpt")
+    assert best.epoch == straight.result.best_epoch
+    assert save({key: value.contiguous() for key, value in best.model.items()}) == straight.weights
+
+
+def test_figures_of_the_best_epoch_are_those_of_the_model_that_is_left(straight: Straight) -> None:
+    job = case.job(straight.folder)
+    job.model.load_state_dict(checkpoints.load(straight.folder / "checkpoints" / "best.ckpt").model)
+    loss, hits = 0.0, 0
+    counts = job.train.counts(2)
+    with torch.inference_mode():
+        for item in range(len(job.val)):
+            patch, label = job.val[(0, item)]
+            log_p = job.model.eval()((patch[None] / 255 - 0.5) / 0.2).log_softmax(1)[0]
+            loss -= sum(counts) / counts[label] * float(log_p[label])
+            hits += int(log_p.argmax()) == label
+    record = straight.result.history[straight.result.best_epoch - 1]
+    assert record.val_loss == pytest.approx(loss / len(job.val), rel=1e-4)
+    assert record.val_acc == pytest.approx(hits / len(job.val))
+
+
+@pytest.mark.parametrize("after", [3])
+def test_killed_and_started_again_it_ends_in_the_same_bytes(straight: Straight, tmp_path: Path, after: int) -> None:
+    done = subprocess.run([sys.executable, CASE, tmp_path, str(after)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.stdout == ""
+    assert done.stderr == ""
+    assert checkpoints.load(tmp_path / "checkpoints" / "last.ckpt").epoch == after
+    heard: list[tuple[int, dict[str, float]]] = []
+    torch.manual_seed(999)  # what else happens in the process must not matter
+    job = case.job(tmp_path, lambda epoch, metrics: heard.append((epoch, metrics)))
+    result = fit(job)
+    assert result == straight.result
+    assert weights_of(job.model) == straight.weights
+    assert heard == straight.heard
+    assert len({metrics["lr"] for _, metrics in heard}) > 1  # else the plateau rule was not put to the test
+    for name in ("log.csv", "checkpoints/last.ckpt", "checkpoints/best.ckpt"):
+        if name.endswith("csv"):
+            assert (tmp_path / name).read_bytes() == (straight.folder / name).read_bytes()
+        else:
+            mine, theirs = (checkpoints.load(one / name) for one in (tmp_path, straight.folder))
+            assert mine.history == theirs.history
+            torch.testing.assert_close(mine.optimizer, theirs.optimizer, rtol=0, atol=0)
+
+
+def test_a_finished_training_is_not_trained_further(straight: Straight) -> None:
+    job = case.job(straight.folder)
+    before = (straight.folder / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert fit(job) == straight.result
+    assert weights_of(job.model) == straight.weights
+    assert (straight.folder / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_early_stopping_ends_the_training_and_keeps_the_best(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    job = case.job(tmp_path, max_epochs=30, stop_patience=1, lr=0.02)
+    result = fit(job)
+    assert result.stopped_early
+    assert len(result.history) == result.best_epoch + 1 < 30
+    assert result.history[-1].val_loss >= result.history[-2].val_loss
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_loss_that_is_no_number_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AcinusError, match=r"training diverged in epoch 1 .*lower train.lr"):
+        fit(case.job(tmp_path, lr=1e30))
+
+
+def test_splits_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> None:
+    job = case.job(tmp_path)
+    nothing = dataclasses.replace(job, val=case.dataset("val", 0, case.Augmentation()))
+    with pytest.raises(AcinusError, match="validation split: no patches"):
+        fit(nothing)
+    with pytest.raises(AcinusError, match="training split: 1 patches"):
+        fit(dataclasses.replace(job, train=case.dataset("train", 1, case.Augmentation())))
+    one_class = case.PatchDataset(case.StripeStore(), ["train/1/0", "train/2/0"], [0, 0], 32)
+    with pytest.raises(AcinusError, match="no patches of class tumor"):
+        fit(dataclasses.replace(job, train=one_class))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def snapshot(*val_losses: float) -> checkpoints.Snapshot:
+    history = tuple(EpochRecord(i + 1, 1.0, 0.5, loss, 0.5, 0.001) for i, loss in enumerate(val_losses))
+    return checkpoints.Snapshot({"w": torch.full((2,), float(len(history)))}, {}, {}, {}, history)
+
+
+def test_another_key_or_a_lost_best_epoch_starts_afresh(tmp_path: Path) -> None:
+    assert checkpoints.restore(tmp_path, "a") is None
+    checkpoints.save(tmp_path, snapshot(2.0), every=1)
+    checkpoints.save(tmp_path, snapshot(2.0, 3.0), every=1)
+    again = checkpoints.restore(tmp_path, "a")
+    assert again is not None
+    assert again.epoch == 2
+    assert checkpoints.restore(tmp_path, "b") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key"]
+    checkpoints.save(tmp_path, snapshot(2.0, 3.0), every=1)  # best.ckpt, of epoch 1, was never written
+    assert checkpoints.restore(tmp_path, "b") is None
+
+
+def test_a_kill_between_last_and_best_is_mended(tmp_path: Path) -> None:
+    assert checkpoints.restore(tmp_path, "a") is None
+    checkpoints.save(tmp_path, snapshot(2.0), every=9)
+    stale = (tmp_path / "best.ckpt").read_bytes()
+    checkpoints.save(tmp_path, snapshot(2.0, 1.0), every=9)
+    (tmp_path / "best.ckpt").write_bytes(stale)
+    assert checkpoints.restore(tmp_path, "a") is not None
+    assert checkpoints.load(tmp_path / "best.ckpt").model["w"].tolist() == [2.0, 2.0]
+
+
+def test_damaged_and_hostile_checkpoints_are_one_line(tmp_path: Path) -> None:
+    assert checkpoints.restore(tmp_path, "a") is None
+    checkpoints.save(tmp_path, snapshot(2.0), every=9)
+    whole = (tmp_path / "last.ckpt").read_bytes()
+    for bad in (b"", whole[:100], whole[: len(whole) // 2], b"junk"):
+        (tmp_path / "last.ckpt").write_bytes(bad)
+        with pytest.raises(AcinusError, match=r"last.ckpt: not a whole checkpoint .*; delete"):
+            checkpoints.restore(tmp_path, "a")
+    torch.save({"history": [], "model": Path("x")}, tmp_path / "last.ckpt")  # a class, which pickle would run
+    with pytest.raises(AcinusError, match="not a whole checkpoint"):
+        checkpoints.restore(tmp_path, "a")
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "best", "stop"),
+    [
+        ([], 2, 0, False),
+        ([3.0], 2, 1, False),
+        ([3.0, 2.0, 2.5], 2, 2, False),
+        ([3.0, 2.0, 2.5, 2.1], 2, 2, True),
+        ([3.0, 2.0, 2.0, 2.0], 2, 2, True),  # equal is no better
+        ([3.0, 2.0, 2.5, 1.9], 2, 4, False),
+        ([3.0, 2.0], 0, 2, False),
+        ([3.0, 4.0], 0, 1, True),
+    ],
+)
+def test_best_epoch_and_stopping_by_hand(losses: list[float], patience: int, best: int, stop: bool) -> None:
+    history = snapshot(*losses).history
+    assert best_epoch(history) == best
+    assert stops_early(history, patience) is stop
+
+
+def test_csv_by_hand() -> None:
+    text = to_csv([EpochRecord(1, 0.5, 1 / 3, 2.0, 1.0, 0.1)])
+    assert text == "epoch,train_loss,train_acc,val_loss,val_acc\n1,0.5,0.333333333,2,1\n"
+
+
+def test_devices() -> None:
+    assert pick("cpu") == torch.device("cpu")
+    assert pick("auto").type in {"cpu", "cuda", "mps"}
+    with pytest.raises(AcinusError, match="'warp': not a device"):
+        pick("warp")
+    with pytest.raises(AcinusError, match=r"'cuda:77': this machine .* has none; use cpu or auto"):
+        pick("cuda:77")
+
+
+def test_torchs_settings_are_put_back() -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with reproducible(torch.device("cpu"), 3):
+        assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (3, True)
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+    assert math.isfinite(before[0])
