@@ -1,0 +1,30 @@
+"""The full demonstration cohort, drawn once for all tests that look at it."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from acinus.cohorts.demo import camelyon
+from acinus.cohorts.demo.camelyon import SlidePlan
+from acinus.params import CamelyonDemo
+
+SEED = 20261121
+
+
+@pytest.fixture(scope="session")
+def demo_plans() -> list[SlidePlan]:
+    """The plans of the cohort at its default size."""
+    return camelyon.plan(SEED, CamelyonDemo())
+
+
+@pytest.fixture(scope="session")
+def demo_cohort(demo_plans: list[SlidePlan], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the cohort at its default size, drawn with two processes."""
+    root = tmp_path_factory.mktemp("demo") / "camelyon"
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(partial(camelyon.draw_slide, root=root), demo_plans))
+    camelyon.write_reference(demo_plans, root)
+    return root
