@@ -16,7 +16,8 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [
     {"errors", "seeds", "paths", "machine", "lineage"},
-    {"files", "parallel", "params"},
+    {"files", "parallel", "strict_yaml"},
+    {"params"},
     {"records"},
     {"slides", "scoring", "stage", "tracking"},
     {"cohorts", "patches", "learning", "mapping", "reporting", "validation", "execution"},

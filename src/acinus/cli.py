@@ -80,12 +80,15 @@ def _summary() -> None:
 
 
 @click.command("results")
-def _results() -> None:
+@click.option("--markdown", is_flag=True, help="As the README's table, from reports/metrics.json.")
+def _results(markdown: bool) -> None:
     """Print the table of results and where the pages are."""
-    from acinus import execution
-    from acinus.results import show
+    from acinus import execution, results
 
-    show(execution.project_root())
+    if markdown:
+        click.echo(results.markdown(execution.project_root()))
+    else:
+        results.show(execution.project_root())
 
 
 @click.command("setup")

@@ -24,9 +24,18 @@ class Input:
 
 
 def stage_inputs(root: Path, stage: str, recipe: str | None) -> list[Input]:
-    """Return the data (not code) dependencies of `stage` for `recipe`, with DVC's digests."""
+    """Return the data (not code) dependencies of `stage` for `recipe`, with DVC's digests.
+
+    A folder that holds the outputs of several stages has no digest of its own: its outputs stand for it.
+    """
     known = _digests(root)
-    return [Input(path, known.get(path)) for path in dependencies(root, stage, recipe) if not path.startswith(CODE)]
+    found: list[Input] = []
+    for path in dependencies(root, stage, recipe):
+        if path.startswith(CODE):
+            continue
+        below = [] if path in known else sorted(one for one in known if one.startswith(f"{path}/"))
+        found += [Input(one, known.get(one)) for one in below or [path]]
+    return found
 
 
 def dependencies(root: Path, stage: str, recipe: str | None) -> list[str]:
@@ -36,14 +45,16 @@ def dependencies(root: Path, stage: str, recipe: str | None) -> list[str]:
 
 
 def _digests(root: Path) -> dict[str, str]:
-    """Return path -> md5 of every output in dvc.lock; a folder of several outputs has none of its own."""
-    found: dict[str, str] = {}
-    for entry in _load(root / "dvc.lock").get("stages", {}).values():
-        for kind in ("deps", "outs"):
-            for one in entry.get(kind, []):
-                if "md5" in one:
-                    found[one["path"]] = one["md5"]
-    return found
+    """Return path -> md5 of every output in dvc.lock.
+
+    Not of its dependencies: while a stage runs, its own entry still has what its last execution read.
+    """
+    return {
+        one["path"]: one["md5"]
+        for entry in _load(root / "dvc.lock").get("stages", {}).values()
+        for one in entry.get("outs", [])
+        if "md5" in one
+    }
 
 
 def _load(path: Path) -> dict[str, Any]:

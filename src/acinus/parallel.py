@@ -52,7 +52,7 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
         with ProcessPoolExecutor(workers, context, initializer=exit_with_parent, initargs=(os.getpid(),)) as pool:
             yield pool
         return
-    from distributed import Client
+    from distributed import CancelledError, Client, KilledWorker
 
     try:
         client = Client(scheduler, timeout=10)
@@ -60,8 +60,14 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
         raise AcinusError(
             f"params.yaml: compute.scheduler = {scheduler!r}: no Dask scheduler answers there; start one or say local"
         ) from error
-    with client:
-        yield client.get_executor()
+    try:
+        with client:
+            yield client.get_executor()
+    except (KilledWorker, CancelledError) as error:
+        raise AcinusError(
+            f"params.yaml: compute.scheduler = {scheduler!r}: its workers or its scheduler died, mostly for want of "
+            "memory; look at their logs, give each worker more memory and run again"
+        ) from error
 
 
 def exit_with_parent(parent: int, every_s: float = 0.5) -> None:

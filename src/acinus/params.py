@@ -10,10 +10,10 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from acinus.errors import RecipeError
+from acinus.strict_yaml import read_mapping
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 class Section(BaseModel):
     """A part of a file: nothing unknown, nothing converted, nothing changed later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class AtResolution(Section):
@@ -201,7 +201,7 @@ class Recipe(Section):
 class Compute(Section):
     """Where the work runs. `scheduler` local = processes here; tcp://host:port = a Dask cluster."""
 
-    scheduler: Annotated[str, Field(pattern=r"^(local|tcp://.+|tls://.+)$")] = "local"
+    scheduler: Annotated[str, Field(pattern=r"^(local|(tcp|tls)://.+:\d+)$")] = "local"
     workers: Annotated[int, Field(ge=1)] = 2
     threads: Annotated[int, Field(ge=1)] = 2
     device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?|mps)$")] = "cpu"
@@ -215,14 +215,14 @@ class Tracking(Section):
 
 
 class CamelyonDemo(Section):
-    """How large the drawn CAMELYON cohort is."""
+    """How large the drawn CAMELYON cohort is: slide edge in px, um per px, slides of each kind."""
 
-    size_px: Annotated[int, Field(ge=512)] = 4096
-    mpp: Mpp = 0.5
-    training_tumor: Annotated[int, Field(ge=1)] = 6
-    training_normal: Annotated[int, Field(ge=1)] = 4
-    test_tumor: Annotated[int, Field(ge=1)] = 4
-    test_normal: Annotated[int, Field(ge=1)] = 2
+    size_px: Annotated[int, Field(ge=768, le=16384)] = 4096
+    mpp: Annotated[float, Field(ge=0.25, le=1.0)] = 0.5
+    training_tumor: Annotated[int, Field(ge=1, le=500)] = 6
+    training_normal: Annotated[int, Field(ge=0, le=500)] = 4
+    test_tumor: Annotated[int, Field(ge=0, le=500)] = 4
+    test_normal: Annotated[int, Field(ge=0, le=500)] = 2
 
 
 class Demo(Section):
@@ -258,50 +258,13 @@ class Project(Section):
 Model = TypeVar("Model", bound=Section)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice (YAML silently keeps the last) and any alias."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed; write the value out", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 takes 1e-4 for text; people and dvc (`-S train.lr=1e-5`) mean the number
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
-)
-
-
 def load_yaml(path: Path, model: type[Model]) -> Model:
     """Read one YAML file into `model`.
 
     Raises:
         RecipeError: missing file, bad YAML, or every wrong key in one line: file, key, value, what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise RecipeError(f"{path}: no such file; files there: {known}") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader, made stricter)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise RecipeError(f"{path}: expected a mapping of sections, found {type(data).__name__}")
+    data = read_mapping(path)
     try:
         return model.model_validate(data)
     except ValidationError as error:

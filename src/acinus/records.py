@@ -106,7 +106,8 @@ QUANTITIES = Table(
     ),
 )
 
-_PANDAS: dict[pa.DataType, str] = {_S: "string", _F: "float64", _I: "Int64", _B: "bool"}
+_PANDAS: dict[pa.DataType, str] = {_S: "string", _F: "float64", _I: "Int64", _B: "boolean"}
+"""Types that refuse what plain ones convert: 1.5 to 1, a missing value or the text "False" to True."""
 
 
 def frame(table: Table, rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -127,14 +128,15 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name in names:
         try:
-            columns[name] = data[name].astype(_column_type(table, name))
-        except (TypeError, ValueError) as error:
+            columns[name] = data[name].astype(_PANDAS[table.schema.field(name).type])
+        except (TypeError, ValueError, OverflowError) as error:
             raise TableError(
                 f"table {table.name}: column {name} is not {table.schema.field(name).type}: {error}"
             ) from error
         if name not in table.nullable and columns[name].isna().any():
             row = int(columns[name].isna().to_numpy().argmax())
             raise TableError(f"table {table.name}: column {name} is empty in row {row}, where a value is needed")
+        columns[name] = columns[name].astype(_column_type(table, name))
     result = pd.DataFrame(columns, columns=names)
     result = result.sort_values(list(table.key), kind="stable", ignore_index=True)
     twice = result.duplicated(list(table.key))
@@ -146,7 +148,7 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
 
 def _column_type(table: Table, name: str) -> str:
     kind = _PANDAS[table.schema.field(name).type]
-    return "int64" if kind == "Int64" and name not in table.nullable else kind
+    return kind if name in table.nullable else {"Int64": "int64", "boolean": "bool"}.get(kind, kind)
 
 
 def write(table: Table, data: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -167,6 +169,13 @@ def read(table: Table, path: Path) -> pd.DataFrame:
     except pa.ArrowInvalid as error:
         raise TableError(f"{path}: not a Parquet table ({error}); delete it and run its stage again") from error
     return check(table, data)
+
+
+def rows(data: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dicts, every null as None."""
+    return [
+        {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in data.to_dict("records")
+    ]
 
 
 def is_safe_id(slide_id: str) -> bool:

@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+from acinus.files import read_json
 from acinus.params import load_project
-from acinus.reporting.summary import console_table, read_row
+from acinus.reporting.summary import console_table, markdown_table, read_row
+
+
+def markdown(root: Path) -> str:
+    """Return the README's table of results, from the figures that are in git."""
+    return markdown_table(read_json(root / "reports" / "metrics.json"))
 
 
 def show(root: Path) -> None:

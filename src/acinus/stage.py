@@ -1,6 +1,6 @@
 """What a stage gets: its parameters, paths, seeds, workers, and a log of what it did."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,7 +39,7 @@ class ProjectStage:
         """Print one line of progress for a person."""
         print(f"{self.name}: {text}", flush=True)
 
-    def map(self, function: Callable[[Any], Any], jobs: list[Any]) -> Iterator[Any]:
+    def map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
         """Yield `function(job)` in the order of the jobs, spread as params.yaml's `compute` says."""
         return map_over(function, jobs, self.project.compute.scheduler, self.project.compute.workers)
 

@@ -23,7 +23,7 @@ class Provenance:
     task: str
     title: str  # one line that a stranger understands
     commit: str
-    params_md5: str
+    params_hash: str
     model: str  # architecture and where its weights began
     mlflow_run: str | None  # of the training; None where no tracking server was there
 

@@ -66,6 +66,17 @@ def console_table(rows: list[SummaryRow]) -> str:
     )
 
 
+def markdown_table(rows: dict[str, Metrics]) -> str:
+    """Return the console's figures as the Markdown table of the README, from reports/metrics.json's content."""
+    names = [name for name in CONSOLE if any(name in metrics for metrics in rows.values())]
+    lines = [["recipe", *(wording.HEADLINES[name].label for name in names), "test slides"]]
+    lines.append(["---"] * len(lines[0]))
+    for recipe, metrics in rows.items():
+        cells = [_cell(metrics, name) for name in names]
+        lines.append([f"`{recipe}`", *cells, wording.text(metrics.get("n_slides"), "count")])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _cell(metrics: Metrics, name: str) -> str:
     value = wording.text(metrics.get(name), wording.HEADLINES[name].kind, wording.HEADLINES[name].signed)
     interval = wording.interval_text(metrics, name)

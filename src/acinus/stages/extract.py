@@ -13,7 +13,7 @@ def run(stage: Stage) -> None:
     """Write the shards that are not there yet, then store.json over all of them."""
     if not read_json(stage.paths.reports / "validation.json")["success"]:
         raise AcinusError(f"{stage.paths.reports / 'validation.json'}: validation failed; mend that first")
-    manifest = records.read(records.MANIFEST, stage.paths.manifest).set_index("slide_id")
+    manifest = records.read(records.MANIFEST, stage.paths.manifest)
     sample = records.read(records.SAMPLE, stage.paths.sample)
     settings = stage.recipe.extract
     form = StoreFormat(settings.backend, settings.codec, settings.jpeg_quality, stage.recipe.index.patch_px)
@@ -26,8 +26,8 @@ def run(stage: Stage) -> None:
         code=code_digest(),
     )
     sources = {
-        slide_id: SlideSource(stage.cohort_root / row["image"], row["fingerprint"])
-        for slide_id, row in manifest.iterrows()
+        row["slide_id"]: SlideSource(stage.cohort_root / row["image"], row["fingerprint"])
+        for row in records.rows(manifest)
     }
     shards = []
     jobs = shard_jobs(sample, sources, plan)
@@ -37,4 +37,3 @@ def run(stage: Stage) -> None:
     index = StoreWriter(plan.store, plan.ledger, form).finish(shards)
     size = sum(one.bytes for one in shards)
     stage.log.log_metrics({"n_shards": len(shards), "n_patches": index.count, "store_mb": size / 1e6})
-

@@ -30,7 +30,7 @@ class Job:
 def run(stage: Stage) -> None:
     """Find tissue and list every candidate patch of every usable slide."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
-    usable = manifest[manifest["status"] == "ok"].to_dict("records")
+    usable = records.rows(manifest[manifest["status"] == "ok"])
     with atomic_path(stage.paths.tissue) as folder:
         folder.mkdir()
         jobs = [Job(row, stage.cohort_root, folder, stage.recipe.cohort, stage.recipe.index) for row in usable]

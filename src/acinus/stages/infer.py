@@ -30,8 +30,7 @@ def run(stage: Stage) -> None:
     threads, device = stage.project.compute.threads, stage.project.compute.device
     with reproducible(pick(device), threads), atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
-        for record in wanted.to_dict("records"):
-            row = {str(key): value for key, value in record.items()}
+        for row in records.rows(wanted):
             number = _slide(stage, row, model, card, folder / f"{row['slide_id']}.tif")
             windows += number
             stage.say(f"{row['slide_id']}: {number} windows")

@@ -16,7 +16,7 @@ def run(stage: Stage) -> None:
     adapter = FAMILIES[stage.recipe.family]
     rows = adapter(stage.cohort_root, stage.recipe.cohort, files, stage.seed(), stage.map)
     manifest = records.write(records.MANIFEST, build_manifest(rows, stage.recipe.cohort), stage.paths.manifest)
-    for row in manifest[manifest["status"] != "ok"].to_dict("records"):
+    for row in records.rows(manifest[manifest["status"] != "ok"]):
         stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
     counts = {f"n_slides.{status}": int((manifest["status"] == status).sum()) for status in ("ok", "bad", "excluded")}
     usable = manifest[manifest["status"] == "ok"]

@@ -14,7 +14,7 @@ def run(stage: Stage) -> None:
     """Turn every slide's map into amounts, beside the annotation's at the same resolution."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     wanted = manifest[(manifest["status"] == "ok") & manifest["split"].isin(stage.recipe.infer.splits)]
-    rows = [_slide(stage, {str(key): value for key, value in row.items()}) for row in wanted.to_dict("records")]
+    rows = [_slide(stage, row) for row in records.rows(wanted)]
     table = records.write(records.QUANTITIES, records.frame(records.QUANTITIES, rows), stage.paths.quantities)
     stage.log.log_metrics({"n_slides": len(table), "burden_pred_mean": float(table["burden_pred"].mean())})
     stage.say(f"{len(table)} slides")

@@ -33,8 +33,8 @@ def run(stage: Stage) -> None:
     write_json(folder / "metrics.json", metrics)
     with atomic_path(folder / "pictures") as target:
         target.mkdir()
-        mapped = manifest[manifest["slide_id"].isin(quantities["slide_id"])].to_dict("records")
-        pictures = tuple(_pictures(stage, row, target) for row in mapped)
+        mapped = manifest[manifest["slide_id"].isin(quantities["slide_id"])]
+        pictures = tuple(_pictures(stage, row, target) for row in records.rows(mapped))
         charts = _charts(stage, table, scores, target)
     write_text(folder / "index.html", pages.recipe_page(_page(stage, table, metrics, pictures, charts)))
     row = summary.SummaryRow(
@@ -81,8 +81,8 @@ def _charts(stage: Stage, table: pd.DataFrame, scores: pd.DataFrame, folder: Pat
     log = pd.read_csv(stage.paths.model / "training_log.csv")
     burden = [scored[f"burden_{kind}"].to_numpy(dtype="float64", na_value=np.nan) for kind in ("pred", "true")]
     drawn = {
-        "roc": (figures.roc_figure(curves), "ROC", "ROC curves of the test patches and of the test slides"),
         "training": (figures.training_figure(log), "Training", "loss and accuracy per epoch, training and validation"),
+        "roc": (figures.roc_figure(curves), "ROC", "ROC curves of the test patches and of the test slides"),
         "burden": (figures.burden_figure(*burden), "Burden", "predicted against annotated tumour burden per slide"),
     }
     for name, (png, _, _) in drawn.items():
@@ -95,15 +95,15 @@ def _page(
 ) -> pages.RecipePage:
     card, index = read_json(stage.paths.model / "card.json"), stage.recipe.index
     where = f"level {index.level}" if index.mpp is None else f"{index.mpp:g} um/px"
-    settings = (stage.recipe.classes, stage.recipe.cohort, index, stage.recipe.sample, stage.recipe.extract)
-    settings += (stage.recipe.train, stage.recipe.infer, stage.recipe.quantify, stage.recipe.report)
+    until_model = (stage.recipe.cohort, index, stage.recipe.sample, stage.recipe.extract, stage.recipe.train)
+    after_model = (stage.recipe.infer, stage.recipe.quantify, stage.recipe.report)
     provenance = pages.Provenance(
         recipe=stage.recipe_name,
         family=stage.recipe.family,
         task=stage.recipe.task,
         title=TITLE,
         commit=git_commit(stage.root),
-        params_md5=section_hash(*settings, stage.project.seed)[:16],
+        params_hash=section_hash(stage.recipe.classes, *until_model, *after_model, stage.project.seed)[:16],
         model=f"{card['architecture']}, weights from {card['weights']}, best of {card['epochs']} epochs",
         mlflow_run=read_json(stage.paths.model_run)["mlflow_run_id"],
     )

@@ -10,7 +10,7 @@ def run(stage: Stage) -> None:
     index = records.read(records.INDEX, stage.paths.index)
     drawn = draw_sample(index, stage.recipe.sample, stage.seed())
     drawn = records.write(records.SAMPLE, drawn, stage.paths.sample)
-    figures = {}
+    figures: dict[str, int] = {}
     for split, rows in drawn.groupby("split", sort=True):
         normal, tumor = int((rows["label"] == records.NORMAL).sum()), int((rows["label"] == records.TUMOR).sum())
         figures |= {f"n_normal.{split}": normal, f"n_tumor.{split}": tumor}

@@ -1,6 +1,7 @@
 """train: patch store and sample -> models/<recipe>/ (weights, card, log, scores of the test patches)."""
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -49,7 +50,7 @@ def run(stage: Stage) -> None:
     stage.say(f"best epoch {result.best_epoch} of {len(result.history)}, {len(scores)} test patches scored")
 
 
-def _job(stage: Stage, model: nn.Module, inputs: InputSpec, sample: pd.DataFrame, store: Store, log: object) -> FitJob:
+def _job(stage: Stage, model: nn.Module, inputs: InputSpec, sample: pd.DataFrame, store: Store, log: Path) -> FitJob:
     """Return the training; its key names everything that the result depends on."""
     train, compute = stage.recipe.train, stage.project.compute
     copies = train.aug_factor if train.positive_augmentation else 0

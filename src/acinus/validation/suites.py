@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acinus.params import Sample, Validate
-from acinus.records import IGNORE, NORMAL, SAFE_ID, TUMOR
+from acinus.records import IGNORE, NORMAL, TUMOR
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One Great Expectations expectation: its class name, its arguments, and the remedy shown with the rows."""
+    """One Great Expectations expectation: its class name, its arguments, and the remedy shown with the rows.
+
+    An argument `row_condition` {column, among} restricts the rule to the rows whose column is among the values.
+    """
 
     expectation: str
     kwargs: dict[str, Any]
@@ -45,11 +48,7 @@ def manifest_suite() -> Suite:
     rules = (
         Rule("ExpectTableRowCountToBeBetween", {"min_value": 1}, "no usable slide: check cohort.root and the reasons"),
         Rule("ExpectColumnValuesToBeUnique", {"column": "slide_id"}, "rename one of the slides"),
-        Rule(
-            "ExpectColumnValuesToMatchRegex",
-            {"column": "slide_id", "regex": "^" + SAFE_ID.pattern.replace(r"\Z", "$")},
-            "rename the slide: letters, digits, '.', '_' and '-' only",
-        ),
+        _among("id_safe", [True], "rename the slide: letters, digits, '.', '_' and '-' only, no '..'"),
         _among("image_readable", [True], "make the image file readable, or run again after it is back"),
         _within("mpp_x", "set cohort.mpp for slides with a wrong resolution tag", 0.05, 20.0),
         _within("mpp_y", "set cohort.mpp for slides with a wrong resolution tag", 0.05, 20.0),
@@ -97,8 +96,7 @@ def split_suite(sample: Sample, settings: Validate) -> Suite:
                     "column": "normal_per_tumor",
                     "min_value": asked * (1 - slack),
                     "max_value": asked * (1 + slack),
-                    "row_condition": " or ".join(f'split=="{split}"' for split in sample.balance),
-                    "condition_parser": "pandas",
+                    "row_condition": {"column": "split", "among": list(sample.balance)},
                 },
                 "the class balance is not as asked: change sample.normal_per_tumor or the caps per slide",
             )

@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from acinus.records import IGNORE, NORMAL, TUMOR
+from acinus.records import IGNORE, NORMAL, TUMOR, is_safe_id
 
 
 def manifest_view(manifest: pd.DataFrame, cohort_root: Path) -> pd.DataFrame:
-    """Return the usable slides with `image_readable`, `patient_splits` and `same_content_as`.
+    """Return the usable slides with `id_safe`, `image_readable`, `patient_splits` and `same_content_as`.
 
     `patient_splits` counts the splits of the slide's patient (1 = no leak); `same_content_as` names
     another usable slide with the same fingerprint, or is "".
     """
     view = manifest[manifest["status"] == "ok"].copy()
+    view["id_safe"] = [is_safe_id(slide_id) for slide_id in view["slide_id"]]
     view["image_readable"] = [_readable(cohort_root / image) for image in view["image"]]
     view["patient_splits"] = view.groupby("patient")["split"].transform("nunique")
     view["same_content_as"] = _twins(view)
@@ -41,14 +42,18 @@ def _twins(slides: pd.DataFrame) -> list[str]:
 
 
 def patch_view(patches: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return patches with `inside_slide` (the corner lies in the slide) and `split_of_slide` (the manifest's)."""
+    """Return patches with `inside_slide` (the corner lies in the slide) and `in_split_of_slide` (the manifest's).
+
+    A patch of a slide that the manifest does not have is neither.
+    """
     slides = manifest.set_index("slide_id")
     view = patches.copy()
     width = view["slide_id"].map(slides["width"]).astype("float64")
     height = view["slide_id"].map(slides["height"]).astype("float64")
     inside = (view["x0"] >= 0) & (view["y0"] >= 0) & (view["x0"] < width) & (view["y0"] < height)
     view["inside_slide"] = inside.to_numpy(dtype=bool)
-    view["in_split_of_slide"] = (view["split"] == view["slide_id"].map(slides["split"])).to_numpy(dtype=bool)
+    same = view["split"] == view["slide_id"].map(slides["split"])
+    view["in_split_of_slide"] = same.fillna(False).to_numpy(dtype=bool)
     return view
 
 

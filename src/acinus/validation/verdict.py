@@ -42,7 +42,7 @@ def _run(suite: Suite, frame: pd.DataFrame, rows_shown: int, docs: Path) -> list
     asset = context.data_sources.add_pandas("acinus").add_dataframe_asset(suite.table)
     batch = asset.add_batch_definition_whole_dataframe("whole")
     expectations = [
-        getattr(gx.expectations, rule.expectation)(**rule.kwargs, notes=rule.remedy) for rule in suite.rules
+        getattr(gx.expectations, rule.expectation)(**_arguments(rule), notes=rule.remedy) for rule in suite.rules
     ]
     made = context.suites.add(gx.ExpectationSuite(name=suite.table, expectations=expectations))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.table, data=batch, suite=made))
@@ -61,6 +61,14 @@ def _run(suite: Suite, frame: pd.DataFrame, rows_shown: int, docs: Path) -> list
     (result,) = outcome.run_results.values()
     by_id = {one.expectation_config.id: one.to_json_dict() for one in result.results}
     return [by_id[expectation.id] for expectation in made.expectations]
+
+
+def _arguments(rule: Rule) -> dict[str, Any]:
+    """Return a rule's arguments with its row condition as the library's own object."""
+    from great_expectations.expectations.conditions import Column
+
+    rows = rule.kwargs.get("row_condition")
+    return rule.kwargs | ({"row_condition": Column(rows["column"]).is_in(rows["among"])} if rows else {})
 
 
 def _great_expectations() -> Any:
