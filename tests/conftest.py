@@ -1,8 +1,13 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures and settings that every room's tests share."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# the same examples on every run, and no clock: a slow machine is no failure
+settings.register_profile("acinus", deadline=None, derandomize=True)
+settings.load_profile("acinus")
 
 
 @pytest.fixture(scope="session")
