@@ -32,7 +32,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except AcinusError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)  # a file's name may hold a line break
             ctx.exit(1)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -113,10 +113,13 @@ def _reproduce(keep: bool) -> None:
 def _verify(recipe: str) -> None:
     """Check every shard of a recipe's patch store against its checksum."""
     from acinus import execution
+    from acinus.params import load_recipe
     from acinus.patches.store import open_store
     from acinus.paths import Paths
 
-    store = open_store(Paths(execution.project_root(), recipe).patches)
+    root = execution.project_root()
+    load_recipe(root, recipe)
+    store = open_store(Paths(root, recipe).patches)
     store.verify()
     click.echo(f"{recipe}: {len(store.keys())} patches, every shard as its checksum says")
 

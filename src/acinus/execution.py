@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 
 from acinus.errors import AcinusError
-from acinus.lineage import git_commit, stage_inputs
+from acinus.lineage import git_commit, outputs, stage_inputs
 from acinus.parallel import exit_with_parent
 from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
@@ -40,6 +41,7 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
     _end_with_dvc()
     facts = _facts(root, project, name, recipe_name, recipe)
     with _alone(root, f"{name}@{recipe_name}"), stage_run(facts) as run:
+        _sweep(root, name, recipe_name)
         function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
 
 
@@ -49,17 +51,18 @@ def run_project_stage(name: str, function: Callable[[ProjectStage], None]) -> No
     project = load_project(root)
     _end_with_dvc()
     with _alone(root, name), stage_run(_facts(root, project, name, None, None)) as run:
+        _sweep(root, name, None)
         function(ProjectStage(name, root, project, run))
 
 
 def prepare(root: Path) -> None:
-    """Make ready for `dvc repro`: create MLflow's database and remove DVC's lock file if a kill left it empty.
+    """Make ready for `dvc repro`: create MLflow's database and remove DVC's lock file if a kill cut it off.
 
-    DVC 3 cannot read an empty .dvc/tmp/rwlock and refuses every later command; while a DVC process runs
-    in this project the file is left alone.
+    DVC 3 cannot read an empty or half-written .dvc/tmp/rwlock and refuses every later command; while a DVC
+    process runs in this project the file is left alone.
     """
     lock = root / ".dvc" / "tmp" / "rwlock"
-    if lock.exists() and lock.stat().st_size == 0 and not _dvc_runs(root):
+    if lock.exists() and not _is_json(lock) and not _dvc_runs(root):
         lock.unlink()
     uri = load_project(root).tracking.uri
     database = root / uri.removeprefix("sqlite:///")
@@ -67,10 +70,19 @@ def prepare(root: Path) -> None:
         create_database(uri, root)
 
 
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
 def _dvc_runs(root: Path) -> bool:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if any(Path(part).name == "dvc" for part in process.cmdline()[:3]) and process.cwd() == str(root):
+            named = any(Path(part).name == "dvc" for part in process.cmdline()[:3])
+            if named and Path(process.cwd()).is_relative_to(root):
                 return True
     return False
 
@@ -130,3 +142,11 @@ def _alone(root: Path, name: str) -> Iterator[None]:
             print(f"{name}: waiting for another execution of this stage to end", file=sys.stderr, flush=True)
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def _sweep(root: Path, name: str, recipe_name: str | None) -> None:
+    """Delete what a killed execution of this stage left beside its outputs; call it while the stage is alone."""
+    for output in outputs(root, name, recipe_name):
+        path = root / output
+        for left in path.parent.glob(f".{path.name}.*.part"):
+            shutil.rmtree(left, ignore_errors=True)

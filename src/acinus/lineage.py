@@ -1,5 +1,6 @@
 """What a stage read: the data dependencies that dvc.yaml names, with the md5 that dvc.lock knows, and the commit."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,14 @@ def dependencies(root: Path, stage: str, recipe: str | None) -> list[str]:
     """Return every `deps` path of a stage of dvc.yaml, the recipe's name put in."""
     definition = _load(root / "dvc.yaml").get("stages", {}).get(stage, {})
     return [str(path).replace("${item.recipe}", recipe or "") for path in definition.get("deps", [])]
+
+
+def outputs(root: Path, stage: str, recipe: str | None) -> list[str]:
+    """Return every `outs` and `metrics` path of a stage of dvc.yaml; `*` stands for what a matrix puts in else."""
+    definition = _load(root / "dvc.yaml").get("stages", {}).get(stage, {})
+    listed = [*definition.get("outs", []), *definition.get("metrics", [])]
+    paths = [str(next(iter(one))) if isinstance(one, dict) else str(one) for one in listed]
+    return [re.sub(r"\$\{item\.\w+\}", "*", path.replace("${item.recipe}", recipe or "*")) for path in paths]
 
 
 def _digests(root: Path) -> dict[str, str]:

@@ -141,7 +141,7 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
     result = result.sort_values(list(table.key), kind="stable", ignore_index=True)
     twice = result.duplicated(list(table.key))
     if twice.any():
-        values = result.loc[twice, list(table.key)].iloc[0].tolist()
+        values = list(next(result.loc[twice, list(table.key)].itertuples(index=False, name=None)))
         raise TableError(f"table {table.name}: {', '.join(table.key)} = {values} stands twice; keys must be unique")
     return result
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Run:
     run_id: str | None = None
     parent_id: str | None = None
     _client: Any = None
-    _local: dict[str, Any] = field(default_factory=lambda: {"metrics": [], "artifacts": []})
+    _local: dict[str, Any] = field(default_factory=lambda: {"metrics": [], "shared": {}, "artifacts": []})
 
     def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
         """Record figures in one batch; an undefined figure (None) is left out."""
@@ -66,6 +67,7 @@ class Run:
     def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
         """Put the final figures on the pipeline's run as well, where runs are compared."""
         known = {key: float(value) for key, value in metrics.items() if value is not None}
+        self._local["shared"].update(known)
         if self._client is not None and self.parent_id and known:
             self._send(lambda: self._log_batch(known, 0, self.parent_id))
 
@@ -107,10 +109,9 @@ def _open(run: Run) -> None:
     facts = run.facts
     _quiet()
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     try:
-        client = MlflowClient(tracking_uri=_absolute(facts.uri, facts.root))
+        client = _connect(facts.uri, facts.root)
         experiment = _experiment(client, facts)
         run.parent_id = _parent(client, experiment, facts)
         tags = {**facts.tags, NAME: facts.stage, USER: _user()}
@@ -136,7 +137,16 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are our one warning, not its traceback
+
+
+def _connect(uri: str, root: Path) -> Any:
+    """Return a client; what the library warns about in its own database code is not for our users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=_absolute(uri, root))
 
 
 def _absolute(uri: str, root: Path) -> str:
@@ -171,6 +181,7 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     stages of one execution share.
     """
     from mlflow.entities import RunStatus
+    from mlflow.exceptions import MlflowException
 
     pipeline = pipeline_key()
     if pipeline is None:
@@ -178,8 +189,9 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     memo = facts.root / ".acinus" / "pipelines" / f"{pipeline}-{facts.experiment}.json"
     if memo.exists():
         parent = str(json.loads(memo.read_text(encoding="utf-8"))["run_id"])
-        client.update_run(parent, status=RunStatus.to_string(RunStatus.RUNNING))
-        return parent
+        with suppress(MlflowException):  # the run is gone when the database was deleted meanwhile: open a new one
+            client.update_run(parent, status=RunStatus.to_string(RunStatus.RUNNING))
+            return parent
     tags = {
         **{k: v for k, v in facts.tags.items() if k != "acinus.stage"},
         NAME: os.environ.get("DVC_EXP_NAME") or time.strftime("pipeline %Y-%m-%d %H:%M:%S"),
@@ -256,10 +268,9 @@ def create_database(uri: str, root: Path) -> None:
     """
     _quiet()
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     try:
-        MlflowClient(tracking_uri=_absolute(uri, root)).search_experiments(max_results=1)
+        _connect(uri, root).search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
         print(f"warning: tracking.uri = {uri!r}: MLflow cannot be reached ({type(error).__name__})", file=sys.stderr)
 

@@ -8,8 +8,9 @@ import pytest
 import tifffile
 
 from acinus.errors import SlideError
+from acinus.slides.geometry import at_downsample
 from acinus.slides.slide import Slide
-from acinus.slides.tiles import probe, read_pages
+from acinus.slides.tiles import check_under, probe, read_pages
 
 ALL = 1000
 
@@ -147,3 +148,47 @@ def test_pages_are_those_of_the_file(sound: dict[str, Path], tmp_path: Path) -> 
     ]
     (tmp_path / "a.txt").write_text("no TIFF")
     assert read_pages(tmp_path / "a.txt", "a") == []
+
+
+@pytest.mark.parametrize(("downsample", "level", "tile"), [(1.0, 0, 27), (1.5, 0, 27), (2.0, 1, 6), (4.0, 2, 3)])
+def test_a_tile_that_breaks_off_is_found_under_the_patches_that_need_it(
+    sound: dict[str, Path], tmp_path: Path, downsample: float, level: int, tile: int
+) -> None:
+    """OpenSlide gives other pixels than those of the sound slide exactly there, and says nothing."""
+    path = damage(sound["jpeg"], tmp_path / "slide.tif", level, tile, 0.5)
+    found, said = {}, set()
+    with Slide(path, "slide_1") as slide, Slide(sound["jpeg"], "sound") as other:
+        at = at_downsample(slide.level_downsamples, downsample)
+        assert at.level == level
+        for x0 in range(0, 512, 32):
+            for y0 in range(0, 512, 32):
+                corner = np.array([x0]), np.array([y0])
+                try:
+                    check_under(slide, at, *corner, 24 * downsample)
+                    found[x0, y0] = False
+                except SlideError as error:
+                    found[x0, y0] = True
+                    said.add(str(error))
+                check_under(other, at, *corner, 24 * downsample)
+                differs = (slide.read(x0, y0, 24, 24, at) != other.read(x0, y0, 24, 24, at)).any()
+                assert found[x0, y0] or not differs
+        whole = np.array(list(found)).T
+        with pytest.raises(SlideError, match=f"slide slide_1: level {level}, tile {tile}: .* break off") as refusal:
+            check_under(slide, at, whole[0], whole[1], 24 * downsample)
+    assert said == {str(refusal.value)}
+    edge0 = 64 * 2**level  # of a tile; a patch far from it does not need it
+    across = 512 // edge0
+    left, top = tile % across * edge0, tile // across * edge0
+    reach = 5 * 2**level
+    for (x0, y0), refused in found.items():
+        beside = (x0 + 24 * downsample < left - reach, x0 > left + edge0 + reach)
+        above = (y0 + 24 * downsample < top - reach, y0 > top + edge0 + reach)
+        assert not (refused and any(beside + above))
+
+
+def test_compressions_without_markers_and_no_patches_at_all_pass(sound: dict[str, Path]) -> None:
+    for compression in ("deflate", "none"):
+        with Slide(sound[compression], "slide_1") as slide:
+            at = at_downsample(slide.level_downsamples, 1.0)
+            check_under(slide, at, np.arange(0, 512, 64), np.arange(0, 512, 64), 64.0)
+            check_under(slide, at, np.array([], dtype=np.int64), np.array([], dtype=np.int64), 64.0)

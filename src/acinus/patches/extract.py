@@ -17,6 +17,7 @@ from acinus.patches.store import VERSION, ShardInfo, StoreFormat
 from acinus.patches.writer import StoreWriter, plan_shards
 from acinus.slides.geometry import at_downsample
 from acinus.slides.slide import Slide
+from acinus.slides.tiles import check_under
 
 LIBRARIES = ("h5py", "imagecodecs", "lmdb", "numpy", "openslide-python", "pillow", "simplejpeg")
 
@@ -125,6 +126,8 @@ def _read(job: ShardJob) -> Iterator[tuple[str, str, np.ndarray]]:
     for own in job.slides:
         with Slide(own.source.path, own.slide_id) as slide:
             at = at_downsample(slide.level_downsamples, own.downsample)
+            corners = np.array(own.places, dtype=np.int64).reshape(-1, 3)
+            check_under(slide, at, corners[:, 0], corners[:, 1], edge * own.downsample)
             for x0, y0, label in own.places:
                 if not (0 <= x0 < slide.width and 0 <= y0 < slide.height):
                     raise SlideError(

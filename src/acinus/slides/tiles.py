@@ -4,7 +4,8 @@ What OpenSlide 4.0.1 does with a TIFF whose directory is whole (tried with writt
 whose bytes are zeroed or lie behind the end of the file raises; one that is cut in its middle is
 filled up with grey without a word; an uncompressed one that is zeroed is black; one with a byte
 count of 0 is a legal hole and transparent. So a bad tile mostly fails its slide by name when it is
-read; what would pass silently is looked for here.
+read; what would pass silently is looked for here: in samples by `probe`, and by `check_under` in all
+tiles that patches are about to be read from.
 """
 
 import struct
@@ -17,6 +18,7 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.seeds import derive
+from acinus.slides.geometry import Resolution
 from acinus.slides.slide import REMEDY, Slide
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -25,6 +27,7 @@ _MARKERS = {7: (b"\xff\xd8", b"\xff\xd9"), 33003: (b"\xff\x4f", b"\xff\xd9"), 33
 """TIFF compression -> first and last two bytes of a tile (JPEG, and Aperio's two kinds of JPEG 2000)."""
 
 _UNCOMPRESSED = 1
+_TAIL_BYTES = 16  # enough to see an end marker behind a little padding
 _PLACE_PX = 256  # edge of a place that is read where the tiles are not known
 
 
@@ -72,6 +75,50 @@ def probe(path: Path, slide: Slide, samples: int, seed: int) -> None:
                 _probe_places(slide, level, samples, level_seed)
             else:
                 _probe_page(stream, slide, level, page_here, _chosen(page_here.counts, samples, level_seed))
+
+
+def check_under(slide: Slide, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: float) -> None:
+    """Pass if the tiles under the squares of edge0 level-0 px at (x0, y0) begin and end as they must.
+
+    Looks at a few bytes of each tile, which are about to be read anyway. What is no tiled TIFF of a
+    compression with markers passes.
+
+    Raises:
+        SlideError: names slide, level, tile and what was found.
+    """
+    pages = [page for page in read_pages(slide.path, slide.slide_id) if page.tile is not None]
+    page = next((one for one in pages if (one.width, one.height) == slide.level_dimensions[at.level]), None)
+    if page is None or page.compression not in _MARKERS:
+        return
+    start, end = _MARKERS[page.compression]
+    with slide.path.open("rb") as stream:
+        for tile in _under(page, at, x0, y0, edge0):
+            offset, count = int(page.offsets[tile]), int(page.counts[tile])
+            head = _bytes_at(stream, offset, min(len(start), count))
+            tail = _bytes_at(stream, offset + max(0, count - _TAIL_BYTES), min(_TAIL_BYTES, count))
+            if count and not (head == start and tail.rstrip(b"\0").endswith(end)):
+                _check_markers(slide, at.level, tile, _bytes_at(stream, offset, count), page.compression)
+
+
+def _under(page: Page, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: float) -> list[int]:
+    """Return the tiles of a page under squares, with the px around them that shrinking looks at."""
+    assert page.tile is not None
+    margin = np.ceil(at.downsample / at.level_downsample) + 2
+    across, down = -(-page.width // page.tile[0]), -(-page.height // page.tile[1])
+    touched = np.zeros((down, across), dtype=bool)
+    ends = []
+    for corner, tile_px, number in ((x0, page.tile[0], across), (y0, page.tile[1], down)):
+        first = np.floor((corner / at.level_downsample - margin) / tile_px)
+        last = np.floor(((corner + edge0) / at.level_downsample + margin) / tile_px)
+        ends.append(np.clip(np.stack([first, last]), 0, number - 1).astype(np.int64))
+    for left, right, top, bottom in np.unique(np.concatenate(ends), axis=1).T.tolist():
+        touched[top : bottom + 1, left : right + 1] = True
+    return np.flatnonzero(touched).tolist()
+
+
+def _bytes_at(stream: BinaryIO, offset: int, count: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(count)
 
 
 def read_pages(path: Path, slide_id: str) -> list[Page]:

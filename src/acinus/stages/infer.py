@@ -17,6 +17,7 @@ from acinus.mapping.map_tiff import MapInfo, write_map
 from acinus.mapping.windows import grid, with_tissue
 from acinus.slides.geometry import resolve
 from acinus.slides.slide import Slide
+from acinus.slides.tiles import check_under
 from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
 
@@ -48,6 +49,7 @@ def _slide(stage: Stage, row: dict[str, Any], model: nn.Module, card: Card, path
         edge0 = index.patch_px * at.downsample
         every = grid(slide.width, slide.height, edge0, infer.stride_px * at.downsample)
         seen = with_tissue(every, tissue.fractions(every.x0, every.y0, edge0), infer.min_tissue_fraction)
+        check_under(slide, at, seen.x0, seen.y0, edge0)
 
         def read(x0: int, y0: int) -> np.ndarray:
             return slide.read(x0, y0, index.patch_px, index.patch_px, at)

@@ -12,7 +12,8 @@ def run(stage: Stage) -> None:
     if not drawn and not stage.paths.raw.exists():
         raise RecipeError(
             f"recipes/{stage.recipe_name}.yaml: cohort.root = {stage.recipe.cohort.root!r} lies outside DVC; "
-            f"add {stage.recipe_name} to raw_cohorts in params.yaml, so that a change of its slides is noticed"
+            f"add {stage.recipe_name} to raw_cohorts in params.yaml, so that a change of its slides is noticed, "
+            f"and run dvc repro (or acinus watch --recipe {stage.recipe_name}) first"
         )
     entries = inventory(stage.cohort_root, None) if drawn else read_inventory(stage.paths.raw)
     write_inventory(entries, stage.paths.inventory)

@@ -1,0 +1,291 @@
+"""What MLflow remembers of a stage; and that nothing is lost or stopped when it is not there."""
+
+import json
+import time
+import typing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acinus import tracking
+from acinus.errors import AcinusError
+from acinus.files import write_json
+from acinus.lineage import Input
+from acinus.tracking import RunFacts, create_database, stage_run
+
+URI = "sqlite:///mlflow.db"
+DOWN = "http://127.0.0.1:9"
+"""The discard port: nobody listens there."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a tracking database: making one takes seconds, so the tests share it."""
+    folder = tmp_path_factory.mktemp("project")
+    create_database(URI, folder)
+    assert (folder / "mlflow.db").is_file()
+    return folder
+
+
+@pytest.fixture
+def facts(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> RunFacts:
+    """A stage execution in an experiment of the test's own."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    return RunFacts(
+        root=root,
+        uri=URI,
+        required=False,
+        experiment=request.function.__name__,
+        stage="sample",
+        params={"sample.normal_per_tumor": "1.0", "seed": "7"},
+        tags={"acinus.kind": "stage", "acinus.stage": "sample", "mlflow.source.git.commit": "c0ffee"},
+        inputs=(Input("data/r/index.parquet", "0123abcd.dir"), Input("data/r/unknown", None)),
+    )
+
+
+def client(root: Path) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
+
+
+def runs(facts: RunFacts) -> list[Any]:
+    """The runs of the test's experiment, oldest first."""
+    found = client(facts.root).get_experiment_by_name(facts.experiment)
+    return client(facts.root).search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((folder / ".acinus" / "tracking").glob("*.json"))]
+
+
+def test_a_stage_is_a_run_with_params_tags_figures_inputs_and_pictures(facts: RunFacts, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"png")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.png").write_bytes(b"one")
+    with stage_run(facts) as run:
+        for epoch, loss in enumerate((0.9, 0.4)):
+            run.log_metrics({"train_loss": loss, "undefined": None}, step=epoch)
+        run.log_metrics({})
+        run.log_artifact(tmp_path / "picture.png")
+        run.log_artifact(tmp_path / "pictures", "report")
+    (found,) = runs(facts)
+    assert found.info.run_id == run.run_id
+    assert found.info.status == "FINISHED"
+    assert found.data.params == facts.params
+    assert facts.tags.items() <= found.data.tags.items()
+    assert found.data.tags["mlflow.runName"] == "sample"
+    assert "mlflow.parentRunId" not in found.data.tags  # run by hand
+    assert found.data.metrics == {"train_loss": 0.4}
+    history = client(facts.root).get_metric_history(run.run_id, "train_loss")
+    assert sorted((one.step, one.value) for one in history) == [(0, 0.9), (1, 0.4)]
+    (dataset,) = found.inputs.dataset_inputs  # what DVC does not know has no digest to tell
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("data/r/index.parquet", "0123abcd.dir")
+    assert json.loads(dataset.dataset.source)["dvc_md5"] == "0123abcd.dir"
+    kept = facts.root / "mlartifacts" / facts.experiment / found.info.run_id / "artifacts"
+    assert sorted(p.relative_to(kept).as_posix() for p in kept.rglob("*.png")) == ["picture.png", "report/one.png"]
+    assert records(facts.root) == []
+
+
+def test_more_parameters_than_one_batch_holds_and_very_long_ones_are_kept(facts: RunFacts) -> None:
+    many = {f"cohort.exclude.slide_{n}": "why" for n in range(250)} | {"long": "x" * 9000}
+    with stage_run(replace(facts, params=many)):
+        pass
+    (found,) = runs(facts)
+    assert len(found.data.params) == 251
+    assert found.data.params["long"] == "x" * 6000
+
+
+def test_a_failing_stage_is_failed_and_the_failure_goes_on(facts: RunFacts) -> None:
+    def work() -> None:
+        with stage_run(facts) as run:
+            run.log_metrics({"before": 1})
+            raise AcinusError("stop")
+
+    with pytest.raises(AcinusError, match=r"^stop$"):
+        work()
+    (found,) = runs(facts)
+    assert (found.info.status, found.data.metrics) == ("FAILED", {"before": 1.0})
+
+
+def test_stages_of_one_pipeline_share_a_parent_that_has_the_final_figures(facts: RunFacts, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-1")
+    with stage_run(facts):
+        pass
+    with stage_run(replace(facts, stage="report")) as run:
+        run.share_metrics({"patch_auc": 0.97, "slide_auc": None})
+    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-2")  # the next `dvc repro`
+    with pytest.raises(AcinusError), stage_run(facts):
+        raise AcinusError("stop")
+    found = runs(facts)
+    parents = [one for one in found if one.data.tags["acinus.kind"] == "pipeline"]
+    assert [one.info.status for one in parents] == ["FINISHED", "FAILED"]
+    assert parents[0].data.metrics == {"patch_auc": 0.97}
+    assert parents[0].data.tags["mlflow.source.git.commit"] == "c0ffee"
+    children = {
+        one.data.tags["mlflow.runName"] + one.info.status: one.data.tags["mlflow.parentRunId"]
+        for one in found
+        if one.data.tags["acinus.kind"] == "stage"
+    }
+    first, second = (one.info.run_id for one in parents)
+    assert children == {"sampleFINISHED": first, "reportFINISHED": first, "sampleFAILED": second}
+
+
+def test_a_pipelines_run_that_is_gone_is_opened_anew(facts: RunFacts, monkeypatch) -> None:
+    """The database was deleted while the pipeline ran."""
+    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-3")
+    memo = facts.root / ".acinus" / "pipelines" / f"4711-3-{facts.experiment}.json"
+    write_json(memo, {"run_id": "0" * 32})
+    with stage_run(facts) as run:
+        assert run.parent_id not in {None, "0" * 32}
+    parent, child = sorted(runs(facts), key=lambda one: one.data.tags["acinus.kind"])
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id == run.parent_id
+
+
+def test_a_run_by_mlflow_run_is_above_the_pipeline(facts: RunFacts, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4712-1")
+    above = client(facts.root).create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", above)
+    with stage_run(facts):
+        pass
+    (parent,) = [one for one in runs(facts) if one.data.tags["acinus.kind"] == "pipeline"]
+    assert parent.data.tags["mlflow.parentRunId"] == above
+
+
+class Process:
+    """A process above this one, as psutil shows it."""
+
+    def __init__(self, pid: int, *cmdline: str) -> None:
+        self.pid, self._cmdline = pid, list(cmdline)
+
+    def cmdline(self) -> list[str]:
+        return self._cmdline
+
+    def create_time(self) -> float:
+        return 12.5
+
+
+@pytest.mark.parametrize(
+    ("above", "key"),
+    [
+        ([Process(5, "sh", "-c", "acinus"), Process(4, "/x/python", "/x/bin/dvc", "repro")], "4-1250"),
+        ([Process(3, "/x/python", "-m", "dvc", "repro")], "3-1250"),
+        ([Process(5, "bash"), Process(1, "init", "a", "b", "dvc")], None),
+    ],
+)
+def test_the_pipeline_is_the_dvc_process_above(monkeypatch, above: list[Process], key: str | None) -> None:
+    class Here:
+        def parents(self) -> list[Process]:
+            return above
+
+    monkeypatch.setattr(tracking.psutil, "Process", Here)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert tracking.pipeline_key() is None  # a stage run by hand, in a shell that dvc opened or not
+    monkeypatch.setenv("DVC_STAGE", "sample@r")
+    assert tracking.pipeline_key() == key
+
+
+@pytest.mark.parametrize("uri", [DOWN, "sqlite:////proc/none/mlflow.db", "mlruns"])
+def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_path, capsys, uri: str) -> None:
+    begun = time.monotonic()
+    with stage_run(replace(facts, root=tmp_path, uri=uri)) as run:
+        run.log_metrics({"n_normal.train": 3, "undefined": None}, step=2)
+        run.log_artifact(tmp_path / "picture.png")
+        run.share_metrics({"patch_auc": 0.9})
+        work_done = True
+    assert work_done
+    assert run.run_id is None
+    assert time.monotonic() - begun < 10
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: tracking.uri = {uri!r}: MLflow cannot be reached (")
+    assert warning.endswith("recorded under .acinus/tracking/")
+    assert records(tmp_path) == [
+        {
+            "experiment": facts.experiment,
+            "stage": "sample",
+            "status": "FINISHED",
+            "params": facts.params,
+            "tags": facts.tags,
+            "inputs": [
+                {"path": "data/r/index.parquet", "md5": "0123abcd.dir"},
+                {"path": "data/r/unknown", "md5": None},
+            ],
+            "metrics": [{"step": 2, "n_normal.train": 3.0}],
+            "shared": {"patch_auc": 0.9},
+            "artifacts": [str(tmp_path / "picture.png")],
+        }
+    ]
+
+
+def test_a_failure_without_a_server_is_recorded_as_failed(facts, tmp_path) -> None:
+    with pytest.raises(AcinusError, match=r"^stop$"), stage_run(replace(facts, root=tmp_path, uri=DOWN)):
+        raise AcinusError("stop")
+    assert [one["status"] for one in records(tmp_path)] == ["FAILED"]
+
+
+def test_a_required_server_that_is_down_stops_before_the_work(facts, tmp_path) -> None:
+    with pytest.raises(AcinusError) as caught, stage_run(replace(facts, root=tmp_path, uri=DOWN, required=True)):
+        pytest.fail("the work began")
+    assert str(caught.value).startswith(f"params.yaml: tracking.uri = {DOWN!r}: MLflow cannot be reached")
+    assert str(caught.value).endswith("start the server, or set tracking.required: false")
+    assert "\n" not in str(caught.value)
+
+
+def break_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every batch of figures meets a dead server."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("connection refused")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+
+
+def test_a_server_that_dies_midway_costs_one_warning_and_no_figure(facts, monkeypatch, capsys) -> None:
+    before = len(records(facts.root))
+    with stage_run(facts) as run:
+        run.log_metrics({"first": 1})
+        break_down(monkeypatch)
+        run.log_metrics({"second": 2}, step=1)
+        run.log_metrics({"third": 3}, step=2)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    (record,) = records(facts.root)[before:]
+    assert record["metrics"] == [{"step": 0, "first": 1.0}, {"step": 1, "second": 2.0}, {"step": 2, "third": 3.0}]
+    assert record["status"] == "FINISHED"
+
+
+def test_a_required_server_that_dies_midway_stops_the_work(facts, monkeypatch) -> None:
+    def work() -> None:
+        with stage_run(replace(facts, required=True)) as run:
+            break_down(monkeypatch)
+            run.log_metrics({"second": 2})
+            pytest.fail("the work went on")
+
+    with pytest.raises(AcinusError, match="MLflow cannot be reached"):
+        work()
+
+
+def test_a_deleted_database_is_made_anew(facts, tmp_path) -> None:
+    fresh = replace(facts, root=tmp_path)
+    with stage_run(fresh) as run:
+        run.log_metrics({"n": 1})
+    assert [one.data.metrics for one in runs(fresh)] == [{"n": 1.0}]
+
+
+def test_no_stage_reads_from_mlflow() -> None:
+    """Deleting mlflow.db loses no result: what a stage gets can be written to only."""
+    from acinus.stage import Log
+
+    offered = {name for name in vars(Log) if not name.startswith("_")} | set(Log.__annotations__)
+    assert offered == {"run_id", "log_metrics", "log_artifact", "share_metrics"}
+    returns = [typing.get_type_hints(vars(Log)[name]).get("return") for name in offered if name in vars(Log)]
+    assert returns == [type(None)] * 3
+
+
+def test_making_ready_without_a_server_warns_only(tmp_path, capsys) -> None:
+    create_database(DOWN, tmp_path)
+    assert capsys.readouterr().err.startswith(f"warning: tracking.uri = {DOWN!r}: MLflow cannot be reached")
