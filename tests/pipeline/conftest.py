@@ -1,0 +1,169 @@
+"""A miniature project, run once by `dvc repro` in a folder and git repository of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPE = "demo-camelyon"
+DEMO = {"size_px": 1024, "training_tumor": 3, "training_normal": 3, "test_tumor": 1, "test_normal": 1}
+SMALL: dict[
+    str, dict[str, Any]
+] = {  # section -> what makes it small; six epochs and PNG leave time to kill a stage in its middle
+    "cohort": {"val_fraction": 0.34},
+    "index": {"patch_px": 64, "stride_px": 64},
+    "extract": {"codec": "png"},
+    "train": {"model": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 6, "stop_patience": 6, "lr": 0.003},
+    "infer": {"stride_px": 64, "map_downsample": 16.0},
+    "report": {"bootstrap": 50, "picture_px": 256},
+}
+TRACKING = {"uri": "sqlite:///mlflow.db", "required": False}
+MADE_BY_RUNS = ("dvc.lock", "reports/metrics.json", "reports/machine.json")
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """A project folder of its own, and the commands that a person types there."""
+
+    root: Path
+    recipe: str = RECIPE
+
+    def run(self, *command: str) -> str:
+        """Run a command to its end and return what it printed; a command that fails fails the test."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} in {self.root}:\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def fails(self, *command: str) -> str:
+        """Run a command that must fail (not crash) and return its standard error."""
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment(), capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode in (1, 255), f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stderr
+
+    @contextmanager
+    def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command whose output goes to a file; it is ended with the block."""
+        with (self.root / ".acinus.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=self.root, env=self.environment(), stdout=log, stderr=log)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
+    def environment(self) -> dict[str, str]:
+        """Return this environment with the folder's own code first, and nothing of an outer DVC, git or MLflow."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_", "PYTHON"))}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONPATH": str(self.root / "src"),
+            "DVC_SITE_CACHE_DIR": str(self.root / ".dvc" / "site"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "NO_COLOR": "1",
+        }
+
+    def lock(self) -> dict[str, dict[str, Any]]:
+        """Return the stages of dvc.lock."""
+        stages: dict[str, dict[str, Any]] = yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+        return stages
+
+    def outs(self) -> dict[str, str]:
+        """Return path -> md5 of every output in dvc.lock."""
+        return {out["path"]: out["md5"] for stage in self.lock().values() for out in stage["outs"]}
+
+    def edit(self, name: str, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change values in a YAML file of the project."""
+        path = self.root / name
+        document = yaml.safe_load(path.read_text())
+        for section, values in sections.items():
+            document[section] |= values
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def commit(self) -> None:
+        """Commit what git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", "state")
+
+    def copy(self, root: Path) -> "Miniature":
+        """Return a copy without MLflow's memory, whose artifacts would go to the folder of the first."""
+        forget = shutil.ignore_patterns("mlflow.db*", "mlartifacts", "site")
+        shutil.copytree(self.root, root, ignore=forget, symlinks=True)
+        return Miniature(root)
+
+
+def fresh(root: Path) -> Miniature:
+    """Return a project of this working tree's files, small settings, committed, nothing run."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip(f"not a git checkout, so there is nothing to run DVC in: {listed.stderr.strip()}")
+    for name in listed.stdout.splitlines():
+        if name.startswith("tests/") or name in MADE_BY_RUNS or not (REPOSITORY / name).is_file():
+            continue
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / name, target)
+    project = Miniature(root)
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    small = {"recipes": [RECIPE], "raw_cohorts": [], "demo": {"families": ["camelyon"], "camelyon": DEMO}}
+    local = {"compute": params["compute"] | {"scheduler": "local", "workers": 2}, "tracking": TRACKING}
+    (root / "params.yaml").write_text(yaml.safe_dump(params | small | local, sort_keys=False))
+    project.edit(f"recipes/{RECIPE}.yaml", SMALL)
+    for command in (["init", "--quiet"], ["config", "user.name", "a test"], ["config", "user.email", "test@localhost"]):
+        project.run("git", *command)
+    with (root / ".git" / "info" / "exclude").open("a") as excluded:
+        excluded.write("/.dvc/site/\n/.acinus.log\n")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="session")
+def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
+    """Another project of the same files, in which nothing has run yet."""
+    return fresh(tmp_path_factory.mktemp("fresh") / "elsewhere")
+
+
+@pytest.fixture(scope="session")
+def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
+    """The project after one `dvc repro`, committed. Look at it, change it only in a copy."""
+    project = fresh(tmp_path_factory.mktemp("tiny") / "project")
+    where = project.run(sys.executable, "-c", "import acinus; print(acinus.__file__)").strip()
+    assert Path(where).is_relative_to(project.root), "another checkout's code would be under test"
+    project.run("acinus", "setup")
+    project.run("dvc", "repro")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="session")
+def experiment(tiny_project: Miniature, tmp_path_factory: pytest.TempPathFactory) -> tuple[Miniature, str]:
+    """A copy of the project after an experiment with another learning rate, and what DVC printed."""
+    project = tiny_project.copy(tmp_path_factory.mktemp("experiment") / "project")
+    setting = f"recipes/{project.recipe}.yaml:train.lr=1e-3"
+    return project, project.run("dvc", "exp", "run", "--name", "slower", "--set-param", setting)

@@ -1,0 +1,185 @@
+"""SIGKILL of `dvc repro` in the middle of extract and of train, then the same commands again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import psutil
+import pytest
+
+from acinus.reproduce import NOT_COMPARED
+
+PATIENCE_S = 180.0
+SHARDS, EPOCHS = 8, 6  # as conftest.py's settings make them
+
+
+LOOKS_EVERY_S = 0.5  # how often a stage looks whether its dvc still runs
+
+
+@dataclass(frozen=True)
+class Wreck:
+    """What a kill left: files -> modification time (ns), final outputs that stood, processes that ran on."""
+
+    files: dict[Path, int]
+    finals: list[Path]
+    orphans: list[str]
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A project whose `dvc repro` was killed in extract, then in train, then ran through."""
+
+    project: Any
+    extract: Wreck
+    train: Wreck
+
+
+def freeze(dvc: psutil.Process, begun: Callable[[], bool], reached: Callable[[], bool]) -> list[psutil.Process]:
+    """Stop the stage that runs under `dvc` at the first moment at which `reached` holds, and return its processes.
+
+    From `begun` on it runs for a millisecond at a time, so that even a short stage is met in its middle.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    family: list[psutil.Process] = []
+    looked = 0.0
+    while not begun():
+        assert time.monotonic() < deadline, "the stage did not begin"
+        assert dvc.is_running(), "dvc ended before the stage began"
+        assert dvc.status() != psutil.STATUS_ZOMBIE, "dvc ended before the stage began"
+        if time.monotonic() - looked > 0.1:  # a look at all processes is slow
+            family, looked = dvc.children(recursive=True), time.monotonic()
+        time.sleep(0.001)
+    signal(family, psutil.Process.suspend)
+    family = dvc.children(recursive=True)
+    signal(family, psutil.Process.suspend)
+    while not reached():
+        assert time.monotonic() < deadline, "the stage did not come as far as it should"
+        signal(family, psutil.Process.resume)
+        time.sleep(0.001)
+        signal(family, psutil.Process.suspend)
+    return family
+
+
+def signal(family: list[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
+    for process in family:
+        try:
+            send(process)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def alive(processes: list[psutil.Process], within_s: float) -> list[str]:
+    """Return the processes that still run after a while; a zombie does not run."""
+    deadline = time.monotonic() + within_s
+    while True:
+        left = []
+        for process in processes:
+            try:
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    left.append(" ".join(process.cmdline()))
+            except psutil.NoSuchProcess:
+                continue
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+def kill(project: Any, begun: Callable[[], bool], seen: Callable[[], list[Path]], finals: list[Path]) -> Wreck:
+    """Kill `dvc repro`, and dvc alone, once `seen` gives a file."""
+    with project.running("dvc", "repro") as dvc:
+        family = freeze(psutil.Process(dvc.pid), begun, lambda: bool(seen()))
+        dvc.kill()
+        dvc.wait()
+        time.sleep(LOOKS_EVERY_S + 0.2)  # so that the next thing the stage does is to look, not to finish
+        signal(family, psutil.Process.resume)
+    orphans = alive(family, within_s=10.0)
+    return Wreck({path: path.stat().st_mtime_ns for path in seen()}, [one for one in finals if one.exists()], orphans)
+
+
+def kill_in_extract(project: Any) -> Wreck:
+    store = project.root / "data" / project.recipe / "patches"
+    ledger = project.root / ".acinus" / "shards" / project.recipe
+    begun = (store / "shards").is_dir
+
+    def shards() -> list[Path]:
+        return [store / "shards" / f"{note.stem}.lmdb" for note in sorted(ledger.glob("*.json"))]
+
+    for _ in range(3):  # on a busy machine the moment can be missed
+        project.run("acinus", "setup")
+        wreck = kill(project, begun, shards, [store / "store.json"])
+        if not wreck.finals and len(wreck.files) < SHARDS:
+            break
+        rmtree(store)
+        rmtree(ledger)
+    return wreck
+
+
+def kill_in_train(project: Any) -> Wreck:
+    checkpoints = project.root / ".acinus" / "checkpoints" / project.recipe
+
+    def epochs() -> list[Path]:
+        return sorted(checkpoints.glob("epoch_*.ckpt"))
+
+    project.run("acinus", "setup")
+    return kill(project, checkpoints.is_dir, epochs, [project.root / "models" / project.recipe])
+
+
+@pytest.fixture(scope="module")
+def killed(fresh_project: Any) -> Killed:
+    in_extract = kill_in_extract(fresh_project)
+    in_train = kill_in_train(fresh_project)
+    fresh_project.run("acinus", "setup")
+    fresh_project.run("dvc", "repro")
+    return Killed(fresh_project, in_extract, in_train)
+
+
+def test_the_kills_met_both_stages_in_their_middle(killed: Killed) -> None:
+    shards = list((killed.project.root / "data" / killed.project.recipe / "patches" / "shards").iterdir())
+    assert 0 < len(killed.extract.files) < SHARDS == len(shards)
+    assert 0 < len(killed.train.files) < EPOCHS
+    assert killed.extract.finals == killed.train.finals == []
+
+
+def test_no_stage_outlives_its_dvc(killed: Killed) -> None:
+    assert killed.extract.orphans == killed.train.orphans == []
+
+
+def test_the_work_before_the_kill_is_not_done_again(killed: Killed) -> None:
+    """Whole shards and checkpoints are those that stood there when dvc was killed."""
+    for path, written in {**killed.extract.files, **killed.train.files}.items():
+        assert path.stat().st_mtime_ns == written, f"{path.name} was written again"
+
+
+def test_killed_and_straight_runs_in_two_folders_give_the_same_bytes(killed: Killed, tiny_project: Any) -> None:
+    straight, mended = tiny_project.outs(), killed.project.outs()
+    compared = {path for path in straight if not any(fnmatch(path, pattern) for pattern in NOT_COMPARED)}
+    recipe = killed.project.recipe
+    learned = {f"models/{recipe}", f"data/{recipe}/maps", f"reports/{recipe}/metrics.json", "reports/metrics.json"}
+    data = {f"data/{recipe}/{name}" for name in ("manifest.parquet", "index.parquet", "sample.parquet", "patches")}
+    tables = {f"data/{recipe}/quantities.parquet", f"reports/{recipe}/per_slide.csv", "data/demo/camelyon"}
+    assert learned | data | tables <= compared
+    assert set(straight) == set(mended)
+    assert {path for path in compared if straight[path] != mended[path]} == set()
+
+
+def test_nothing_half_written_is_left(killed: Killed) -> None:
+    """Neither inside an output nor beside it, where a killed stage's unfinished copy stood."""
+    root = killed.project.root
+    assert [str(left.relative_to(root)) for left in root.glob("[!.]*/**/*.part")] == []
+
+
+def test_dvc_is_at_rest_afterwards(killed: Killed) -> None:
+    assert "Running stage" not in killed.project.run("dvc", "repro")
+
+
+@pytest.mark.parametrize("left", ["", '{"read": {"data/demo'])
+def test_setup_removes_a_lock_that_a_kill_cut_off(killed: Killed, left: str) -> None:
+    lock = killed.project.root / ".dvc" / "tmp" / "rwlock"
+    lock.write_text(left)
+    assert "rwlock" in killed.project.fails("dvc", "repro"), "DVC reads such a file now: setup need not care"
+    killed.project.run("acinus", "setup")
+    assert "Running stage" not in killed.project.run("dvc", "repro")
