@@ -134,6 +134,19 @@ def test_stages_of_one_pipeline_share_a_parent_that_has_the_final_figures(facts:
     assert children == {"sampleFINISHED": first, "reportFINISHED": first, "sampleFAILED": second}
 
 
+def test_what_a_killed_execution_left_open_is_ended_by_the_next(facts: RunFacts, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-4")
+    killed = stage_run(facts)
+    lost = killed.__enter__()  # and nothing after it, as by SIGKILL
+    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-5")
+    with stage_run(facts):
+        pass
+    states = {one.info.run_id: one.info.status for one in runs(facts)}
+    assert states[lost.run_id] == states[lost.parent_id] == "KILLED"
+    assert "RUNNING" not in states.values()
+    killed.__exit__(None, None, None)
+
+
 def test_a_pipelines_run_that_is_gone_is_opened_anew(facts: RunFacts, monkeypatch) -> None:
     """The database was deleted while the pipeline ran."""
     monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-3")

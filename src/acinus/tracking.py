@@ -23,7 +23,7 @@ from acinus.errors import AcinusError
 from acinus.files import write_json
 from acinus.lineage import Input
 
-PARENT, NAME, USER = "mlflow.parentRunId", "mlflow.runName", "mlflow.user"
+PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,14 @@ def _open(run: Run) -> None:
 
     try:
         client = _connect(facts.uri, facts.root)
+        _end_killed(client, facts)
         experiment = _experiment(client, facts)
         run.parent_id = _parent(client, experiment, facts)
-        tags = {**facts.tags, NAME: facts.stage, USER: _user()}
+        tags = {**facts.tags, NAME: facts.stage}
         if run.parent_id:
             tags[PARENT] = run.parent_id
         run.run_id = client.create_run(experiment, tags=tags).info.run_id
+        write_json(_open_memo(facts), [run.run_id, run.parent_id])
         _describe(client, run.run_id, facts)
         run._client = client
     except (MlflowException, OSError) as error:
@@ -129,11 +131,31 @@ def _close(run: Run, status: str) -> None:
     run._client.set_terminated(run.run_id, status)
     if run.parent_id:  # nobody tells the last stage that it is the last: each one closes, the next opens again
         run._client.set_terminated(run.parent_id, status)
+    _open_memo(run.facts).unlink(missing_ok=True)
+
+
+def _open_memo(facts: RunFacts) -> Path:
+    """Return the file that names the runs which an execution of this stage has open."""
+    return facts.root / ".acinus" / "open" / f"{facts.experiment}-{facts.stage}.json"
+
+
+def _end_killed(client: Any, facts: RunFacts) -> None:
+    """End as KILLED what an earlier execution of this stage left open: a stage runs once at a time, so it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    memo = _open_memo(facts)
+    if memo.exists():
+        for run_id in json.loads(memo.read_text(encoding="utf-8")):
+            with suppress(MlflowException):  # gone with a deleted database
+                if run_id:
+                    client.set_terminated(run_id, "KILLED")
+        memo.unlink()
 
 
 def _quiet() -> None:
     """Set what mlflow reads at import: no telemetry, few retries, no chatter of its database migrations."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     for name in ("mlflow", "alembic"):
@@ -195,7 +217,6 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     tags = {
         **{k: v for k, v in facts.tags.items() if k != "acinus.stage"},
         NAME: os.environ.get("DVC_EXP_NAME") or time.strftime("pipeline %Y-%m-%d %H:%M:%S"),
-        USER: _user(),
         "acinus.kind": "pipeline",
     }
     if os.environ.get("MLFLOW_RUN_ID"):  # started by `mlflow run`: that run is above ours
@@ -277,7 +298,3 @@ def create_database(uri: str, root: Path) -> None:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _user() -> str:
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown"

@@ -5,6 +5,7 @@ loss) and `epoch_NNNN.ckpt` every so often. All have the same content, so each c
 """
 
 import pickle
+import shutil
 import zipfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def restore(folder: Path, key: str) -> Snapshot | None:
     Raises:
         AcinusError: a checkpoint is damaged.
     """
+    for left in folder.glob(".*.part"):  # of a checkpoint that a kill cut short
+        shutil.rmtree(left, ignore_errors=True)
     stamp = folder / "key"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == key and (folder / LAST).is_file():
         last = load(folder / LAST)
@@ -62,9 +65,8 @@ def restore(folder: Path, key: str) -> Snapshot | None:
             _write(folder / BEST, last)
         if (folder / BEST).is_file() and load(folder / BEST).epoch == best_epoch(last.history):
             return last
-    if folder.is_dir():
-        for stale in sorted(folder.glob("*.ckpt")):
-            stale.unlink()
+    for stale in sorted(folder.glob("*.ckpt")):
+        stale.unlink()
     write_text(stamp, key)
     return None
 

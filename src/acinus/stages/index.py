@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from acinus import params, records
 from acinus.files import atomic_path
 from acinus.patches.index import SlideFacts, index_slide
-from acinus.slides.geometry import resolve
+from acinus.slides.geometry import at_downsample, resolve
 from acinus.slides.labels import LabelRow, open_labels
 from acinus.slides.slide import Slide
+from acinus.slides.tiles import check_under
 from acinus.slides.tissue import find_tissue, save_tissue
 from acinus.stage import Stage
 
@@ -48,7 +50,14 @@ def index_one(job: Job) -> pd.DataFrame:
     mpp = (float(row["mpp_x"]), float(row["mpp_y"]))
     with Slide(job.root / row["image"], row["slide_id"]) as slide:
         at = resolve(slide.level_downsamples, (mpp[0] + mpp[1]) / 2, level=job.index.level, mpp=job.index.mpp)
+        _check_overview(slide, job.index.tissue.downsample)
         tissue = find_tissue(slide, job.index.tissue, mpp)
         save_tissue(tissue, job.tissue / f"{row['slide_id']}.png")
         facts = SlideFacts(row["slide_id"], row["split"], slide.width, slide.height)
         return index_slide(facts, at, tissue, open_labels(LabelRow.of(row), job.root, job.cohort), job.index)
+
+
+def _check_overview(slide: Slide, downsample: float) -> None:
+    """Refuse a slide with a damaged tile anywhere in the level from which its tissue is found."""
+    corner, edge0 = np.zeros(1, dtype=np.int64), float(max(slide.width, slide.height))
+    check_under(slide, at_downsample(slide.level_downsamples, downsample), corner, corner, edge0)
