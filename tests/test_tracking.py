@@ -124,6 +124,7 @@ def test_stages_of_one_pipeline_share_a_parent_that_has_the_final_figures(facts:
     parents = [one for one in found if one.data.tags["acinus.kind"] == "pipeline"]
     assert [one.info.status for one in parents] == ["FINISHED", "FAILED"]
     assert parents[0].data.metrics == {"patch_auc": 0.97}
+    assert parents[0].data.params == dict(facts.params)  # what Compare in the UI shows between two pipelines
     assert parents[0].data.tags["mlflow.source.git.commit"] == "c0ffee"
     children = {
         one.data.tags["mlflow.runName"] + one.info.status: one.data.tags["mlflow.parentRunId"]
@@ -168,39 +169,6 @@ def test_a_run_by_mlflow_run_is_above_the_pipeline(facts: RunFacts, monkeypatch)
     assert parent.data.tags["mlflow.parentRunId"] == above
 
 
-class Process:
-    """A process above this one, as psutil shows it."""
-
-    def __init__(self, pid: int, *cmdline: str) -> None:
-        self.pid, self._cmdline = pid, list(cmdline)
-
-    def cmdline(self) -> list[str]:
-        return self._cmdline
-
-    def create_time(self) -> float:
-        return 12.5
-
-
-@pytest.mark.parametrize(
-    ("above", "key"),
-    [
-        ([Process(5, "sh", "-c", "acinus"), Process(4, "/x/python", "/x/bin/dvc", "repro")], "4-1250"),
-        ([Process(3, "/x/python", "-m", "dvc", "repro")], "3-1250"),
-        ([Process(5, "bash"), Process(1, "init", "a", "b", "dvc")], None),
-    ],
-)
-def test_the_pipeline_is_the_dvc_process_above(monkeypatch, above: list[Process], key: str | None) -> None:
-    class Here:
-        def parents(self) -> list[Process]:
-            return above
-
-    monkeypatch.setattr(tracking.psutil, "Process", Here)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-    assert tracking.pipeline_key() is None  # a stage run by hand, in a shell that dvc opened or not
-    monkeypatch.setenv("DVC_STAGE", "sample@r")
-    assert tracking.pipeline_key() == key
-
-
 @pytest.mark.parametrize("uri", [DOWN, "sqlite:////proc/none/mlflow.db", "mlruns"])
 def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_path, capsys, uri: str) -> None:
     begun = time.monotonic()
@@ -211,7 +179,7 @@ def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_pat
         work_done = True
     assert work_done
     assert run.run_id is None
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60  # the client's own default retries for minutes
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning.startswith(f"warning: tracking.uri = {uri!r}: MLflow cannot be reached (")
     assert warning.endswith("recorded under .acinus/tracking/")

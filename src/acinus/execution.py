@@ -6,12 +6,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from acinus.dvc_process import dvc_runs
 from acinus.errors import AcinusError
 from acinus.lineage import git_commit, outputs, stage_inputs
 from acinus.parallel import exit_with_parent
@@ -62,7 +61,7 @@ def prepare(root: Path) -> None:
     process runs in this project the file is left alone.
     """
     lock = root / ".dvc" / "tmp" / "rwlock"
-    if lock.exists() and not _is_json(lock) and not _dvc_runs(root):
+    if lock.exists() and not _is_json(lock) and not dvc_runs(root):
         lock.unlink()
     uri = load_project(root).tracking.uri
     database = root / uri.removeprefix("sqlite:///")
@@ -76,15 +75,6 @@ def _is_json(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _dvc_runs(root: Path) -> bool:
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            named = any(Path(part).name == "dvc" for part in process.cmdline()[:3])
-            if named and Path(process.cwd()).is_relative_to(root):
-                return True
-    return False
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from acinus.dvc_process import pipeline_key
 from acinus.errors import AcinusError
 from acinus.files import write_json
 from acinus.lineage import Input
@@ -222,26 +221,22 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     if os.environ.get("MLFLOW_RUN_ID"):  # started by `mlflow run`: that run is above ours
         tags[PARENT] = os.environ["MLFLOW_RUN_ID"]
     parent = str(client.create_run(experiment, tags=tags).info.run_id)
+    _log_params(client, parent, facts)
     write_json(memo, {"run_id": parent})
     return parent
 
 
-def pipeline_key() -> str | None:
-    """Return what names the dvc process that runs this stage, or None for a stage run by hand."""
-    if not os.environ.get("DVC_STAGE"):
-        return None
-    for above in psutil.Process().parents():
-        with suppress(psutil.Error):
-            if any(Path(part).name == "dvc" for part in above.cmdline()[:3]):
-                return f"{above.pid}-{int(above.create_time() * 100)}"
-    return None
+def _log_params(client: Any, run_id: str, facts: RunFacts) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in facts.params.items()])
 
 
 def _describe(client: Any, run_id: str, facts: RunFacts) -> None:
-    """Log parameters and the data sets that the stage reads, each with DVC's digest."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+    """Log the parameters, and the data sets that the stage reads, each with DVC's digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    client.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in facts.params.items()])
+    _log_params(client, run_id, facts)
     known = [one for one in facts.inputs if one.md5]
     client.log_inputs(
         run_id,
