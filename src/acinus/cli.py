@@ -61,13 +61,18 @@ def _recipe_command(name: str, text: str) -> click.Command:
 
 
 @click.command("demo")
-@click.option("--family", required=True, help="One of demo.families in params.yaml.")
-def _demo(family: str) -> None:
+@click.option("--family", help="One of demo.families in params.yaml.")
+@click.option("--recipe", help="Instead: the family of this recipe.")
+def _demo(family: str | None, recipe: str | None) -> None:
     """Draw the demonstration cohort of a family."""
     from acinus import execution
+    from acinus.params import load_recipe
     from acinus.stages import demo
 
-    execution.run_project_stage("demo", lambda stage: demo.run(stage, family))
+    if (family is None) == (recipe is None):
+        raise click.UsageError("give one of --family and --recipe")
+    chosen = family or load_recipe(execution.project_root(), str(recipe)).family
+    execution.run_project_stage("demo", lambda stage: demo.run(stage, chosen))
 
 
 @click.command("summary")

@@ -63,6 +63,7 @@ def _job(stage: Stage, model: nn.Module, inputs: InputSpec, sample: pd.DataFrame
         stage.seed(),
         compute.threads,
         compute.device,
+        torch.__version__,
     )
 
     def say(epoch: int, metrics: dict[str, float]) -> None:
