@@ -85,7 +85,7 @@ def test_the_package_version_is_said() -> None:
 
 @pytest.mark.parametrize("stage", list(cli.RECIPE_STAGES))
 def test_an_unknown_recipe_is_one_line_that_lists_the_known_ones(project: Path, stage: str, monkeypatch) -> None:
-    monkeypatch.setattr(cli.importlib, "import_module", lambda _: SimpleNamespace(run=None))  # its libraries: seconds
+    monkeypatch.setitem(sys.modules, f"acinus.stages.{stage}", SimpleNamespace(run=None))  # its libraries: seconds
     line = error_line(run(stage, "--recipe", "nope"))
     assert line == f"{project / 'recipes' / 'nope.yaml'}: no such file; files there: camelyon, demo-camelyon"
 
