@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,20 @@ def test_flatten_is_what_mlflow_shows() -> None:
 
 def _json(path: Path) -> dict:
     return json.loads(path.read_text())
+
+
+def test_a_home_that_nobody_has_is_one_line(project: Path) -> None:
+    got: list[Stage] = []
+    run_recipe_stage("sample", "demo-camelyon", got.append)
+    (stage,) = got
+    cohort = stage.recipe.cohort.model_copy(update={"root": "~nobody-of-that-name/slides"})
+    lost = replace(stage, recipe=stage.recipe.model_copy(update={"cohort": cohort}))
+    with pytest.raises(AcinusError, match=r"cohort.root = .*: no such user's home"):
+        _ = lost.cohort_root
+
+
+def test_making_ready_refuses_a_wrong_key_in_any_recipe_of_the_run_list(project: Path) -> None:
+    path = project / "recipes" / "demo-camelyon.yaml"
+    path.write_text(path.read_text() + "typo: 1\n")
+    with pytest.raises(RecipeError, match="typo = 1: unknown key"):
+        prepare(project)

@@ -235,3 +235,20 @@ def test_section_hash_depends_on_values_only() -> None:
 )
 def test_only_cohorts_below_data_demo_are_drawn(folder: str, drawn: bool) -> None:
     assert params.is_drawn(params.Cohort(root=folder)) is drawn
+
+
+@pytest.mark.parametrize("name", params.RESERVED)
+def test_a_recipe_may_not_take_the_name_of_a_folder_of_the_project(root: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match="are folders of the project"):
+        params.load_recipe(root, name)
+
+
+@pytest.mark.parametrize("text", ["a: 2020-13-45", "a: " + "9" * 5000, "[" * 3000], ids=["date", "number", "nesting"])
+def test_what_yaml_itself_stumbles_over_is_one_line(root: Path, text: str) -> None:
+    (root / "recipes" / "odd.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"odd.yaml: not valid YAML"):
+        params.load_recipe(root, "odd")
+
+
+def test_no_slides_to_infer_is_refused(root: Path) -> None:
+    assert "infer.splits" in refusal(root, "splits: [test]", "splits: []")

@@ -270,3 +270,33 @@ def test_no_stage_reads_from_mlflow() -> None:
 def test_making_ready_without_a_server_warns_only(tmp_path, capsys) -> None:
     create_database(DOWN, tmp_path)
     assert capsys.readouterr().err.startswith(f"warning: tracking.uri = {DOWN!r}: MLflow cannot be reached")
+
+
+def test_a_figure_that_is_no_number_is_left_out_with_and_without_a_server(facts: RunFacts, tmp_path: Path) -> None:
+    odd = {"nan": float("nan"), "inf": float("inf"), "fine": 1}
+    with stage_run(facts) as run:
+        run.log_metrics(odd)
+    assert runs(facts)[-1].data.metrics == {"fine": 1.0}
+    with stage_run(replace(facts, root=tmp_path, uri=DOWN)) as run:
+        run.log_metrics(odd)
+        run.share_metrics(odd)
+    (record,) = (tmp_path / ".acinus" / "tracking").glob("*.json")
+    assert json.loads(record.read_text())["shared"] == {"fine": 1.0}
+
+
+def test_an_experiment_in_a_temporary_copy_is_recorded_in_the_project(facts: RunFacts, tmp_path: Path) -> None:
+    """`dvc exp run --temp` deletes its copy of the project afterwards."""
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    copy.mkdir(parents=True)
+    with stage_run(replace(facts, root=copy)) as run:
+        run.log_metrics({"n": 1})
+    assert [one.info.run_id for one in runs(replace(facts, root=tmp_path))] == [run.run_id]
+    assert not (copy / "mlflow.db").exists()
+
+
+def test_a_stage_by_hand_under_mlflow_run_lies_below_its_run(facts: RunFacts, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "a" * 32)
+    with stage_run(replace(facts, root=tmp_path)):
+        pass
+    (run,) = runs(replace(facts, root=tmp_path))
+    assert run.data.tags["mlflow.parentRunId"] == "a" * 32

@@ -63,7 +63,10 @@ def prepare(root: Path) -> None:
     lock = root / ".dvc" / "tmp" / "rwlock"
     if lock.exists() and not _is_json(lock) and not dvc_runs(root):
         lock.unlink()
-    uri = load_project(root).tracking.uri
+    project = load_project(root)
+    for name in project.recipes:  # a wrong key stops here, even in a section that no stage would rerun for
+        load_recipe(root, name)
+    uri = project.tracking.uri
     database = root / uri.removeprefix("sqlite:///")
     if not (uri.startswith("sqlite:///") and database.exists()):
         create_database(uri, root)

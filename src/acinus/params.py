@@ -20,6 +20,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 Mpp = Annotated[float, Field(ge=0.05, le=20.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Split = Literal["train", "val", "test"]
+RESERVED = ("demo", "raw", "summary")  # folders of data/ and reports/ that are no recipe's
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
 
@@ -130,6 +131,7 @@ class Train(Section):
 
     model: str = "resnet50"
     weights: str = "imagenet"
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     input_px: Annotated[int, Field(ge=32)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 32
     max_epochs: Annotated[int, Field(ge=1)] = 50
@@ -149,7 +151,7 @@ class Train(Section):
 class Infer(Section):
     """Which slides get a probability map, and how finely windows overlap."""
 
-    splits: list[Split] = ["test"]
+    splits: Annotated[list[Split], Field(min_length=1)] = ["test"]
     stride_px: Annotated[int, Field(ge=1)]
     map_downsample: Annotated[float, Field(ge=1.0)]
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -247,6 +249,8 @@ class Project(Section):
         for key, names in (("recipes", self.recipes), ("raw_cohorts", self.raw_cohorts)):
             if len(set(names)) != len(names):
                 raise ValueError(f"{key} names a recipe twice")
+            if set(names) & set(RESERVED):
+                raise ValueError(f"{key} may not name a recipe {', '.join(RESERVED)}: folders of the project")
         strangers = sorted(set(self.raw_cohorts) - set(self.recipes))
         if strangers:
             raise ValueError(f"raw_cohorts names {', '.join(strangers)}, which recipes does not list")
@@ -300,6 +304,8 @@ def load_project(root: Path) -> Project:
 
 def load_recipe(root: Path, name: str) -> Recipe:
     """Read recipes/<name>.yaml of the project at `root`; a name that is no plain word is refused."""
+    if name in RESERVED:
+        raise RecipeError(f"recipe {name!r}: {', '.join(RESERVED)} are folders of the project; name it otherwise")
     if not NAME.match(name):
         raise RecipeError(f"recipe {name!r}: a recipe's name has letters, digits, _ and - only")
     return load_yaml(root / "recipes" / f"{name}.yaml", Recipe)

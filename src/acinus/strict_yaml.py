@@ -54,7 +54,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     try:
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader, made stricter)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a 13th month, a number of 5000 digits, [[[[...
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: expected a mapping of sections, found {type(data).__name__}")

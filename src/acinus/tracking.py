@@ -7,6 +7,7 @@ experiment; summaries and pictures go there, never stores.
 
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -51,7 +52,7 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
         """Record figures in one batch; an undefined figure (None) is left out."""
-        known = {key: float(value) for key, value in metrics.items() if value is not None}
+        known = _defined(metrics)
         self._local["metrics"].append({"step": step, **known})
         if self._client is not None and known:
             self._send(lambda: self._log_batch(known, step))
@@ -65,7 +66,7 @@ class Run:
 
     def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
         """Put the final figures on the pipeline's run as well, where runs are compared."""
-        known = {key: float(value) for key, value in metrics.items() if value is not None}
+        known = _defined(metrics)
         self._local["shared"].update(known)
         if self._client is not None and self.parent_id and known:
             self._send(lambda: self._log_batch(known, 0, self.parent_id))
@@ -85,6 +86,11 @@ class Run:
         except (MlflowException, OSError) as error:
             self._client = None
             _unreachable(self.facts, error)
+
+
+def _defined(metrics: Mapping[str, float | int | None]) -> dict[str, float]:
+    """Return the figures that are numbers; None and NaN are undefined."""
+    return {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}
 
 
 @contextmanager
@@ -115,8 +121,9 @@ def _open(run: Run) -> None:
         experiment = _experiment(client, facts)
         run.parent_id = _parent(client, experiment, facts)
         tags = {**facts.tags, NAME: facts.stage}
-        if run.parent_id:
-            tags[PARENT] = run.parent_id
+        above = run.parent_id or os.environ.get("MLFLOW_RUN_ID")  # by hand: the run of `mlflow run`, if any
+        if above:
+            tags[PARENT] = above
         run.run_id = client.create_run(experiment, tags=tags).info.run_id
         write_json(_open_memo(facts), [run.run_id, run.parent_id])
         _describe(client, run.run_id, facts)
@@ -174,8 +181,13 @@ def _absolute(uri: str, root: Path) -> str:
     """Anchor a relative SQLite path at the project, so that a stage run from another folder finds it."""
     prefix = "sqlite:///"
     if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
-        return f"{prefix}{root / uri.removeprefix(prefix)}"
+        return f"{prefix}{_home(root) / uri.removeprefix(prefix)}"
     return uri
+
+
+def _home(root: Path) -> Path:
+    """Return the project itself for a copy that `dvc exp run --temp` or `--queue` works in and deletes."""
+    return next((above.parent for above in root.parents if above.name == ".dvc"), root)
 
 
 def _experiment(client: Any, facts: RunFacts) -> str:
@@ -185,7 +197,9 @@ def _experiment(client: Any, facts: RunFacts) -> str:
     found = client.get_experiment_by_name(facts.experiment)
     if found is not None:
         return str(found.experiment_id)
-    location = (facts.root / "mlartifacts" / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
+    location = (
+        (_home(facts.root) / "mlartifacts" / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
+    )
     try:
         return str(client.create_experiment(facts.experiment, artifact_location=location))
     except MlflowException:  # another stage made it in the meantime

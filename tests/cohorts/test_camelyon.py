@@ -347,3 +347,32 @@ def test_too_many_bad_slides_stop_with_the_first_reasons(layout: Layout) -> None
 def test_a_wrong_reference_is_one_line_with_the_row(text: str, message: str) -> None:
     with pytest.raises(AcinusError, match=r"^reference\.csv: " + message):
         parse_reference(text, "reference.csv", {"test_001"})
+
+
+def test_ids_are_compared_in_any_case(layout: Layout) -> None:
+    """Tumor_010.tif with `not_exhaustive: [tumor_010]` must not teach unannotated tumour as normal."""
+    layout.slide("Tumor_010.tif")
+    layout.xml("tumor_010.xml")
+    layout.slide("Test_049.tif")
+    layout.slide("Test_001.tif")
+    layout.xml("Test_001.xml")
+    layout.slide("Patient_004_Node_4.tif")
+    layout.xml("Patient_004_Node_4.xml")
+    layout.text("reference.csv", "test_001,Tumor,IDC,Macro\n")
+    layout.text("stage_labels.csv", "patient_004_node_4.tif,itc\n")
+    rows = layout.rows(not_exhaustive=["tumor_010"], exclude={"test_049": "a duplicate"})
+    assert rows["Tumor_010"]["exhaustive"] is False
+    assert rows["Tumor_010"]["label_source"] == "tumor_010.xml"
+    assert (rows["Test_049"]["status"], rows["Test_049"]["reason"]) == ("excluded", "a duplicate")
+    assert rows["Test_001"]["slide_label"] == "tumor"
+    assert rows["Patient_004_Node_4"]["label_kind"] == "unknown"
+
+
+def test_splits_csv_is_found_in_any_folder_and_two_are_refused(layout: Layout) -> None:
+    for number in (1, 2):
+        layout.slide(f"normal_00{number}.tif")
+    layout.text("training/Splits.csv", "slide_id,split,patient\nnormal_001,test,a\n")
+    assert layout.rows()["normal_001"]["split"] == "test"
+    layout.text("splits.csv", "slide_id,split,patient\nnormal_001,train,a\n")
+    with pytest.raises(AcinusError, match=r"splits.csv and training/Splits.csv: two split files; keep one"):
+        layout.rows()

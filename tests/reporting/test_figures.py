@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from PIL import Image
 
 from acinus.errors import AcinusError
@@ -145,3 +145,10 @@ def test_roc_curve_passes_through_the_known_points() -> None:
 
     assert share_above(perfect) > 0.6
     assert share_above(inverted) < 0.5
+
+
+def test_a_users_matplotlibrc_changes_nothing() -> None:
+    curve = {"patches": (np.array([0.1, 0.9, 0.4]), np.array([0, 1, 1]))}
+    plain = figures.roc_figure(curve)
+    with rc_context({"lines.linewidth": 5, "figure.facecolor": "red", "figure.dpi": 50}):
+        assert figures.roc_figure(curve) == plain

@@ -236,3 +236,9 @@ def test_the_policies_are_those_a_recipe_may_name():
 def test_names_are_kept_even_where_missing(parse):
     area = parse(document(annotation(SQUARE).replace('Name="A"', "")))
     assert area.outlines[0].name == "number 0"
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "shift_jis", "utf-7"])
+def test_an_encoding_that_the_parser_does_not_take_is_one_line(parse, encoding):
+    text = f'<?xml version="1.0" encoding="{encoding}"?><ASAP_Annotations><Annotations/></ASAP_Annotations>'
+    assert "not well-formed XML" in refusal(parse, text)

@@ -119,8 +119,10 @@ def test_a_raster_shows_the_value_under_each_centre(written, downsample, scale):
     expected = np.zeros((rows, columns), np.uint8)  # beyond the mask: normal
     for r in range(rows):
         for c in range(columns):
-            x, y = int((c + 0.5) * downsample / scale), int((r + 0.5) * downsample / scale)
-            if x < COLUMNS and y < ROWS:
+            left, top = c * downsample, r * downsample  # a px cut by the border is looked at in its part on the slide
+            right, bottom = min(left + downsample, COLUMNS * scale), min(top + downsample, ROWS * scale)
+            x, y = int((left + right) / 2 / scale), int((top + bottom) / 2 / scale)
+            if left < COLUMNS * scale and top < ROWS * scale:
                 expected[r, c] = {0: 0, 1: 1, 2: 255}[TRUTH[y, x]]
     np.testing.assert_array_equal(found, expected)
 

@@ -84,7 +84,7 @@ def test_a_raster_is_true_where_the_pixel_centre_is_inside(downsample):
     y = (np.arange(rows) + 0.5) * downsample
     shapely.prepare(geometry)
     expected = shapely.contains_xy(geometry, x[None, :], y[:, None])
-    found = rasterise(geometry, columns, rows, downsample)
+    found = rasterise(geometry, x, y)
     assert found.shape == (rows, columns)
     assert expected.any()
     np.testing.assert_array_equal(found, expected)
@@ -92,8 +92,8 @@ def test_a_raster_is_true_where_the_pixel_centre_is_inside(downsample):
 
 def test_rasters_and_shares_of_nothing_are_empty():
     nothing = shapely.MultiPolygon()
-    assert not rasterise(nothing, 20, 10, 2.0).any()
-    assert rasterise(blob(10), 0, 10, 2.0).shape == (10, 0)
+    assert not rasterise(nothing, np.arange(20.0), np.arange(10.0)).any()
+    assert rasterise(blob(10), np.array([]), np.arange(10.0)).shape == (10, 0)
     assert area_fractions(blob(10), np.array([]), np.array([]), 5).shape == (0,)
     assert not area_fractions(nothing, np.array([1]), np.array([1]), 5).any()
 

@@ -151,9 +151,10 @@ def test_shares_equal_counting_level_0_px() -> None:
 
 def test_raster_is_the_nearest_px_at_any_size() -> None:
     mask = TissueMask(np.array([[True, False], [False, True]]), 200, 100)
-    assert mask.raster(4, 2).tolist() == [[1, 1, 0, 0], [0, 0, 1, 1]]
-    assert mask.raster(1, 1).tolist() == [[True]]
-    np.testing.assert_array_equal(mask.raster(2, 2), mask.mask)
+    assert mask.raster(4, 2, 50.0).tolist() == [[1, 1, 0, 0], [0, 0, 1, 1]]
+    assert mask.raster(1, 1, 198.0).tolist() == [[False]]  # looked at in (99, 50)
+    # 3 columns of 80 px: centres 40, 120 and, of the part on the slide, 180
+    assert mask.raster(3, 1, 80.0).tolist() == [[True, False, False]]
 
 
 def test_a_mask_survives_its_file_byte_for_byte(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Case:
     index: pd.DataFrame
     sample: pd.DataFrame
     settings: params.Sample = field(default_factory=params.Sample)
+    split_by: str = "patient"
 
     def having(self, table: str, row: int, **values: object) -> "Case":
         """The same cohort with other values in one row of one table."""
@@ -32,7 +33,7 @@ class Case:
         return replace(self, **{table: frame})
 
     def suites(self) -> tuple[Suite, ...]:
-        return all_suites(self.settings, params.Validate(balance_tolerance=0.25))
+        return all_suites(self.settings, params.Validate(balance_tolerance=0.25), self.split_by)
 
     def frames(self) -> dict[str, pd.DataFrame]:
         return {

@@ -139,3 +139,9 @@ def _judge_frames(case, frames, tmp_path, table):
     from acinus.validation.verdict import judge
 
     return judge(frames, tuple(one for one in case.suites() if one.table == table), 5, tmp_path / "docs")
+
+
+def test_a_recipe_that_splits_by_slide_may_tear_a_patient_apart(case, tmp_path) -> None:
+    torn = case.having("manifest", 5, patient="patient_0_tumor")
+    assert torn.judge(tmp_path / "a", "manifest").failures
+    assert not replace(torn, split_by="slide").judge(tmp_path / "b", "manifest").failures

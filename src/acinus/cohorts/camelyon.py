@@ -84,13 +84,16 @@ def discover(root: Path, files: Mapping[str, str], settings: params.Cohort) -> l
             "letters, digits, '_', '-' and '.'"
         )
     labels = _by_id("labels", (path for path in files if _is_label(path, settings.labels)))
-    orphans = sorted(set(labels) - set(images) - set(settings.exclude))
+    excluded = {slide_id.casefold(): reason for slide_id, reason in settings.exclude.items()}
+    partial_ids = {slide_id.casefold() for slide_id in settings.not_exhaustive}
+    labels = _in_the_case_of(images, labels)
+    orphans = sorted(one for one in set(labels) - set(images) if one.casefold() not in excluded)
     if orphans:
         raise AcinusError(
             f"{_some([labels[one] for one in orphans])}: annotation without a slide of that name; add the slide, "
             "move the file away or list its id under cohort.exclude"
         )
-    listed = splits.read_splits(root / "splits.csv", images) if "splits.csv" in files else {}
+    listed = _listed(root, files, images)
     stated = _stated(root, files, set(images))
     found = []
     for slide_id in sorted(images):
@@ -106,10 +109,10 @@ def discover(root: Path, files: Mapping[str, str], settings: params.Cohort) -> l
                 provider=(row.provider if row else None) or NO_PROVIDER,
                 split=row.split if row else ("test" if "test" in slide_id.lower() else None),
                 stated=verdict,
-                exhaustive=slide_id not in settings.not_exhaustive,
+                exhaustive=slide_id.casefold() not in partial_ids,
                 fingerprint=files[images[slide_id]],
                 label_fingerprint=files[source] if source else None,
-                excluded=settings.exclude.get(slide_id, ""),
+                excluded=_reason(excluded, slide_id),
                 problem=problem,
             )
         )
@@ -142,8 +145,8 @@ def examine(found: Found, root: Path, settings: params.Cohort, seed: int) -> Row
         "fingerprint": found.fingerprint,
         "label_fingerprint": found.label_fingerprint,
     }
-    if found.slide_id in settings.exclude:
-        return row | {"status": "excluded", "reason": found.excluded or "listed under cohort.exclude"}
+    if found.excluded:
+        return row | {"status": "excluded", "reason": found.excluded}
     try:
         path = _below(root, found.image)
         with Slide(path, found.slide_id) as slide:
@@ -181,6 +184,19 @@ def with_splits(rows: Sequence[Row], found: Sequence[Found], settings: params.Co
     ]
 
 
+def _reason(excluded: Mapping[str, str], slide_id: str) -> str:
+    """Return why a slide is excluded, or "" for one that is not; ids are compared in any case."""
+    if slide_id.casefold() not in excluded:
+        return ""
+    return excluded[slide_id.casefold()] or "listed under cohort.exclude"
+
+
+def _in_the_case_of(images: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels under the ids as the slides write them (Tumor_001.tif, tumor_001.xml)."""
+    written = {slide_id.casefold(): slide_id for slide_id in images}
+    return {written.get(label_id.casefold(), label_id): path for label_id, path in labels.items()}
+
+
 def _is_slide(path: str) -> bool:
     place = PurePosixPath(path)
     return place.suffix.lower() in SLIDE_SUFFIXES and not _is_mask(place)
@@ -207,6 +223,14 @@ def _by_id(what: str, paths: Iterable[str]) -> dict[str, str]:
             raise AcinusError(f"two {what} with the id {slide_id}: {other} and {path}; rename one or move it away")
         result[slide_id] = path
     return result
+
+
+def _listed(root: Path, files: Mapping[str, str], images: Mapping[str, str]) -> dict[str, splits.Listed]:
+    """Return what splits.csv says, wherever below the root it lies; two of them are refused."""
+    found = sorted(path for path in files if PurePosixPath(path).name.lower() == "splits.csv")
+    if len(found) > 1:
+        raise AcinusError(f"{' and '.join(found[:2])}: two split files; keep one")
+    return splits.read_splits(_below(root, found[0]), images) if found else {}
 
 
 def _stated(root: Path, files: Mapping[str, str], known: set[str]) -> dict[str, Verdict]:

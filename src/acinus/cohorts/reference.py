@@ -30,7 +30,7 @@ _IMAGE_SUFFIXES = (".tif", ".tiff")
 def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, Verdict]:
     """Return slide_id -> normal, tumor or itc for the slides in `known`.
 
-    Rows: id (with or without .tif), verdict, then columns that do not matter here (type, extent). A
+    Rows: id (with or without .tif, in any case), verdict, then columns that do not matter here (type, extent). A
     header may stand first. Rows of slides that are not here, and patient rows of CAMELYON17
     (patient_004.zip, pN1), are passed over: the published files list whole data sets.
 
@@ -38,14 +38,15 @@ def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, V
         AcinusError: names file and row of an unknown verdict or of two that differ.
     """
     verdicts: dict[str, Verdict] = {}
+    by_name = {slide_id.casefold(): slide_id for slide_id in known}
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for number, cells in enumerate(reader, start=1):
             fields = [cell.strip() for cell in cells]
             if not any(fields) or (number == 1 and fields[0].lower() in _HEADS):
                 continue
-            slide_id = _slide_id(fields[0])
-            if slide_id not in known:
+            slide_id = by_name.get(_slide_id(fields[0]).casefold())
+            if slide_id is None:
                 continue
             verdict = MEANINGS.get(fields[1].lower()) if len(fields) > 1 else None
             if verdict is None:

@@ -194,6 +194,7 @@ def _metrics(record: EpochRecord) -> dict[str, float]:
 def _run(course: _Course, device: torch.device) -> None:
     """Run the epochs that are left."""
     from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.plugins.environments import LightningEnvironment
 
     class Loop(LightningModule):
         """Lightning's hooks, each handed on."""
@@ -232,6 +233,7 @@ def _run(course: _Course, device: torch.device) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=course.job.checkpoints,
+        plugins=[LightningEnvironment()],  # one process, whatever SLURM or torchrun set around it
         deterministic=True,
     )
     trainer.fit(Loop(), *_loaders(course.job, course.first_epoch, device))

@@ -4,13 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import openslide
 import pandas as pd
 
+from acinus.code import code_digest
 from acinus.errors import AcinusError, SlideError
 from acinus.patches.keys import patch_key
 from acinus.patches.store import VERSION, ShardInfo, StoreFormat
@@ -48,7 +48,7 @@ class StorePlan:
     """What all shards of a store have in common.
 
     store, ledger: as StoreWriter. classes: the names of the labels 0, 1, ... code: a digest of what
-    else decides the pixels (the reading code and its libraries), see `code_digest`.
+    else decides the pixels (the reading code and its libraries), see `reading_code`.
     """
 
     store: Path
@@ -137,13 +137,6 @@ def _read(job: ShardJob) -> Iterator[tuple[str, str, np.ndarray]]:
                 yield patch_key(own.slide_id, x0, y0), job.plan.classes[label], slide.read(x0, y0, edge, edge, at)
 
 
-def code_digest() -> str:
+def reading_code() -> str:
     """Return a digest of the code that makes pixels and bytes: the rooms slides and patches, and their libraries."""
-    package = Path(__file__).resolve().parents[1]
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*(package / "slides").glob("*.py"), *(package / "patches").glob("*.py")]):
-        digest.update(path.name.encode() + b"\0" + hashlib.blake2b(path.read_bytes()).digest())
-    versions = {name: metadata.version(name) for name in LIBRARIES}
-    versions["openslide"] = openslide.__library_version__
-    digest.update(json.dumps(versions, sort_keys=True).encode())
-    return digest.hexdigest()
+    return code_digest(("slides", "patches"), LIBRARIES, {"openslide": openslide.__library_version__})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, rc_context, rcdefaults, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
@@ -260,7 +260,9 @@ def burden_figure(predicted: np.ndarray, true: np.ndarray) -> bytes:
 
 def _chart(draw: Callable[[Figure], None], size_inch: tuple[float, float]) -> bytes:
     """Draw on a figure of its own and return PNG bytes without the writer's version in them."""
-    with rc_context(_STYLE):
+    with rc_context():
+        rcdefaults()  # not what the user's matplotlibrc says: pictures are outputs, the same everywhere
+        rcParams.update(_STYLE)
         figure = Figure(figsize=size_inch, dpi=130, layout="constrained")
         draw(figure)
         stream = io.BytesIO()

@@ -142,8 +142,8 @@ def _annotations(path: Path) -> Iterator[Element]:
             f"{path.name}: declares a document type or entities ({type(error).__name__}), which ASAP never"
             " writes and which can be hostile; save it again from ASAP"
         ) from error
-    except (ParseError, LookupError, UnicodeError) as error:
-        raise SlideError(f"{path.name}: not well-formed XML ({error}); save it again from ASAP") from error
+    except (ParseError, LookupError, ValueError) as error:  # ValueError: an encoding that expat does not take
+        raise SlideError(f"{path.name}: not well-formed XML ({error}); save it again from ASAP, as UTF-8") from error
     except OSError as error:
         raise SlideError(f"{path.name}: cannot be read ({error.strerror}); check the file") from error
 

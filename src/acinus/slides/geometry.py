@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from acinus.errors import SlideError
 
 MPP_TOLERANCE = 0.01
@@ -82,3 +84,14 @@ def at_downsample(level_downsamples: Sequence[float], downsample: float) -> Reso
 
 def _list(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
+
+
+def pixel_centres(count: int, downsample: float, extent: int) -> np.ndarray:
+    """Return where the first `count` px of a grid are looked at, level-0 px, float64 (count,).
+
+    Px c covers [c*d, (c+1)*d); one that the slide's border (at `extent`) cuts is looked at in the centre
+    of its part on the slide, as the probability map does, so that map, truth and tissue agree there.
+    """
+    starts = np.arange(count) * float(downsample)
+    ends = starts + downsample
+    return (starts + np.where(starts < extent, np.minimum(ends, extent), ends)) / 2

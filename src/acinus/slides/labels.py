@@ -12,6 +12,7 @@ import shapely
 from acinus import params
 from acinus.errors import SlideError
 from acinus.slides import asap, polygons
+from acinus.slides.geometry import pixel_centres
 from acinus.slides.masks import IGNORE, NORMAL, TUMOUR, Mask
 
 
@@ -48,7 +49,7 @@ class Labels(Protocol):
         ...
 
     def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
-        """Return uint8 (rows, columns): 0 normal, 1 tumour, 255 ignore, each at the centre of its pixel.
+        """Return uint8 (rows, columns): 0 normal, 1 tumour, 255 ignore, each at its `geometry.pixel_centres`.
 
         Pixel (c, r) covers level-0 [c*downsample, (c+1)*downsample) across and the same down.
         """
@@ -122,6 +123,8 @@ class Outlined:
     tumour: shapely.Geometry
     ignored: shapely.Geometry
     looked_at: shapely.Geometry | None
+    width: int
+    height: int
 
     def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> tuple[np.ndarray, np.ndarray]:
         """See Labels."""
@@ -135,11 +138,12 @@ class Outlined:
     def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
         """See Labels."""
         labels = np.zeros((rows, columns), dtype=np.uint8)
+        x, y = pixel_centres(columns, downsample, self.width), pixel_centres(rows, downsample, self.height)
         if self.looked_at is None:
-            labels[polygons.rasterise(self.ignored, columns, rows, downsample)] = IGNORE
+            labels[polygons.rasterise(self.ignored, x, y)] = IGNORE
         else:
-            labels[~polygons.rasterise(self.looked_at, columns, rows, downsample)] = IGNORE
-        labels[polygons.rasterise(self.tumour, columns, rows, downsample)] = TUMOUR
+            labels[~polygons.rasterise(self.looked_at, x, y)] = IGNORE
+        labels[polygons.rasterise(self.tumour, x, y)] = TUMOUR
         return labels
 
 
@@ -191,7 +195,7 @@ def _outlined(area: asap.TumourArea, row: LabelRow, file_name: str) -> Outlined:
                 f" of {row.width} x {row.height} level-0 pixels; is the file another slide's, or of another level?"
             )
     looked_at = None if row.exhaustive else _clip(area.outlined, slide)
-    return Outlined(_clip(area.tumour, slide), _clip(area.ignored, slide), looked_at)
+    return Outlined(_clip(area.tumour, slide), _clip(area.ignored, slide), looked_at, row.width, row.height)
 
 
 def _clip(geometry: shapely.Geometry, slide: shapely.Geometry) -> shapely.Geometry:

@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 
 from acinus.errors import SlideError
+from acinus.slides.geometry import pixel_centres
 from acinus.slides.polygons import snapped
 
 NORMAL, TUMOUR, IGNORE = 0, 1, 255
@@ -86,8 +87,8 @@ class Mask:
         """Return uint8 (rows, columns): 0 normal, 1 tumour, 255 ignore: the mask pixel under each pixel's centre."""
         labels = np.full((rows, columns), NORMAL if self.exhaustive else IGNORE, dtype=np.uint8)
         with _opened(self) as tiles:
-            x = _under(columns, downsample * tiles.columns / self.width)
-            y = _under(rows, downsample * tiles.rows / self.height)
+            x = _under(pixel_centres(columns, downsample, self.width), tiles.columns / self.width)
+            y = _under(pixel_centres(rows, downsample, self.height), tiles.rows / self.height)
             for top, bottom in tiles.bands:
                 r = slice(*np.searchsorted(y, (top, bottom)))
                 for left, right in tiles.stretches if r.stop > r.start else ():
@@ -98,9 +99,9 @@ class Mask:
         return labels
 
 
-def _under(count: int, step: float) -> np.ndarray:
-    """Return the mask column (or row) under the centre of each of `count` pixels."""
-    return np.floor((np.arange(count) + 0.5) * step).astype(np.int64)
+def _under(centres: np.ndarray, ratio: float) -> np.ndarray:
+    """Return the mask column (or row) under each centre in level-0 px; ratio: mask px per level-0 px."""
+    return np.floor(centres * ratio).astype(np.int64)
 
 
 def _sums(tiles: "_Tiles", squares: np.ndarray) -> np.ndarray:

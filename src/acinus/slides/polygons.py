@@ -72,24 +72,21 @@ def _share_directly(geometry: shapely.Geometry, x: np.ndarray, y: np.ndarray, ed
     return shares
 
 
-def rasterise(geometry: shapely.Geometry, columns: int, rows: int, downsample: float) -> np.ndarray:
-    """Return which pixel centres lie inside, bool (rows, columns); pixel (c, r) covers level-0 [c*d, (c+1)*d).
+def rasterise(geometry: shapely.Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return which points of a grid lie inside, bool (len(y), len(x)); x and y rise, level-0 px.
 
-    A centre on an outline is outside. The geometry must be valid and polygonal; what lies beyond the
-    raster is ignored. Memory is the raster's, whatever the outlines.
+    A point on an outline is outside. The geometry must be valid and polygonal. Memory is the
+    raster's, whatever the outlines.
     """
-    inside = np.zeros((rows, columns), dtype=bool)
-    if rows and columns:
-        _fill(geometry, inside, 0, 0, downsample)
+    inside = np.zeros((len(y), len(x)), dtype=bool)
+    if inside.size:
+        _fill(geometry, inside, x, y)
     return inside
 
 
-def _fill(geometry: shapely.Geometry, inside: np.ndarray, column: int, row: int, downsample: float) -> None:
-    """Fill `inside`, a view whose first pixel is (column, row) of the raster, halving its longer side."""
-    rows, columns = inside.shape
-    around = shapely.box(
-        column * downsample, row * downsample, (column + columns) * downsample, (row + rows) * downsample
-    )
+def _fill(geometry: shapely.Geometry, inside: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Fill `inside`, a view of the raster at the points x, y, halving its longer side."""
+    around = shapely.box(x[0] - 1, y[0] - 1, x[-1] + 1, y[-1] + 1)
     shapely.prepare(geometry)
     if shapely.disjoint(geometry, around):
         return
@@ -99,14 +96,12 @@ def _fill(geometry: shapely.Geometry, inside: np.ndarray, column: int, row: int,
     clipped = polygonal(shapely.intersection(geometry, around))
     if inside.size <= _SMALL_BLOCK_PX:
         shapely.prepare(clipped)
-        x = (column + np.arange(columns) + 0.5) * downsample
-        y = (row + np.arange(rows) + 0.5) * downsample
         inside[:] = shapely.contains_xy(clipped, x[np.newaxis, :], y[:, np.newaxis])
-    elif columns >= rows:
-        half = columns // 2
-        _fill(clipped, inside[:, :half], column, row, downsample)
-        _fill(clipped, inside[:, half:], column + half, row, downsample)
+    elif len(x) >= len(y):
+        half = len(x) // 2
+        _fill(clipped, inside[:, :half], x[:half], y)
+        _fill(clipped, inside[:, half:], x[half:], y)
     else:
-        half = rows // 2
-        _fill(clipped, inside[:half], column, row, downsample)
-        _fill(clipped, inside[half:], column, row + half, downsample)
+        half = len(y) // 2
+        _fill(clipped, inside[:half], x, y[:half])
+        _fill(clipped, inside[half:], x, y[half:])

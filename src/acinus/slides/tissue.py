@@ -12,6 +12,7 @@ from skimage.filters import threshold_otsu
 from acinus import params
 from acinus.errors import AcinusError, SlideError
 from acinus.files import atomic_path
+from acinus.slides.geometry import pixel_centres
 from acinus.slides.slide import Slide
 
 MAX_MASK_PX = 64_000_000
@@ -69,13 +70,21 @@ class TissueMask:
         area: np.ndarray = upper * (1.0 - r_part) + lower * r_part
         return area
 
-    def raster(self, columns: int, rows: int) -> np.ndarray:
-        """Return bool (rows, columns): the mask at another size over the same slide, nearest px."""
+    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
+        """Return bool (rows, columns): the mask under the centre of each px of another grid.
+
+        Px (c, r) covers level-0 [c*downsample, (c+1)*downsample) across and the same down.
+        """
         own_rows, own_columns = self.mask.shape
-        r = ((np.arange(rows) + 0.5) * own_rows / rows).astype(np.int64)
-        c = ((np.arange(columns) + 0.5) * own_columns / columns).astype(np.int64)
+        r = _under(pixel_centres(rows, downsample, self.height), own_rows, self.height)
+        c = _under(pixel_centres(columns, downsample, self.width), own_columns, self.width)
         picked: np.ndarray = self.mask[np.ix_(r, c)]
         return picked
+
+
+def _under(centres: np.ndarray, count: int, extent: int) -> np.ndarray:
+    """Return which of `count` mask px over `extent` level-0 px lie under the centres."""
+    return np.minimum((centres * count / extent).astype(np.int64), count - 1)
 
 
 def find_tissue(slide: Slide, settings: params.Tissue, mpp: tuple[float, float] | None = None) -> TissueMask:

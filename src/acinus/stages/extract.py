@@ -3,7 +3,7 @@
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import read_json
-from acinus.patches.extract import SlideSource, StorePlan, code_digest, shard_jobs, write_shard_of
+from acinus.patches.extract import SlideSource, StorePlan, reading_code, shard_jobs, write_shard_of
 from acinus.patches.store import StoreFormat
 from acinus.patches.writer import StoreWriter
 from acinus.stage import Stage
@@ -23,7 +23,7 @@ def run(stage: Stage) -> None:
         form=form,
         max_shards=settings.max_shards,
         classes=tuple(stage.recipe.classes),
-        code=code_digest(),
+        code=reading_code(),
     )
     sources = {
         row["slide_id"]: SlideSource(stage.cohort_root / row["image"], row["fingerprint"])

@@ -9,7 +9,8 @@ from acinus.stage import Stage
 def run(stage: Stage) -> None:
     """Write what the cohort consists of; later stages depend on this file, not on the slides."""
     drawn = is_drawn(stage.recipe.cohort)
-    if not drawn and not stage.paths.raw.exists():
+    watched = stage.recipe_name in stage.project.raw_cohorts and stage.paths.raw.exists()
+    if not drawn and not watched:
         raise RecipeError(
             f"recipes/{stage.recipe_name}.yaml: cohort.root = {stage.recipe.cohort.root!r} lies outside DVC; "
             f"add {stage.recipe_name} to raw_cohorts in params.yaml, so that a change of its slides is noticed, "

@@ -30,7 +30,7 @@ def _slide(stage: Stage, row: dict[str, Any]) -> dict[str, Any]:
         truth = labels.raster(geometry.columns, geometry.rows, geometry.downsample)
     amounts = quantify(
         prob,
-        tissue.raster(geometry.columns, geometry.rows),
+        tissue.raster(geometry.columns, geometry.rows, geometry.downsample),
         truth,
         stage.recipe.quantify.threshold,
         geometry,

@@ -71,11 +71,12 @@ def _pictures(stage: Stage, row: dict[str, Any], folder: Path) -> pages.Pictures
 def _charts(stage: Stage, table: pd.DataFrame, scores: pd.DataFrame, folder: Path) -> tuple[pages.Chart, ...]:
     labelled = scores[scores["label"].isin([records.NORMAL, records.TUMOR])]
     scored = table[table["scored"] & (table["split"] == "test") & table["slide_label"].notna()]
+    ranked = scored[scored["slide_score"].notna()]  # a slide without tissue has no score
     curves = {
         "patches": (labelled["probs"].to_numpy(), labelled["label"].to_numpy()),
         "slides": (
-            scored["slide_score"].to_numpy(dtype="float64"),
-            (scored["slide_label"] == "tumor").to_numpy(dtype="int64"),
+            ranked["slide_score"].to_numpy(dtype="float64"),
+            (ranked["slide_label"] == "tumor").to_numpy(dtype="int64"),
         ),
     }
     log = pd.read_csv(stage.paths.model / "training_log.csv")

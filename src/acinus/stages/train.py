@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from acinus import records
+from acinus.code import code_digest
+from acinus.errors import RecipeError
 from acinus.files import atomic_path, sha256, write_json
 from acinus.learning.augmentation import Augmentation
 from acinus.learning.card import Card, save_model
@@ -22,6 +24,9 @@ from acinus.patches.keys import patch_key
 from acinus.patches.store import Store, open_store
 from acinus.stage import Stage
 
+LIBRARIES = ("lightning", "numpy", "timm", "torch", "torchvision")
+"""What a resumed training must find as it left it, beside the code."""
+
 
 def run(stage: Stage) -> None:
     """Train, then score the test patches with the best weights."""
@@ -32,7 +37,7 @@ def run(stage: Stage) -> None:
     input_px = train.input_px or stage.recipe.index.patch_px
     check_input(train.model, input_px)
     torch.manual_seed(stage.seed("weights"))
-    model = build_model(train.model, train.weights, len(stage.recipe.classes))
+    model = build_model(train.model, _weights(stage), len(stage.recipe.classes))
     inputs = InputSpec(*normalisation(train.model), input_px)
     with atomic_path(stage.paths.model) as folder:
         folder.mkdir()
@@ -51,7 +56,7 @@ def run(stage: Stage) -> None:
 
 
 def _job(stage: Stage, model: nn.Module, inputs: InputSpec, sample: pd.DataFrame, store: Store, log: Path) -> FitJob:
-    """Return the training; its key names everything that the result depends on."""
+    """Return the training; its key names everything that the result depends on, the code included."""
     train, compute = stage.recipe.train, stage.project.compute
     copies = train.aug_factor if train.positive_augmentation else 0
     augmentation = Augmentation(copies, train.train_augmentation, stage.seed("augmentation"))
@@ -63,7 +68,7 @@ def _job(stage: Stage, model: nn.Module, inputs: InputSpec, sample: pd.DataFrame
         stage.seed(),
         compute.threads,
         compute.device,
-        torch.__version__,
+        code_digest(("learning",), LIBRARIES),
     )
 
     def say(epoch: int, metrics: dict[str, float]) -> None:
@@ -96,6 +101,24 @@ def _keys(rows: pd.DataFrame) -> list[str]:
 
 def _data(stage: Stage) -> dict[str, str]:
     return {"sample": sha256(stage.paths.sample), "patches": sha256(stage.paths.patches / "store.json")}
+
+
+def _weights(stage: Stage) -> str:
+    """Return where the first weights come from; a file must be the one whose checksum the recipe names.
+
+    DVC tracks the recipe, not the file: without the checksum another file would go unnoticed.
+    """
+    train, where = stage.recipe.train, f"recipes/{stage.recipe_name}.yaml: train.weights"
+    if not train.weights.endswith(".safetensors"):
+        return train.weights
+    path = stage.root / Path(train.weights).expanduser()
+    if not path.is_file():
+        raise RecipeError(f"{where} = {train.weights!r}: no such file; put it there or name another")
+    if sha256(path) != train.weights_sha256:
+        raise RecipeError(
+            f"{where}_sha256 = {train.weights_sha256}: the file has {sha256(path)}; write that if it is meant"
+        )
+    return str(path)
 
 
 def _card(stage: Stage, inputs: InputSpec, result: FitResult, manifest: pd.DataFrame, sample: pd.DataFrame) -> Card:

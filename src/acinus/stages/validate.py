@@ -20,10 +20,11 @@ def run(stage: Stage) -> None:
         "sample": patch_view(sample, manifest),
         "splits": split_view(manifest, sample),
     }
-    suites = all_suites(stage.recipe.sample, stage.recipe.validate_)
+    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, stage.recipe.cohort.split_by)
     with atomic_path(stage.paths.reports / "data_docs") as docs:
         verdict = judge(frames, suites, stage.recipe.validate_.rows_shown, docs)
-    write_json(stage.paths.reports / "validation.json", {**verdict.document, "candidates": class_table(index)})
+    document = {**verdict.document, "candidates": class_table(index), "split_by": stage.recipe.cohort.split_by}
+    write_json(stage.paths.reports / "validation.json", document)
     stage.log.log_artifact(stage.paths.reports / "validation.json")
     checked = sum(len(suite.rules) for suite in suites)
     stage.log.log_metrics({"n_expectations": checked, "n_broken": len(verdict.failures)})

@@ -43,9 +43,9 @@ def _never_null(column: str, remedy: str) -> Rule:
 SPLITS = ["train", "val", "test"]
 
 
-def manifest_suite() -> Suite:
-    """Return the rules over the usable slides."""
-    rules = (
+def manifest_suite(split_by: str) -> Suite:
+    """Return the rules over the usable slides; a recipe that splits by slide allows a patient in two splits."""
+    rules: tuple[Rule, ...] = (
         Rule("ExpectTableRowCountToBeBetween", {"min_value": 1}, "no usable slide: check cohort.root and the reasons"),
         Rule("ExpectColumnValuesToBeUnique", {"column": "slide_id"}, "rename one of the slides"),
         _among("id_safe", [True], "rename the slide: letters, digits, '.', '_' and '-' only, no '..'"),
@@ -55,9 +55,11 @@ def manifest_suite() -> Suite:
         _among("split", SPLITS, "correct splits.csv"),
         _among("slide_label", ["normal", "tumor"], "correct reference.csv"),
         _among("label_kind", ["asap_xml", "mask", "none", "unknown"], "report this: ingest wrote an unknown kind"),
-        _within("patient_splits", "put all slides of a patient in one split (splits.csv)", 1, 1),
         _among("same_content_as", [""], "the same image twice: list one of the two under cohort.exclude"),
     )
+    if split_by == "patient":
+        remedy = "put all slides of a patient in one split (splits.csv)"
+        rules = (*rules, _within("patient_splits", remedy, 1, 1))
     return Suite("manifest", ("slide_id", "split", "patient"), rules)
 
 
@@ -104,10 +106,10 @@ def split_suite(sample: Sample, settings: Validate) -> Suite:
     return Suite("splits", ("split",), tuple(rules))
 
 
-def all_suites(sample: Sample, settings: Validate) -> tuple[Suite, ...]:
-    """Return every suite of a recipe, in the way of the data."""
+def all_suites(sample: Sample, settings: Validate, split_by: str) -> tuple[Suite, ...]:
+    """Return every suite of a recipe, in the way of the data; split_by: patient or slide (cohort.split_by)."""
     return (
-        manifest_suite(),
+        manifest_suite(split_by),
         patch_suite("index", [IGNORE, NORMAL, TUMOR]),
         patch_suite("sample", [NORMAL, TUMOR]),
         split_suite(sample, settings),

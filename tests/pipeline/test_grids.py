@@ -1,0 +1,62 @@
+"""Map, truth and tissue of one slide lie on one grid: a perfect model is perfect on a slide of any size."""
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acinus.mapping.blend import blended_rows
+from acinus.mapping.geometry import MapGeometry
+from acinus.mapping.quantify import quantify
+from acinus.mapping.windows import grid
+from acinus.slides.labels import Outlined
+from acinus.slides.tissue import TissueMask
+
+NOTHING = shapely.MultiPolygon()
+
+
+def amounts(width: int, height: int, downsample: float, mask_downsample: float) -> dict[str, object]:
+    """What quantify says of a slide that is all tissue, all tumour, and predicted so."""
+    geometry = MapGeometry(width, height, downsample)
+    own = (round(height / mask_downsample) or 1, round(width / mask_downsample) or 1)
+    tissue = TissueMask(np.ones(own, dtype=bool), width, height)
+    truth = Outlined(shapely.box(0, 0, width, height), NOTHING, None, width, height)
+    edge = int(np.ceil(downsample * 2))
+    ones = blended_rows(
+        geometry,
+        grid(width, height, edge, edge),
+        lambda x0, y0: np.zeros((2, 2, 3), dtype=np.uint8),
+        lambda patches: np.ones((len(patches), 1), dtype=np.float32),
+        1,
+        8,
+    )
+    prob = np.concatenate([np.rint(band.probs[0] * 255).astype(np.uint8) for band in ones])
+    arguments = (geometry.columns, geometry.rows, downsample)
+    return quantify(prob, tissue.raster(*arguments), truth.raster(*arguments), 0.5, geometry, (0.5, 0.5), "tag")
+
+
+@given(
+    width=st.integers(40, 1500),
+    height=st.integers(40, 1500),
+    downsample=st.floats(4, 300),
+    mask_downsample=st.sampled_from([4.0, 32.0, 37.3]),
+)
+def test_a_perfect_model_is_perfect(width: int, height: int, downsample: float, mask_downsample: float) -> None:
+    found = amounts(width, height, downsample, mask_downsample)
+    assert found["intersection_px"] == found["pred_px"] == found["true_px"] == found["tissue_px"]
+    assert found["burden_pred"] == found["burden_true"] == 100.0
+
+
+def test_tissue_that_is_the_tumour_has_a_burden_of_a_hundred() -> None:
+    """The same rectangle as tissue and as outline: a grid stretched over the slide slips by up to a px."""
+    width, height, downsample = 4112, 4112, 128.0
+    geometry = MapGeometry(width, height, downsample)
+    mask = np.zeros((4112, 4112), dtype=bool)
+    mask[1000:4000, 2000:4100] = True
+    tissue = TissueMask(mask, width, height)
+    truth = Outlined(shapely.box(2000, 1000, 4100, 4000), NOTHING, None, width, height)
+    arguments = (geometry.columns, geometry.rows, downsample)
+    prob = np.zeros(geometry.shape, dtype=np.uint8)
+    found = quantify(prob, tissue.raster(*arguments), truth.raster(*arguments), 0.5, geometry, (0.5, 0.5), "tag")
+    assert found["burden_true"] == pytest.approx(100.0)
