@@ -456,6 +456,14 @@ def test_a_stage_before_its_turn_says_which_file_it_lacks(project: Project) -> N
     assert project.files() == set()
 
 
+def test_an_inventory_of_a_cohort_that_is_no_longer_watched_is_not_used(project: Project) -> None:
+    """No later `dvc repro` would see its slides change."""
+    passed(project.until("inventory"))
+    path = project.root / "params.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"raw_cohorts": []}))
+    refused(project.stage("inventory"), "add tiny to raw_cohorts")
+
+
 def test_a_shell_sees_one_line_and_exit_1(project: Project) -> None:
     truncate(project.cohort / "tumor_002.tif", 0.6)
     passed(project.until("inventory"))
