@@ -61,10 +61,12 @@ class Miniature:
         return done.stderr
 
     @contextmanager
-    def running(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Start a command whose output goes to a file; it is ended with the block."""
+    def running(self, *command: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command held as `environment` says (hold/sitecustomize.py); it is ended with the block."""
+        held = self.environment() | environment
+        held["PYTHONPATH"] += f"{os.pathsep}{Path(__file__).parent / 'hold'}"
         with (self.root / ".acinus.log").open("ab") as log:
-            process = subprocess.Popen(command, cwd=self.root, env=self.environment(), stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=self.root, env=held, stdout=log, stderr=log)
             try:
                 yield process
             finally:

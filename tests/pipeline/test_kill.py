@@ -1,11 +1,9 @@
 """SIGKILL of `dvc repro` in the middle of extract and of train, then the same commands again."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import psutil
@@ -15,9 +13,6 @@ from acinus.reproduce import NOT_COMPARED
 
 PATIENCE_S = 180.0
 SHARDS, EPOCHS = 8, 6  # as conftest.py's settings make them
-
-
-LOOKS_EVERY_S = 0.5  # how often a stage looks whether its dvc still runs
 
 
 @dataclass(frozen=True)
@@ -38,40 +33,6 @@ class Killed:
     train: Wreck
 
 
-def freeze(dvc: psutil.Process, begun: Callable[[], bool], reached: Callable[[], bool]) -> list[psutil.Process]:
-    """Stop the stage that runs under `dvc` at the first moment at which `reached` holds, and return its processes.
-
-    From `begun` on it runs for a millisecond at a time, so that even a short stage is met in its middle.
-    """
-    deadline = time.monotonic() + PATIENCE_S
-    family: list[psutil.Process] = []
-    looked = 0.0
-    while not begun():
-        assert time.monotonic() < deadline, "the stage did not begin"
-        assert dvc.is_running(), "dvc ended before the stage began"
-        assert dvc.status() != psutil.STATUS_ZOMBIE, "dvc ended before the stage began"
-        if time.monotonic() - looked > 0.1:  # a look at all processes is slow
-            family, looked = dvc.children(recursive=True), time.monotonic()
-        time.sleep(0.001)
-    signal(family, psutil.Process.suspend)
-    family = dvc.children(recursive=True)
-    signal(family, psutil.Process.suspend)
-    while not reached():
-        assert time.monotonic() < deadline, "the stage did not come as far as it should"
-        signal(family, psutil.Process.resume)
-        time.sleep(0.001)
-        signal(family, psutil.Process.suspend)
-    return family
-
-
-def signal(family: list[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
-    for process in family:
-        try:
-            send(process)
-        except psutil.NoSuchProcess:
-            continue
-
-
 def alive(processes: list[psutil.Process], within_s: float) -> list[str]:
     """Return the processes that still run after a while; a zombie does not run."""
     deadline = time.monotonic() + within_s
@@ -88,44 +49,39 @@ def alive(processes: list[psutil.Process], within_s: float) -> list[str]:
         time.sleep(0.05)
 
 
-def kill(project: Any, begun: Callable[[], bool], seen: Callable[[], list[Path]], finals: list[Path]) -> Wreck:
-    """Kill `dvc repro`, and dvc alone, once `seen` gives a file."""
-    with project.running("dvc", "repro") as dvc:
-        family = freeze(psutil.Process(dvc.pid), begun, lambda: bool(seen()))
+def kill(project: Any, pattern: str, count: int, finals: list[Path]) -> Wreck:
+    """Kill `dvc repro`, and dvc alone, when a stage has finished `count` files and would finish another."""
+
+    def seen() -> list[Path]:
+        return sorted(path for path in project.root.glob(pattern) if path.is_file())
+
+    hold = {"HOLD_AT": f"{project.root.as_posix()}/{pattern}", "HOLD_AFTER": str(count)}
+    with project.running("dvc", "repro", environment=hold) as dvc:
+        deadline = time.monotonic() + PATIENCE_S
+        while len(seen()) < count:
+            assert time.monotonic() < deadline, "the stage did not come as far as it should"
+            assert dvc.poll() is None, "dvc ended before the stage was in its middle"
+            time.sleep(0.05)
+        family = psutil.Process(dvc.pid).children(recursive=True)
         dvc.kill()
         dvc.wait()
-        time.sleep(LOOKS_EVERY_S + 0.2)  # so that the next thing the stage does is to look, not to finish
-        signal(family, psutil.Process.resume)
     orphans = alive(family, within_s=10.0)
     return Wreck({path: path.stat().st_mtime_ns for path in seen()}, [one for one in finals if one.exists()], orphans)
 
 
 def kill_in_extract(project: Any) -> Wreck:
     store = project.root / "data" / project.recipe / "patches"
-    ledger = project.root / ".acinus" / "shards" / project.recipe
-    begun = (store / "shards").is_dir
-
-    def shards() -> list[Path]:
-        return [store / "shards" / f"{note.stem}.lmdb" for note in sorted(ledger.glob("*.json"))]
-
-    for _ in range(3):  # on a busy machine the moment can be missed
-        project.run("acinus", "setup")
-        wreck = kill(project, begun, shards, [store / "store.json"])
-        if not wreck.finals and len(wreck.files) < SHARDS:
-            break
-        rmtree(store)
-        rmtree(ledger)
-    return wreck
+    project.run("acinus", "setup")
+    ledger = f".acinus/shards/{project.recipe}/*.json"
+    notes = kill(project, ledger, 3, [store / "store.json"])
+    shards = [store / "shards" / f"{note.stem}.lmdb" for note in notes.files]
+    return Wreck({path: path.stat().st_mtime_ns for path in shards}, notes.finals, notes.orphans)
 
 
 def kill_in_train(project: Any) -> Wreck:
-    checkpoints = project.root / ".acinus" / "checkpoints" / project.recipe
-
-    def epochs() -> list[Path]:
-        return sorted(checkpoints.glob("epoch_*.ckpt"))
-
     project.run("acinus", "setup")
-    return kill(project, checkpoints.is_dir, epochs, [project.root / "models" / project.recipe])
+    checkpoints = f".acinus/checkpoints/{project.recipe}/epoch_*.ckpt"
+    return kill(project, checkpoints, 2, [project.root / "models" / project.recipe])
 
 
 @pytest.fixture(scope="module")
