@@ -9,7 +9,7 @@ export PYTHONPATH :=
 .PHONY: help install demo repro ui lint test reproduce bench lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed ## create .venv from the pinned lock
 
@@ -42,6 +42,10 @@ test: install ## the tests
 
 reproduce: install ## rebuild everything in a clean clone and compare with the committed dvc.lock
 	acinus reproduce
+
+sweep-%: install ## run sweeps/<name>.yaml: sweep-biopsy, sweep-pannuke, sweep-context [RECIPE=...]
+	acinus setup
+	acinus sweep $* $(if $(RECIPE),--recipe $(RECIPE))
 
 bench: ## benchmarks: not there yet
 	@echo "There are no benchmarks yet: they come with the work on speed. Nothing was measured."

@@ -9,6 +9,7 @@ import yaml
 
 from acinus import params, records
 from acinus.errors import AcinusError, RecipeError
+from acinus.params.sections import Term
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = (ROOT / "recipes" / "demo-camelyon.yaml").read_text()
@@ -22,26 +23,36 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(root: Path, old: str, new: str) -> params.Recipe:
-    """The demo recipe with one place of its text changed."""
-    assert DEMO.count(old) >= 1, old
-    (root / "recipes" / "mine.yaml").write_text(DEMO.replace(old, new, 1))
+def load(root: Path, old: str, new: str, name: str = "demo-camelyon") -> params.Recipe:
+    """A recipe of the project with one place of its text changed."""
+    text = (ROOT / "recipes" / f"{name}.yaml").read_text()
+    assert text.count(old) >= 1, old
+    (root / "recipes" / "mine.yaml").write_text(text.replace(old, new, 1))
     return params.load_recipe(root, "mine")
 
 
-def refusal(root: Path, old: str, new: str) -> str:
+def refusal(root: Path, old: str, new: str, name: str = "demo-camelyon") -> str:
     with pytest.raises(RecipeError) as caught:
-        load(root, old, new)
+        load(root, old, new, name)
     text = str(caught.value)
     assert text.startswith(f"{root / 'recipes' / 'mine.yaml'}: ")
     assert "\n" not in text
+    assert "[key]" not in text
     return text.removeprefix(f"{root / 'recipes' / 'mine.yaml'}: ")
+
+
+def test_five_recipes_are_published_and_each_has_one_of_laptop_size() -> None:
+    published = {"biopsy", "camelyon", "camelyon-context", "panda", "pannuke"}
+    assert set(RECIPES) == published | {f"demo-{name}" for name in published}
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_of_the_project_loads(name: str) -> None:
     recipe = params.load_recipe(ROOT, name)
-    assert recipe.family in name
+    assert type(recipe) is params.RECIPES[recipe.family]
+    assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) == ("rgb_mask", "biopsy")
+    assert params.is_drawn(recipe.cohort) == name.startswith("demo-")
+    assert recipe.task == ("patch_classification" if "camelyon" in name else "segmentation")
 
 
 def test_the_project_loads_and_its_run_list_exists() -> None:
@@ -53,13 +64,30 @@ def test_an_unknown_key_is_named_with_its_value_and_the_allowed_ones(root: Path)
     text = refusal(root, "  lr: 0.0003", "  lrr: 0.0003")
     assert text.startswith("train.lrr = 0.0003: unknown key; allowed here: ")
     allowed = text.partition("allowed here: ")[2].split(", ")
-    assert allowed == sorted(yaml.safe_load(DEMO)["train"])  # the demo recipe is complete
+    assert allowed == sorted(params.Train.model_fields)
+    assert set(yaml.safe_load(DEMO)["train"]) <= set(allowed)
 
 
 def test_an_unknown_section_and_a_nested_key_name_what_is_allowed_there(root: Path) -> None:
     assert "validate" in refusal(root, "quantify:", "quantity:").partition("allowed here: ")[2].split(", ")
-    text = refusal(root, "name: cross_entropy", "nme: cross_entropy")
-    assert "train.loss.nme = 'cross_entropy': unknown key; allowed here: class_weights, focal_gamma, name" in text
+    text = refusal(root, "terms: {cross_entropy: 1.0}", "trms: {cross_entropy: 1.0}")
+    assert "train.loss.trms = {'cross_entropy': 1.0}: unknown key; allowed here: class_weights, focal_gamma," in text
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "foreign"),
+    [
+        ("demo-camelyon", "none_group, not_exhaustive", "colours: {}"),
+        ("demo-panda", "doubtful, doubtful_policy, exclude, mask_values, max_bad_fraction", "labels: mask"),
+        ("demo-biopsy", "colours, exclude, max_bad_fraction, max_pixels", "protocol: random"),
+        ("demo-pannuke", "probe_tiles, protocol, root", "doubtful: []"),
+    ],
+)
+def test_a_key_of_another_family_is_unknown_and_the_own_ones_are_named(root, name, own: str, foreign: str) -> None:
+    text = refusal(root, "  root: ", f"  {foreign}\n  root: ", name)
+    assert text.startswith(f"cohort.{foreign.partition(':')[0]} = ")
+    assert "; " not in text.removeprefix(f"cohort.{foreign.partition(':')[0]} = ").partition("; allowed here: ")[2]
+    assert own in text.partition(": unknown key; allowed here: ")[2]
 
 
 def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
@@ -84,13 +112,53 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
         ("backend: lmdb", "backend: zarr", "extract.backend = 'zarr': Input should be 'lmdb', 'hdf5' or 'files'"),
         ("none_group: refuse", "none_group: drop", "cohort.none_group = 'drop': Input should be 'refuse', 'tumor'"),
         ("balance: [train, val]", "balance: [train, dev]", "sample.balance.1 = 'dev': Input should be 'train'"),
-        ("family: camelyon", "family: panda", "family = 'panda': Input should be 'camelyon'"),
+        ("family: camelyon", "family: glas", "family = 'glas'; allowed are camelyon, panda, rgb_mask, pannuke"),
+        ("family: camelyon", "family: [panda]", "family = ['panda']; allowed are camelyon"),
+        ("family: camelyon", "", "family: missing; allowed are camelyon"),
+        ("family: camelyon", "family: panda", "cohort.mask_values: missing"),
+        (
+            "task: patch_classification",
+            "task: regression",
+            "task = 'regression': Input should be 'patch_classification'",
+        ),
+        ("task: patch_classification", "task: segmentation", "task = 'segmentation': Input should be 'patch_class"),
+        ('title: "', 'titel: "', "title: missing; give it a value"),
+        ("splits: [test]", "splits: []", "infer.splits = []: "),
+        ("picture_px: 900", "picture_px: 900\n  views: -1", "key 'views' stands twice"),
+        ("views: 3", "views: -1", "report.views = -1: Input should be greater than or equal to 0"),
         ("  level: 0\n", "  level: 0\n  mpp: 0.5\n", "index: give exactly one of level and mpp"),
         ("  level: 0\n", "", "index: give exactly one of level and mpp"),
         ("  level: 0\n", "  mpp: 0.04\n", "index.mpp = 0.04: Input should be greater than or equal to 0.05"),
-        ("normal_max_fraction: 0.0", "normal_max_fraction: 0.5", "normal_max_fraction must be below tumor_min"),
-        ("patch_px: 128\n  stride_px: 128", "patch_px: 64\n  stride_px: 64", "infer.stride_px must not exceed"),
-        ("classes: [normal, tumor]", "classes: [tumor, normal]", "classes must be [normal, tumor]"),
+        (
+            "normal_max_fraction: 0.0",
+            "normal_max_fraction: 0.5",
+            "normal_max_fraction = 0.5 must be below tumor_min_fraction = 0.5",
+        ),
+        (
+            "patch_px: 128\n  stride_px: 128",
+            "patch_px: 64\n  stride_px: 64",
+            "infer.stride_px = 96: must not exceed index.patch_px = 64",
+        ),
+        ("stride_px: 128", "stride_px: 128\n  cell_px: 129", "cell_px = 129 must not exceed patch_px = 128"),
+        ("stride_px: 128", "stride_px: 128\n  cell_px: 95", "infer.stride_px = 96: must not exceed index.cell_px = 95"),
+        (
+            "classes: [normal, tumor]\npositive: [tumor]",
+            "classes: [tumor, normal]",
+            "classes = ['tumor', 'normal']: must be [normal, tumor]",
+        ),
+        ("classes: [normal, tumor]", "classes: [normal]", "classes = ['normal']: List should have at least 2 items"),
+        ("classes: [normal, tumor]", "classes: [normal, ../x]", "classes.1 = '../x': String should match pattern"),
+        ("classes: [normal, tumor]", "classes: normal", "classes = 'normal': Input should be a valid list"),
+        (
+            "  val_fraction",
+            "  mask_values: {256: tumor}\n  val_fraction",
+            "cohort.mask_values: key 256: Input should be",
+        ),
+        (
+            "  val_fraction",
+            "  mask_values: {1: stroma}\n  val_fraction",
+            "cohort.mask_values.1 = 'stroma': Input should",
+        ),
         ("quantify:\n  threshold: 0.5\n", "", "quantify: missing"),
         ("root: data/demo/camelyon", "mpp: 0.5", "cohort.root: missing"),
     ],
@@ -125,6 +193,169 @@ def test_a_duplicate_key_is_named_with_its_line(root: Path) -> None:
 def test_numbers_are_read_as_people_mean_them(root: Path, text: str, value: float) -> None:
     assert yaml.safe_load("1e-4") == "1e-4"  # what YAML 1.1 makes of it
     assert load(root, "lr: 0.0003", f"lr: {text}").train.lr == value
+
+
+SEGMENTATION = [
+    ("demo-panda", "positive: [cancer]", "positive: [tumor]", "positive = ['tumor']: must name some of cancer"),
+    ("demo-panda", "positive: [cancer]", "positive: [other]", "positive = ['other']: must name some of cancer"),
+    ("demo-panda", "positive: [cancer]", "positive: []", "positive = []: must name some of cancer"),
+    ("demo-panda", "positive: [cancer]", "positive: [cancer, cancer]", "each once"),
+    ("demo-panda", "[other, cancer]", "[cancer, cancer]", "classes = ['cancer', 'cancer']: must be different names"),
+    (
+        "demo-panda",
+        "[other, cancer]",
+        "[other, ignore]",
+        "classes = ['other', 'ignore']: must be different names, none",
+    ),
+    (
+        "demo-panda",
+        "5: cancer",
+        "5: gleason5",
+        "cohort.mask_values.radboud names gleason5; allowed are other, cancer, ig",
+    ),
+    (
+        "demo-panda",
+        "    karolinska:",
+        "    leipzig:",
+        "cohort.mask_values: key 'leipzig': Input should be 'karolinska'",
+    ),
+    (
+        "demo-panda",
+        "{0: other, 1",
+        "{zero: other, 1",
+        "cohort.mask_values.karolinska: key 'zero': Input should be a val",
+    ),
+    ("demo-panda", "{0: other, 1", "{0: 7, 1", "cohort.mask_values.karolinska.0 = 7: Input should be a valid string"),
+    (
+        "demo-biopsy",
+        "[255, 255, 0]",
+        "[255, 256, 0]",
+        "cohort.colours.yellow.1 = 256: Input should be less than or equal",
+    ),
+    ("demo-biopsy", "[255, 255, 0]", "[255, 255]", "cohort.colours.yellow = [255, 255]: List should have at least 3"),
+    ("demo-biopsy", "[255, 255, 0]", "yellow", "cohort.colours.yellow = 'yellow': Input should be a valid list"),
+    ("demo-biopsy", "[255, 255, 0]", "[0, 255, 0]", "cohort: colours gives two classes one colour"),
+    (
+        "demo-biopsy",
+        "    yellow: ",
+        "    amber: ",
+        "cohort.colours names background, amber, grey, green, blue, red; must",
+    ),
+    (
+        "demo-biopsy",
+        "    yellow: [255, 255, 0]\n",
+        "",
+        "must give a colour to background, yellow, grey, green, blue, red,",
+    ),
+    (
+        "demo-biopsy",
+        "tolerance: 16",
+        "tolerance: 128",
+        "cohort.tolerance = 128: Input should be less than or equal to 127",
+    ),
+    (
+        "demo-biopsy",
+        "[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]",
+        "[1, 2]",
+        "train.loss.class_weights = [1.0, 2.0]: 2 numbers for 6",
+    ),
+    ("demo-biopsy", "[0.5, 0.7,", "[0.5, 0.0,", "train.loss.class_weights.1 = 0.0: Input should be greater than 0"),
+    ("demo-biopsy", "[0.5, 0.7,", "[0.5, x,", "train.loss.class_weights.1 = 'x': Input should be a valid number"),
+    (
+        "demo-biopsy",
+        "[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]",
+        "heavy",
+        "train.loss.class_weights = 'heavy': must be balanced, equa",
+    ),
+    (
+        "demo-biopsy",
+        "[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]",
+        "null",
+        "train.loss.class_weights = None: must be balanced, equal ",
+    ),
+    ("demo-biopsy", "{cross_entropy: 1.0}", "{}", "train.loss.terms: Dictionary should have at least 1 item"),
+    (
+        "demo-biopsy",
+        "{cross_entropy: 1.0}",
+        "{dicee: 1.0}",
+        "train.loss.terms: key 'dicee': Input should be 'cross_entropy'",
+    ),
+    ("demo-biopsy", "{cross_entropy: 1.0}", "{dice: 0}", "train.loss.terms.dice = 0: Input should be greater than 0"),
+    ("demo-biopsy", "  encoder: tf_efficientnet_lite0\n", "", "train.encoder: missing; name a timm network"),
+    (
+        "demo-biopsy",
+        "positive_augmentation: false",
+        "positive_augmentation: true",
+        "train.positive_augmentation = True: ",
+    ),
+    (
+        "demo-biopsy",
+        "  level: 1",
+        "  level: 1\n  cell_px: 64",
+        "index.cell_px = 64: is for task patch_classification; w",
+    ),
+    (
+        "demo-pannuke",
+        "neoplastic, inflammatory",
+        "inflammatory, neoplastic",
+        "must be [background, neoplastic, inflamm",
+    ),
+    ("demo-pannuke", "official-1", "official-4", "cohort.protocol = 'official-4': Input should be 'official-1', 'off"),
+    (
+        "demo-camelyon",
+        "{cross_entropy: 1.0}",
+        "{dice: 1.0}",
+        "train.loss.terms: dice need task segmentation; allowed here",
+    ),
+    (
+        "demo-camelyon",
+        "  weights: package",
+        "  encoder: resnet18\n  weights: none",
+        "train.encoder = 'resnet18': is for",
+    ),
+    (
+        "demo-camelyon",
+        "  loss:",
+        "  hard_negatives: {epochs: 1}\n  loss:",
+        "train.hard_negatives.epochs = 1: is for task seg",
+    ),
+    ("demo-camelyon", "class_weights: balanced", "class_weights: [1, 2, 3]", "3 numbers for 2 classes (normal, tumor)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"), SEGMENTATION, ids=[f"{c[0]}-{c[2][:24]}" for c in SEGMENTATION]
+)
+def test_what_does_not_fit_together_is_said_once_with_key_value_and_remedy(root, name, old, new, said) -> None:
+    text = refusal(root, old, new, name)
+    assert said in text
+    assert text.count("Input should") + text.count("must be") <= 1, text  # not once per branch of a union
+
+
+@pytest.mark.parametrize("key", ["ohem: true", "ohem_ratio: 2.0"])
+def test_mining_of_a_classifier_is_refused_to_a_segmentation_only_when_used(root: Path, key: str) -> None:
+    old, new = "class_weights: equal", f"class_weights: equal\n    {key}"
+    if key == "ohem: true":
+        assert refusal(root, old, new, "demo-pannuke").startswith("train.loss.ohem = True: is for task patch_classif")
+    else:
+        assert load(root, old, new, "demo-pannuke").train.loss.ohem_ratio == 2.0
+
+
+def test_positive_is_every_class_but_the_first_unless_said(root: Path) -> None:
+    assert load(root, "positive: [tumor]\n", "").positive == ["tumor"]
+    assert load(root, "classes: [normal, tumor]\npositive: [tumor]\n", "").positive == ["tumor"]
+    six = ["neoplastic", "inflammatory", "connective", "dead", "epithelial"]
+    text = (ROOT / "recipes" / "demo-pannuke.yaml").read_text()
+    start, end = text.index("classes: "), text.index("cohort:")
+    assert load(root, text[start:end], "", "demo-pannuke").positive == six  # the family's own classes
+    assert load(root, "positive: [neoplastic, ", "positive: [", "demo-pannuke").positive == six[1:]
+
+
+def test_class_weights_are_a_rule_or_numbers(root: Path) -> None:
+    weights = "[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]"
+    assert load(root, weights, weights, "demo-biopsy").train.loss.class_weights == [0.5, 0.7, 0.7, 0.9, 0.9, 0.9]
+    for rule in ("balanced", "equal"):
+        assert load(root, weights, rule, "demo-biopsy").train.loss.class_weights == rule
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "x.yaml", "x\n", "-x"])
@@ -165,7 +396,11 @@ def test_a_folder_in_place_of_a_recipe_is_one_line(root: Path) -> None:
         ("device: cpu", "device: gpu", "compute.device = 'gpu'"),
         ("workers: 2", "workers: 0", "compute.workers = 0"),
         ("seed: 20261121", "seed: -1", "seed = -1"),
-        ("    - camelyon\n", "    - panda\n", "demo.families.0 = 'panda'"),
+        (
+            "    - camelyon\n",
+            "    - glas\n",
+            "demo.families.0 = 'glas': Input should be 'camelyon', 'panda', 'rgb_mask'",
+        ),
         ("seed: 20261121", "sead: 1", "sead = 1: unknown key; allowed here: compute, demo, raw_cohorts, recipes, seed"),
     ],
 )
@@ -191,14 +426,19 @@ def choices(model: type[pydantic.BaseModel], field: str) -> set[Any]:
 
 def test_choices_are_the_registries_they_name() -> None:
     from acinus.learning.losses import LOSSES
+    from acinus.learning.segmentation_losses import TERMS
     from acinus.patches.codec import CODECS
     from acinus.patches.store import BACKENDS
+    from acinus.stages.demo import FAMILIES as DRAWN
     from acinus.stages.ingest import FAMILIES
 
-    assert choices(params.Loss, "name") == set(LOSSES)
     assert choices(params.Extract, "backend") == set(BACKENDS)
     assert choices(params.Extract, "codec") == set(CODECS)
-    assert choices(params.Recipe, "family") == set(FAMILIES)
+    assert set(params.RECIPES) == set(FAMILIES) == set(DRAWN)
+    for family, recipe in params.RECIPES.items():
+        assert choices(recipe, "family") == {family}
+    assert set(TERMS) == set(get_args(Term))
+    assert set(LOSSES) == {"cross_entropy", "focal"}  # what a classifier's recipe may name
     reductions = {name.removeprefix("score_") for name in records.QUANTITIES.schema.names if name.startswith("score_")}
     assert choices(params.Report, "slide_score") == reductions
 
@@ -206,16 +446,16 @@ def test_choices_are_the_registries_they_name() -> None:
 def test_families_to_draw_have_a_section_and_are_families_of_recipes() -> None:
     (annotation,) = get_args(params.Demo.model_fields["families"].annotation)
     drawn = set(get_args(annotation))
-    assert drawn == set(params.Demo.model_fields) - {"families"}
-    assert drawn <= choices(params.Recipe, "family")
+    assert drawn == set(params.Demo.model_fields) - {"families"} == set(params.RECIPES)
 
 
 def test_weights_with_a_name_of_their_own_are_known_and_another_is_refused() -> None:
     from acinus.learning.models import build_model
+    from acinus.learning.spec import ModelSpec
 
     for weights in ("nothing", "imagenet21k"):
         with pytest.raises(AcinusError, match=r"none .*imagenet .*package .*\.safetensors"):
-            build_model("resnet18", weights, 2)
+            build_model(ModelSpec(task="patch_classification", name="resnet18", weights=weights, classes=2))
     for name in RECIPES:
         weights = params.load_recipe(ROOT, name).train.weights
         assert weights in {"none", "imagenet", "package"} or weights.endswith(".safetensors")
@@ -226,6 +466,8 @@ def test_section_hash_depends_on_values_only() -> None:
     assert params.section_hash(one, "a", 1) == params.section_hash(same, "a", 1)
     others = [params.section_hash(params.Train(lr=0.25), "a", 1), params.section_hash(one, "b", 1)]
     assert params.section_hash(one, "a", 1) not in others
+    named = params.Train(lr=0.5, loss=params.Loss(class_weights=[1.0, 2.0]))
+    assert params.section_hash(named) != params.section_hash(one)
     assert len(params.section_hash(None)) == 64
 
 
@@ -235,6 +477,14 @@ def test_section_hash_depends_on_values_only() -> None:
 )
 def test_only_cohorts_below_data_demo_are_drawn(folder: str, drawn: bool) -> None:
     assert params.is_drawn(params.Cohort(root=folder)) is drawn
+
+
+def test_a_cohort_lies_where_its_root_says_from_the_project_or_from_home(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for said, place in {"data/x": "project/data/x", "~/x": "home/x", str(tmp_path / "raw"): "raw"}.items():
+        assert params.cohort_root(tmp_path / "project", "mine", params.Cohort(root=said)) == tmp_path / place
+    with pytest.raises(RecipeError, match=r"recipes/mine\.yaml: cohort\.root = '~nobody-here/x': no such user's home"):
+        params.cohort_root(tmp_path, "mine", params.Cohort(root="~nobody-here/x"))
 
 
 @pytest.mark.parametrize("name", params.RESERVED)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from acinus.errors import TableError
 
 TABLES = [records.MANIFEST, records.INDEX, records.SAMPLE, records.SCORES, records.QUANTITIES]
 
-SCORE = {"slide_id": "a", "x0": 0, "y0": 0, "label": 1, "probs": 0.25, "preds": 0}
+SCORE = {"slide_id": "a", "x0": 0, "y0": 0, "label": 1, "probs": 0.25, "preds": 0, "colour_probs": 0.5}
 
 
 def scores(*changes: dict[str, object]) -> pd.DataFrame:
@@ -82,6 +83,7 @@ def test_nullable_columns_stay_null_of_their_type(tmp_path: Path) -> None:
         "tumour_px": 1,
         "tissue_px": 2,
         "map_downsample": 8.0,
+        "class_px": [1, 1],
     }
     records.write(records.QUANTITIES, records.frame(records.QUANTITIES, [row]), tmp_path / "q.parquet")
     (back,) = pq.read_table(tmp_path / "q.parquet").to_pylist()
@@ -112,9 +114,121 @@ def test_a_bad_value_is_refused_with_table_and_column(change: dict[str, object],
 def test_truth_values_are_not_guessed(value: object, said: str) -> None:
     """Regression: `astype(bool)` made True of a missing value and of the text "False"."""
     row = dict.fromkeys(records.MANIFEST.schema.names, "x") | {"mpp_x": 1.0, "mpp_y": 1.0, "width": 1, "height": 1}
+    row |= {"isup": 3, "derived": True}
     assert records.frame(records.MANIFEST, [row | {"exhaustive": False}])["exhaustive"].tolist() == [False]
     with pytest.raises(TableError, match=f"table manifest: column exhaustive {said}"):
         records.frame(records.MANIFEST, [row | {"exhaustive": value}])
+
+
+PATCH = {
+    "slide_id": "a",
+    "x0": 0,
+    "y0": 0,
+    "downsample": 1.0,
+    "patch_px": 64,
+    "tissue_fraction": 1.0,
+    "tumour_fraction": 0.25,
+    "class_fractions": [0.75, 0.25],
+    "label": 0,
+    "split": "test",
+}
+QUANTITY = {"slide_id": "a", "tumour_px": 1, "tissue_px": 4, "map_downsample": 8.0, "class_px": [3, 1]}
+
+
+def quantities(**change: object) -> pd.DataFrame:
+    row = dict.fromkeys(records.QUANTITIES.schema.names) | QUANTITY | change
+    return records.frame(records.QUANTITIES, [row])
+
+
+lists = st.lists(st.floats(allow_nan=False), min_size=1, max_size=5)
+
+
+@given(st.lists(st.one_of(lists, lists.map(tuple), lists.map(np.array)), min_size=1, max_size=4))
+def test_lists_are_written_and_read_byte_for_byte(tmp_path_factory, made: list) -> None:
+    folder = tmp_path_factory.mktemp("lists")
+    data = records.frame(records.INDEX, [PATCH | {"x0": x, "class_fractions": one} for x, one in enumerate(made)])
+    records.write(records.INDEX, data, folder / "one.parquet")
+    back = records.read(records.INDEX, folder / "one.parquet")
+    pd.testing.assert_frame_equal(back, data)
+    records.write(records.INDEX, back, folder / "two.parquet")
+    assert (folder / "one.parquet").read_bytes() == (folder / "two.parquet").read_bytes()
+    plain = pq.read_table(folder / "one.parquet").to_pydict()["class_fractions"]  # read by another hand
+    assert plain == [[float(value) for value in one] for one in made]
+
+
+def test_lists_of_whole_numbers_are_whole_to_the_last_and_their_nulls_stay(tmp_path: Path) -> None:
+    big = 2**62 + 1  # no float holds it
+    written = records.write(records.QUANTITIES, quantities(class_px=[big, 0]), tmp_path / "q.parquet")
+    back = records.read(records.QUANTITIES, tmp_path / "q.parquet")
+    pd.testing.assert_frame_equal(back, written)
+    (row,) = records.rows(back)
+    assert row["class_px"] == (big, 0)
+    assert row["confusion"] is None
+    assert row["burden_pred"] is None
+    for null in (None, pd.NA, float("nan")):
+        (row,) = records.rows(quantities(confusion=null, confusion_colour=np.array([1, 2, 3, 4], np.uint32)))
+        assert (row["confusion"], row["confusion_colour"]) == (None, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1.0, 2.0],
+        [1, 2.5],
+        [True, False],
+        ["1", "2"],
+        [1, None],
+        [[1, 2], [3, 4]],
+        [[1], [2, 3]],
+        [2**63],
+        np.array([1, 2**63], np.uint64),
+        "12",
+        12,
+        {0: 1},
+        np.arange(300.0),
+    ],
+    ids=str,
+)
+def test_what_is_no_list_of_whole_numbers_is_refused_in_one_line(value: object) -> None:
+    with pytest.raises(
+        TableError, match="table quantities: column class_px is no list of whole numbers in row 0: "
+    ) as no:
+        quantities(class_px=value)
+    assert "\n" not in str(no.value)
+    assert len(str(no.value)) < 200
+
+
+@pytest.mark.parametrize("value", [[0.5, None], [0.5, float("nan")], ["a"], [True], [[0.5]], "0.5", 0.5])
+def test_what_is_no_list_of_numbers_is_refused(value: object) -> None:
+    good = records.frame(records.SAMPLE, [PATCH | {"class_fractions": [1, 0]}])["class_fractions"].tolist()
+    assert good == [(1.0, 0.0)]  # whole numbers are numbers
+    with pytest.raises(TableError, match="table sample: column class_fractions is no list of numbers in row 0"):
+        records.frame(records.SAMPLE, [PATCH | {"class_fractions": value}])
+
+
+@pytest.mark.parametrize("null", [None, pd.NA, float("nan")], ids=str)
+def test_a_list_that_must_be_there_is_named_where_it_is_not(null: object) -> None:
+    rows = [PATCH | {"slide_id": "b"}, PATCH | {"class_fractions": null}]
+    with pytest.raises(TableError, match="table index: column class_fractions is empty in row 1"):
+        records.frame(records.INDEX, rows)
+
+
+def test_lists_go_with_their_rows_when_the_rows_are_sorted() -> None:
+    rows = [PATCH | {"x0": x, "class_fractions": [float(x)]} for x in (3, 1, 2)]
+    data = records.frame(records.INDEX, rows)
+    assert data["class_fractions"].tolist() == [(1.0,), (2.0,), (3.0,)]
+
+
+def test_grade_gleason_and_tissue_type_may_be_null_and_findings_may_not() -> None:
+    row = dict.fromkeys(records.MANIFEST.schema.names, "x") | {"mpp_x": None, "mpp_y": None, "width": 1, "height": 1}
+    row |= {"exhaustive": True, "derived": False, "isup": 5, "findings": ""}
+    empty = {"isup": None, "gleason": None, "tissue_type": None, "mpp_source": None}
+    first, second = records.rows(records.frame(records.MANIFEST, [row, row | empty | {"slide_id": "y"}]))
+    assert (first["isup"], first["gleason"], first["tissue_type"]) == (5, "x", "x")
+    assert {name: second[name] for name in empty} == empty
+    for name in ("findings", "split_rule", "derived"):
+        with pytest.raises(TableError, match=f"table manifest: column {name} is empty in row 0"):
+            records.frame(records.MANIFEST, [row | {name: None}])
 
 
 def test_missing_and_unknown_columns_are_named() -> None:

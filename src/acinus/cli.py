@@ -17,7 +17,7 @@ RECIPE_STAGES = {
     "sample": "draw a balanced, seeded sample of patches",
     "validate": "hold the tables against Great Expectations suites",
     "extract": "write the patch store",
-    "train": "train the patch classifier and score the test patches",
+    "train": "train the patch model and score the test patches",
     "infer": "write whole-slide probability maps",
     "quantify": "turn maps into masks, burden and areas",
     "report": "figures, tables, pictures and the recipe's page",
@@ -119,18 +119,44 @@ def _verify(recipe: str) -> None:
     """Check every shard of a recipe's patch store against its checksum."""
     from acinus import execution
     from acinus.params import load_recipe
-    from acinus.patches.store import open_store
+    from acinus.patches.store import open_mask_store, open_store
     from acinus.paths import Paths
 
     root = execution.project_root()
-    load_recipe(root, recipe)
-    store = open_store(Paths(root, recipe).patches)
-    store.verify()
-    click.echo(f"{recipe}: {len(store.keys())} patches, every shard as its checksum says")
+    folder = Paths(root, recipe).patches
+    stores = [open_store(folder)]
+    if load_recipe(root, recipe).task == "segmentation":
+        stores.append(open_mask_store(folder))
+    for store in stores:
+        store.verify()
+    click.echo(f"{recipe}: {len(stores[0].keys())} patches, every shard as its checksum says")
+
+
+@click.command("show")
+@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+@click.option("--slide", help="A slide_id of the manifest; else one that has tumour.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), help="The PNG to write; else reports/<recipe>/show/<slide>.png."
+)
+def _show(recipe: str, slide: str | None, out: str | None) -> None:
+    """Write a picture of a slide with its annotation over it, to check by eye that they lie on each other."""
+    from acinus import execution, show
+
+    click.echo(show.run(execution.project_root(), recipe, slide, out))
+
+
+@click.command("sweep")
+@click.argument("name")
+@click.option("--recipe", help="Another recipe than the sweep's own.")
+def _sweep(name: str, recipe: str | None) -> None:
+    """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
+    from acinus import execution, sweep
+
+    click.echo(sweep.run(execution.project_root(), name, recipe))
 
 
 main.add_command(_demo)
 for _name, _text in RECIPE_STAGES.items():
     main.add_command(_recipe_command(_name, _text))
-for _command in (_summary, _results, _setup, _reproduce, _verify):
+for _command in (_summary, _results, _show, _sweep, _setup, _reproduce, _verify):
     main.add_command(_command)

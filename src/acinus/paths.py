@@ -32,6 +32,11 @@ class Paths:
         return self.data / "manifest.parquet"
 
     @property
+    def rasters(self) -> Path:
+        """Folder of what ingest made of giant rasters: <slide_id>.tif, <slide_id>_mask.tif, <slide_id>.json."""
+        return self.data / "rasters"
+
+    @property
     def index(self) -> Path:
         """records.INDEX."""
         return self.data / "index.parquet"
@@ -47,6 +52,11 @@ class Paths:
         return self.data / "sample.parquet"
 
     @property
+    def statistics(self) -> Path:
+        """Candidates and drawn patches per slide, CSV."""
+        return self.data / "statistics.csv"
+
+    @property
     def patches(self) -> Path:
         """The patch store."""
         return self.data / "patches"
@@ -55,6 +65,11 @@ class Paths:
     def maps(self) -> Path:
         """Folder of probability maps, <slide_id>.tif."""
         return self.data / "maps"
+
+    @property
+    def masks(self) -> Path:
+        """Folder of predicted masks in the colours of the cohort, <slide_id>.png; empty where it has none."""
+        return self.data / "masks"
 
     @property
     def quantities(self) -> Path:

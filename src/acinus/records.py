@@ -1,10 +1,12 @@
 """The tables that pass between stages: columns, dtypes, units and checks. Parquet, sorted, no timestamps."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,14 +35,15 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_LF, _LI = pa.list_(pa.float64()), pa.list_(pa.int64())
 
 MANIFEST = Table(
     "manifest",
     _schema(
         slide_id=_S,  # unique, safe as a file name
-        image=_S,  # path relative to the cohort root, '/' separated
+        image=_S,  # path relative to the cohort root, '/' separated; <array>.npy#<row> is one tile of an array
         label_source=_S,  # path relative to the cohort root, or null
-        label_kind=_S,  # asap_xml | mask | none (known normal: nothing to draw) | unknown
+        label_kind=_S,  # asap_xml | mask | fold (PanNuke array) | none (known normal: nothing to draw) | unknown
         exhaustive=_B,  # False: outside the outlines the label is ignore, not normal
         split=_S,  # train | val | test
         patient=_S,
@@ -51,13 +54,20 @@ MANIFEST = Table(
         mpp_source=_S,  # tag | override | null
         width=_I,  # level-0 pixels, or null for a slide that does not open
         height=_I,
+        isup=_I,  # ISUP grade group 0..5 of the slide, or null
+        gleason=_S,  # as the cohort writes it (3+4, negative, 0+0), or null
+        tissue_type=_S,  # organ or site, or null
+        split_rule=_S,  # what decided the split: splits.csv | name | drawn | official-1 | random ...
+        derived=_B,  # True: image and label were made at ingest, rasters/<slide_id>.tif and <slide_id>_mask.tif
+        findings=_S,  # ';' separated, sorted: what looks wrong though the slide can be used, else ""
         status=_S,  # ok | bad | excluded
         reason=_S,  # why not ok, else ""
         fingerprint=_S,  # of the image file (header and sampled blocks)
         label_fingerprint=_S,  # of the label file, so that an edited annotation reruns the index; null without one
     ),
     ("slide_id",),
-    frozenset({"label_source", "label_fingerprint", "slide_label", "mpp_x", "mpp_y", "mpp_source", "width", "height"}),
+    frozenset({"label_source", "label_fingerprint", "slide_label", "mpp_x", "mpp_y", "mpp_source", "width", "height"})
+    | {"isup", "gleason", "tissue_type"},
 )
 
 _PATCH: dict[str, pa.DataType] = {
@@ -67,8 +77,9 @@ _PATCH: dict[str, pa.DataType] = {
     "downsample": _F,  # level-0 px per working px
     "patch_px": _I,  # edge at the working resolution
     "tissue_fraction": _F,
-    "tumour_fraction": _F,  # exact area share of the patch, [0, 1]
-    "label": _I,  # class index, or -1 = ignore
+    "tumour_fraction": _F,  # exact area share of the positive classes, [0, 1]; of the cell where index.cell_px is set
+    "class_fractions": _LF,  # area share of every class, in class order; what is missing to 1 is to be ignored
+    "label": _I,  # 1 tumour (or foreground), 0 normal, -1 ignore
     "split": _S,
 }
 INDEX = Table("index", _schema(**_PATCH), ("slide_id", "y0", "x0"))
@@ -76,9 +87,18 @@ SAMPLE = Table("sample", _schema(**_PATCH), ("slide_id", "y0", "x0"))
 
 SCORES = Table(
     "patch_scores",
-    _schema(slide_id=_S, x0=_I, y0=_I, label=_I, probs=_F, preds=_I),  # probs: P(tumor); preds: class index
+    _schema(
+        slide_id=_S,
+        x0=_I,
+        y0=_I,
+        label=_I,
+        probs=_F,  # P(tumor)
+        preds=_I,  # class index
+        colour_probs=_F,  # P(tumor) of the colour-only baseline
+    ),
     ("slide_id", "y0", "x0"),
 )
+"""Scores of the test patches of a patch classifier; empty for a segmentation."""
 
 QUANTITIES = Table(
     "quantities",
@@ -93,7 +113,11 @@ QUANTITIES = Table(
         tumour_mm2=_F,  # null without mpp
         tissue_mm2=_F,
         mpp_source=_S,
-        intersection_px=_I,  # predicted and true tumour, for Dice
+        class_px=_LI,  # predicted px of every class inside tissue
+        confusion=_LI,  # classes x classes, row by row, true x predicted, over px of known truth; null without any
+        confusion_majority=_LI,  # the same of a baseline that says the commonest training class in all tissue
+        confusion_colour=_LI,  # the same of the colour-only baseline
+        intersection_px=_I,  # predicted and true tumour (positive classes), for Dice
         pred_px=_I,  # predicted tumour where the truth is known
         true_px=_I,
         score_max=_F,  # slide scores, reductions of the map over tissue
@@ -103,6 +127,7 @@ QUANTITIES = Table(
     frozenset(
         {"true_tumour_px", "burden_pred", "burden_true", "tumour_mm2", "tissue_mm2", "mpp_source"}
         | {"intersection_px", "pred_px", "true_px", "score_max", "score_p99"}
+        | {"confusion", "confusion_majority", "confusion_colour"}
     ),
 )
 
@@ -125,10 +150,14 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
     if set(data.columns) != set(names):
         missing, extra = sorted(set(names) - set(data.columns)), sorted(set(data.columns) - set(names))
         raise TableError(f"table {table.name}: missing columns {missing}, unknown columns {extra}")
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in names:
+        if pa.types.is_list(table.schema.field(name).type):
+            columns[name] = _lists(table, name, data[name])
+            continue
         try:
-            columns[name] = data[name].astype(_PANDAS[table.schema.field(name).type])
+            values: Any = data[name]
+            columns[name] = values.astype(_PANDAS[table.schema.field(name).type])
         except (TypeError, ValueError, OverflowError) as error:
             raise TableError(
                 f"table {table.name}: column {name} is not {table.schema.field(name).type}: {error}"
@@ -144,6 +173,38 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
         values = list(next(result.loc[twice, list(table.key)].itertuples(index=False, name=None)))
         raise TableError(f"table {table.name}: {', '.join(table.key)} = {values} stands twice; keys must be unique")
     return result
+
+
+def _lists(table: Table, name: str, values: pd.Series) -> pd.Series:
+    """Return a column of lists as tuples of plain numbers (None where null), or refuse it."""
+    whole = pa.types.is_integer(table.schema.field(name).type.value_type)
+    result: list[tuple[Any, ...] | None] = []
+    for row, value in enumerate(values):
+        if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+            if name not in table.nullable:
+                raise TableError(f"table {table.name}: column {name} is empty in row {row}, where a value is needed")
+            result.append(None)
+            continue
+        numbers = _numbers(value, whole)
+        if numbers is None:
+            kind, found = "whole numbers" if whole else "numbers", " ".join(repr(value).split())[:80]
+            raise TableError(f"table {table.name}: column {name} is no list of {kind} in row {row}: {found}")
+        result.append(tuple(numbers.tolist()))
+    return pd.Series(result, index=values.index, dtype=object)
+
+
+def _numbers(value: Any, whole: bool) -> np.ndarray | None:
+    """Return one list of a table as int64 or float64 (n,), or None where it is something else."""
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in ("iu" if whole else "iuf")):
+        return None
+    if not whole:
+        numbers = numbers.astype(np.float64)
+        return None if np.isnan(numbers).any() else numbers
+    return None if numbers.size and numbers.max() > np.iinfo(np.int64).max else numbers.astype(np.int64)
 
 
 def _column_type(table: Table, name: str) -> str:
@@ -173,9 +234,11 @@ def read(table: Table, path: Path) -> pd.DataFrame:
 
 def rows(data: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as dicts, every null as None."""
-    return [
-        {str(key): None if pd.isna(value) else value for key, value in row.items()} for row in data.to_dict("records")
-    ]
+    return [{str(key): _plain(value) for key, value in row.items()} for row in data.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, tuple) else None if pd.isna(value) else value
 
 
 def is_safe_id(slide_id: str) -> bool:

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from acinus.files import read_json
-from acinus.params import load_project
+from acinus.params import load_project, load_recipe
 from acinus.reporting.summary import console_table, markdown_table, read_row
+from acinus.reporting.wording import main_figure
 
 
 def markdown(root: Path) -> str:
     """Return the README's table of results, from the figures that are in git."""
-    return markdown_table(read_json(root / "reports" / "metrics.json"))
+    metrics = read_json(root / "reports" / "metrics.json")
+    recipes = {name: load_recipe(root, name) for name in metrics}
+    return markdown_table(metrics, {name: main_figure(one.family, one.task) for name, one in recipes.items()})
 
 
 def show(root: Path) -> None:

@@ -26,5 +26,5 @@ def demo_cohort(demo_plans: list[SlidePlan], tmp_path_factory: pytest.TempPathFa
     root = tmp_path_factory.mktemp("demo") / "camelyon"
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(partial(camelyon.draw_slide, root=root), demo_plans))
-    camelyon.write_reference(demo_plans, root)
+    camelyon.finish(demo_plans, root)
     return root

@@ -1,5 +1,6 @@
 """Ingest of drawn cohorts in CAMELYON's layout: names, labels, splits, and everything that can be wrong."""
 
+import dataclasses
 import functools
 import pickle
 import re
@@ -12,9 +13,11 @@ import tifffile
 
 from acinus import params, records
 from acinus.cohorts import camelyon, inventory
+from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.cohorts.reference import parse_reference
 from acinus.errors import AcinusError
+from acinus.slides.labels import LabelRules
 
 SQUARE = [(10, 10), (60, 10), (60, 60), (10, 60)]
 PICTURE = np.random.default_rng(0).integers(0, 256, (128, 192, 3), dtype=np.uint8)
@@ -59,9 +62,19 @@ class Layout:
         return target
 
     def rows(self, **settings: Any) -> dict[str, dict[str, Any]]:
-        cohort = params.Cohort(root=str(self.root), **settings)
-        prints = inventory.fingerprints(inventory.inventory(self.root, None))
-        return {row["slide_id"]: row for row in camelyon.ingest(self.root, cohort, prints, 7)}
+        return {row["slide_id"]: row for row in camelyon.ingest(self.order(**settings))}
+
+    def order(self, **settings: Any) -> Order:
+        return Order(
+            root=self.root,
+            rasters=self.root.parent / "rasters",
+            cohort=params.CamelyonCohort(root=str(self.root), **settings),
+            classes=("normal", "tumor"),
+            positive=("tumor",),
+            files=inventory.fingerprints(inventory.inventory(self.root, None)),
+            seed=7,
+            map=map,
+        )
 
 
 @pytest.fixture
@@ -123,11 +136,10 @@ def test_the_manifest_is_the_contracts_table_and_the_same_twice(layout: Layout, 
 
 
 def test_examine_travels_to_other_processes(layout: Layout) -> None:
-    published(layout)
-    cohort = params.Cohort(root=str(layout.root))
-    prints = inventory.fingerprints(inventory.inventory(layout.root, None))
-    job = functools.partial(camelyon.examine, root=layout.root, settings=cohort, seed=7)
-    found = camelyon.discover(layout.root, prints, cohort)
+    order = published(layout).order()
+    rules = LabelRules.of(order.classes, order.cohort)
+    job = functools.partial(camelyon.examine, root=layout.root, settings=order.cohort, rules=rules, seed=7)
+    found = camelyon.discover(order)
     again, first = pickle.loads(pickle.dumps((job, found[0])))
     assert again(first) == job(found[0])
 
@@ -260,6 +272,18 @@ def test_splits_csv_overrides_every_rule(layout: Layout) -> None:
     ]
     assert [rows[one]["patient"] for one in ("test_001", "tumor_001", "tumor_002")] == ["p1", "p2", "tumor_002"]
     assert [rows[one]["provider"] for one in ("test_001", "tumor_001", "tumor_002")] == ["rumc", "unknown", "unknown"]
+    assert [rows[one]["split_rule"] for one in ("test_001", "test_002", "tumor_002")] == ["splits.csv", "name", "drawn"]
+
+
+def test_a_test_set_is_drawn_where_names_give_none(layout: Layout) -> None:
+    for number in range(6):
+        layout.slide(f"tumor_{number:03d}.tif")
+        layout.xml(f"tumor_{number:03d}.xml")
+        layout.slide(f"normal_{number:03d}.tif")
+    rows = layout.rows(test_fraction=0.34, val_fraction=0.25)
+    for label in ("tumor", "normal"):
+        drawn = [row["split"] for row in rows.values() if row["slide_label"] == label]
+        assert sorted(drawn) == ["test", "test", "train", "train", "train", "val"]
 
 
 def test_splits_csv_may_not_tear_a_patient_apart(layout: Layout) -> None:
@@ -297,8 +321,7 @@ def test_an_id_that_is_no_safe_file_name_is_refused(layout: Layout, name: str) -
 
 def test_paths_that_lead_out_of_the_root_are_not_opened(layout: Layout) -> None:
     layout.slide("../outside.tif")
-    cohort = params.Cohort(root=str(layout.root))
-    rows = camelyon.ingest(layout.root, cohort, {"../outside.tif": "0"}, 7)
+    rows = camelyon.ingest(dataclasses.replace(layout.order(), files={"../outside.tif": "0"}))
     assert rows[0]["status"] == "bad"
     assert "leads out of the cohort" in rows[0]["reason"]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from acinus import params
 from acinus.errors import AcinusError
 from acinus.learning.augmentation import Augmentation, draw, transform
 from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
@@ -147,3 +148,75 @@ def test_wrong_patches_and_labels_are_refused_by_name() -> None:
 def test_counts_are_of_patches_not_of_copies() -> None:
     assert dataset(Augmentation(copies=5)).counts(2) == [3, 2]
     assert plain_tickets(dataset(Augmentation())) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
+
+
+class IndexStore:
+    """4-px patches whose red channel is a number per pixel, and masks with the very same numbers."""
+
+    def __init__(self, mask: bool) -> None:
+        self._mask = mask
+
+    def read(self, key: str) -> np.ndarray:
+        numbers = (np.arange(16, dtype=np.uint8) + 16 * int(key)).reshape(4, 4)
+        return numbers if self._mask else np.repeat(numbers[..., None], 3, axis=2)
+
+
+def masked(augmentation: Augmentation) -> PatchDataset:
+    return PatchDataset(IndexStore(False), ["0", "1", "2"], [0, 1, 0], 4, augmentation, IndexStore(True))
+
+
+def test_image_and_mask_get_the_same_symmetry() -> None:
+    data, seen = masked(Augmentation(copies=2, everything=True, seed=2)), set()
+    assert (len(data), data.masked) == (5, True)
+    for epoch in range(60):
+        for item in range(len(data)):
+            pixels, mask = data[(epoch, item)]
+            assert isinstance(mask, torch.Tensor)
+            assert (mask.dtype, mask.shape) == (torch.uint8, (4, 4))
+            torch.testing.assert_close(pixels[0], mask, rtol=0, atol=0)
+            seen.add((int(mask.min()) // 16, bytes(mask.flatten().tolist())))
+    assert len(seen) == 3 * 8  # each patch in all eight positions
+
+
+def test_colours_change_the_image_and_never_the_mask() -> None:
+    colours = Augmentation(photometric=params.Photometric(brightness=0.5), seed=2)
+    changed = 0
+    for item in range(3):
+        (pixels, mask), (plain, same) = masked(colours)[(4, item)], masked(Augmentation())[(4, item)]
+        torch.testing.assert_close(mask, same, rtol=0, atol=0)
+        changed += not torch.equal(pixels, plain)
+    assert changed == 3
+    everything = Augmentation(everything=True, photometric=params.Photometric(brightness=0.5), seed=2)
+    for item in range(3):  # the factor is the same with and without the symmetry
+        turned, plain = masked(everything)[(4, item)][0], masked(colours)[(4, item)][0]
+        assert sorted(turned.flatten().tolist()) == sorted(plain.flatten().tolist())
+
+
+def test_pixels_are_counted_once_per_patch_and_strange_values_refused() -> None:
+    class Masks:
+        def read(self, key: str) -> np.ndarray:
+            return np.array([[0, 1], [1, 255]], np.uint8) if key == "a" else np.array([[2, 0], [0, 0]], np.uint8)
+
+    class Patches:
+        def read(self, key: str) -> np.ndarray:
+            return np.zeros((2, 2, 3), np.uint8)
+
+    data = PatchDataset(Patches(), ["a", "b"], [1, 0], 2, Augmentation(copies=3), Masks())
+    assert data.pixel_counts(3) == data.with_extra([0], 5).pixel_counts(3) == [4, 2, 1]
+    assert data.pixel_counts(4) == [4, 2, 1, 0]
+    with pytest.raises(AcinusError, match=r"mask b: value 2 found, expected classes 0..1 or 255"):
+        data.pixel_counts(2)
+    with pytest.raises(AcinusError, match=r"mask a: found uint8 \(2, 2, 3\), expected uint8 \(2, 2\)"):
+        PatchDataset(Patches(), ["a"], [1], 2, masks=Patches())[(0, 0)]
+
+
+def test_extra_items_come_last_as_often_as_asked_and_leave_the_others_alone() -> None:
+    data = masked(Augmentation(copies=1, seed=2))
+    grown = data.with_extra([2, 0], 2)
+    assert (len(data), len(grown)) == (4, 8)
+    for item in range(4):
+        for before, after in zip(data[(3, item)], grown[(3, item)], strict=True):
+            torch.testing.assert_close(before, after, rtol=0, atol=0)
+    for item, patch in zip(range(4, 8), (2, 2, 0, 0), strict=True):
+        torch.testing.assert_close(grown[(3, item)][1], data[(3, patch)][1], rtol=0, atol=0)
+    assert list(grown.labels) == [0, 1, 0]

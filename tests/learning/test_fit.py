@@ -162,6 +162,120 @@ def test_splits_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_never_stopping_early_trains_to_the_end(tmp_path: Path) -> None:
+    result = fit(case.segmentation_job(tmp_path, lr=1e-9, schedule="constant"))
+    assert len(result.history) == 5
+    assert not result.stopped_early
+
+
+class KilledError(RuntimeError):
+    """Raised after an epoch's checkpoint, in the place of a kill."""
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "sgd, poly": {},
+    "sgd, poly, iterations": {"max_iterations": 19},  # 43 patches in batches of 8: 6 steps, so 4 epochs
+    "rmsprop, plateau": {"optimizer": "rmsprop", "schedule": "plateau", "lr": 0.01, "plateau_patience": 0},
+    "adam, constant": {"optimizer": "adam", "schedule": "constant", "lr": 0.01},
+}
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_segmenter_stopped_and_started_again_ends_in_the_same_bytes(variant: str, tmp_path: Path) -> None:
+    def die(epoch: int, metrics: dict[str, float]) -> None:
+        if epoch == 2:
+            raise KilledError
+
+    settings = VARIANTS[variant]
+    straight = case.segmentation_job(tmp_path / "straight", **settings)
+    expected = fit(straight)
+    assert len(expected.history) == (4 if "iterations" in variant else 5)
+    with pytest.raises(KilledError):
+        fit(case.segmentation_job(tmp_path / "resumed", die, **settings))
+    torch.manual_seed(999)
+    resumed = case.segmentation_job(tmp_path / "resumed", **settings)
+    assert fit(resumed) == expected
+    assert weights_of(resumed.model) == weights_of(straight.model)
+    mine, theirs = (checkpoints.load(tmp_path / one / "checkpoints" / "last.ckpt") for one in ("resumed", "straight"))
+    torch.testing.assert_close(mine.optimizer, theirs.optimizer, rtol=0, atol=0)
+    assert (mine.plateau, mine.precision) == (theirs.plateau, theirs.precision)
+
+
+def test_poly_falls_with_every_step_to_the_last_one(tmp_path: Path) -> None:
+    result = fit(case.segmentation_job(tmp_path, poly_power=1.0))
+    last_steps = [6 * epoch - 1 for epoch in range(1, 6)]
+    assert [record.lr for record in result.history] == pytest.approx([0.05 * (1 - step / 30) for step in last_steps])
+
+
+def test_a_segmenter_learns_and_its_figures_are_those_of_all_known_pixels(tmp_path: Path) -> None:
+    job = case.segmentation_job(tmp_path)
+    result = fit(job)
+    record = result.history[result.best_epoch - 1]
+    images, masks = zip(*(job.val[(0, item)] for item in range(len(job.val))), strict=True)
+    with torch.inference_mode():
+        logits = job.model((torch.stack(images) / 255 - 0.5) / 0.2)
+    truth = torch.stack(masks).long()
+    known, guess = truth != 255, logits.argmax(dim=1)
+    majority = float((truth[known] == 0).float().mean())
+    assert record.val_acc == pytest.approx(float((guess == truth)[known].float().mean()))
+    assert record.val_acc > majority + 0.05
+    counts = torch.tensor(job.train.pixel_counts(3), dtype=torch.float64)
+    entropy = torch.nn.functional.cross_entropy(logits.double(), truth, weight=counts.sum() / counts, ignore_index=255)
+    p, dice = logits.double().softmax(dim=1), []
+    for index in range(3):
+        here, said = (truth == index)[known].double(), p[:, index][known]
+        dice.append(1 - 2 * (here * said).sum() / (here.sum() + said.sum()))
+    assert record.val_loss == pytest.approx(float(entropy + sum(dice) / 3), rel=1e-4)
+
+
+def test_frozen_weights_stay_and_the_rest_learns(tmp_path: Path) -> None:
+    job = case.segmentation_job(tmp_path, optimizer="adam", schedule="constant", lr=0.01)
+    job.model[0].requires_grad_(False)
+    frozen, free = job.model[0].weight.clone(), job.model[4].weight.clone()
+    result = fit(job)
+    assert result.history[-1].train_loss < result.history[0].train_loss
+    torch.testing.assert_close(job.model[0].weight, frozen, rtol=0, atol=0)
+    assert (job.model[4].weight != free).any()
+    whole = case.segmentation_job(tmp_path / "whole")
+    whole.model.requires_grad_(False)
+    with pytest.raises(AcinusError, match="every weight is frozen"):
+        fit(whole)
+
+
+def test_a_batch_norm_that_its_model_keeps_in_evaluation_stays_so(tmp_path: Path) -> None:
+    class Frozen(torch.nn.Sequential):
+        def train(self, mode: bool = True) -> "Frozen":
+            super().train(mode)
+            self[1].eval()
+            return self
+
+    job = case.segmentation_job(tmp_path)
+    job = dataclasses.replace(job, model=Frozen(*job.model))
+    fit(job)
+    torch.testing.assert_close(job.model[1].running_mean, torch.zeros(8), rtol=0, atol=0)
+
+
+def test_data_of_another_task_and_masks_that_teach_nothing_are_refused(tmp_path: Path) -> None:
+    job = case.segmentation_job(tmp_path)
+    with pytest.raises(AcinusError, match="task patch_classification: data sets with masks found"):
+        fit(dataclasses.replace(job, task="patch_classification"))
+    plain = case.PatchDataset(case.SpotStore(False), job.val.keys, job.val.labels, 16)
+    with pytest.raises(AcinusError, match="task segmentation: data sets without masks found"):
+        fit(dataclasses.replace(job, val=plain))
+    with pytest.raises(AcinusError, match=r"no pixels of class dead \(.*set train.loss.class_weights"):
+        fit(dataclasses.replace(job, classes=(*case.CLASSES, "dead")))
+    with pytest.raises(AcinusError, match=r"mask train/0/0: value 2 found, expected classes 0..1 or 255"):
+        fit(dataclasses.replace(job, classes=case.CLASSES[:2]))
+
+    class Unknown:
+        def read(self, key: str) -> np.ndarray:
+            return np.full((16, 16), 255, np.uint8)
+
+    unknown = case.PatchDataset(case.SpotStore(False), job.val.keys, job.val.labels, 16, masks=Unknown())
+    with pytest.raises(AcinusError, match="validation split: no pixel of a known class"):
+        fit(dataclasses.replace(job, val=unknown))
+
+
 def snapshot(*val_losses: float) -> checkpoints.Snapshot:
     history = tuple(EpochRecord(i + 1, 1.0, 0.5, loss, 0.5, 0.001) for i, loss in enumerate(val_losses))
     return checkpoints.Snapshot({"w": torch.full((2,), float(len(history)))}, {}, {}, {}, history)
@@ -206,6 +320,7 @@ def test_damaged_and_hostile_checkpoints_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("losses", "patience", "best", "stop"),
     [
+        ([1.0, 2.0, 3.0, 4.0], None, 1, False),
         ([], 2, 0, False),
         ([3.0], 2, 1, False),
         ([3.0, 2.0, 2.5], 2, 2, False),
@@ -216,7 +331,7 @@ def test_damaged_and_hostile_checkpoints_are_one_line(tmp_path: Path) -> None:
         ([3.0, 4.0], 0, 1, True),
     ],
 )
-def test_best_epoch_and_stopping_by_hand(losses: list[float], patience: int, best: int, stop: bool) -> None:
+def test_best_epoch_and_stopping_by_hand(losses: list[float], patience: int | None, best: int, stop: bool) -> None:
     history = snapshot(*losses).history
     assert best_epoch(history) == best
     assert stops_early(history, patience) is stop

@@ -13,6 +13,8 @@ from acinus.errors import AcinusError
 from acinus.learning import torchvision_hook
 from acinus.learning.losses import (
     LOSSES,
+    PatchObjective,
+    check_present,
     class_weights,
     cross_entropy,
     focal,
@@ -20,6 +22,7 @@ from acinus.learning.losses import (
     training_loss,
     validation_loss,
 )
+from acinus.params.recipe import Term
 
 
 def logits_of(*tumour: float) -> torch.Tensor:
@@ -28,13 +31,20 @@ def logits_of(*tumour: float) -> torch.Tensor:
     return torch.stack([torch.log1p(-p), torch.log(p)], dim=1)
 
 
-def test_class_weights_are_total_over_count() -> None:
-    assert class_weights([30, 10], ["normal", "tumor"]) == pytest.approx((40 / 30, 4.0))
+@pytest.mark.parametrize(
+    ("setting", "weights"),
+    [("balanced", (40 / 30, 4.0)), ("equal", (1.0, 1.0)), ([0.5, 0.7], (0.5, 0.7))],
+)
+def test_class_weights_by_hand(setting: str | list[float], weights: tuple[float, ...]) -> None:
+    assert class_weights(params.Loss(class_weights=setting), [30, 10]) == pytest.approx(weights)
 
 
-def test_a_class_without_patches_is_named() -> None:
+def test_a_class_without_patches_or_pixels_is_named() -> None:
     with pytest.raises(AcinusError, match=r"no patches of class tumor \(counts \[7, 0\]\)"):
-        class_weights([7, 0], ["normal", "tumor"])
+        check_present([7, 0], ["normal", "tumor"], "patches")
+    with pytest.raises(AcinusError, match=r"no pixels of class a, c \(.*set train.loss.class_weights to equal"):
+        check_present([0, 5, 0], ["a", "b", "c"], "pixels")
+    check_present([1, 1], ["normal", "tumor"], "patches")
 
 
 def test_weighted_cross_entropy_by_hand() -> None:
@@ -111,13 +121,26 @@ def test_the_training_loss_is_the_mean_over_the_chosen_and_only_they_learn() -> 
     assert (logits.grad.abs().sum(dim=1) > 0).tolist() == [True, False, True, True, False]
 
 
-def test_validation_is_never_mined_and_weights_can_be_switched_off() -> None:
+def test_validation_is_never_mined() -> None:
     logits, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0] * 3)
     weighted = F.cross_entropy(logits, labels, weight=torch.tensor([1.5, 3.0]), reduction="none").mean()
     assert validation_loss(params.Loss(ohem=True), (1.5, 3.0))(logits, labels).item() == pytest.approx(weighted.item())
-    plain = validation_loss(params.Loss(class_weights=False), (1.5, 3.0))(logits, labels)
-    assert plain.item() == pytest.approx(F.cross_entropy(logits, labels).item())
 
 
-def test_the_registry_has_the_names_of_the_recipe() -> None:
-    assert set(LOSSES) == set(get_args(params.Loss.model_fields["name"].annotation))
+def test_terms_are_added_up_per_sample_and_mined_by_their_sum() -> None:
+    logits, labels = logits_of(0.9, 0.1, 0.6, 0.3), torch.tensor([1, 0, 0, 0])
+    settings = params.Loss(terms={"focal": 2.0, "cross_entropy": 0.5}, focal_gamma=1.0, ohem=True, ohem_ratio=1.0)
+    by_hand = [5 * (0.5 + 2 * 0.1) * -math.log(0.9), 1.25 * (0.5 + 2 * 0.6) * -math.log(0.4)]
+    assert training_loss(settings, (1.25, 5.0))(logits, labels).item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+
+
+def test_an_epoch_of_patches_is_the_mean_over_samples_however_they_are_cut() -> None:
+    logits, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 0] * 3)
+    objective = PatchObjective(validation_loss(params.Loss(), (1.5, 3.0)))
+    sums = torch.stack([objective.batch(logits[cut], labels[cut])[1] for cut in (slice(0, 7), slice(7, 9))])
+    whole = F.cross_entropy(logits, labels, weight=torch.tensor([1.5, 3.0]), reduction="none").mean()
+    assert objective.epoch(sums.double().sum(dim=0)) == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_the_registry_has_the_names_that_a_classifiers_recipe_may_use() -> None:
+    assert set(LOSSES) == set(get_args(Term)) - {"dice", "jaccard"}  # which recipes refuse for this task

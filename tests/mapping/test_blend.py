@@ -113,6 +113,44 @@ def test_a_constant_stays_that_constant(
 
 
 @settings(deadline=None, max_examples=60)
+@given(layouts(), st.integers(2, 6), st.sampled_from([(), (4, 4), (3, 2)]), st.integers(0, 5))
+def test_probabilities_of_several_classes_stay_a_distribution(
+    layout: tuple[MapGeometry, Windows], classes: int, picture: tuple[int, ...], sure: int
+) -> None:
+    geometry, windows = layout
+
+    def answer(x0: int, y0: int) -> np.ndarray:
+        shares = np.random.default_rng([x0, y0]).dirichlet(np.full(classes, 0.3), picture)
+        return np.moveaxis(shares, -1, 0).astype(np.float32)
+
+    probs, covered = run(geometry, windows, answer)
+    np.testing.assert_allclose(probs[:, covered].sum(axis=0), 1.0, atol=1e-5)
+    assert not probs[:, ~covered].any()
+    certain = np.zeros((classes, *picture), dtype=np.float32)
+    certain[sure % classes] = 1.0
+    probs, _ = run(geometry, windows, lambda x0, y0: certain)
+    values = np.rint(probs[:, covered] * 255)
+    assert (values[sure % classes] == 255).all()
+    assert (np.delete(values, sure % classes, axis=0) == 0).all()
+
+
+def test_one_cell_one_value() -> None:
+    # what is read around a cell is larger than the cell; the map has what was said of cell (i, j) at (j, i)
+    width, height, cell = 1000, 700, 128
+    geometry = MapGeometry(width, height, float(cell))
+    cells = grid(width, height, cell, cell)
+    said = np.random.default_rng(1).random((6, 8), dtype=np.float32)
+    probs, covered = run(geometry, cells, lambda x0, y0: said[y0 // cell, x0 // cell][None], batch_size=5)
+    assert geometry.shape == (6, 8)
+    assert covered.all()
+    np.testing.assert_allclose(probs[0], said, rtol=2e-7)
+    some = cells.only(np.arange(48) % 5 > 0)
+    probs, covered = run(geometry, some, lambda x0, y0: said[y0 // cell, x0 // cell][None])
+    assert np.array_equal(covered.ravel(), np.arange(48) % 5 > 0)
+    np.testing.assert_allclose(probs[0], np.where(covered, said, 0.0), rtol=2e-7)
+
+
+@settings(deadline=None, max_examples=60)
 @given(layouts(), st.floats(0.05, 1.0))
 def test_a_full_grid_leaves_nothing_uncovered(layout: tuple[MapGeometry, Windows], share: float) -> None:
     geometry, windows = layout

@@ -1,5 +1,6 @@
 """The map's file: opened by OpenSlide, same bytes again, damage found."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import MapInfo, read_map, write_map
+from acinus.mapping.map_tiff import MapInfo, open_map, read_map, write_map
 
 INFO = MapInfo("tumor_001", ("tumor",), (0.243, 0.25))
 GEOMETRY = MapGeometry(20_010, 12_345, 16.0)
@@ -118,9 +119,136 @@ def test_an_error_in_the_middle_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_several_classes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(AcinusError, match="expected one"):
-        write_map(tmp_path / "a.tif", [], MapGeometry(7, 5, 1.0), MapInfo("a", ("normal", "tumor"), None))
+SIX = MapInfo("biopsy_1", ("background", "yellow", "grey", "gr\u00fcn", "blue", "red"), (0.25, 0.25))
+
+
+def six(geometry: MapGeometry) -> np.ndarray:
+    y, x = np.mgrid[: geometry.rows, : geometry.columns]
+    return np.stack([0.5 + 0.5 * np.sin(x / (41.0 + c)) * np.cos(y / 29.0 + c) for c in range(6)]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def written_six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("maps") / "biopsy_1.tif"
+    write_map(path, cut(six(GEOMETRY), 100), GEOMETRY, SIX)
+    return path
+
+
+def test_several_classes_come_back_in_their_order(written_six: Path, tmp_path: Path) -> None:
+    pixels, geometry, info = read_map(written_six)
+    assert np.array_equal(pixels, np.rint(six(GEOMETRY) * 255).astype(np.uint8))
+    assert (geometry, info) == (GEOMETRY, SIX)
+    assert [p.name for p in written_six.parent.iterdir()] == [written_six.name], "scratch files were left"
+    write_map(tmp_path / "again.tif", cut(six(GEOMETRY), 333), GEOMETRY, SIX)
+    assert (tmp_path / "again.tif").read_bytes() == written_six.read_bytes()
+
+
+def test_openslide_shows_the_first_of_several_classes_up_to_the_border(written_six: Path) -> None:
+    expected, _, _ = read_map(written_six)
+    with openslide.OpenSlide(written_six) as slide:
+        assert slide.level_dimensions == ((1251, 772), (626, 386), (313, 193), (157, 97))
+        assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(4.0, rel=1e-6)
+        region = np.asarray(slide.read_region((0, 0), 0, slide.dimensions))
+        half = np.asarray(slide.read_region((0, 0), 1, slide.level_dimensions[1]))[..., 0]
+    assert all(np.array_equal(region[..., channel], expected[0]) for channel in range(3))
+    assert (region[..., 3] == 255).all()
+    means = expected[0, :, :1250].reshape(386, 2, 625, 2).mean(axis=(1, 3))
+    assert np.abs(half[:, :625] - means).max() <= 0.5
+
+
+def test_tifffile_sees_one_pyramid_of_all_classes(written_six: Path) -> None:
+    expected, _, _ = read_map(written_six)
+    with tifffile.TiffFile(written_six) as tiff:
+        assert len(tiff.series) == 1
+        assert [level.shape for level in tiff.series[0].levels] == [
+            (6, 772, 1251), (6, 386, 626), (6, 193, 313), (6, 97, 157)
+        ]  # fmt: skip
+        assert np.array_equal(tiff.series[0].asarray(), expected)
+        names = [page.tags[285].value for page in tiff.pages if not page.is_reduced]
+    assert names == ["background", "yellow", "grey", "gr\\u00fcn", "blue", "red"]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 400), st.sampled_from([1, 3]))
+def test_bands_and_crops_are_parts_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, width: int, height: int, rows: int, channels: int
+) -> None:
+    geometry = MapGeometry(width, height, 1.0)
+    path, whole = tmp_path_factory.mktemp("any") / "x.tif", six(geometry)[:channels]
+    write_map(path, cut(whole, 97), geometry, MapInfo("x", ("a", "b", "c")[:channels], None))
+    expected = np.rint(whole * 255).astype(np.uint8)
+    random = np.random.default_rng(width)
+    with open_map(path) as reader:
+        bands = list(reader.bands(rows))
+        top, left = int(random.integers(height)), int(random.integers(width))
+        down, across = int(random.integers(height - top)) + 1, int(random.integers(width - left)) + 1
+        crop = reader.window(top, left, down, across)
+        with pytest.raises(ValueError, match="crop of"):
+            reader.window(top, left, down, width - left + 1)
+    assert [start for start, _ in bands] == list(range(0, height, rows))
+    assert np.array_equal(np.concatenate([band for _, band in bands], axis=1), expected)
+    assert np.array_equal(crop, expected[:, top : top + down, left : left + across])
+
+
+def test_a_band_may_be_changed_by_its_user(written_six: Path) -> None:
+    with open_map(written_six) as reader:
+        for _, band in reader.bands(100):
+            band[:] = 0
+
+
+def test_reading_bands_takes_memory_by_the_width_not_by_the_height(tmp_path: Path) -> None:
+    def peak(rows: int) -> int:
+        geometry, path = MapGeometry(600, rows, 1.0), tmp_path / f"{rows}.tif"
+        zero = np.zeros((6, 256, 600), np.float32)
+        bands = (zero[:, : min(256, rows - top)] for top in range(0, rows, 256))
+        tracemalloc.start()
+        try:
+            write_map(path, bands, geometry, SIX)
+            writing = tracemalloc.get_traced_memory()[1]
+            tracemalloc.reset_peak()
+            with open_map(path) as reader:
+                for _ in reader.bands():
+                    pass
+            return max(writing, tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+
+    peak(512)  # what is loaded once is not counted below
+    short, tall = peak(512), peak(16 * 512)
+    assert tall < 1.5 * short
+    assert tall < 6 * 600 * 16 * 512 / 2
+
+
+def test_a_changed_tile_of_any_class_is_found_at_the_latest_with_the_last_band(
+    written_six: Path, tmp_path: Path
+) -> None:
+    whole, damaged = written_six.read_bytes(), tmp_path / "damaged.tif"
+    with tifffile.TiffFile(written_six) as tiff:
+        pages = [page for page in tiff.pages if not page.is_reduced]
+        places = [(page.dataoffsets[2], page.databytecounts[2]) for page in pages]
+        other = [whole[page.dataoffsets[1] : page.dataoffsets[1] + page.databytecounts[1]] for page in pages]
+    for (offset, count), tile in zip(places, other, strict=True):
+        data = bytearray(whole)
+        data[offset + count // 2] ^= 0xFF
+        damaged.write_bytes(data)
+        one_line(damaged)
+        if len(tile) <= count:  # a whole tile, but another's: only the checksum can tell
+            data = bytearray(whole)
+            data[offset : offset + len(tile)] = tile
+            damaged.write_bytes(data)
+            tops = []
+            with open_map(damaged) as reader, pytest.raises(AcinusError, match="not those that were written"):
+                tops.extend(top for top, _ in reader.bands())
+    damaged.write_bytes(whole)
+    assert len(read_map(damaged)[0]) == 6
+
+
+def test_bands_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"band .3, 5, 7. at row 0, expected .6, 5, 7."):
+        write_map(tmp_path / "a.tif", [np.zeros((3, 5, 7), np.float32)], MapGeometry(7, 5, 1.0), SIX)
+    with pytest.raises(ValueError, match="without classes"):
+        write_map(tmp_path / "a.tif", [], MapGeometry(7, 5, 1.0), MapInfo("a", (), None))
+    assert list(tmp_path.iterdir()) == []
 
 
 def one_line(path: Path) -> str:

@@ -1,4 +1,6 @@
-"""Amounts against a slide worked by hand, and laws that hold for any slide."""
+"""Amounts against a slide worked by hand, a whole-map reference, and laws that hold for any slide."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +9,17 @@ from hypothesis import strategies as st
 
 from acinus import records
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.quantify import quantify, tumour_mask
+from acinus.mapping.quantify import (
+    Amounts,
+    Terms,
+    percentile,
+    positive_values,
+    predicted_classes,
+    quantify,
+    tumour_mask,
+)
+from acinus.scoring.burden import burden_percent
+from acinus.scoring.dice import overlap
 
 PROB = np.array([[0, 127, 128, 255], [200, 200, 10, 255]], dtype=np.uint8)
 TISSUE = np.array([[1, 1, 1, 0], [1, 0, 1, 1]], dtype=bool)
@@ -29,6 +41,10 @@ def test_worked_by_hand() -> None:
         "tumour_mm2": pytest.approx(2.5 * px_mm2),  # (1,3) counts half
         "tissue_mm2": pytest.approx(5.5 * px_mm2),
         "mpp_source": "tag",
+        "class_px": [3, 3],
+        "confusion": [3, 1, 2, 2],
+        "confusion_majority": None,
+        "confusion_colour": None,
         "intersection_px": 2,
         "pred_px": 3,
         "true_px": 4,  # the tumour that the tissue mask lost counts as missed
@@ -117,7 +133,7 @@ def test_laws(seed: int, threshold: float, width: int, height: int, downsample: 
     [
         ({"tissue": TISSUE[:, :3]}, "tissue is bool"),
         ({"prob": PROB.astype(np.float32)}, "prob is float32"),
-        ({"truth": TRUTH * 3}, "truth holds the value 3"),
+        ({"truth": TRUTH * 3}, "class index 3 found, expected below 2"),
         ({"mpp": (float("nan"), 0.5)}, "mpp is"),
     ],
 )
@@ -125,3 +141,190 @@ def test_arrays_that_do_not_fit_are_refused(change: dict, words: str) -> None:
     given_values = {"prob": PROB, "tissue": TISSUE, "truth": TRUTH, "mpp": None} | change
     with pytest.raises(ValueError, match=words):
         quantify(threshold=0.5, geometry=GEOMETRY, **given_values)
+
+
+def whole_map(
+    prob: np.ndarray,
+    tissue: np.ndarray,
+    truth: np.ndarray | None,
+    threshold: float,
+    geometry: MapGeometry,
+    mpp: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """The amounts of two classes, straight from whole arrays."""
+    tumour = tumour_mask(prob, threshold) & tissue
+    tissue_px, tumour_px, values = int(tissue.sum()), int(tumour.sum()), prob[tissue]
+    px_mm2 = mpp[0] * mpp[1] * geometry.downsample**2 / 1e6 if mpp else None
+    names = ("true_tumour_px", "burden_true", "intersection_px", "pred_px", "true_px")
+    result: dict[str, Any] = dict.fromkeys(names) | {
+        "tumour_px": tumour_px,
+        "tissue_px": tissue_px,
+        "map_downsample": float(geometry.downsample),
+        "burden_pred": burden_percent(tumour_px, tissue_px),
+        "tumour_mm2": geometry.area_px(tumour) * px_mm2 if px_mm2 else None,
+        "tissue_mm2": geometry.area_px(tissue) * px_mm2 if px_mm2 else None,
+        "mpp_source": "tag" if mpp else None,
+        "score_max": float(values.max()) / 255 if tissue_px else None,
+        "score_p99": float(np.percentile(values.astype(np.float64), 99)) / 255 if tissue_px else None,
+    }
+    if truth is None or (truth == 255).all():
+        return result
+    true, known = truth == 1, truth != 255
+    counts = overlap(tumour, true, known)
+    result |= {"intersection_px": counts.intersection, "pred_px": counts.predicted, "true_px": counts.true}
+    if not (tissue & ~known).any():
+        true_px = int((true & tissue).sum())
+        result |= {"true_tumour_px": true_px, "burden_true": burden_percent(true_px, tissue_px)}
+    return result
+
+
+def in_bands(amounts: Amounts, rows: int, prob: np.ndarray, *arrays: np.ndarray | None) -> np.ndarray:
+    """Count a map in bands and return its predicted classes."""
+    return np.concatenate(
+        [
+            amounts.add(prob[:, top : top + rows], *(None if a is None else a[top : top + rows] for a in arrays))
+            for top in range(0, prob.shape[1], rows)
+        ]
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([(0, 1), (0, 1, 255), (255,), None]),
+    st.sampled_from([0.0, 0.1, 0.6, 1.0]),
+    st.sampled_from([None, (0.5, 0.25)]),
+    st.integers(1, 40),
+)
+def test_two_classes_in_bands_equal_the_whole_map_exactly(
+    seed: int, values: tuple[int, ...] | None, share: float, mpp: tuple[float, float] | None, rows: int
+) -> None:
+    random = np.random.default_rng(seed)
+    geometry = MapGeometry(*random.integers(1, 200, 2).tolist(), float(random.uniform(1, 9)))
+    prob = random.integers(0, random.integers(1, 257), geometry.shape).astype(np.uint8)
+    tissue = random.random(geometry.shape) < share
+    truth = None if values is None else random.choice(np.array(values, dtype=np.uint8), geometry.shape)
+    threshold = float(random.uniform(0.01, 0.99))
+    amounts = Amounts(geometry, Terms(threshold=threshold), mpp, "tag")
+    in_bands(amounts, rows, prob[None], tissue, truth)
+    found = amounts.result()
+    expected = whole_map(prob, tissue, truth, threshold, geometry, mpp)
+    assert {name: found[name] for name in expected} == expected
+    assert set(found) == set(records.QUANTITIES.schema.names) - {"slide_id"}
+
+
+COLOURS = np.array([[200, 200, 200], [150, 60, 150], [60, 60, 160]])
+
+
+def nearest(colours: np.ndarray) -> np.ndarray:
+    """A colour baseline: the class of the nearest colour."""
+    return np.abs(colours[:, None].astype(int) - COLOURS).sum(axis=2).argmin(axis=1)
+
+
+def test_three_classes_worked_by_hand() -> None:
+    # px:            (0,0) tie 0/1  (0,1) 2      (0,2) off tissue  (1,0) 1        (1,1) uncovered  (1,2) 2
+    prob = np.array([[[100, 10, 0], [50, 0, 0]], [[100, 45, 0], [155, 0, 100]], [[55, 200, 255], [50, 0, 155]]])
+    tissue = np.array([[1, 1, 0], [1, 1, 1]], dtype=bool)
+    truth = np.array([[1, 2, 2], [0, 255, 1]], dtype=np.uint8)
+    colour = COLOURS[[[1, 1, 1], [0, 2, 2]]].astype(np.uint8)
+    terms = Terms(3, (1, 2), majority=1, colour_classes=nearest)
+    for rows in (1, 2):
+        amounts = Amounts(MapGeometry(25, 20, 10.0), terms, (1.0, 1.0), "tag")
+        predicted = in_bands(amounts, rows, prob.astype(np.uint8), tissue, truth, colour)
+        assert predicted.tolist() == [[0, 2, 0], [1, 0, 2]]
+        assert amounts.result() == {
+            "class_px": [2, 1, 2],
+            "tumour_px": 3,
+            "tissue_px": 5,
+            "map_downsample": 10.0,
+            "burden_pred": 60.0,
+            "tumour_mm2": pytest.approx(2.5 * 100 / 1e6),  # (1,2) is half on the slide
+            "tissue_mm2": pytest.approx(4.5 * 100 / 1e6),
+            "mpp_source": "tag",
+            # true 0: (1,0) as 1; true 1: (0,0) as 0, (1,2) as 2; true 2: (0,1) as 2, (0,2) off tissue as 0
+            "confusion": [0, 1, 0, 1, 0, 1, 1, 0, 1],
+            "confusion_majority": [0, 1, 0, 0, 2, 0, 1, 1, 0],
+            # the colours say 1 1 - / 0 2 2
+            "confusion_colour": [1, 0, 0, 0, 1, 1, 1, 1, 0],
+            "intersection_px": 2,
+            "pred_px": 3,
+            "true_px": 4,
+            "true_tumour_px": None,  # (1,1) is tissue of unknown truth
+            "burden_true": None,
+            "score_max": 1.0,  # sums 155 245 - / 205 0 255
+            "score_p99": pytest.approx((245 + 0.96 * 10) / 255),
+        }
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(3, 6), st.integers(1, 30))
+def test_laws_of_several_classes(seed: int, classes: int, rows: int) -> None:
+    random = np.random.default_rng(seed)
+    geometry = MapGeometry(*random.integers(1, 80, 2).tolist(), 2.5)
+    prob = random.dirichlet(np.ones(classes), geometry.shape).transpose(2, 0, 1)
+    values, tissue = np.rint(prob * 255).astype(np.uint8), random.random(geometry.shape) < 0.6
+    truth = random.choice(np.array([*range(classes), 255], dtype=np.uint8), geometry.shape)
+    positive = tuple(sorted(random.choice(np.arange(1, classes), random.integers(1, classes), replace=False).tolist()))
+    terms = Terms(classes, positive, majority=classes - 1)
+    amounts = Amounts(geometry, terms, None)
+    predicted = in_bands(amounts, rows, values, tissue, truth)
+    found = amounts.result()
+    assert sum(found["class_px"]) == found["tissue_px"]
+    assert found["tumour_px"] == sum(found["class_px"][c] for c in positive)
+    assert not predicted[~tissue].any()
+    if (truth != 255).any():
+        for name in ("confusion", "confusion_majority"):
+            assert sum(found[name]) == (truth != 255).sum()
+        matrix = np.array(found["confusion"]).reshape(classes, classes)
+        assert matrix.sum(axis=1).tolist() == [(truth == c).sum() for c in range(classes)]
+        assert found["pred_px"] == np.isin(predicted[truth != 255], positive).sum()
+        assert found["true_px"] == np.isin(truth, positive).sum()
+    own = Amounts(geometry, terms, None)
+    perfect = np.where(truth == 255, 0, truth)
+    certain = ((np.arange(classes)[:, None, None] == perfect) * 255).astype(np.uint8)
+    in_bands(own, rows, certain, np.ones(geometry.shape, dtype=bool), perfect)
+    assert np.array(own.result()["confusion"]).reshape(classes, classes).trace() == truth.size
+
+
+def test_ties_go_to_the_lower_class_and_outside_tissue_to_none() -> None:
+    prob = np.array([[[9, 3]], [[9, 80]], [[9, 80]]], dtype=np.uint8)
+    everywhere = np.ones((1, 2), dtype=bool)
+    assert predicted_classes(prob, everywhere, 0.5, 3).tolist() == [[0, 1]]
+    assert predicted_classes(prob, ~everywhere, 0.5, 3).tolist() == [[0, 0]]
+
+
+def test_positive_values_are_summed_without_overflow() -> None:
+    prob = np.array([[[0]], [[200]], [[100]]], dtype=np.uint8)
+    assert positive_values(prob, (1, 2)).tolist() == [[255]]
+    assert positive_values(prob, (2,)).tolist() == [[100]]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=400), st.sampled_from([99, 50, 0, 100, 12.5]))
+def test_percentile_is_numpys(values: list[int], percent: float) -> None:
+    found = percentile(np.bincount(values, minlength=256), percent)
+    assert found == np.percentile(np.array(values, dtype=np.float64), percent)
+
+
+def test_percentile_of_a_very_large_slide_has_no_rounded_rank() -> None:
+    # 300 M px, of which value 7 begins exactly at the rank of the 99th percentile: 0.99 * 300_000_100
+    histogram = np.zeros(256, dtype=np.int64)
+    histogram[0] = 297_000_099
+    histogram[7] = 300_000_101 - 297_000_099
+    assert float(np.float32(0.99) * np.float32(300_000_100)) < 297_000_099  # single precision would miss it
+    assert percentile(histogram, 99) == 7.0
+
+
+def test_bands_that_do_not_make_the_map_are_refused() -> None:
+    amounts = Amounts(GEOMETRY, Terms(), None)
+    amounts.add(PROB[None, :1], TISSUE[:1], TRUTH[:1])
+    with pytest.raises(ValueError, match="bands end at row 1, expected 2"):
+        amounts.result()
+    with pytest.raises(ValueError, match="band of 2 rows at row 1"):
+        amounts.add(PROB[None], TISSUE, TRUTH)
+    with pytest.raises(ValueError, match=r"prob is uint8 .3, 1, 4., expected uint8 .1, 1, 4."):
+        amounts.add(np.stack([PROB[:1]] * 3), TISSUE[:1])
+    with pytest.raises(ValueError, match="colour is None"):
+        Amounts(GEOMETRY, Terms(colour_classes=nearest), None).add(PROB[None], TISSUE, TRUTH)
+    with pytest.raises(ValueError, match="positive classes"):
+        Terms(3, (0, 1))

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from acinus import params
-from acinus.patches.codec import CODECS, PatchDataError, decode, encode
+from acinus.patches.codec import CODECS, MASK, PatchDataError, codec_of, decode, encode
 
 SMOOTH = np.stack([*np.meshgrid(np.linspace(90, 230, 64), np.linspace(60, 200, 64)), np.full((64, 64), 180)], axis=2)
 SMOOTH = SMOOTH.astype(np.uint8)
@@ -19,6 +19,7 @@ SMOOTH = SMOOTH.astype(np.uint8)
 
 def test_the_recipe_offers_the_codecs_there_are():
     assert set(get_args(params.Extract.model_fields["codec"].annotation)) == set(CODECS)
+    assert all(codec_of(name).name == name for name in [*CODECS, MASK.name])
 
 
 @pytest.mark.parametrize("codec", ["png", "raw"])
@@ -89,3 +90,37 @@ def test_a_raw_patch_may_be_written_to():
     back = decode(encode(SMOOTH, "raw", 90), "raw")
     back[0, 0] = 0
     assert back[0, 0].tolist() == [0, 0, 0]
+
+
+@settings(deadline=None, max_examples=50)  # a busy machine is no failure
+@given(mask=hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))))
+def test_masks_are_exact_and_8_bit_grey_for_others(mask: np.ndarray):
+    data = encode(mask, "mask", 0)
+    assert np.array_equal(decode(data, "mask"), mask)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "L")
+        assert np.array_equal(np.asarray(picture), mask)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [SMOOTH, np.zeros((4, 4, 1), np.uint8), np.zeros(4, np.uint8), np.zeros((4, 4), bool), np.zeros((0, 4), "u1")],
+)
+def test_anything_but_a_raster_of_bytes_is_no_mask(mask: np.ndarray):
+    with pytest.raises(PatchDataError, match=r"expected uint8 \(height, width\)"):
+        encode(mask, "mask", 0)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "I;16", "LA"])
+def test_a_png_of_another_kind_is_no_mask(kind: str):
+    stream = io.BytesIO()
+    Image.new(kind, (8, 8)).save(stream, "PNG")
+    with pytest.raises(PatchDataError, match="mask holds"):
+        decode(stream.getvalue(), "mask")
+
+
+def test_damaged_masks_are_refused():
+    data = encode(SMOOTH[..., 0], "mask", 0)
+    for bad in (b"", data[:10], data[: len(data) // 2], b"\0" * len(data)):
+        with pytest.raises(PatchDataError):
+            decode(bad, "mask")

@@ -20,12 +20,13 @@ from acinus.patches.extract import (
     shard_jobs,
     write_shard_of,
 )
+from acinus.patches.finish import finish_stores
 from acinus.patches.store import StoreFormat, open_store
-from acinus.patches.writer import StoreWriter
 
 PX = 32
 WIDTH, HEIGHT = 200, 150
 SLIDES = ("normal_001", "tumor_001", "tumor_002")
+NO_ROWS = records.frame(records.SAMPLE, [])
 
 
 def picture(slide_id: str) -> np.ndarray:
@@ -45,6 +46,7 @@ def rows(slide_id: str, downsample: float = 1.0) -> list[dict[str, object]]:
             "patch_px": PX,
             "tissue_fraction": 1.0,
             "tumour_fraction": float(label),
+            "class_fractions": (1.0 - label, float(label)),
             "label": label if x0 else records.NORMAL,
             "split": "train",
         }
@@ -78,9 +80,7 @@ def sample() -> pd.DataFrame:
 
 
 def extract(jobs: list[ShardJob]) -> None:
-    infos = [write_shard_of(job) for job in jobs]
-    one = jobs[0].plan
-    StoreWriter(one.store, one.ledger, one.form).finish(infos)
+    finish_stores(jobs[0].plan, [write_shard_of(job) for job in jobs], NO_ROWS)
 
 
 def test_the_store_holds_the_pixels_of_the_slides(sample, sources, plan):
@@ -138,7 +138,7 @@ def test_a_shard_is_written_again_only_when_something_it_is_made_of_changed(samp
     write_shard_of(job)
     file = plan.store / "shards" / "tumor_001.lmdb"
     before = file.stat()
-    assert write_shard_of(job).sha256
+    assert write_shard_of(job).images.sha256
     assert file.stat().st_ino == before.st_ino
     changed = [
         replace(job, slides=(replace(own, places=own.places[1:]),)),
@@ -164,8 +164,42 @@ def test_bad_samples_are_refused_in_one_line(sample, sources, plan):
         shard_jobs(sample, sources, replace(plan, form=replace(plan.form, patch_px=64)))
     own = sample[sample["slide_id"] == "tumor_001"]
     far = shard_jobs(own.assign(x0=own["x0"] + 4000), sources, plan)[0]
-    with pytest.raises(SlideError, match=r"tumor_001: patch .* begins outside"):
+    with pytest.raises(SlideError, match=r"tumor_001: patch .* lies outside"):
         write_shard_of(far)
+
+
+def test_windows_of_cells_hang_over_every_border_and_stay_centred(sources, plan):
+    """Corners left of and above the slide are legal; a patch that touches no pixel of the slide is not."""
+    wide = replace(plan, form=replace(plan.form, patch_px=299))
+    places = [(-85, -85), (43, -85), (171, 43), (-85, 43)]
+    sample = records.frame(
+        records.SAMPLE,
+        [row | {"x0": x0, "y0": y0, "patch_px": 299} for row, (x0, y0) in zip(rows("a"), places, strict=True)],
+    )
+    extract(shard_jobs(sample, {"a": sources["tumor_001"]}, wide))
+    white = np.full((HEIGHT + 600, WIDTH + 600, 3), 255, np.uint8)
+    white[300 : 300 + HEIGHT, 300 : 300 + WIDTH] = picture("tumor_001")
+    store = open_store(plan.store)
+    for x0, y0 in places:
+        expected = white[300 + y0 : 599 + y0, 300 + x0 : 599 + x0]
+        assert np.array_equal(store.read(f"a/{x0}_{y0}"), expected)
+    assert np.array_equal(store.read("a/-85_-85")[85:213, 85:213], picture("tumor_001")[:128, :128])
+    for x0, y0 in ((-299, 0), (0, -299), (WIDTH, 0), (0, HEIGHT)):
+        beyond = shard_jobs(sample.head(1).assign(x0=x0, y0=y0), {"a": sources["tumor_001"]}, wide)[0]
+        with pytest.raises(SlideError, match=rf"slide a: patch at level-0 px \({x0}, {y0}\) lies outside 200 x 150"):
+            write_shard_of(beyond)
+
+
+def test_named_shards_hold_their_slides_and_the_others_have_one_each(sample, sources, plan, tmp_path):
+    named = {slide: replace(source, shard="fold-1") for slide, source in sources.items() if slide != "tumor_001"}
+    jobs = shard_jobs(sample, sources | named, plan)
+    assert [(job.name, [own.slide_id for own in job.slides]) for job in jobs] == [
+        ("fold-1", ["normal_001", "tumor_002"]),
+        ("tumor_001", ["tumor_001"]),
+    ]
+    extract(jobs)
+    open_store(plan.store).verify()
+    assert len(open_store(plan.store).keys()) == 12
 
 
 def test_the_digest_of_the_code_is_stable():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
-from acinus.patches.grid import positions
+from acinus.patches.grid import cell_margin, cells, positions
 
 
 def test_a_grid_worked_by_hand_runs_row_by_row_and_hangs_over_the_border():
@@ -65,3 +65,52 @@ def test_places_are_distinct_sorted_and_inside(length: int, step: float):
 def test_less_than_a_pixel_is_refused_by_name(edge: float, step: float, key: str):
     with pytest.raises(AcinusError, match=f"index.{key}"):
         positions(100, 100, edge, step)
+
+
+def test_cells_worked_by_hand_are_those_of_the_level_7_grid():
+    """One level-7 px is 128 x 128 level-0 px; the 299-px window of cell (i, j) begins at (128 i - 85, 128 j - 85)."""
+    margin0 = cell_margin(299, 128, 1.0)
+    assert margin0 == 85
+    x0, y0 = cells(300, 257, cell0=128, step0=128, margin0=margin0)  # 2.34 x 2.008 cells: 3 columns, 3 rows
+    assert list(zip(x0.tolist(), y0.tolist(), strict=True)) == [
+        (-85, -85),
+        (43, -85),
+        (171, -85),
+        (-85, 43),
+        (43, 43),
+        (171, 43),
+        (-85, 171),
+        (43, 171),
+        (171, 171),
+    ]
+    corners = np.stack([x0, y0], axis=1) + margin0
+    assert corners.tolist() == [[128 * i, 128 * j] for j in range(3) for i in range(3)]
+    centres = corners + 64
+    assert centres[4].tolist() == [192, 192]
+    # the window's own middle: 149.5 px from its corner, half a px from the cell's
+    assert (np.abs(np.stack([x0, y0], axis=1) + 149.5 - centres) == 0.5).all()
+
+
+def test_cells_of_a_slide_of_whole_cells_have_none_outside():
+    x0, y0 = cells(256, 128, cell0=128, step0=128, margin0=85)
+    assert list(zip(x0.tolist(), y0.tolist(), strict=True)) == [(-85, -85), (43, -85)]
+
+
+def test_cells_at_a_downsample_of_2_are_twice_as_far_apart_and_their_windows_twice_as_wide():
+    margin0 = cell_margin(299, 128, 2.0)
+    assert margin0 == 170
+    x0, _ = cells(600, 1, cell0=256, step0=256, margin0=margin0)
+    assert x0.tolist() == [-170, 86, 342]
+
+
+@pytest.mark.parametrize(
+    ("patch_px", "cell_px", "downsample", "margin0"),
+    [(128, 128, 1.0, 0), (130, 128, 1.0, 1), (131, 128, 1.0, 1), (299, 128, 4.000147, 340), (299, 128, 0.5, 43)],
+)
+def test_margins_worked_by_hand(patch_px: int, cell_px: int, downsample: float, margin0: int):
+    assert cell_margin(patch_px, cell_px, downsample) == margin0
+
+
+def test_a_cell_of_less_than_a_pixel_is_refused_by_name():
+    with pytest.raises(AcinusError, match=r"index\.cell_px"):
+        cells(100, 100, 0.5, 8, 1)

@@ -1,5 +1,7 @@
 """The balanced sample against counts worked by hand and properties that hold for any index."""
 
+from typing import get_args
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from acinus import params, records
-from acinus.patches.sample import draw_sample, spread
+from acinus.patches.sample import SCHEMES, draw_sample, spread, statistics, statistics_text
 
 KEY = ["slide_id", "y0", "x0"]
 
@@ -23,6 +25,7 @@ def patches(slide_id: str, split: str, tumour: int, normal: int, ignore: int = 0
             "patch_px": 10,
             "tissue_fraction": 1.0,
             "tumour_fraction": float(label == records.TUMOR),
+            "class_fractions": (float(label != records.TUMOR), float(label == records.TUMOR)),
             "label": label,
             "split": split,
         }
@@ -123,3 +126,105 @@ def test_spread_gives_what_is_asked_as_evenly_as_can_be(offered: dict[str, int],
     # even: whoever could give more gives at most one less than anybody
     highest = max(given_.values(), default=0)
     assert all(given_[slide] >= highest - 1 for slide in offered if given_[slide] < offered[slide])
+
+
+def test_the_recipe_offers_the_schemes_there_are():
+    assert set(get_args(params.Sample.model_fields["scheme"].annotation)) == set(SCHEMES)
+
+
+CELLS = params.Sample(scheme="cells")
+NODES = table(
+    patches("a", "train", 30, 100, 5),
+    patches("b", "train", 10, 3, 5),
+    patches("e", "train", 1, 0),
+    patches("c", "train", 0, 100, 5),
+    patches("d", "train", 0, 4),
+    patches("v", "val", 9, 2),
+    patches("w", "val", 0, 50),
+    patches("t", "test", 4, 50, 6),
+)
+
+
+def test_cells_worked_by_hand():
+    """A third of each tumour slide's tumour cells, half as many normal ones of its own, normal slides for the rest."""
+    sample = draw_sample(NODES, CELLS, 7)
+    assert counts(sample, records.TUMOR) == {"a": 10, "b": 3, "e": 1, "v": 3, "t": 4}
+    normal = counts(sample, records.NORMAL)
+    # train: 14 tumour want 14 normal: own are 5 of a, 2 of b (1.5 rounded up), none of e; c and d share 7
+    assert (normal["a"], normal["b"]) == (5, 2)
+    assert sorted([normal["c"], normal["d"]]) == [3, 4]
+    # val: 3 want 3: 2 of v, and w the one that is missing; the test split is not drawn from
+    assert (normal["v"], normal["w"], normal["t"]) == (2, 1, 50)
+    assert "e" not in normal
+
+
+def test_caps_shares_and_ratios_of_cells_worked_by_hand():
+    settings = params.Sample(
+        scheme="cells",
+        tumor_share=0.5,
+        own_normal_per_tumor=1.0,
+        normal_per_tumor=2.0,
+        max_tumor_per_slide=8,
+        max_normal_per_slide=6,
+    )
+    sample = draw_sample(NODES, settings, 7)
+    # half of 30 is 15, capped at 8; half of 10 is 5; half of 1 is rounded up
+    assert counts(sample, records.TUMOR) == {"a": 8, "b": 5, "e": 1, "v": 5, "t": 4}
+    # own: a 8 capped at 6, b all of its 3; 28 wanted, so that c (capped at 6) and d give all they may
+    assert counts(sample, records.NORMAL) == {"a": 6, "b": 3, "c": 6, "d": 4, "v": 2, "w": 6, "t": 50}
+
+
+def test_own_cells_beyond_the_balance_take_none_of_normal_slides():
+    settings = params.Sample(scheme="cells", own_normal_per_tumor=3.0, tumor_share=0.1)
+    sample = draw_sample(table(patches("a", "train", 20, 50), patches("c", "train", 0, 50)), settings, 7)
+    assert counts(sample, records.TUMOR) == {"a": 2}
+    assert counts(sample, records.NORMAL) == {"a": 6}
+
+
+def test_cells_without_any_tumour_are_left_for_validation_to_refuse():
+    assert (
+        len(draw_sample(table(patches("c", "train", 0, 8)), CELLS.model_copy(update={"max_normal_per_slide": 5}), 7))
+        == 5
+    )
+    assert len(draw_sample(table(patches("a", "train", 9, 0)), CELLS, 7)) == 3
+    assert draw_sample(records.frame(records.INDEX, []), CELLS, 7).empty
+
+
+def test_a_larger_share_of_cells_adds_to_a_smaller_one_and_the_order_does_not_matter():
+    third = draw_sample(NODES, CELLS, 7)
+    assert third.equals(draw_sample(NODES.sample(frac=1.0, random_state=3), CELLS, 7))
+    assert not third.equals(draw_sample(NODES, CELLS, 8))
+    half = draw_sample(NODES, CELLS.model_copy(update={"tumor_share": 0.5}), 7)
+    for slide in "ab":
+        one, two = (
+            set(frame.loc[(frame["slide_id"] == slide) & (frame["label"] == records.TUMOR), "x0"])
+            for frame in (third, half)
+        )
+        assert one < two
+
+
+def test_statistics_worked_by_hand():
+    found = statistics(NODES, draw_sample(NODES, CELLS, 7))
+    assert list(found.columns) == [
+        "slide_id", "split", "candidates", "tumour", "normal", "ignored", "drawn_tumour", "drawn_normal",
+    ]  # fmt: skip
+    rows = {row[0]: row[1:] for row in found.itertuples(index=False, name=None)}
+    assert list(rows) == ["a", "b", "c", "d", "e", "t", "v", "w"]
+    assert rows["a"] == ("train", 135, 30, 100, 5, 10, 5)
+    assert rows["b"] == ("train", 18, 10, 3, 5, 3, 2)
+    assert rows["e"] == ("train", 1, 1, 0, 0, 1, 0)
+    assert rows["t"] == ("test", 60, 4, 50, 6, 4, 50)
+    assert (found["tumour"] + found["normal"] + found["ignored"] == found["candidates"]).all()
+
+
+def test_statistics_are_printed_with_a_sum_per_split():
+    text = statistics_text(statistics(NODES, draw_sample(NODES, CELLS, 7)))
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0][0] == "slide_id"
+    assert ["a", "train", "135", "30", "100", "5", "10", "5"] in lines
+    assert ["5", "slides", "train", "263", "41", "207", "15", "14", "14"] in lines
+    assert ["1", "slide", "test", "60", "4", "50", "6", "4", "50"] in lines
+    assert len(lines) == 1 + 8 + 3
+    empty = records.frame(records.INDEX, [])
+    assert statistics(empty, empty).empty
+    assert statistics_text(statistics(empty, empty)) == "no slides"

@@ -11,7 +11,7 @@ from acinus.slides import asap
 from acinus.slides.polygons import area_fractions, rasterise
 
 NAMES = ["patient_004_node_4", "tumor_001", "tumor_002", "tumor_003", "tumor_004", "tumor_005", "tumor_101"]
-RULES = params.Cohort(root="anywhere")
+RULES = params.CamelyonCohort(root="anywhere")
 
 
 @pytest.fixture(params=NAMES)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from acinus import params
 from acinus.cohorts import camelyon, inventory
+from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.slides.geometry import Resolution, at_downsample, resolve
 from acinus.slides.slide import Slide
@@ -31,9 +32,10 @@ VERDICTS = {
 @pytest.mark.parametrize("override", [None, 0.25])
 def test_each_file_is_usable_or_has_the_right_reason(shared_data: Path, override: float | None) -> None:
     root = shared_data / "slides"
-    settings = params.Cohort(root=str(root), mpp=override, max_bad_fraction=1.0)
+    settings = params.CamelyonCohort(root=str(root), mpp=override, max_bad_fraction=1.0)
     prints = inventory.fingerprints(inventory.inventory(root, None))
-    table = build_manifest(camelyon.ingest(root, settings, prints, 7), settings).set_index("slide_id")
+    order = Order(root, root, settings, ("normal", "tumor"), ("tumor",), prints, 7, map)
+    table = build_manifest(camelyon.ingest(order), settings).set_index("slide_id")
     assert sorted(table.index) == sorted(VERDICTS)
     for slide_id, reason in VERDICTS.items():
         row = table.loc[slide_id]

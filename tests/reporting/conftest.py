@@ -9,6 +9,9 @@ import pytest
 
 from acinus import records
 from acinus.reporting import metrics, tables
+from acinus.reporting.setup import MetricSetup
+
+SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 
 
 class Cohort(NamedTuple):
@@ -35,6 +38,12 @@ def slide(slide_id: str, label: str | None, patient: str, **changes: Any) -> dic
         "mpp_source": "tag",
         "width": 1000,
         "height": 1000,
+        "isup": None,
+        "gleason": None,
+        "tissue_type": None,
+        "split_rule": "drawn",
+        "derived": False,
+        "findings": "",
         "status": "ok",
         "reason": "",
         "fingerprint": "",
@@ -55,6 +64,10 @@ def amount(slide_id: str, counts: tuple[Any, Any, Any], burden: tuple[Any, Any],
         "tumour_mm2": 0.25,
         "tissue_mm2": 1.5,
         "mpp_source": "tag",
+        "class_px": (1000 - (counts[1] or 0), counts[1] or 0),
+        "confusion": None,
+        "confusion_majority": None,
+        "confusion_colour": None,
         "intersection_px": counts[0],
         "pred_px": counts[1],
         "true_px": counts[2],
@@ -66,6 +79,7 @@ def amount(slide_id: str, counts: tuple[Any, Any, Any], burden: tuple[Any, Any],
 def patches(slide_id: str, labels: list[int], probs: list[float]) -> list[dict[str, Any]]:
     return [
         {"slide_id": slide_id, "x0": 10 * i, "y0": 0, "label": label, "probs": prob, "preds": int(prob >= 0.5)}
+        | {"colour_probs": 0.5 + 0.1 * label if i == 0 else 0.5}  # the colour baseline knows first patches only
         for i, (label, prob) in enumerate(zip(labels, probs, strict=True))
     ]
 
@@ -103,10 +117,9 @@ def build() -> Callable[..., Cohort]:
         manifest = records.frame(records.MANIFEST, SLIDES if slides is None else slides)
         quantities = records.frame(records.QUANTITIES, AMOUNTS if amounts is None else amounts)
         found = records.frame(records.SCORES, PATCHES if scores is None else scores)
-        table = tables.per_slide(manifest, quantities, found)
-        return Cohort(
-            manifest, quantities, found, table, metrics.recipe_metrics(table, found, bootstrap=bootstrap, seed=7)
-        )
+        table = tables.per_slide(manifest, quantities, found, SETUP)
+        figures = metrics.recipe_metrics(table, found, quantities, SETUP, bootstrap=bootstrap, seed=7)
+        return Cohort(manifest, quantities, found, table, figures)
 
     return make
 
@@ -120,3 +133,63 @@ def cohort(build: Callable[..., Cohort]) -> Cohort:
 def rows() -> SimpleNamespace:
     """The makers of rows, for cohorts other than the one worked by hand."""
     return SimpleNamespace(slide=slide, amount=amount, patches=patches, AMOUNTS=AMOUNTS, PATCHES=PATCHES)
+
+
+# ---------------------------------------------------------------- three classes, worked by hand
+
+CLASSES = ("other", "gland", "stroma")
+SEGMENTATION = MetricSetup("segmentation", CLASSES)
+MATRICES = {  # true x predicted map px
+    "seg_a": ((40, 10, 0), (0, 30, 10), (0, 0, 10)),  # Dice: gland 60/80, stroma 20/30
+    "seg_b": ((50, 0, 0), (50, 0, 0), (0, 0, 0)),  # gland 0/50, stroma in neither
+    "seg_c": ((90, 0, 10), (0, 0, 0), (0, 0, 0)),  # stroma 0/10, gland in neither
+    "seg_d": ((100, 0, 0), (0, 0, 0), (0, 0, 0)),  # no foreground at all
+}
+
+
+def segmented(slide_id: str, matrix: Any) -> dict[str, Any]:
+    """The amounts of a slide of 100 px, all tissue and of known truth; the baselines say other everywhere."""
+    flat = [int(one) for row in matrix for one in row]
+    predicted = tuple(sum(row[column] for row in matrix) for column in range(3))
+    true = tuple(sum(row) for row in matrix)
+    both = sum(matrix[row][column] for row in (1, 2) for column in (1, 2))
+    nothing = [count for row in true for count in (row, 0, 0)]
+    counts = (both, 100 - predicted[0], 100 - true[0])
+    burden = (float(100 - predicted[0]), float(100 - true[0]))
+    return amount(slide_id, counts, burden, 0.5) | {
+        "class_px": predicted,
+        "confusion": flat,
+        "confusion_majority": nothing,
+        "confusion_colour": flat if slide_id == "seg_a" else nothing,
+    }
+
+
+SEGMENTED = [
+    slide("seg_a", "tumor", "q1", provider="left", tissue_type="lung", isup=3, findings="blank_mask"),
+    slide("seg_b", "tumor", "q2", provider="right", tissue_type="lung", isup=4),
+    slide("seg_c", "normal", "q3", provider="right", tissue_type="skin", isup=0),
+    slide("seg_d", None, "q4", provider="right", tissue_type="skin"),
+    slide("seg_e", "tumor", "q5", provider="left", label_kind="unknown", isup=2),
+]
+
+
+@pytest.fixture
+def segment() -> Callable[..., Cohort]:
+    """Build the tables and figures of a segmentation; without arguments of the one worked by hand."""
+
+    def make(slides: list | None = None, amounts: list | None = None, bootstrap: int = 200) -> Cohort:
+        unknown = amount("seg_e", (None, None, None), (5.0, None), 0.4) | {"class_px": (95, 5, 0)}
+        given = [*(segmented(name, matrix) for name, matrix in MATRICES.items()), unknown]
+        manifest = records.frame(records.MANIFEST, SEGMENTED if slides is None else slides)
+        quantities = records.frame(records.QUANTITIES, given if amounts is None else amounts)
+        scores = records.frame(records.SCORES, [])
+        table = tables.per_slide(manifest, quantities, scores, SEGMENTATION)
+        figures = metrics.recipe_metrics(table, scores, quantities, SEGMENTATION, bootstrap=bootstrap, seed=7)
+        return Cohort(manifest, quantities, scores, table, figures)
+
+    return make
+
+
+@pytest.fixture
+def segmentation(segment: Callable[..., Cohort]) -> Cohort:
+    return segment()

@@ -1,17 +1,17 @@
-"""Pictures: same bytes from the same input, the geometry of the rasters, what is drawn where."""
+"""Pictures of classes: every class in its colour where it lies, the unknown hatched, class 0 clear."""
 
 import io
 
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib import colormaps, rc_context
 from PIL import Image
 
 from acinus.errors import AcinusError
-from acinus.reporting import figures
+from acinus.reporting import figures, heatmaps
 
-FRAME = figures.Frame(thumbnail_downsample=4.0, map_downsample=16.0, mpp=(0.5, 0.5))
+COLOURS = {"other": (255, 255, 255), "gland": (255, 0, 0), "stroma": (0, 0, 255)}
+FRAME = heatmaps.Frame(thumbnail_downsample=4.0, map_downsample=8.0, mpp=(0.5, 0.5))
+GAP = figures.GAP_PX
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -21,134 +21,125 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 @pytest.fixture
-def thumbnail() -> np.ndarray:
-    return np.random.default_rng(3).integers(120, 256, (480, 640, 3), dtype=np.uint8)
+def slide() -> np.ndarray:
+    return np.full((200, 300, 3), 200, np.uint8)
 
 
 @pytest.fixture
-def truth() -> np.ndarray:
-    raster = np.zeros((480, 640), np.uint8)
-    raster[100:300, 200:400] = 1
+def classes() -> np.ndarray:
+    raster = np.zeros((200, 300), np.uint8)
+    raster[40:80, 50:100] = 1
+    raster[100:150, 200:260] = 2
+    raster[180:, :] = 255
     return raster
 
 
-def test_zero_probability_leaves_the_slide_as_it_is(thumbnail) -> None:
-    drawn = pixels(figures.overlay(thumbnail, np.zeros((120, 160), np.uint8), None, FRAME))
-    assert drawn.shape[0] > 480
-    np.testing.assert_array_equal(drawn[:480, :640], thumbnail)
+def mixed(colour: tuple[int, int, int]) -> list[int]:
+    return [round(200 * (1 - figures.ALPHA) + figures.ALPHA * one) for one in colour]
 
 
-def test_heat_lies_where_the_map_says(thumbnail) -> None:
-    prob = np.zeros((120, 160), np.uint8)
-    prob[30, 50] = 255  # covers level-0 800..816, 480..496: thumbnail columns 200..203, rows 120..123
-    drawn = pixels(figures.overlay(thumbnail, prob, None, FRAME))[:480, :640]
-    changed = np.argwhere((drawn != thumbnail).any(axis=2))
-    assert changed.min(axis=0).tolist() == [120, 200]
-    assert changed.max(axis=0).tolist() == [123, 203]
-    colour = np.array(colormaps["turbo"](0.94, bytes=True)[:3])
-    expected = thumbnail[121, 201] * (1 - figures.FULL_ALPHA) + colour * figures.FULL_ALPHA
-    np.testing.assert_allclose(drawn[121, 201], expected, atol=1)
+def test_the_slide_stands_left_and_its_classes_right(slide, classes) -> None:
+    drawn = pixels(figures.class_overlay(slide, classes, COLOURS))
+    np.testing.assert_array_equal(drawn[:200, :300], slide)
+    right = drawn[:200, 300 + GAP : 600 + GAP]
+    assert right[60, 75].tolist() == mixed(COLOURS["gland"])
+    assert right[120, 230].tolist() == mixed(COLOURS["stroma"])
+    assert right[40, 75].tolist() == list(COLOURS["gland"])  # the border is solid
+    np.testing.assert_array_equal(right[10:38], slide[10:38])  # class 0 is clear
+    hatch = (right[182:] == figures.HATCH).all(axis=2)
+    assert 0.15 < hatch.mean() < 0.35
 
 
-def test_a_map_that_ends_before_the_thumbnail_is_continued(thumbnail) -> None:
-    drawn = pixels(figures.overlay(thumbnail, np.zeros((119, 159), np.uint8), None, FRAME))
-    np.testing.assert_array_equal(drawn[:480, :640], thumbnail)
+def test_the_key_names_every_class_with_its_colour(slide, classes) -> None:
+    foot = pixels(figures.class_overlay(slide, classes, COLOURS))[200:]
+    for colour in (COLOURS["gland"], COLOURS["stroma"], figures.HATCH):
+        assert (foot == colour).all(axis=2).sum() > 10, colour
+    known = np.where(classes == 255, 0, classes)
+    foot = pixels(figures.class_overlay(slide, known, COLOURS))[200:]
+    assert not (foot == figures.HATCH).all(axis=2).any()
 
 
-def test_truth_is_outlined_and_its_inside_untouched(thumbnail, truth) -> None:
-    drawn = pixels(figures.annotated(thumbnail, truth, FRAME))[:480, :640]
-    assert drawn[100, 300].tolist() == list(figures.OUTLINE)
-    assert drawn[200, 399].tolist() == list(figures.OUTLINE)
-    np.testing.assert_array_equal(drawn[110:290, 210:390], thumbnail[110:290, 210:390])
-    np.testing.assert_array_equal(drawn[:90], thumbnail[:90])
+def test_a_key_of_many_classes_takes_more_lines() -> None:
+    names = [f"class number {number}" for number in range(20)]
+    small = np.full((50, 60, 3), 255, np.uint8)
+    drawn = pixels(figures.class_overlay(small, np.zeros((50, 60), np.uint8), figures.palette(names)))
+    assert drawn.shape[0] > 50 + 5 * figures.KEY_PX
+    for colour in list(figures.palette(names).values())[1:]:
+        assert (drawn == colour).all(axis=2).sum() > 10, colour
 
 
-def test_the_border_of_the_picture_is_no_outline(thumbnail) -> None:
-    everywhere = np.ones((480, 640), np.uint8)
-    half = everywhere.copy()
-    half[:, 320:] = 0
-    np.testing.assert_array_equal(pixels(figures.annotated(thumbnail, everywhere, FRAME))[:480, :640], thumbnail)
-    np.testing.assert_array_equal(pixels(figures.annotated(thumbnail, half, FRAME))[:480, :300], thumbnail[:, :300])
+def test_predicted_classes_lie_where_the_map_says(slide, classes) -> None:
+    """The map is half as fine: its px (10, 20) covers thumbnail rows 20, 21 and columns 40, 41."""
+    predicted = np.zeros((100, 150), np.uint8)
+    predicted[10, 20] = 1
+    drawn = pixels(figures.class_pair(slide, predicted, classes, FRAME, COLOURS))
+    top = next(row for row in range(drawn.shape[0]) if drawn[row, 5].tolist() == [200] * 3)
+    middle = drawn[top : top + 200, 300 + GAP : 600 + GAP]
+    changed = np.argwhere((middle != 200).any(axis=2))
+    # the border lies on both sides of the px's edge, and class 0 has none of its own
+    assert changed.min(axis=0).tolist() == [20, 40]
+    assert changed.max(axis=0).tolist() == [21, 41]
+    right = drawn[top : top + 200, 600 + 2 * GAP :]
+    assert right.shape[1] == 300
+    assert right[120, 230].tolist() == mixed(COLOURS["stroma"])
+    without = pixels(figures.class_pair(slide, predicted, None, FRAME, COLOURS))
+    assert without.shape[1] == 600 + GAP
 
 
-def test_truth_of_another_size_is_refused(thumbnail) -> None:
-    with pytest.raises(AcinusError, match=r"\(10, 10\).*\(480, 640\)"):
-        figures.annotated(thumbnail, np.zeros((10, 10), np.uint8), FRAME)
+def test_a_patch_row_has_five_panels(classes) -> None:
+    edge = figures.PANEL_PX
+    image = np.full((64, 64, 3), 200, np.uint8)
+    predicted, truth = np.zeros((64, 64), np.uint8), np.zeros((32, 32), np.uint8)
+    predicted[:32] = 1
+    truth[:, :16] = 2
+    prob = np.zeros((64, 64), np.uint8)
+    prob[32:] = 255
+    drawn = pixels(figures.patch_view(image, predicted, truth, prob, COLOURS))
+    assert drawn.shape[1] == 5 * edge + 4 * GAP
+    panels = [drawn[-edge:, at * (edge + GAP) :][:, :edge] for at in range(5)]
+    quarter, threes = edge // 4, 3 * edge // 4
+    assert panels[0][quarter, quarter].tolist() == [200] * 3
+    assert panels[1][quarter, quarter].tolist() == [255, 0, 0]
+    assert panels[1][threes, quarter].tolist() == list(figures.CLEAR)
+    assert panels[2][quarter, quarter].tolist() == mixed(COLOURS["gland"])
+    assert panels[2][threes, quarter].tolist() == [200] * 3
+    assert panels[3][quarter, quarter].tolist() == [0, 0, 255]
+    assert panels[3][quarter, threes].tolist() == list(figures.CLEAR)
+    assert panels[4][quarter, quarter].tolist() == [200] * 3
+    assert panels[4][threes, quarter].tolist() != [200] * 3
+    unknown = pixels(figures.patch_view(image, predicted, None, prob, COLOURS))[-edge:, 3 * (edge + GAP) :][:, :edge]
+    assert {tuple(one) for one in unknown.reshape(-1, 3).tolist()} == {figures.CLEAR, figures.HATCH}
 
 
-def test_scale_bar_has_its_length(thumbnail) -> None:
-    """0.5 um * 4 = 2 um per px: 640 px are 1.28 mm, so the bar is 0.2 mm = 100 px."""
-    foot = pixels(figures.annotated(thumbnail, None, FRAME))[480:]
-    dark = (foot == np.array(figures.INK)).all(axis=2)
-    longest = max(int(row[: len(row) // 3].sum()) for row in dark)
-    assert longest == pytest.approx(100, abs=2)
-    unknown = pixels(figures.annotated(thumbnail, None, figures.Frame(4.0, 16.0, None)))[480:]
-    assert max(int((row == np.array(figures.INK)).all(axis=1).sum()) for row in unknown) < 20
-
-
-@pytest.mark.parametrize(
-    ("at_most", "expected"), [(1.0, 1.0), (1.99, 1.0), (2.0, 2.0), (0.3, 0.2), (7, 5), (0.05, 0.05)]
-)
-def test_nice_length(at_most: float, expected: float) -> None:
-    assert figures.nice_length_mm(at_most) == pytest.approx(expected)
-
-
-def test_a_narrow_slide_keeps_room_for_its_key() -> None:
-    strip = np.full((300, 20, 3), 200, np.uint8)
-    drawn = pixels(figures.overlay(strip, np.zeros((75, 5), np.uint8), None, FRAME))
-    assert drawn.shape[1] == figures.MIN_WIDTH_PX
-    np.testing.assert_array_equal(drawn[:300, :20], strip)
-
-
-def test_same_input_same_bytes(thumbnail, truth) -> None:
-    prob = np.random.default_rng(1).integers(0, 256, (120, 160), dtype=np.uint8)
-    assert figures.overlay(thumbnail, prob, truth, FRAME) == figures.overlay(thumbnail, prob, truth, FRAME)
-    log = training_log(3)
-    assert figures.training_figure(log) == figures.training_figure(log)
-    scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
-    png = figures.roc_figure({"patches": (scores, labels)})
-    assert png == figures.roc_figure({"patches": (scores, labels)})
-    assert b"Software" not in png
-
-
-def training_log(epochs: int) -> pd.DataFrame:
-    column = np.linspace(0.9, 0.2, epochs)
-    names = ("train_loss", "train_acc", "val_loss", "val_acc")
-    return pd.DataFrame({"epoch": range(epochs), **dict.fromkeys(names, column)})
-
-
-def test_charts_of_little_data_are_drawn() -> None:
-    for png in (
-        figures.training_figure(training_log(1)),
-        figures.training_figure(training_log(0)),
-        figures.roc_figure({"slides": (np.array([0.3, 0.4]), np.array([1, 1])), "none": (np.zeros(0), np.zeros(0))}),
-        figures.burden_figure(np.array([np.nan]), np.array([1.0])),
-        figures.burden_figure(np.zeros(0), np.zeros(0)),
+def test_same_input_same_bytes(slide, classes) -> None:
+    predicted = np.zeros((100, 150), np.uint8)
+    for draw in (
+        lambda: figures.class_overlay(slide, classes, COLOURS),
+        lambda: figures.class_pair(slide, predicted, classes, FRAME, COLOURS),
+        lambda: figures.patch_view(slide, predicted, classes, predicted, COLOURS),
     ):
-        assert pixels(png).std() > 0
+        assert draw() == draw()
 
 
-def test_a_log_without_its_columns_is_refused() -> None:
-    with pytest.raises(AcinusError, match="val_acc"):
-        figures.training_figure(training_log(2).drop(columns="val_acc"))
+def test_what_does_not_fit_is_refused(slide, classes) -> None:
+    with pytest.raises(AcinusError, match=r"\(10, 10\).*\(200, 300\)"):
+        figures.class_overlay(slide, np.zeros((10, 10), np.uint8), COLOURS)
+    with pytest.raises(AcinusError, match=r"class 3 found.*0\.\.2 \(other, gland, stroma\)"):
+        figures.class_overlay(slide, np.full((200, 300), 3, np.uint8), COLOURS)
 
 
-def test_roc_curve_passes_through_the_known_points() -> None:
-    """A perfect score fills the square's left and top edge: its line is drawn there and nowhere below."""
-    perfect = pixels(figures.roc_figure({"p": (np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]))}))
-    inverted = pixels(figures.roc_figure({"p": (np.array([0.9, 0.8, 0.2, 0.1]), np.array([0, 0, 1, 1]))}))
-    accent = np.array([int(figures.ACCENT[i : i + 2], 16) for i in (1, 3, 5)])
-
-    def share_above(image: np.ndarray) -> float:
-        rows = np.nonzero((np.abs(image - accent) <= 3).all(axis=2))[0]
-        return float((rows < image.shape[0] / 2).mean() if rows.size else -1)
-
-    assert share_above(perfect) > 0.6
-    assert share_above(inverted) < 0.5
+def test_every_class_of_the_largest_recipe_has_a_colour_of_its_own() -> None:
+    names = [str(number) for number in range(64)]
+    colours = figures.palette(names)
+    assert list(colours) == names
+    assert len(set(colours.values())) == 64
+    assert all(0 <= part <= 255 for colour in colours.values() for part in colour)
 
 
-def test_a_users_matplotlibrc_changes_nothing() -> None:
-    curve = {"patches": (np.array([0.1, 0.9, 0.4]), np.array([0, 1, 1]))}
-    plain = figures.roc_figure(curve)
-    with rc_context({"lines.linewidth": 5, "figure.facecolor": "red", "figure.dpi": 50}):
-        assert figures.roc_figure(curve) == plain
+def test_the_first_colours_stay_apart_without_red_and_green() -> None:
+    """Deuteranopia after Vienot, Brettel and Mollon (1999), in linear RGB: the first five differ there too."""
+    simulate = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
+    linear = (np.array(figures.PALETTE[:5]) / 255) ** 2.2
+    seen = 255 * np.clip(linear @ simulate.T, 0, 1) ** (1 / 2.2)
+    apart = np.linalg.norm(seen[:, None] - seen[None, :], axis=2) + 1e9 * np.eye(5)
+    assert apart.min() > 30

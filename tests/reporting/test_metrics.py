@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from acinus.reporting import metrics, wording
+from acinus.reporting import metrics
+from acinus.reporting.pairwise import pairwise_auc
+from acinus.reporting.setup import MetricSetup
+
+SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
+HEADLINES = metrics.HEADLINES_OF["patch_classification"]
 
 
 def test_figures_worked_by_hand(cohort) -> None:
@@ -21,6 +26,18 @@ def test_figures_worked_by_hand(cohort) -> None:
     assert found["iou_mean"] == pytest.approx((80 / 120 + 30 / 120 + 0.0) / 3)
     assert found["burden_mae"] == pytest.approx((0 + 7 + 5 + 0) / 4)
     assert found["burden_bias"] == pytest.approx((0 - 7 + 5 + 0) / 4)
+
+
+def test_baselines_of_the_patches(cohort, build) -> None:
+    # colour scores 0.6 0.5 0.6 of the positives against six times 0.5: 6 + 3 + 6 of 18 pairs
+    assert cohort.metrics["patch_auc.baseline_colour"] == pytest.approx(15 / 18)
+    assert cohort.metrics["patch_auc.baseline_majority"] == 0.5
+    nothing = build(scores=[]).metrics
+    assert nothing["patch_auc.baseline_colour"] is nothing["patch_auc.baseline_majority"] is None
+
+
+def test_a_classifier_has_no_figures_of_a_segmentation(cohort) -> None:
+    assert not {"miou", "mdice", "pixel_accuracy", "n_truth", "dice_mean.baseline_colour"} & set(cohort.metrics)
 
 
 def test_counts(cohort) -> None:
@@ -52,8 +69,7 @@ def test_training_slides_count_nowhere(cohort, build, rows) -> None:
 
 def test_every_headline_has_an_interval_round_it(build) -> None:
     found = build(bootstrap=500).metrics
-    assert set(wording.HEADLINES) == set(metrics.HEADLINES)
-    for name in metrics.HEADLINES:
+    for name in HEADLINES:
         assert found[f"{name}_ci_low"] <= found[name] <= found[f"{name}_ci_high"], name
 
 
@@ -82,20 +98,33 @@ def test_interval_of_a_mean_against_all_resamples(build, rows) -> None:
     assert (found["dice_mean_ci_low"], found["dice_mean_ci_high"]) == pytest.approx((0.4, 0.8))
     assert found["slide_auc"] is None
     assert found["slide_auc_ci_low"] is None
-    assert found["n_resamples_undefined"] == 400
+    assert found["n_resamples_undefined"] == 0  # not the 400 of a figure that is undefined to begin with
+
+
+def test_resamples_without_a_class_are_counted(build, rows) -> None:
+    """Of two patients, one with all tumour slides, half the resamples have one class only."""
+    amount, slide = rows.amount, rows.slide
+    found = build(
+        slides=[slide("a", "tumor", "p1"), slide("b", "normal", "p2")],
+        amounts=[amount("a", (8, 10, 10), (1.0, 1.0), 0.9), amount("b", (0, 0, 5), (0.0, 0.5), 0.3)],
+        scores=[],
+        bootstrap=400,
+    ).metrics
+    assert found["slide_auc"] == 1.0
+    assert 150 < found["n_resamples_undefined"] < 250
 
 
 def test_the_seed_decides_and_no_resamples_give_no_interval(build, cohort) -> None:
     assert build().metrics == cohort.metrics
-    other = metrics.recipe_metrics(cohort.per_slide, cohort.scores, bootstrap=200, seed=8)
+    other = metrics.recipe_metrics(cohort.per_slide, cohort.scores, cohort.quantities, SETUP, bootstrap=200, seed=8)
     assert other != cohort.metrics
-    none = metrics.recipe_metrics(cohort.per_slide, cohort.scores, bootstrap=0, seed=7)
-    assert [none[f"{name}_ci_low"] for name in metrics.HEADLINES] == [None] * len(metrics.HEADLINES)
+    none = metrics.recipe_metrics(cohort.per_slide, cohort.scores, cohort.quantities, SETUP, bootstrap=0, seed=7)
+    assert [none[f"{name}_ci_low"] for name in HEADLINES] == [None] * len(HEADLINES)
 
 
 def test_nothing_scored_gives_none_never_a_number(build) -> None:
     found = build(slides=[], amounts=[], scores=[]).metrics
-    assert {name: found[name] for name in metrics.HEADLINES} == dict.fromkeys(metrics.HEADLINES)
+    assert {name: found[name] for name in HEADLINES} == dict.fromkeys(HEADLINES)
     assert found["n_slides"] == 0
 
 
@@ -114,7 +143,7 @@ def test_pairwise_auc_equals_sklearn_on_any_resample(seed: int) -> None:
             "label": random.integers(0, 2, 120),
         }
     )
-    found = metrics.pairwise_auc(pd.Series(ids), table)
+    found = pairwise_auc(pd.Series(ids), table)
     for _ in range(5):
         rows = random.integers(0, 6, 6)
         drawn = pd.concat([table[table["slide_id"] == ids[row]] for row in rows])

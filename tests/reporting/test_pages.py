@@ -9,7 +9,7 @@ import pytest
 
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.reporting import pages, summary, tables, wording
+from acinus.reporting import metrics, pages, summary, tables, views, wording
 
 HOSTILE = '<script>alert("1")</script>\'&'
 
@@ -59,10 +59,147 @@ def row_of(cohort, **changes) -> summary.SummaryRow:
     return dataclasses.replace(row, **changes)
 
 
-def test_every_figure_stands_in_the_metrics_or_the_table(cohort) -> None:
+VALIDATION = {
+    "class_shares": {
+        "train": {"slides": 9, "patches": 1234, "shares": {"other": 0.75, "gland": 0.2493, "stroma": 0.0007}},
+        "test": {"slides": 5, "patches": 77, "shares": {"other": None, "gland": None, "stroma": None}},
+    },
+    "tissue_types": {"train": {"lung": 6, "skin": 3}},
+    "findings": {"blank_mask": [f"found_{number}" for number in range(14)]},
+}
+VIEWS = views.choose(
+    [views.PatchResult("seg_a", 64, 32, 0.8125, True, 0), views.PatchResult("seg_d", 0, 0, None, False, 4321)], 1
+)
+KEYS = tuple(
+    pages.ClassKey(name, colour)
+    for name, colour in (("other", (255, 255, 255)), ("gland", (1, 2, 3)), ("stroma", (250, 0, 9)))
+)
+
+
+def segmentation_page(cohort, **changes) -> pages.RecipePage:
+    page = pages.RecipePage(
+        pages.Provenance("demo-x", "pannuke", "segmentation", "A title", "abc", "01", "unet", None),
+        pages.Protocol(0.5, "max", 200, 7, "256 px", 2.0, ("official-1",), ("gland", "stroma")),
+        cohort.metrics,
+        cohort.per_slide,
+        (pages.Pictures("seg_a", "pictures/seg_a.png"),),
+        (pages.Chart("pictures/confusion.png", "Confusion", "confusion of the classes"),),
+        {"metrics.json": "metrics.json"},
+        KEYS,
+        VIEWS,
+        "views",
+        VALIDATION,
+    )
+    return dataclasses.replace(page, **changes)
+
+
+def leaves(value: object) -> set[str]:
+    """Every number of nested JSON as text."""
+    if isinstance(value, dict):
+        return set().union(*(leaves(one) for one in value.values())) if value else set()
+    return {str(value)}
+
+
+def known_figures(cohort) -> set[str]:
     known = {str(value) for value in cohort.metrics.values()}
     for column in cohort.per_slide.columns:
         known |= {str(value) for value in cohort.per_slide[column]}
+    return known
+
+
+def test_every_figure_of_a_segmentation_stands_in_a_file(segmentation) -> None:
+    shown = Reader(pages.recipe_page(segmentation_page(segmentation))).values()
+    assert len(shown) > 100
+    assert set(shown) <= known_figures(segmentation) | leaves(VALIDATION) | {"0.8125", "4321"}
+    assert {"0.8125", "4321", "1234", "0.0007"} <= set(shown)
+
+
+def test_a_segmentation_shows_its_headlines_classes_and_baselines(segmentation) -> None:
+    read = Reader(pages.recipe_page(segmentation_page(segmentation)))
+    shown, found = read.values(), segmentation.metrics
+    names = [*metrics.HEADLINES_OF["segmentation"]]
+    names += [f"{name}_ci_{end}" for name in ("miou", "mdice", "pixel_accuracy") for end in ("low", "high")]
+    names += [f"class_{kind}.{one.name}" for kind in ("dice", "iou", "accuracy") for one in KEYS]
+    names += [f"{name}.baseline_{which}" for name in ("miou", "mdice", "dice_mean") for which in ("majority", "colour")]
+    names += ["dice_mean_tumor.left", "miou.skin"]
+    for name in names:
+        assert str(found[name]) in shown, name
+    text = " ".join(read.text.split())
+    for said in (
+        "official-1 (PanNuke's official split 1",
+        "commonest class of the training patches",
+        "logistic regression on the colour of each map pixel",
+        "Positive classes: gland, stroma.",
+        "A map pixel has the class of highest probability",
+        "the maximum of the map over tissue",
+        "blank mask",
+        "and 2 more in validation.json",
+        "lung 6, skin 3",
+        "Without foreground",
+    ):
+        assert said in text, said
+    assert "Patch AUC" not in text
+
+
+def test_the_main_figure_comes_first(segmentation, cohort) -> None:
+    def first(page: pages.RecipePage) -> str | None:
+        tags = Reader(pages.recipe_page(page)).tags
+        return next(attributes["id"] for tag, attributes in tags if tag == "article")
+
+    assert first(segmentation_page(segmentation)) == "miou"
+    panda = dataclasses.replace(segmentation_page(segmentation).provenance, family="panda")
+    assert first(segmentation_page(segmentation, provenance=panda)) == "dice_mean_tumor"
+    assert first(page_of(cohort)) == "patch_auc"
+
+
+def test_figures_of_labels_are_left_out_where_no_slide_has_any(segment, segmentation) -> None:
+    bare = segment(slides=segmentation.manifest.assign(slide_label=None).to_dict("records"))
+    ids = {attributes.get("id") for _, attributes in Reader(pages.recipe_page(segmentation_page(bare))).tags}
+    assert "dice_mean" in ids
+    assert not {"dice_mean_tumor", "slide_auc"} & ids
+
+
+def test_a_class_has_its_colour_and_class_0_none(segmentation) -> None:
+    tags = Reader(pages.recipe_page(segmentation_page(segmentation))).tags
+    styles = [attributes.get("style") for tag, attributes in tags if tag == "i"]
+    assert set(styles) == {None, "background: rgb(1 2 3)", "background: rgb(250 0 9)"}
+
+
+def test_pictures_of_patches_and_slides_are_where_they_were_written(segmentation) -> None:
+    tags = Reader(pages.recipe_page(segmentation_page(segmentation))).tags
+    assert [attributes["src"] for tag, attributes in tags if tag == "img"] == [
+        "pictures/confusion.png",
+        "views/view_best_1.png",
+        "views/view_empty_1.png",
+        "pictures/seg_a.png",
+    ]
+
+
+def test_a_page_without_extras_has_no_empty_sections(segmentation) -> None:
+    page = segmentation_page(segmentation, views=(), validation={}, charts=(), pictures=())
+    ids = {attributes.get("id") for _, attributes in Reader(pages.recipe_page(page)).tags}
+    assert not {"views", "data", "curves", "slides"} & ids
+
+
+def test_a_long_table_shows_the_worst_and_says_so(segment, rows) -> None:
+    slides = [rows.slide(f"s{i:03}", None, f"p{i}") for i in range(pages.MOST_ROWS + 3)]
+    nothing = [40, 0, 0, 0, 0, 0, 0, 0, 0]
+    amounts = []
+    for i, one in enumerate(slides):
+        matrix = [40, 0, 0, 60 - i // 10, i // 10, 0, 0, 0, 0]
+        amounts.append(
+            rows.amount(one["slide_id"], (i // 10, i // 10, 60), (1.0, 1.0), 0.5)
+            | {"class_px": (90, 10, 0), "confusion": matrix, "confusion_majority": nothing, "confusion_colour": nothing}
+        )
+    built = segment(slides=slides, amounts=amounts, bootstrap=0)
+    html = pages.recipe_page(segmentation_page(built, pictures=(), views=()))
+    assert "3 more stand in per_slide.csv" in html
+    assert '<th scope="row">s000</th>' in html
+    assert '<th scope="row">s202</th>' not in html
+
+
+def test_every_figure_stands_in_the_metrics_or_the_table(cohort) -> None:
+    known = known_figures(cohort)
     shown = Reader(pages.recipe_page(page_of(cohort))).values()
     assert len(shown) > 60
     assert set(shown) <= known
@@ -72,7 +209,7 @@ def test_every_figure_stands_in_the_metrics_or_the_table(cohort) -> None:
 
 def test_every_headline_and_its_interval_is_shown(cohort) -> None:
     shown = Reader(pages.recipe_page(page_of(cohort))).values()
-    for name in wording.HEADLINES:
+    for name in metrics.HEADLINES_OF["patch_classification"]:
         for figure in (name, f"{name}_ci_low", f"{name}_ci_high"):
             assert str(cohort.metrics[figure]) in shown, figure
 
@@ -122,6 +259,28 @@ def test_hostile_text_stays_text(cohort) -> None:
         assert "script" not in {tag for tag, _ in read.tags}
         assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
         assert not [link for link in read.links() if ":" in link or link.startswith("//")]
+
+
+def test_hostile_classes_and_findings_stay_text(segmentation) -> None:
+    bad = views.choose([views.PatchResult(HOSTILE, 0, 0, 0.5, True, 0)], 1)
+    page = segmentation_page(
+        segmentation,
+        views=bad,
+        view_folder=f'{HOSTILE}" onload="x',
+        protocol=pages.Protocol(0.5, HOSTILE, 1, 1, HOSTILE, 1.0, (HOSTILE,), (HOSTILE,)),
+        per_slide=segmentation.per_slide.assign(provider=["a", HOSTILE, "a", "a", "a"], findings=HOSTILE),
+        metrics=segmentation.metrics | {f"miou.{HOSTILE}": 0.5, f"n_truth.{HOSTILE}": 1},
+        validation={
+            "findings": {HOSTILE: [HOSTILE]},
+            "class_shares": {HOSTILE: {"slides": 1, "patches": 1, "shares": {}}},
+            "tissue_types": {HOSTILE: {HOSTILE: 1}},
+        },
+    )
+    read = Reader(pages.recipe_page(page))
+    assert read.text.count(HOSTILE) > 8
+    assert "script" not in {tag for tag, _ in read.tags}
+    assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
+    assert not [link for link in read.links() if ":" in link or link.startswith("//")]
 
 
 def test_pages_load_nothing_but_relative_pictures(cohort) -> None:
@@ -183,12 +342,59 @@ def test_summary_rows_survive_the_file(cohort, tmp_path: Path) -> None:
         summary.read_row(tmp_path / "bad.json")
 
 
-def test_console_table_aligns_and_shows_the_figures(cohort) -> None:
-    other = row_of(cohort, recipe="x", metrics={"n_slides": 0, "patch_auc": None})
-    lines = summary.console_table([row_of(cohort), other]).splitlines()
+def test_console_table_aligns_and_shows_the_main_figures(cohort, segmentation) -> None:
+    """Each recipe by its own figure: name, value, interval, what the baselines reach of the same, slides."""
+    rows = [
+        row_of(cohort),
+        row_of(segmentation, recipe="demo-camelyon-context", family="pannuke", task="segmentation"),
+        row_of(segmentation, recipe="b", family="rgb_mask", task="segmentation"),
+        row_of(segmentation, recipe="p", family="panda", task="segmentation"),
+        row_of(cohort, recipe="x", metrics={"n_slides": 0, "patch_auc": None}),
+    ]
+    lines = summary.console_table(rows).splitlines()
+    assert max(map(len, lines)) <= 110
     assert lines[0].split()[0] == "recipe"
-    assert "0.694 (" in lines[2]
-    assert lines[2].endswith("5")
-    assert wording.UNDEFINED in lines[3]
-    assert lines[0].index("slides") == lines[2].rindex("5") == lines[3].rindex("0")
+    assert "patch AUC 0.694 [" in lines[2]
+    assert lines[2].split()[-3:] == ["0.500", "0.833", "5"]
+    for line, name, figure in zip(lines[3:6], ("mIoU", "Dice", "Dice (tumour)"), METRICS_OF_ROWS, strict=True):
+        low, high = (f"{segmentation.metrics[f'{figure}_ci_{end}']:.3f}" for end in ("low", "high"))
+        assert f" {name} {segmentation.metrics[figure]:.3f} [{low} to {high}]" in line
+        assert f"{segmentation.metrics[f'{figure}.baseline_colour']:.3f}" in line
+    assert lines[6].split() == ["x", "patch", "AUC", *[wording.UNDEFINED] * 3, "0"]
+    assert lines[0].index("slides") == lines[2].rindex("5") == lines[6].rindex("0")
     assert "recipe" in summary.console_table([])
+
+
+METRICS_OF_ROWS = ("miou", "dice_mean", "dice_mean_tumor")
+
+
+def test_markdown_table_says_what_the_console_says(cohort, segmentation) -> None:
+    rows = [row_of(cohort), row_of(segmentation, recipe="s", family="pannuke", task="segmentation")]
+    mains = {row.recipe: summary.main_of(row) for row in rows}
+    lines = summary.markdown_table(summary.summary_metrics(rows), mains).splitlines()
+    assert [set(cell.strip()) for cell in lines[1].strip("|").split("|")] == [{"-"}] * 5
+    cells = [cell.strip() for cell in lines[3].strip("|").split("|")]
+    assert cells[0] == "`s`"
+    assert cells[1].startswith(f"mIoU {segmentation.metrics['miou']:.3f} [")
+    assert cells[2:] == [
+        *(f"{segmentation.metrics[f'miou.baseline_{one}']:.3f}" for one in ("majority", "colour")),
+        "5",
+    ]
+
+
+def test_the_summary_puts_tasks_side_by_side(cohort, segmentation) -> None:
+    rows = [
+        row_of(cohort, split_rule="name"),
+        row_of(segmentation, recipe="demo-s", family="pannuke", task="segmentation", split_rule="official-2"),
+    ]
+    html = pages.summary_page(rows)
+    known = {str(value) for row in rows for value in row.metrics.values()}
+    assert set(Reader(html).values()) <= known
+    body = html[html.index("<tbody>") : html.index("</tbody>")].split("</tr>")
+    heads = re.findall(r"<th scope=\"col\"[^>]*>(.*?)</th>", html)
+    assert "official-2" in body[1]
+    assert f'<data value="{segmentation.metrics["miou"]}">' in body[1]
+    for row, missing in ((body[0], {"mIoU", "mDice"}), (body[1], {"Patch AUC"})):
+        cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, flags=re.DOTALL)
+        assert len(cells) == len(heads)
+        assert {head for head, cell in zip(heads, cells, strict=True) if wording.UNDEFINED in cell} == missing

@@ -8,6 +8,9 @@ import pytest
 
 from acinus.errors import TableError
 from acinus.reporting import tables
+from acinus.reporting.setup import MetricSetup
+
+SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 
 
 def read_csv(path: Path) -> dict[str, dict[str, str]]:
@@ -75,14 +78,18 @@ def test_label_and_burden_that_disagree_are_flagged(build, rows) -> None:
 
 
 def test_slide_score_is_the_asked_reduction(cohort) -> None:
-    table = tables.per_slide(cohort.manifest, cohort.quantities, cohort.scores, slide_score="max")
+    table = tables.per_slide(
+        cohort.manifest, cohort.quantities, cohort.scores, MetricSetup("patch_classification", SETUP.classes, "max")
+    )
     assert cell(cohort.per_slide, "test_d", "slide_score") == 0.1
     assert cell(table, "test_d", "slide_score") == 1.0
 
 
 def test_a_slide_that_the_manifest_does_not_know_is_refused(cohort) -> None:
     with pytest.raises(TableError, match=r"quantities.*'test_a'.*ingest"):
-        tables.per_slide(cohort.manifest[cohort.manifest["slide_id"] != "test_a"], cohort.quantities, cohort.scores)
+        tables.per_slide(
+            cohort.manifest[cohort.manifest["slide_id"] != "test_a"], cohort.quantities, cohort.scores, SETUP
+        )
 
 
 def test_csv_is_stable_and_reads_back(cohort, tmp_path: Path) -> None:

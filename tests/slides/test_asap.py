@@ -230,7 +230,7 @@ def test_a_missing_or_oversized_file_is_one_line(tmp_path):
 
 
 def test_the_policies_are_those_a_recipe_may_name():
-    assert set(get_args(asap.NonePolicy)) == set(get_args(params.Cohort.model_fields["none_group"].annotation))
+    assert set(get_args(asap.NonePolicy)) == set(get_args(params.CamelyonCohort.model_fields["none_group"].annotation))
 
 
 def test_names_are_kept_even_where_missing(parse):

@@ -1,9 +1,10 @@
 """Levels and resolutions against tables worked by hand."""
 
+import numpy as np
 import pytest
 
 from acinus.errors import SlideError
-from acinus.slides.geometry import Resolution, at_downsample, resolve
+from acinus.slides.geometry import Resolution, at_downsample, pixel_centres, resolve, window_centres
 
 PANDA = (1.0, 4.000147, 16.0051)  # downsamples as they occur: sizes are rounded
 CAMELYON = tuple(2.0**level for level in range(10))
@@ -61,3 +62,31 @@ def test_exactly_one_of_level_and_mpp(both: dict[str, float]) -> None:
 def test_the_coarsest_level_that_is_fine_enough(downsample: float, level: int) -> None:
     at = at_downsample(PANDA, downsample)
     assert (at.downsample, at.level, at.level_downsample) == (downsample, level, PANDA[level])
+
+
+def test_centres_from_a_row_on_are_those_of_the_whole_grid() -> None:
+    whole = pixel_centres(12, 9.7, 110)
+    np.testing.assert_allclose(whole[:3], [4.85, 14.55, 24.25])
+    assert whole[11] == pytest.approx((11 * 9.7 + 110) / 2)  # cut by the border: the centre of its part on the slide
+    for first, count in ((0, 12), (5, 4), (11, 1)):
+        np.testing.assert_array_equal(pixel_centres(count, 9.7, 110, first), whole[first : first + count])
+
+
+@pytest.mark.parametrize(
+    ("start0", "extent", "on_slide", "centres"),
+    [
+        (100.0, 1000, slice(0, 4), [101.0, 103.0, 105.0, 107.0]),
+        (-4.0, 1000, slice(2, 4), [1.0, 3.0]),
+        (94.0, 100, slice(0, 3), [95.0, 97.0, 99.0]),
+        (95.0, 100, slice(0, 2), [96.0, 98.0]),  # a centre on the border is beyond it
+        (-1.0, 4, slice(0, 2), [0.0, 2.0]),
+        (-50.0, 4, slice(4, 4), []),
+        (50.0, 4, slice(0, 0), []),
+    ],
+)
+def test_which_px_of_a_window_lie_on_the_slide(
+    start0: float, extent: int, on_slide: slice, centres: list[float]
+) -> None:
+    found, places = window_centres(start0, 4, 2.0, extent)
+    assert found == on_slide
+    assert places.tolist() == centres

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from acinus import params
 from acinus.errors import AcinusError, SlideError
+from acinus.slides.open import open_slide
 from acinus.slides.slide import Slide
 from acinus.slides.tissue import TissueMask, classify, find_tissue, load_tissue, saturation_threshold, save_tissue
 
@@ -155,6 +156,35 @@ def test_raster_is_the_nearest_px_at_any_size() -> None:
     assert mask.raster(1, 1, 198.0).tolist() == [[False]]  # looked at in (99, 50)
     # 3 columns of 80 px: centres 40, 120 and, of the part on the slide, 180
     assert mask.raster(3, 1, 80.0).tolist() == [[True, False, False]]
+
+
+def test_rows_of_a_raster_are_the_slice_of_the_whole() -> None:
+    mask = TissueMask(np.random.default_rng(4).random((37, 53)) < 0.5, 5300, 3700)
+    whole = mask.raster(43, 31, 123.7)
+    for top, rows in ((0, 31), (0, 4), (9, 13), (30, 1)):
+        np.testing.assert_array_equal(mask.raster(43, rows, 123.7, top), whole[top : top + rows])
+
+
+def test_all_is_tissue_where_the_method_says_so(tmp_path: Path) -> None:
+    """A pale tile has no tissue for Otsu; a recipe whose images are cut from within tissue keeps it."""
+    np.save(tmp_path / "images.npy", draw((256, 200), GLASS, spread=1.0)[np.newaxis])
+    with open_slide(tmp_path / "images.npy#0", "a") as slide:
+        by_look = find_tissue(slide, params.Tissue(downsample=128.0))
+        every = find_tissue(slide, params.Tissue(method="all", downsample=128.0, min_area_um2=500.0))
+        one = find_tissue(slide, params.Tissue(method="all", downsample=1000.0))
+    assert not by_look.mask.any()
+    assert every.mask.tolist() == [[True, True], [True, True]]
+    assert (every.width, every.height) == (200, 256)
+    assert one.mask.tolist() == [[True]]
+    np.testing.assert_array_equal(every.fractions(np.array([0, 100]), np.array([0, 128]), 128.0), [1.0, 100 / 128])
+
+
+def test_a_small_tile_is_looked_at_in_four_pixels(tmp_path: Path) -> None:
+    picture = draw((256, 256), GLASS, spread=1.0)
+    picture[:128] = TISSUE
+    np.save(tmp_path / "images.npy", picture[np.newaxis])
+    with open_slide(tmp_path / "images.npy#0", "a") as slide:
+        assert find_tissue(slide, params.Tissue(downsample=128.0)).mask.tolist() == [[True, True], [False, False]]
 
 
 def test_a_mask_survives_its_file_byte_for_byte(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from acinus import params, records
+from acinus.slides.places import Places
 from acinus.validation.suites import Suite, all_suites
 from acinus.validation.tables import manifest_view, patch_view, split_view
 from acinus.validation.verdict import Verdict, judge
@@ -24,6 +25,13 @@ class Case:
     sample: pd.DataFrame
     settings: params.Sample = field(default_factory=params.Sample)
     split_by: str = "patient"
+    task: str = "patch_classification"
+    tolerate: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """Where the images lie: the cohort's folder, and beside it what ingest made."""
+        return Places(self.root, self.root.parent / "rasters")
 
     def having(self, table: str, row: int, **values: object) -> "Case":
         """The same cohort with other values in one row of one table."""
@@ -33,13 +41,13 @@ class Case:
         return replace(self, **{table: frame})
 
     def suites(self) -> tuple[Suite, ...]:
-        return all_suites(self.settings, params.Validate(balance_tolerance=0.25), self.split_by)
+        return all_suites(self.settings, params.Validate(balance_tolerance=0.25), self.split_by, self.task)
 
     def frames(self) -> dict[str, pd.DataFrame]:
         return {
-            "manifest": manifest_view(self.manifest, self.root),
-            "index": patch_view(self.index, self.manifest),
-            "sample": patch_view(self.sample, self.manifest),
+            "manifest": manifest_view(self.manifest, self.places, self.tolerate),
+            "index": patch_view(self.index, self.manifest).drop(columns="class_fractions"),
+            "sample": patch_view(self.sample, self.manifest).drop(columns="class_fractions"),
             "splits": split_view(self.manifest, self.sample),
         }
 
@@ -71,6 +79,12 @@ def _slides(root: Path) -> list[dict[str, object]]:
                     "mpp_source": "tag",
                     "width": 1000,
                     "height": 800,
+                    "isup": None if label == "normal" else number,
+                    "gleason": None,
+                    "tissue_type": ("Breast", "Colon")[number % 2] if label == "tumor" else None,
+                    "split_rule": "drawn",
+                    "derived": False,
+                    "findings": "",
                     "status": "ok",
                     "reason": "",
                     "fingerprint": f"print of {slide_id}",
@@ -90,6 +104,7 @@ def _patches() -> list[dict[str, object]]:
             "patch_px": 100,
             "tissue_fraction": 1.0,
             "tumour_fraction": 1.0 if label == "tumor" else 0.0,
+            "class_fractions": [0.0, 1.0] if label == "tumor" else [1.0, 0.0],
             "label": records.TUMOR if label == "tumor" else records.NORMAL,
             "split": split,
         }

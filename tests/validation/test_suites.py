@@ -25,6 +25,18 @@ ROWS = [
     Broken("manifest", 1, {"mpp_y": 0.049}, ("manifest, mpp_y", "mpp_y=0.049", "slide_id=test_tumor", "cohort.mpp")),
     Broken("manifest", 2, {"split": "dev"}, ("manifest, split", "split=dev", "train_normal", "splits.csv")),
     Broken("manifest", 2, {"slide_label": "cat"}, ("manifest, slide_label", "slide_label=cat", "reference.csv")),
+    Broken(
+        "manifest",
+        2,
+        {"findings": "blank_slide;mask_missing"},
+        (
+            "manifest, not_tolerated",
+            "not_tolerated=blank_slide;mask_missing, slide_id=train_normal",
+            "validate.tolerate",
+        ),
+    ),
+    Broken("manifest", 3, {"isup": 6}, ("manifest, isup", "isup=6, slide_id=train_tumor", "an ISUP grade is 0 to 5")),
+    Broken("manifest", 3, {"isup": -1}, ("manifest, isup", "isup=-1, slide_id=train_tumor", "cohort's table")),
     Broken("manifest", 2, {"label_kind": "psd"}, ("manifest, label_kind", "label_kind=psd", "report this")),
     Broken(
         "manifest",
@@ -45,7 +57,7 @@ ROWS = [
     Broken("index", 3, {"x0": 1000}, ("index, inside_slide", "x0=1000", "run index again")),
     Broken("index", 3, {"split": "val"}, ("index, in_split_of_slide", "slide_id=test_tumor", "run index again")),
     Broken("sample", 3, {"label": -1}, ("sample, label", "label=-1", "test_tumor", "the declared set")),
-    Broken("sample", 17, {"x0": -5}, ("sample, inside_slide", "slide_id=val_tumor, x0=-5", "run index again")),
+    Broken("sample", 17, {"x0": -100}, ("sample, inside_slide", "slide_id=val_tumor, x0=-100", "run index again")),
     Broken("sample", 17, {"split": "train"}, ("sample, in_split_of_slide", "slide_id=val_tumor", "run index again")),
 ]
 
@@ -113,6 +125,36 @@ def test_a_split_without_slides_is_refused_by_name(case, tmp_path) -> None:
     (sentence,) = replace(case, manifest=manifest).judge(tmp_path / "docs", "splits").failures
     assert "slides=0, split=val" in sentence
     assert "cohort.val_fraction" in sentence
+
+
+def test_a_segmentation_needs_patches_in_every_split_but_both_kinds_only_where_it_balances_them(case, tmp_path) -> None:
+    one_kind = replace(case, sample=case.sample[(case.sample["split"] != "test") | (case.sample["label"] == 0)])
+    segmentation = replace(one_kind, task="segmentation", settings=params.Sample(balance=["train", "val"]))
+    assert segmentation.judge(tmp_path / "a", "splits").failures == ()
+    balanced = replace(segmentation, settings=params.Sample(balance=["val", "test"]))
+    (sentence,) = balanced.judge(tmp_path / "b", "splits").failures  # the ratio is not there to be held against it
+    assert "table splits, tumor:" in sentence
+    assert "tumor=0, split=test" in sentence
+    assert "no patch with a positive class" in sentence
+    empty = replace(segmentation, sample=case.sample[case.sample["split"] != "test"])
+    (sentence,) = empty.judge(tmp_path / "c", "splits").failures
+    assert "table splits, patches:" in sentence
+    assert "patches=0, split=test" in sentence
+
+
+def test_tolerated_findings_stop_nothing_and_the_others_of_the_same_slide_do(case, tmp_path) -> None:
+    found = case.having("manifest", 0, findings="blank_mask;blank_slide").having("manifest", 1, findings="blank_mask")
+    assert len(found.judge(tmp_path / "a", "manifest").failures) == 1
+    (sentence,) = replace(found, tolerate=("blank_mask",)).judge(tmp_path / "b", "manifest").failures
+    assert "broken by not_tolerated=blank_slide, slide_id=test_normal," in sentence
+    assert "test_tumor" not in sentence
+    both = replace(found, tolerate=("blank_slide", "blank_mask", "never seen"))
+    assert both.judge(tmp_path / "c", "manifest").failures == ()
+
+
+@pytest.mark.parametrize("isup", [0, 5, None])
+def test_every_isup_grade_and_none_is_allowed(case, tmp_path, isup) -> None:
+    assert case.having("manifest", 1, isup=isup).judge(tmp_path / "docs", "manifest").failures == ()
 
 
 @pytest.mark.parametrize(("asked", "balance", "broken"), [(1.0, ["train", "val"], 0), (1.4, ["train", "val"], 2)])

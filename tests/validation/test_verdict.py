@@ -74,6 +74,10 @@ def test_the_stage_passes_good_tables_and_two_runs_write_the_same_bytes(case, pr
     verdict = json.loads(written[0])
     assert verdict["success"] is True
     assert verdict["candidates"]["test"] == {"normal": 3, "tumor": 3, "ignore": 0}
+    assert verdict["class_shares"]["val"] == {"slides": 2, "patches": 6, "shares": {"normal": 0.5, "tumor": 0.5}}
+    assert verdict["tissue_types"]["val"] == {"Colon": 1}
+    assert verdict["split_rules"] == ["drawn"]
+    assert verdict["findings"] == {}
 
 
 def test_a_violation_exits_1_with_one_error_line_the_rows_and_the_reports(case, project: Path) -> None:

@@ -5,35 +5,31 @@ tumor_001.tif, tumor_001.xml, tumor_001_mask.tif; patient_017_node_2.tif.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from acinus import params
-from acinus.cohorts import reference, splits
+from acinus.cohorts import adapter, reference, splits
+from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.reference import Verdict
 from acinus.errors import AcinusError, SlideError
 from acinus.records import is_safe_id
-from acinus.slides.labels import LabelRow, check_source, open_labels
-from acinus.slides.slide import MPP_RANGE, Slide
+from acinus.slides.labels import LabelRow, LabelRules, check_source, open_labels
+from acinus.slides.open import below, open_slide
 from acinus.slides.tiles import probe
-
-Row = dict[str, Any]
-MapSlides = Callable[[Callable[["Found"], Row], Sequence["Found"]], Iterable[Row]]
 
 SLIDE_SUFFIXES = frozenset(
     {".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}
 )
 MASK_SUFFIXES = frozenset({".tif", ".tiff"})
-NO_PROVIDER = "unknown"
 _PATIENT = re.compile(r"(patient_\d+)(?:_|\Z)", re.IGNORECASE)
 _NAMED = re.compile(r"(normal|tumou?r)(?:[_\W\d]|\Z)", re.IGNORECASE)
 _GRID_PX = 4096  # edge in level-0 px of the squares in which tumour is looked for
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,8 @@ class Found:
     """A slide as its files tell, before it is opened. Paths are relative to the root.
 
     stated: what its name or a reference file says (normal, tumor, itc), else None. split: decided by
-    splits.csv or by `test` in the id, else None. excluded, problem: why it is not to be used, or "".
+    splits.csv or by `test` in the id (split_rule says which), else None. excluded, problem: why it is
+    not to be used, or "".
     """
 
     slide_id: str
@@ -50,6 +47,7 @@ class Found:
     patient: str
     provider: str
     split: str | None
+    split_rule: str
     stated: Verdict | None
     exhaustive: bool
     fingerprint: str
@@ -58,137 +56,113 @@ class Found:
     problem: str = ""
 
 
-def ingest(
-    root: Path, settings: params.Cohort, fingerprints: Mapping[str, str], seed: int, map_slides: MapSlides = map
-) -> list[Row]:
+def ingest(order: Order) -> list[Row]:
     """Return the manifest rows of the cohort: every slide found, opened once, with split and verdict.
-
-    fingerprints: of every file of the cohort, by path relative to root (the inventory).
 
     Raises:
         AcinusError: what no single slide is to blame for: one id twice, unsafe ids, labels without a
             slide, a wrong splits.csv or reference.csv.
     """
-    found = discover(root, fingerprints, settings)
-    rows = list(map_slides(partial(examine, root=root, settings=settings, seed=seed), found))
-    return with_splits(rows, found, settings, seed)
+    settings = _settings(order.cohort)
+    rules = LabelRules.of(order.classes, settings)
+    look = partial(examine, root=order.root, settings=settings, rules=rules, seed=order.seed)
+    rows = list(order.map(look, discover(order)))
+    return adapter.with_splits(rows, settings, order.seed, lambda row: row["slide_label"] or adapter.UNKNOWN)
 
 
-def discover(root: Path, files: Mapping[str, str], settings: params.Cohort) -> list[Found]:
-    """Return the slides among `files` (relative path -> fingerprint), sorted by id; reads only the CSV files."""
+def discover(order: Order) -> list[Found]:
+    """Return the slides among the order's files, sorted by id; reads only the CSV files."""
+    files, settings = order.files, _settings(order.cohort)
     images = _by_id("slides", (path for path in files if _is_slide(path)))
     unsafe = sorted(slide_id for slide_id in images if not is_safe_id(slide_id))
     if unsafe:
         raise AcinusError(
-            f"{_some([images[one] for one in unsafe])}: not safe as slide ids; rename the files to "
+            f"{some([images[one] for one in unsafe])}: not safe as slide ids; rename the files to "
             "letters, digits, '_', '-' and '.'"
         )
     labels = _by_id("labels", (path for path in files if _is_label(path, settings.labels)))
-    excluded = {slide_id.casefold(): reason for slide_id, reason in settings.exclude.items()}
+    excluded = adapter.exclusions(settings)
     partial_ids = {slide_id.casefold() for slide_id in settings.not_exhaustive}
     labels = _in_the_case_of(images, labels)
     orphans = sorted(one for one in set(labels) - set(images) if one.casefold() not in excluded)
     if orphans:
         raise AcinusError(
-            f"{_some([labels[one] for one in orphans])}: annotation without a slide of that name; add the slide, "
+            f"{some([labels[one] for one in orphans])}: annotation without a slide of that name; add the slide, "
             "move the file away or list its id under cohort.exclude"
         )
-    listed = _listed(root, files, images)
-    stated = _stated(root, files, set(images))
+    listed = adapter.listed_splits(order, images)
+    stated = _stated(order.root, files, set(images))
     found = []
     for slide_id in sorted(images):
         verdict, problem = _verdict(slide_id, stated.get(slide_id), slide_id in labels)
         source = labels.get(slide_id) if verdict != "itc" else None  # isolated cells teach neither class
-        row = listed.get(slide_id)
+        split, split_rule, patient, provider = _placed(slide_id, listed.get(slide_id))
         found.append(
             Found(
                 slide_id=slide_id,
                 image=images[slide_id],
                 label_source=source,
-                patient=row.patient if row else _patient(slide_id),
-                provider=(row.provider if row else None) or NO_PROVIDER,
-                split=row.split if row else ("test" if "test" in slide_id.lower() else None),
+                patient=patient,
+                provider=provider,
+                split=split,
+                split_rule=split_rule,
                 stated=verdict,
                 exhaustive=slide_id.casefold() not in partial_ids,
                 fingerprint=files[images[slide_id]],
                 label_fingerprint=files[source] if source else None,
-                excluded=_reason(excluded, slide_id),
+                excluded=excluded.get(slide_id.casefold(), ""),
                 problem=problem,
             )
         )
     return found
 
 
-def examine(found: Found, root: Path, settings: params.Cohort, seed: int) -> Row:
+def examine(found: Found, root: Path, settings: params.CamelyonCohort, rules: LabelRules, seed: int) -> Row:
     """Return the manifest row of one slide: open it, probe its tiles, check its label, decide its um/px.
 
     A slide that cannot be used is a row with status bad and the reason; nothing is raised for it.
     The split is left as found (None where it is still to be drawn).
     """
-    row: Row = {
-        "slide_id": found.slide_id,
-        "image": found.image,
-        "label_source": found.label_source,
-        "label_kind": "unknown",
-        "exhaustive": found.exhaustive,
-        "split": found.split,
-        "patient": found.patient,
-        "provider": found.provider,
-        "slide_label": None if found.stated == "itc" else found.stated,
-        "mpp_x": None,
-        "mpp_y": None,
-        "mpp_source": None,
-        "width": None,
-        "height": None,
-        "status": "ok",
-        "reason": "",
-        "fingerprint": found.fingerprint,
-        "label_fingerprint": found.label_fingerprint,
-    }
+    row = new_row(
+        found.slide_id,
+        found.image,
+        found.fingerprint,
+        label_source=found.label_source,
+        exhaustive=found.exhaustive,
+        split=found.split,
+        split_rule=found.split_rule,
+        patient=found.patient,
+        provider=found.provider,
+        slide_label=None if found.stated == "itc" else found.stated,
+        label_fingerprint=found.label_fingerprint,
+    )
     if found.excluded:
         return row | {"status": "excluded", "reason": found.excluded}
-    try:
-        path = _below(root, found.image)
-        with Slide(path, found.slide_id) as slide:
+    with adapter.judged(row, root):
+        path = below(root, found.image)
+        with open_slide(path, found.slide_id) as slide:
             row |= {"width": slide.width, "height": slide.height}
             probe(path, slide, settings.probe_tiles, seed)
-            row |= _resolution(slide, settings)
-        row |= _label(found, root, settings, (row["width"], row["height"]))
+            row |= adapter.resolution(slide, settings, needed=True)
+        row |= _label(found, row, root, settings.labels, rules)
         if found.problem:
             raise SlideError(f"slide {found.slide_id}: {found.problem}")
-    except AcinusError as error:
-        row |= {"status": "bad", "reason": str(error).replace(f"{root}/", "")}
-    except OSError as error:
-        reason = f"slide {found.slide_id}: {found.image} cannot be read ({error.strerror or error}); check the disk"
-        row |= {"status": "bad", "reason": reason}
     return row
 
 
-def with_splits(rows: Sequence[Row], found: Sequence[Found], settings: params.Cohort, seed: int) -> list[Row]:
-    """Return the rows with every split decided.
-
-    Only usable slides take part in the draw, so that a bad one cannot be all that a class has in
-    validation. The others follow their patient, or are called train: they are not used anyway.
-    """
-    group = {one.slide_id: one.patient if settings.split_by == "patient" else one.slide_id for one in found}
-    members = [
-        splits.Member(row["slide_id"], group[row["slide_id"]], row["slide_label"] or "unknown", row["split"])
-        for row in rows
-        if row["status"] == "ok"
-    ]
-    drawn = splits.assign(members, settings.val_fraction, seed)
-    of_group = {group[slide_id]: split for slide_id, split in drawn.items()}
-    return [
-        row | {"split": drawn.get(row["slide_id"]) or row["split"] or of_group.get(group[row["slide_id"]], "train")}
-        for row in rows
-    ]
+def _settings(cohort: params.Cohort) -> params.CamelyonCohort:
+    """Return the order's cohort as what it must be here; the recipe's family has seen to that."""
+    if not isinstance(cohort, params.CamelyonCohort):
+        raise TypeError(f"the camelyon adapter was given a {type(cohort).__name__}")
+    return cohort
 
 
-def _reason(excluded: Mapping[str, str], slide_id: str) -> str:
-    """Return why a slide is excluded, or "" for one that is not; ids are compared in any case."""
-    if slide_id.casefold() not in excluded:
-        return ""
-    return excluded[slide_id.casefold()] or "listed under cohort.exclude"
+def _placed(slide_id: str, listed: splits.Listed | None) -> tuple[str | None, str, str, str]:
+    """Return split, the rule that decided it, patient and provider: from splits.csv, else from the name."""
+    if listed:
+        return listed.split, "splits.csv", listed.patient, listed.provider or adapter.NO_PROVIDER
+    named = "test" in slide_id.lower()
+    return "test" if named else None, "name" if named else "drawn", _patient(slide_id), adapter.NO_PROVIDER
 
 
 def _in_the_case_of(images: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
@@ -225,19 +199,11 @@ def _by_id(what: str, paths: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def _listed(root: Path, files: Mapping[str, str], images: Mapping[str, str]) -> dict[str, splits.Listed]:
-    """Return what splits.csv says, wherever below the root it lies; two of them are refused."""
-    found = sorted(path for path in files if PurePosixPath(path).name.lower() == "splits.csv")
-    if len(found) > 1:
-        raise AcinusError(f"{' and '.join(found[:2])}: two split files; keep one")
-    return splits.read_splits(_below(root, found[0]), images) if found else {}
-
-
 def _stated(root: Path, files: Mapping[str, str], known: set[str]) -> dict[str, Verdict]:
     """Return what the reference files below the root say; files that disagree are refused."""
     result: dict[str, Verdict] = {}
     for path in sorted(path for path in files if PurePosixPath(path).name.lower() in reference.FILES):
-        for slide_id, verdict in reference.parse_reference(splits.read_text(_below(root, path)), path, known).items():
+        for slide_id, verdict in reference.parse_reference(splits.read_text(below(root, path)), path, known).items():
             if result.setdefault(slide_id, verdict) != verdict:
                 raise AcinusError(
                     f"{path}: {slide_id} is {verdict} here and {result[slide_id]} in another file; correct one"
@@ -266,50 +232,26 @@ def _patient(slide_id: str) -> str:
     return match[1] if match else slide_id
 
 
-def _resolution(slide: Slide, settings: params.Cohort) -> Row:
-    """Return the um per level-0 px and where they come from: the slide's own tag, else cohort.mpp."""
-    if slide.tag_mpp is not None:
-        return {"mpp_x": slide.tag_mpp[0], "mpp_y": slide.tag_mpp[1], "mpp_source": "tag"}
-    if settings.mpp is not None:
-        return {"mpp_x": settings.mpp, "mpp_y": settings.mpp, "mpp_source": "override"}
-    tag = slide.properties.get("openslide.mpp-x")
-    raise SlideError(
-        f"slide {slide.slide_id}: no plausible mpp ({f'the tag says {tag}' if tag else 'no tag'}; plausible is "
-        f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g} um/px); set cohort.mpp"
-    )
-
-
-def _label(found: Found, root: Path, settings: params.Cohort, size: tuple[int, int]) -> Row:
+def _label(found: Found, row: Row, root: Path, kind: str, rules: LabelRules) -> Row:
     """Return label_kind and slide_label, with the annotation held against what the slide is said to be."""
     if found.label_source is None:
         return {"label_kind": "none" if found.stated == "normal" else "unknown"}
-    row = LabelRow(found.slide_id, found.label_source, settings.labels, found.exhaustive, *size)
-    check_source(row, root, settings)
-    has_tumour = _has_tumour(row, root, settings)
+    label = LabelRow.of(row | {"label_kind": kind}, below(root, found.label_source))
+    has_tumour = _has_tumour(label, rules)
     seen = "tumor" if has_tumour else "normal"
     if found.stated is not None and found.stated != seen:
         raise SlideError(
             f"slide {found.slide_id}: said to be {found.stated}, but {found.label_source} "
             f"{'outlines' if has_tumour else 'has no'} tumour; correct the one or the other"
         )
-    return {"label_kind": settings.labels, "slide_label": seen}
+    return {"label_kind": kind, "slide_label": seen}
 
 
-def _has_tumour(row: LabelRow, root: Path, settings: params.Cohort) -> bool:
-    """Return whether any of the slide is tumour, looked for in squares so that the smallest lesion counts."""
-    x, y = np.meshgrid(np.arange(0, row.width, _GRID_PX), np.arange(0, row.height, _GRID_PX))
-    tumour, _ = open_labels(row, root, settings).fractions(x.ravel(), y.ravel(), float(_GRID_PX))
-    return bool((tumour > 0).any())
-
-
-def _below(root: Path, path: str) -> Path:
-    """Return root / path; a path that leads out of the root is refused."""
-    place = PurePosixPath(path)
-    if place.is_absolute() or ".." in place.parts:
-        raise AcinusError(f"{path!r} leads out of the cohort; only paths below cohort.root are read")
-    return root / place
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+def _has_tumour(label: LabelRow, rules: LabelRules) -> bool:
+    """Return whether any of the slide is tumour, with its whole label checked; the smallest lesion counts."""
+    pixels = check_source(label, rules)
+    if pixels is not None:  # a mask: counted exactly
+        return bool(pixels[1] > 0)
+    x, y = np.meshgrid(np.arange(0, label.width, _GRID_PX), np.arange(0, label.height, _GRID_PX))
+    shares = open_labels(label, rules).fractions(x.ravel(), y.ravel(), float(_GRID_PX))
+    return bool((shares[1] > 0).any())

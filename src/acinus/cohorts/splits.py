@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from acinus.seeds import derive
 SPLITS = ("train", "val", "test")
 NEEDED = ("slide_id", "split", "patient")
 OPTIONAL = ("provider",)
+GROUPED = ("slide_id", "patient")
+UNKNOWN = "unknown"
+"""The stratum of slides of which nothing is known: the only one that may give nothing to val and test."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,16 @@ class Listed:
 
 @dataclass(frozen=True)
 class Member:
-    """A slide that needs a split. group: patient or slide; label: what to stratify by; split: if already decided."""
+    """A slide that needs a split. group: patient or slide; label: what to stratify by; split: if already decided.
+
+    within: a second trait, to be spread over the splits of its stratum as evenly as whole groups allow.
+    """
 
     slide_id: str
     group: str
     label: str
     split: str | None
-
-
-def read_splits(path: Path, known: Collection[str]) -> dict[str, Listed]:
-    """Read splits.csv (slide_id, split, patient[, provider]; the order of columns is free).
-
-    Raises:
-        AcinusError: names the file and the row of an unknown slide, an unknown split, a slide that stands
-            twice, an empty field, missing or unknown columns, or text that is no CSV.
-    """
-    return parse_splits(read_text(path), path.name, known)
+    within: str = ""
 
 
 def read_text(path: Path) -> str:
@@ -54,27 +51,57 @@ def read_text(path: Path) -> str:
 
 
 def parse_splits(text: str, name: str, known: Collection[str]) -> dict[str, Listed]:
-    """Return slide_id -> Listed from the text of splits.csv; see read_splits."""
-    rows = list(_rows(text, name))
-    header = rows[0][1] if rows else []
-    missing, unknown = [c for c in NEEDED if c not in header], [c for c in header if c not in NEEDED + OPTIONAL]
-    if missing or unknown or len(set(header)) != len(header):
-        raise AcinusError(
-            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(NEEDED)} "
-            f"and, if wanted, {', '.join(OPTIONAL)}"
-        )
+    """Return slide_id -> Listed from the text of splits.csv (slide_id, split, patient[, provider], in any order).
+
+    Raises:
+        AcinusError: names the file and the row of an unknown slide, an unknown split, a slide that stands
+            twice, an empty field, missing or unknown columns, or text that is no CSV.
+    """
     listed: dict[str, Listed] = {}
-    for number, cells in rows[1:]:
-        if len(cells) != len(header):
-            raise AcinusError(f"{name}: row {number}: {len(cells)} fields; expected {len(header)} as in the header")
-        row = dict(zip(header, cells, strict=True))
-        _check_row(row, f"{name}: row {number}", known, listed)
+    for where, row in _records(text, name, NEEDED, OPTIONAL, known):
+        if row["split"] not in SPLITS:
+            raise AcinusError(f"{where}: split {row['split']!r}; expected {', '.join(SPLITS)}")
         listed[row["slide_id"]] = Listed(row["split"], row["patient"], row.get("provider") or None)
     return listed
 
 
-def _rows(text: str, name: str) -> Iterable[tuple[int, list[str]]]:
-    """Yield (line number, stripped fields) of every line that is not empty."""
+def parse_groups(text: str, name: str, known: Collection[str]) -> dict[str, str]:
+    """Return slide_id -> patient from the text of groups.csv (slide_id, patient); as strict as parse_splits."""
+    return {row["slide_id"]: row["patient"] for _, row in _records(text, name, GROUPED, (), known)}
+
+
+def _records(
+    text: str, name: str, needed: Sequence[str], optional: Sequence[str], known: Collection[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (file and row for a message, column -> value) of every row, one per known slide."""
+    rows = list(csv_rows(text, name))
+    header = rows[0][1] if rows else []
+    missing, unknown = [c for c in needed if c not in header], [c for c in header if c not in (*needed, *optional)]
+    if missing or unknown or len(set(header)) != len(header):
+        wanted = f" and, if wanted, {', '.join(optional)}" if optional else ""
+        raise AcinusError(
+            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(needed)}{wanted}"
+        )
+    seen: set[str] = set()
+    for number, cells in rows[1:]:
+        where = f"{name}: row {number}"
+        if len(cells) != len(header):
+            raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
+        row = dict(zip(header, cells, strict=True))
+        for column in needed:
+            if not row[column]:
+                raise AcinusError(f"{where}: {column} is empty; give it a value")
+        slide_id = row["slide_id"]
+        if slide_id not in known:
+            raise AcinusError(f"{where}: slide_id {slide_id!r} is no slide of this cohort; correct or remove the row")
+        if slide_id in seen:
+            raise AcinusError(f"{where}: slide_id {slide_id!r} stands twice; keep one row")
+        seen.add(slide_id)
+        yield where, row
+
+
+def csv_rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, stripped fields) of every line of a CSV text that is not empty; refuse what is no CSV."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for cells in reader:
@@ -85,52 +112,60 @@ def _rows(text: str, name: str) -> Iterable[tuple[int, list[str]]]:
         raise AcinusError(f"{name}: row {reader.line_num}: not CSV ({error}); correct the row") from error
 
 
-def _check_row(row: Mapping[str, str], where: str, known: Collection[str], listed: Mapping[str, Listed]) -> None:
-    for column in NEEDED:
-        if not row[column]:
-            raise AcinusError(f"{where}: {column} is empty; give it a value")
-    if row["split"] not in SPLITS:
-        raise AcinusError(f"{where}: split {row['split']!r}; expected {', '.join(SPLITS)}")
-    if row["slide_id"] not in known:
-        raise AcinusError(
-            f"{where}: slide_id {row['slide_id']!r} is no slide of this cohort; correct or remove the row"
-        )
-    if row["slide_id"] in listed:
-        raise AcinusError(f"{where}: slide_id {row['slide_id']!r} stands twice; keep one row")
-
-
-def assign(members: Sequence[Member], val_fraction: float, seed: int) -> dict[str, str]:
+def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fraction: float = 0.0) -> dict[str, str]:
     """Return slide_id -> train, val or test; slides of one group stay together.
 
-    Undecided groups are divided into train and val, class by class (a group with a tumour slide is a
-    tumour group), val_fraction of the groups of each class to val: at least one and not all where a class
-    has two groups or more, none where it has one (slides of unknown class may have none). A group's place in
-    the order depends on the seed and its own name alone, so that one slide more moves at most one
-    other group per class.
+    Undecided groups are divided stratum by stratum. A group's stratum is the largest label of its slides
+    (a group with a tumour slide is a tumour group, isup5 goes before isup1), UNKNOWN only where no slide
+    has another. First test_fraction of a stratum's groups go to test: with a fraction above 0 at least one where
+    there are three groups or more, and always so few that train and val can have one each. Of the others
+    val_fraction go to val: at least one and not all where a stratum has two groups or more, none where
+    it has one. Slides of UNKNOWN may give none. A group's place in the order depends on the seed and its own
+    name alone, so that one slide more moves at most one other group per stratum and draw; only where
+    members have a `within` may it be a few.
 
     Raises:
         AcinusError: a group whose slides have different decided splits, or are only in part decided.
     """
     decided = _decided(members)
+    within = {group: max(kinds) for group, kinds in _gathered(members, lambda one: one.within).items()}
     strata: dict[str, set[str]] = {}
-    for group, labels in _labels(members).items():
+    for group, labels in _gathered(members, lambda one: one.label).items():
         if group not in decided:
-            stratum = next((label for label in ("tumor", "normal") if label in labels), "unknown")
-            strata.setdefault(stratum, set()).add(group)
+            strata.setdefault(max(labels - {UNKNOWN}, default=UNKNOWN), set()).add(group)
     for stratum in sorted(strata):
-        groups = sorted(strata[stratum], key=lambda group: (derive(seed, "split", group), group))
-        wanted = int(len(groups) * val_fraction + 0.5)
-        least = 1 if len(groups) >= 2 and stratum != "unknown" else 0
-        count = min(max(wanted, least), max(0, len(groups) - 1))
-        decided |= dict.fromkeys(groups[:count], "val") | dict.fromkeys(groups[count:], "train")
+        kinds = {group: within[group] for group in strata[stratum]}
+        known = stratum != UNKNOWN
+        test = _first(kinds, test_fraction, len(kinds) - 2, derive(seed, "test"), known) if test_fraction else []
+        rest = {group: kind for group, kind in kinds.items() if group not in set(test)}
+        val = _first(rest, val_fraction, len(rest) - 1, seed, known)
+        decided |= dict.fromkeys(rest, "train") | dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
     return {one.slide_id: decided[one.group] for one in members}
 
 
-def _labels(members: Sequence[Member]) -> dict[str, set[str]]:
-    labels: dict[str, set[str]] = {}
+def _first(kinds: Mapping[str, str], fraction: float, most: int, seed: int, known: bool) -> list[str]:
+    """Return `fraction` of the groups (group -> kind), at most `most`; at least one where possible and `known`.
+
+    The kinds come in turn, each in proportion to its number.
+    """
+    order: dict[str, list[str]] = {}
+    for group in sorted(kinds, key=lambda group: (derive(seed, "split", group), group)):
+        order.setdefault(kinds[group], []).append(group)
+    turn = {
+        group: ((place + 0.5) / len(groups), derive(seed, "split", group), group)
+        for groups in order.values()
+        for place, group in enumerate(groups)
+    }
+    count = min(max(int(len(kinds) * fraction + 0.5), 1 if known else 0), max(0, most))
+    return sorted(turn, key=turn.__getitem__)[:count]
+
+
+def _gathered(members: Sequence[Member], trait: Callable[[Member], str]) -> dict[str, set[str]]:
+    """Return group -> what its slides are."""
+    found: dict[str, set[str]] = {}
     for one in members:
-        labels.setdefault(one.group, set()).add(one.label)
-    return labels
+        found.setdefault(one.group, set()).add(trait(one))
+    return found
 
 
 def _decided(members: Sequence[Member]) -> dict[str, str]:

@@ -4,25 +4,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from acinus import params
 from acinus.seeds import derive
 
 SYMMETRIES = 8
 
+_NO_COLOURS = params.Photometric()
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """`copies` of every tumour patch beside the plain one; `everything` turns all patches at random."""
+    """`copies` of every tumour patch beside the plain one; `everything` turns all patches at random.
+
+    `photometric` changes the colours of all patches (not of masks), copies or not.
+    """
 
     copies: int = 0
     everything: bool = False
     seed: int = 0
+    photometric: params.Photometric = _NO_COLOURS
 
 
 NO_AUGMENTATION = Augmentation()
 
 
 def transform(patch: np.ndarray, symmetry: int) -> np.ndarray:
-    """Return an (n, n, channels) patch under one of the 8 symmetries; 0 changes nothing.
+    """Return an (n, n, channels) patch or (n, n) mask under one of the 8 symmetries; 0 changes nothing.
 
     The symmetry is `symmetry % 4` quarter turns, then a left-right flip if it is 4 or more. No pixel
     is resampled.

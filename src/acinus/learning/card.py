@@ -9,7 +9,9 @@ from torch import nn
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.inputs import InputSpec
-from acinus.learning.models import build_model, fill, read_tensors
+from acinus.learning.models import build_model
+from acinus.learning.spec import ModelSpec, Task
+from acinus.learning.weights import fill, read_tensors
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
 Rgb = tuple[float, float, float]
@@ -20,11 +22,16 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: Annotated[int, Field(ge=1, le=1)] = 1
+    format: Annotated[int, Field(ge=2, le=2)] = 2
     version: str  # of acinus
-    architecture: str  # timm name
+    task: Task
+    architecture: str  # timm name, or smp architecture of a segmentation
+    encoder: str | None = None  # timm name below an smp architecture
+    head_units: int | None = None  # of the hidden layer before the last, None: no such layer
+    dropout: float = 0.0  # in training
     weights: str  # what training started from: none, imagenet, package or a file
     classes: tuple[str, ...]
+    positive: tuple[str, ...]  # the classes that count as tumour (or foreground)
     patch_px: int  # edge of a patch at the working resolution
     input_px: int  # edge of the network's input; patches are resized to it
     level: int | None  # working resolution as the recipe says it: a level ...
@@ -41,6 +48,17 @@ class Card(BaseModel):
     def inputs(self) -> InputSpec:
         """Return how patches become the network's input."""
         return InputSpec(self.mean, self.std, self.input_px)
+
+    def spec(self) -> ModelSpec:
+        """Return the network, to be filled with the weights beside the card."""
+        return ModelSpec(
+            task=self.task,
+            name=self.architecture,
+            classes=len(self.classes),
+            encoder=self.encoder,
+            head_units=self.head_units,
+            dropout=self.dropout,
+        )
 
 
 def save_model(folder: Path, model: nn.Module, card: Card) -> None:
@@ -65,7 +83,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Card]:
     """
     card = read_card(folder)
     path = folder / WEIGHTS_FILE
-    model = build_model(card.architecture, "none", len(card.classes))
+    model = build_model(card.spec())
     fill(model, read_tensors(path), path)
     return model.eval(), card
 

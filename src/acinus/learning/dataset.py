@@ -1,7 +1,8 @@
 """Patches of a store as items of an epoch, in an order and with augmentation fixed by the seed."""
 
+import copy
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -10,24 +11,30 @@ from torch.utils.data import Dataset, Sampler
 
 from acinus.errors import AcinusError
 from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw, transform
+from acinus.learning.photometric import jitter
 from acinus.seeds import derive
 
 Ticket = tuple[int, int]
 """(epoch, item): carried by the sampler, so that an item needs no state and no worker can differ."""
+
+IGNORE = 255
+"""Of a mask: the class is not known."""
 
 
 class Reader(Protocol):
     """What the data set needs of a patch store."""
 
     def read(self, key: str) -> np.ndarray:
-        """Return the patch's uint8 (h, w, 3) pixels."""
+        """Return the uint8 (h, w, 3) pixels of a patch, or (h, w) of a mask."""
         ...
 
 
-class PatchDataset(Dataset[tuple[Tensor, int]]):
-    """Labelled patches of one split; item = (uint8 (3, patch_px, patch_px) tensor, class index).
+class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
+    """Patches of one split; item = (uint8 (3, patch_px, patch_px) tensor, class index or mask).
 
-    Every patch is one item; each tumour patch (label above 0) is `augmentation.copies` items more.
+    With a store of masks the second part is the patch's mask, uint8 (patch_px, patch_px) of class
+    indices (255 = ignore), under the same symmetry. Every patch is one item; each tumour patch (label
+    above 0) is `augmentation.copies` items more; `with_extra` adds further ones.
     """
 
     def __init__(
@@ -37,8 +44,9 @@ class PatchDataset(Dataset[tuple[Tensor, int]]):
         labels: Sequence[int] | np.ndarray,
         patch_px: int,
         augmentation: Augmentation = NO_AUGMENTATION,
+        masks: Reader | None = None,
     ) -> None:
-        """Take the patches of `keys`, with one label (a class index) each.
+        """Take the patches of `keys`, with one label (a class index) each, and their masks under the same keys.
 
         Raises:
             AcinusError: another number of labels than keys, or a label below 0 (ignore) among them.
@@ -49,30 +57,75 @@ class PatchDataset(Dataset[tuple[Tensor, int]]):
         if (self.labels < 0).any():
             key = keys[int((self.labels < 0).argmax())]
             raise AcinusError(f"data set: patch {key} has label ignore; leave such patches out of the sample")
-        self._store, self._keys, self.patch_px, self._augmentation = store, list(keys), patch_px, augmentation
+        self._store, self.keys, self.patch_px, self._augmentation = store, tuple(keys), patch_px, augmentation
+        self._masks = masks
         tumour = np.repeat(np.flatnonzero(self.labels > 0), augmentation.copies)
         self._sample = np.concatenate([np.arange(len(keys)), tumour])
         copies = np.tile(np.arange(1, augmentation.copies + 1), int((self.labels > 0).sum()))
         self._copy = np.concatenate([np.zeros(len(keys), dtype=np.int64), copies])
 
+    @property
+    def masked(self) -> bool:
+        """Whether items carry masks."""
+        return self._masks is not None
+
+    def with_extra(self, patches: Sequence[int], copies: int) -> Self:
+        """Return this data set with `copies` items more of each of the patches (indices into `keys`).
+
+        They come after all others and are treated as plain patches: turned only where everything is.
+        """
+        extra = np.repeat(np.asarray(patches, dtype=np.int64), copies)
+        grown = copy.copy(self)
+        grown._sample = np.concatenate([self._sample, extra])
+        grown._copy = np.concatenate([self._copy, np.zeros(len(extra), dtype=np.int64)])
+        return grown
+
     def __len__(self) -> int:
         """Return the number of items of an epoch, copies included."""
         return len(self._sample)
 
-    def __getitem__(self, ticket: Ticket) -> tuple[Tensor, int]:
+    def __getitem__(self, ticket: Ticket) -> tuple[Tensor, int | Tensor]:
         """Return the item of a ticket (epoch, item)."""
         epoch, item = ticket
-        sample = int(self._sample[item])
-        key = self._keys[sample]
-        patch = self._store.read(key)
-        if patch.shape != (self.patch_px, self.patch_px, 3) or patch.dtype != np.uint8:
+        sample, augmentation = int(self._sample[item]), self._augmentation
+        patch = self._read(self._store, self.keys[sample], (self.patch_px, self.patch_px, 3))
+        patch = jitter(patch, augmentation.photometric, augmentation.seed, epoch, item)
+        symmetry = draw(augmentation, epoch, item, int(self._copy[item]))
+        pixels = _tensor(transform(patch, symmetry).transpose(2, 0, 1))
+        if self._masks is None:
+            return pixels, int(self.labels[sample])
+        return pixels, _tensor(transform(self._mask(sample), symmetry))
+
+    def _mask(self, sample: int) -> np.ndarray:
+        assert self._masks is not None
+        return self._read(self._masks, self.keys[sample], (self.patch_px, self.patch_px))
+
+    def _read(self, store: Reader, key: str, shape: tuple[int, ...]) -> np.ndarray:
+        found = store.read(key)
+        if found.shape != shape or found.dtype != np.uint8:
+            what = "patch" if store is self._store else "mask"
             raise AcinusError(
-                f"patch {key}: found {patch.dtype} {patch.shape}, expected uint8 "
-                f"{(self.patch_px, self.patch_px, 3)}; run the extract stage again"
+                f"{what} {key}: found {found.dtype} {found.shape}, expected uint8 {shape}; run the extract stage again"
             )
-        patch = transform(patch, draw(self._augmentation, epoch, item, int(self._copy[item])))
-        pixels = np.array(patch.transpose(2, 0, 1), order="C")  # a copy: a store may lend read-only memory
-        return torch.from_numpy(pixels), int(self.labels[sample])
+        return found
+
+    def pixel_counts(self, classes: int) -> list[int]:
+        """Return the number of known pixels of each class in the masks, each patch's once; reads them all.
+
+        Raises:
+            AcinusError: a mask holds a value that is neither a class nor ignore.
+        """
+        counts = np.zeros(256, dtype=np.int64)
+        for sample, key in enumerate(self.keys):
+            found = np.bincount(self._mask(sample).ravel(), minlength=256)
+            if found[classes:IGNORE].any():
+                value = classes + int(found[classes:IGNORE].argmax())
+                raise AcinusError(
+                    f"mask {key}: value {value} found, expected classes 0..{classes - 1} or {IGNORE}; "
+                    "run the extract stage again"
+                )
+            counts += found
+        return [int(count) for count in counts[:classes]]
 
     def counts(self, classes: int) -> list[int]:
         """Return the number of patches of each class, before augmentation.
@@ -112,3 +165,8 @@ class ShuffledTickets(Sampler[Ticket]):
 def plain_tickets(dataset: PatchDataset) -> list[Ticket]:
     """Return tickets for all items in order, for validation."""
     return [(0, item) for item in range(len(dataset))]
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    """Return a copy as a tensor: a store may lend read-only memory, and torch takes no negative strides."""
+    return torch.from_numpy(np.array(pixels, order="C"))

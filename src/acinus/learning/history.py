@@ -8,7 +8,10 @@ LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Means over the samples of one epoch (counted from 1), and the learning rate it was trained with."""
+    """Loss and accuracy of one epoch (counted from 1), and the learning rate of its last step.
+
+    Accuracy is the share of right patches, or of right known pixels.
+    """
 
     epoch: int
     train_loss: float
@@ -23,8 +26,10 @@ def best_epoch(history: Sequence[EpochRecord]) -> int:
     return min(history, key=lambda record: (record.val_loss, record.epoch)).epoch if history else 0
 
 
-def stops_early(history: Sequence[EpochRecord], patience: int) -> bool:
-    """Return whether the last `patience` epochs brought no lower validation loss (0 is read as 1)."""
+def stops_early(history: Sequence[EpochRecord], patience: int | None) -> bool:
+    """Return whether the last `patience` epochs brought no lower validation loss (0 is read as 1, None as never)."""
+    if patience is None:
+        return False
     return bool(history) and history[-1].epoch - best_epoch(history) >= max(1, patience)
 
 

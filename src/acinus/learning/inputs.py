@@ -39,3 +39,15 @@ def to_input(patches: Tensor, spec: InputSpec) -> Tensor:
     mean = values.new_tensor(spec.mean).view(1, 3, 1, 1)
     std = values.new_tensor(spec.std).view(1, 3, 1, 1)
     return values.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+def to_target(masks: Tensor, px: int) -> Tensor:
+    """Return uint8 (n, h, w) class indices as the int64 (n, px, px) target of a network's output.
+
+    Each px takes the value that lies under its centre (the later of two on a border); nothing is mixed,
+    so 255 (ignore) stays 255.
+    """
+    height, width = masks.shape[-2:]
+    centres = 2 * torch.arange(px, device=masks.device) + 1  # in half px of the target
+    rows, columns = centres * height // (2 * px), centres * width // (2 * px)
+    return masks[:, rows[:, None], columns].long()

@@ -52,7 +52,11 @@ class MapGeometry:
 
     def area_px(self, mask: np.ndarray) -> float:
         """Return the area of a bool mask in whole map px; a px cut by the slide's border counts by its share."""
+        everywhere, column, row = (int(np.count_nonzero(part)) for part in (mask, mask[:, -1], mask[-1]))
+        return self.area_of(everywhere, column, row, bool(mask[-1, -1]))
+
+    def area_of(self, everywhere: int, last_column: int, last_row: int, corner: bool) -> float:
+        """Return the area of a mask, as `area_px`, from how many px it has in all and at the two cut borders."""
         cut_x = 1.0 - (self.width / self.downsample - (self.columns - 1))  # missing share of the last column
         cut_y = 1.0 - (self.height / self.downsample - (self.rows - 1))
-        missing = cut_x * np.count_nonzero(mask[:, -1]) + cut_y * np.count_nonzero(mask[-1])
-        return float(np.count_nonzero(mask) - missing + cut_x * cut_y * bool(mask[-1, -1]))
+        return float(everywhere - (cut_x * last_column + cut_y * last_row) + cut_x * cut_y * corner)

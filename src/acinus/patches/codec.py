@@ -1,4 +1,4 @@
-"""How one patch becomes bytes: JPEG (small), PNG or raw (exact)."""
+"""How one patch becomes bytes: JPEG (small), PNG or raw (exact); and, exactly, the raster of its classes."""
 
 import struct
 from collections.abc import Callable
@@ -20,36 +20,57 @@ class PatchDataError(AcinusError):
 
 @dataclass(frozen=True)
 class Codec:
-    """A pair of functions between uint8 (h, w, 3) and bytes. suffix: as a file, "" where it is no image file."""
+    """A pair of functions between a uint8 array and bytes. suffix: as a file, "" where it is no image file.
+
+    depth: what follows height and width in the array's shape: (3,) of pixels, () of class indices.
+    """
 
     name: str
     suffix: str
     lossless: bool
     encode: Callable[[np.ndarray, int], bytes]
     decode: Callable[[bytes], np.ndarray]
+    depth: tuple[int, ...] = (3,)
+
+    @property
+    def shape(self) -> str:
+        """The shape of an array, in words."""
+        return f"({', '.join(['height', 'width', *map(str, self.depth)])})"
+
+    def fits(self, image: np.ndarray) -> bool:
+        """Return whether an array is what this codec keeps."""
+        deep = image.ndim == 2 + len(self.depth) and image.shape[2:] == self.depth
+        return deep and image.dtype == np.uint8 and image.size > 0
 
 
 def encode(image: np.ndarray, codec: str, quality: int) -> bytes:
-    """Return the bytes of a patch. image: uint8 (h, w, 3). quality: 1..100, of JPEG only.
+    """Return the bytes of a patch. image: uint8, of the codec's shape. quality: 1..100, of JPEG only.
 
     Raises:
         PatchDataError: an array of another shape or type.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise PatchDataError(f"patch is {image.dtype} {image.shape}, expected uint8 (height, width, 3)")
-    return CODECS[codec].encode(np.ascontiguousarray(image), quality)
+    own = codec_of(codec)
+    if not own.fits(image):
+        raise PatchDataError(f"patch is {image.dtype} {image.shape}, expected uint8 {own.shape}")
+    return own.encode(np.ascontiguousarray(image), quality)
 
 
 def decode(data: bytes, codec: str) -> np.ndarray:
-    """Return the patch, uint8 (h, w, 3).
+    """Return the patch, uint8, of the codec's shape.
 
     Raises:
         PatchDataError: damaged bytes, or bytes of another codec.
     """
-    image = CODECS[codec].decode(data)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise PatchDataError(f"{codec} holds {image.dtype} {image.shape}, expected uint8 (height, width, 3)")
+    own = codec_of(codec)
+    image = own.decode(data)
+    if not own.fits(image):
+        raise PatchDataError(f"{codec} holds {image.dtype} {image.shape}, expected uint8 {own.shape}")
     return image
+
+
+def codec_of(name: str) -> Codec:
+    """Return a codec by its name: one of CODECS, or MASK."""
+    return MASK if name == MASK.name else CODECS[name]
 
 
 def _encode_jpeg(image: np.ndarray, quality: int) -> bytes:
@@ -77,6 +98,11 @@ def _decode_png(data: bytes) -> np.ndarray:
         raise PatchDataError(f"not a whole PNG ({error})") from error
 
 
+def _encode_mask(image: np.ndarray, quality: int) -> bytes:
+    # level 6: a third smaller than level 1 on masks of nuclei; 9 saves 16 % more and takes nine times as long
+    return bytes(imagecodecs.png_encode(image, level=6))
+
+
 def _encode_raw(image: np.ndarray, quality: int) -> bytes:
     return _RAW_HEAD.pack(_RAW_MAGIC, image.shape[0], image.shape[1]) + image.tobytes()
 
@@ -97,3 +123,7 @@ CODECS: dict[str, Codec] = {
     "png": Codec("png", ".png", True, _encode_png, _decode_png),
     "raw": Codec("raw", "", True, _encode_raw, _decode_raw),
 }
+"""Codecs of pixels, those a recipe may name."""
+
+MASK = Codec("mask", ".png", True, _encode_mask, _decode_png, depth=())
+"""The codec of class indices: an 8-bit grey PNG, whatever codec the pixels have."""

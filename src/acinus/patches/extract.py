@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -13,21 +14,42 @@ import pandas as pd
 from acinus.code import code_digest
 from acinus.errors import AcinusError, SlideError
 from acinus.patches.keys import patch_key
-from acinus.patches.store import VERSION, ShardInfo, StoreFormat
+from acinus.patches.store import MASKS, VERSION, ShardInfo, StoreFormat
 from acinus.patches.writer import StoreWriter, plan_shards
 from acinus.slides.geometry import at_downsample
-from acinus.slides.slide import Slide
+from acinus.slides.labels import LabelRow, LabelRules, open_labels
+from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.tiles import check_under
 
-LIBRARIES = ("h5py", "imagecodecs", "lmdb", "numpy", "openslide-python", "pillow", "simplejpeg")
+LIBRARIES = (
+    "h5py",
+    "imagecodecs",
+    "lmdb",
+    "numpy",
+    "openslide-python",
+    "pillow",
+    "shapely",
+    "simplejpeg",
+    "tifffile",
+)
+GROUND = ("background", "foreground")
+"""What the labels 0 and 1 of a segmentation's patches are called."""
 
 
 @dataclass(frozen=True)
 class SlideSource:
-    """Where a slide's pixels are. fingerprint: of the file, so that a replaced slide is extracted again."""
+    """Where a slide's pixels and labels are.
+
+    fingerprint, label_fingerprint: of the files, so that what was replaced is extracted again.
+    shard: the shard that it belongs into (slides of one array file), or None: any.
+    label: needed for a segmentation only.
+    """
 
     path: Path
     fingerprint: str
+    shard: str | None = None
+    label: LabelRow | None = None
+    label_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +69,9 @@ class SlidePatches:
 class StorePlan:
     """What all shards of a store have in common.
 
-    store, ledger: as StoreWriter. classes: the names of the labels 0, 1, ... code: a digest of what
-    else decides the pixels (the reading code and its libraries), see `reading_code`.
+    store, ledger: as StoreWriter. classes: names of the recipe's classes 0, 1, ... code: a digest of what
+    else decides the pixels (the reading code and its libraries), see `reading_code`. rules: how labels are
+    read; given for a segmentation, whose masks make a second store inside the first (see store.MASKS).
     """
 
     store: Path
@@ -57,6 +80,21 @@ class StorePlan:
     max_shards: int
     classes: tuple[str, ...]
     code: str
+    rules: LabelRules | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the labels 0, 1, ... of the patches are called."""
+        return self.classes if self.rules is None else GROUND
+
+    def images(self) -> StoreWriter:
+        """Return the writer of the patches' pixels."""
+        return StoreWriter(self.store, self.ledger, self.form)
+
+    def masks(self) -> StoreWriter:
+        """Return the writer of the masks; its ledger lies beside the other, which keeps nothing but its own notes."""
+        form = StoreFormat(self.form.backend, "mask", 0, self.form.patch_px)
+        return StoreWriter(self.store / MASKS, self.ledger.with_name(f"{self.ledger.name}.{MASKS}"), form)
 
 
 @dataclass(frozen=True)
@@ -68,6 +106,14 @@ class ShardJob:
     plan: StorePlan
 
 
+@dataclass(frozen=True)
+class Written:
+    """The facts of a written shard, and of the shard of its masks (a segmentation's)."""
+
+    images: ShardInfo
+    masks: ShardInfo | None
+
+
 def shard_jobs(sample: pd.DataFrame, sources: Mapping[str, SlideSource], plan: StorePlan) -> list[ShardJob]:
     """Return one job per shard, sorted by name. sample: records.SAMPLE rows. sources: by slide_id.
 
@@ -76,17 +122,23 @@ def shard_jobs(sample: pd.DataFrame, sources: Mapping[str, SlideSource], plan: S
     """
     groups = sample.groupby("slide_id", sort=True)
     by_slide = {str(slide): _slide_patches(str(slide), rows, sources, plan) for slide, rows in groups}
+    shards = plan_shards((slide for slide, own in by_slide.items() if own.source.shard is None), plan.max_shards)
+    for slide, own in by_slide.items():
+        if own.source.shard is not None:
+            shards.setdefault(own.source.shard, []).append(slide)
     return [
-        ShardJob(name, tuple(by_slide[slide] for slide in slides), plan)
-        for name, slides in plan_shards(by_slide, plan.max_shards).items()
+        ShardJob(name, tuple(by_slide[slide] for slide in sorted(slides)), plan)
+        for name, slides in sorted(shards.items())
     ]
 
 
 def _slide_patches(
     slide_id: str, rows: pd.DataFrame, sources: Mapping[str, SlideSource], plan: StorePlan
 ) -> SlidePatches:
-    if slide_id not in sources:
-        raise AcinusError(f"slide {slide_id}: in the sample but not in the manifest; run ingest and what follows")
+    source = sources.get(slide_id)
+    if source is None or (plan.rules is not None and source.label is None):
+        what = "not" if source is None else "has no label"
+        raise AcinusError(f"slide {slide_id}: in the sample but {what} in the manifest; run ingest and what follows")
     downsamples, edges = rows["downsample"].unique(), rows["patch_px"].unique()
     if len(downsamples) != 1 or list(edges) != [plan.form.patch_px]:
         raise AcinusError(
@@ -94,47 +146,99 @@ def _slide_patches(
             f"downsample and {plan.form.patch_px} px; run index and sample again"
         )
     labels = rows["label"]
-    if not labels.between(0, len(plan.classes) - 1).all():
-        raise AcinusError(f"slide {slide_id}: label {int(labels.min())} is none of classes {list(plan.classes)}")
+    if not labels.between(0, len(plan.names) - 1).all():
+        raise AcinusError(
+            f"slide {slide_id}: label {int(labels.min())} is none of classes {list(plan.names)}; run sample again"
+        )
     ordered = rows.sort_values(["y0", "x0"])
     places = zip(ordered["x0"].tolist(), ordered["y0"].tolist(), ordered["label"].tolist(), strict=True)
-    return SlidePatches(slide_id, sources[slide_id], float(downsamples[0]), tuple(places))
+    return SlidePatches(slide_id, source, float(downsamples[0]), tuple(places))
 
 
 def identity_of(job: ShardJob) -> str:
-    """Return a digest of all that decides the shard's bytes; a shard of another identity is written again."""
+    """Return a digest of all that decides the bytes of the shard's pixels; of another identity it is written again."""
     slides = [[slide.slide_id, slide.source.fingerprint, slide.downsample, slide.places] for slide in job.slides]
-    facts = [VERSION, asdict(job.plan.form), job.plan.classes, job.plan.code, slides]
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+    return _digest([VERSION, asdict(job.plan.form), job.plan.names, job.plan.code, slides])
 
 
-def write_shard_of(job: ShardJob) -> ShardInfo:
+def masks_identity_of(job: ShardJob) -> str:
+    """Return a digest of all that decides the bytes of the shard's masks: labels and their rules, not the pixels."""
+    slides = [[slide.slide_id, _label_facts(slide.source), slide.downsample, slide.places] for slide in job.slides]
+    rules = asdict(job.plan.rules) if job.plan.rules is not None else None
+    return _digest([VERSION, asdict(job.plan.masks().form), job.plan.names, job.plan.code, rules, slides])
+
+
+def _label_facts(source: SlideSource) -> list[Any]:
+    """Return what of a label decides a mask; not its path, which differs between machines."""
+    if source.label is None:
+        return []
+    facts = asdict(source.label)
+    return [source.label_fingerprint, sorted((key, value) for key, value in facts.items() if key != "path")]
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def write_shard_of(job: ShardJob) -> Written:
     """Write the shard of a job and return its facts, or only return them where it is there already, undamaged.
 
+    A segmentation's masks are a shard of the same name and keys in the store of masks.
+
     Raises:
-        SlideError: a slide, or one tile of it, that cannot be read; names the slide. Nothing is left of the shard.
+        SlideError: a slide, a tile of it or its label cannot be read; names the slide. Nothing is left of the shard.
         AcinusError: the store cannot be written.
     """
-    writer = StoreWriter(job.plan.store, job.plan.ledger, job.plan.form)
-    identity = identity_of(job)
-    return writer.finished(job.name, identity) or writer.write_shard(job.name, identity, _read(job))
+    images, identity = job.plan.images(), identity_of(job)
+    own = images.finished(job.name, identity) or images.write_shard(job.name, identity, _read(job))
+    if job.plan.rules is None:
+        return Written(own, None)
+    masks, identity = job.plan.masks(), masks_identity_of(job)
+    found = masks.finished(job.name, identity)
+    if found is None:
+        images.reopen()  # pixels without their masks are no finished store
+        found = masks.write_shard(job.name, identity, _read_masks(job, job.plan.rules))
+    return Written(own, found)
 
 
 def _read(job: ShardJob) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (key, class name, pixels) of every patch of a job."""
     edge = job.plan.form.patch_px
     for own in job.slides:
-        with Slide(own.source.path, own.slide_id) as slide:
+        with open_slide(own.source.path, own.slide_id) as slide:
             at = at_downsample(slide.level_downsamples, own.downsample)
-            corners = np.array(own.places, dtype=np.int64).reshape(-1, 3)
+            corners = _corners(own)
+            _check_on_slide(slide, corners, edge * own.downsample)
             check_under(slide, at, corners[:, 0], corners[:, 1], edge * own.downsample)
             for x0, y0, label in own.places:
-                if not (0 <= x0 < slide.width and 0 <= y0 < slide.height):
-                    raise SlideError(
-                        f"slide {own.slide_id}: patch at level-0 px ({x0}, {y0}) begins outside "
-                        f"{slide.width} x {slide.height}; the slide was replaced: run ingest and what follows"
-                    )
-                yield patch_key(own.slide_id, x0, y0), job.plan.classes[label], slide.read(x0, y0, edge, edge, at)
+                yield patch_key(own.slide_id, x0, y0), job.plan.names[label], slide.read(x0, y0, edge, edge, at)
+
+
+def _read_masks(job: ShardJob, rules: LabelRules) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield (key, class name, class indices) of every patch of a job."""
+    for own in job.slides:
+        assert own.source.label is not None  # shard_jobs refuses a slide without
+        corners = _corners(own)
+        labels = open_labels(own.source.label, rules)
+        windows = labels.windows(corners[:, 0], corners[:, 1], job.plan.form.patch_px, own.downsample)
+        for (x0, y0, label), window in zip(own.places, windows, strict=True):
+            yield patch_key(own.slide_id, x0, y0), job.plan.names[label], window
+
+
+def _corners(own: SlidePatches) -> np.ndarray:
+    """Return int64 (n, 2): x0, y0 of the patches, level-0 px."""
+    return np.array(own.places, dtype=np.int64).reshape(-1, 3)[:, :2]
+
+
+def _check_on_slide(slide: SlidePixels, corners: np.ndarray, edge0: float) -> None:
+    """Refuse a patch of which no pixel is on the slide; one that hangs over a border is legal."""
+    beyond = (corners >= (slide.width, slide.height)) | (corners + edge0 <= 0)
+    if beyond.any():
+        x0, y0 = corners[int(beyond.any(axis=1).argmax())].tolist()
+        raise SlideError(
+            f"slide {slide.slide_id}: patch at level-0 px ({x0}, {y0}) lies outside "
+            f"{slide.width} x {slide.height}; the slide was replaced: run ingest and what follows"
+        )
 
 
 def reading_code() -> str:

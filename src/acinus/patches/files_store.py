@@ -40,12 +40,13 @@ def _listed(place: Place) -> dict[str, tuple[Path, str]]:
         rows = [line.removesuffix("\n").split("\t") for line in lines]
         if head != _HEAD or not all(is_safe_id(label) for _, label, _ in rows):
             raise ValueError("not a list of images")
-        return {key: (_image(place, label, key), digest) for key, label, digest in rows}
+        return {key: (image_path(place, label, key), digest) for key, label, digest in rows}
     except (OSError, ValueError, AcinusError) as error:
         raise StoreDamageError(f"shard {place.name} does not open ({error})") from error
 
 
-def _image(place: Place, label: str, key: str) -> Path:
+def image_path(place: Place, label: str, key: str) -> Path:
+    """Return where the image of a key of this shard and class lies."""
     return place.images / label / place.name / f"{file_stem(key)}{place.image_suffix}"
 
 

@@ -1,12 +1,14 @@
-"""Every candidate patch of one slide: tissue fraction, tumour fraction, label."""
+"""Every candidate patch of one slide: tissue fraction, class fractions, label."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from acinus import params
-from acinus.patches.grid import positions
+from acinus.errors import SlideError
+from acinus.patches.grid import cell_margin, cells, positions
 from acinus.records import IGNORE, INDEX, NORMAL, TUMOR, check
 from acinus.slides.geometry import Resolution
 from acinus.slides.labels import Labels
@@ -26,32 +28,96 @@ class SlideFacts:
     height: int
 
 
+@dataclass(frozen=True)
+class LabelRule:
+    """What class fractions mean. classes: how many there are. positive: indices of those that count as tumour."""
+
+    classes: int
+    positive: tuple[int, ...]
+    task: Literal["patch_classification", "segmentation"]
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The patches of one slide and the part of each that is looked at: all of it, or its central cell.
+
+    x0, y0: int64 (n,), corners of the patches. inner_x0, inner_y0, inner_edge0: the squares looked at. Level-0 px.
+    """
+
+    x0: np.ndarray
+    y0: np.ndarray
+    inner_x0: np.ndarray
+    inner_y0: np.ndarray
+    inner_edge0: float
+
+    def on_slide(self, width: int, height: int) -> np.ndarray:
+        """Return float64 (n,): the share of each inner square that lies on the slide."""
+        edge = self.inner_edge0
+        wide = np.clip(np.minimum(self.inner_x0 + edge, width) - np.maximum(self.inner_x0, 0), 0.0, edge)
+        high = np.clip(np.minimum(self.inner_y0 + edge, height) - np.maximum(self.inner_y0, 0), 0.0, edge)
+        share: np.ndarray = wide * high / edge**2
+        return share
+
+
 def index_slide(
-    slide: SlideFacts, at: Resolution, tissue: TissueMask, labels: Labels, settings: params.Index
+    slide: SlideFacts,
+    at: Resolution,
+    tissue: TissueMask,
+    labels: Labels,
+    settings: params.Index,
+    rule: LabelRule,
 ) -> pd.DataFrame:
     """Return records.INDEX rows of a slide's candidate patches (an empty, valid table where there are none).
 
-    A candidate has enough tissue *or* any tumour: a coarse tissue mask must not lose a small lesion.
-    The label is never a reason to drop a patch; a patch between the two limits is kept as IGNORE.
+    A candidate has enough tissue *or* any tumour: a coarse tissue mask must not lose a small lesion. A
+    segmentation may ask for a share of foreground besides (settings.min_foreground_fraction). The label
+    is never a reason to drop a patch. With settings.cell_px the fractions and the label are those of the
+    cell in the middle of the patch, which may begin left of or above the slide.
+
+    Raises:
+        AcinusError: settings of less than one level-0 px.
+        SlideError: labels of another number of classes than the rule's.
     """
-    edge0 = settings.patch_px * at.downsample
-    x0, y0 = positions(slide.width, slide.height, edge0, settings.stride_px * at.downsample)
-    tissue_fraction = _share(tissue.fractions(x0, y0, edge0))
-    tumour, ignored = (_share(fraction) for fraction in labels.fractions(x0, y0, edge0))
+    at_squares = squares(slide, at, settings)
+    inner = at_squares.inner_x0, at_squares.inner_y0, at_squares.inner_edge0
+    tissue_fraction = _share(tissue.fractions(*inner))
+    shares = _share(labels.fractions(*inner))
+    if len(shares) != rule.classes + 1:
+        raise SlideError(
+            f"slide {slide.slide_id}: labels of {len(shares) - 1} classes, the recipe has {rule.classes}; mend classes"
+        )
+    tumour, ignored = _share(shares[list(rule.positive)].sum(axis=0)), shares[-1]
     keep = (tissue_fraction >= settings.min_tissue_fraction) | (tumour > ROUNDING)
-    label = label_of(tumour, ignored, settings.tumor_min_fraction, settings.normal_max_fraction)
+    if rule.task == "segmentation":
+        keep &= tumour >= settings.min_foreground_fraction - ROUNDING
+        unknown = ignored >= at_squares.on_slide(slide.width, slide.height) - ROUNDING
+        label = foreground_of(tumour, unknown, settings.tumor_min_fraction)
+    else:
+        label = label_of(tumour, ignored, settings.tumor_min_fraction, settings.normal_max_fraction)
     rows = {
         "slide_id": slide.slide_id,
-        "x0": x0[keep],
-        "y0": y0[keep],
+        "x0": at_squares.x0[keep],
+        "y0": at_squares.y0[keep],
         "downsample": at.downsample,
         "patch_px": settings.patch_px,
         "tissue_fraction": tissue_fraction[keep],
         "tumour_fraction": tumour[keep],
+        "class_fractions": shares[:-1, keep].T.tolist(),
         "label": label[keep],
         "split": slide.split,
     }
     return check(INDEX, pd.DataFrame(rows))
+
+
+def squares(slide: SlideFacts, at: Resolution, settings: params.Index) -> Squares:
+    """Return every patch of a slide, row by row, with what is looked at in it."""
+    step0, patch0 = settings.stride_px * at.downsample, settings.patch_px * at.downsample
+    if settings.cell_px is None:
+        x0, y0 = positions(slide.width, slide.height, patch0, step0)
+        return Squares(x0, y0, x0, y0, patch0)
+    margin0, cell0 = cell_margin(settings.patch_px, settings.cell_px, at.downsample), settings.cell_px * at.downsample
+    x0, y0 = cells(slide.width, slide.height, cell0, step0, margin0)
+    return Squares(x0, y0, x0 + margin0, y0 + margin0, cell0)
 
 
 def label_of(
@@ -65,6 +131,16 @@ def label_of(
     label = np.full(tumour.shape, IGNORE, dtype=np.int64)
     label[(tumour <= normal_max_fraction + ROUNDING) & (ignored <= ROUNDING)] = NORMAL
     label[tumour >= tumor_min_fraction - ROUNDING] = TUMOR
+    return label
+
+
+def foreground_of(tumour: np.ndarray, unknown: np.ndarray, tumor_min_fraction: float) -> np.ndarray:
+    """Return int64 labels of a segmentation's patches: 1 from `tumor_min_fraction` up, else 0.
+
+    IGNORE only where `unknown` (bool: no pixel of the patch has a truth to learn from).
+    """
+    label = np.where(tumour >= tumor_min_fraction - ROUNDING, TUMOR, NORMAL).astype(np.int64)
+    label[unknown] = IGNORE
     return label
 
 

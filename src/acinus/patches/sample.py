@@ -1,6 +1,7 @@
-"""Which candidate patches are kept: a balance of classes and a cap per slide, split by split."""
+"""Which candidate patches are kept: a balance of classes and a cap per slide, split by split; and a table of it."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -9,41 +10,77 @@ from acinus import params
 from acinus.records import IGNORE, NORMAL, SAMPLE, TUMOR, check
 from acinus.seeds import derive
 
+Counts = dict[str, int]
+"""Patches per slide."""
+
 
 def draw_sample(index: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
-    """Return records.SAMPLE rows: the balanced splits drawn, the others with every labelled patch.
+    """Return records.SAMPLE rows: the splits of `settings.balance` drawn, the others with every labelled patch.
 
-    Patches to ignore are dropped. In a split of `settings.balance` the tumour patches are kept up to
-    the cap per slide, and `normal_per_tumor` normal patches for each of them, spread evenly over the
-    slides: a slide with few gives what it has and the others fill up. Too few normals: all are taken.
-    A split without tumour keeps its (capped) normals, so that validation can say what is wrong.
-    Choice within a slide depends on (seed, slide, class) only: another slide in the cohort can change
-    how many patches are taken here, never their order of preference. The split is never changed.
+    Patches to ignore are dropped. How many each slide gives is the scheme's affair (see SCHEMES); which
+    ones is not: choice within a slide depends on (seed, slide, class) only, so that another slide in the
+    cohort can change how many patches are taken here, never their order of preference. A split without
+    tumour keeps its (capped) normals, so that validation can say what is wrong. The split is never changed.
     """
     labelled = check(SAMPLE, index)
     labelled = labelled[labelled["label"] != IGNORE]
     kept = []
     for split, rows in labelled.groupby("split", sort=True):
-        kept.append(_balanced(rows, settings, seed) if split in settings.balance else rows)
+        kept.append(_drawn(rows, settings, seed) if split in settings.balance else rows)
     return check(SAMPLE, pd.concat(kept) if kept else labelled)
 
 
-def _balanced(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
+def _drawn(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
     """Return the drawn rows of one split."""
     tumour = _by_slide(rows[rows["label"] == TUMOR])
     normal = _by_slide(rows[rows["label"] == NORMAL])
-    taken = {slide: _capped(len(own), settings.max_tumor_per_slide) for slide, own in tumour.items()}
     offered = {slide: _capped(len(own), settings.max_normal_per_slide) for slide, own in normal.items()}
-    target = sum(offered.values())
-    if taken:
-        target = math.floor(settings.normal_per_tumor * sum(taken.values()) + 0.5)
-    shares = spread(offered, target, seed)
+    quotas = SCHEMES[settings.scheme]
+    taken, shares = quotas({slide: len(own) for slide, own in tumour.items()}, offered, settings, seed)
     drawn = [_choose(own, taken[slide], derive(seed, slide, "tumor")) for slide, own in tumour.items()]
     drawn += [_choose(own, shares[slide], derive(seed, slide, "normal")) for slide, own in normal.items()]
     return pd.concat(drawn) if drawn else rows
 
 
-def spread(offered: dict[str, int], target: int, seed: int) -> dict[str, int]:
+def _balanced(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) -> tuple[Counts, Counts]:
+    """All tumour patches up to the cap, and normal_per_tumor normal ones for each, spread over all slides.
+
+    A slide with few gives what it has and the others fill up. Too few normals: all are taken.
+    """
+    taken = {slide: _capped(count, settings.max_tumor_per_slide) for slide, count in tumour.items()}
+    return taken, spread(offered, _normals(taken, offered, settings), seed)
+
+
+def _cells(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) -> tuple[Counts, Counts]:
+    """Tumour slides give tumor_share of their tumour cells (at least one) and own normal ones in proportion.
+
+    Slides without a tumour cell fill the balance of normal_per_tumor evenly. Too few normals: all are taken.
+    """
+    wanted = {slide: max(1, _nearest(settings.tumor_share * count)) for slide, count in tumour.items()}
+    taken = {slide: _capped(count, settings.max_tumor_per_slide) for slide, count in wanted.items()}
+    own = {
+        slide: min(offered[slide], _nearest(settings.own_normal_per_tumor * count))
+        for slide, count in taken.items()
+        if slide in offered
+    }
+    rest = {slide: count for slide, count in offered.items() if slide not in tumour}
+    missing = max(0, _normals(taken, offered, settings) - sum(own.values()))
+    return taken, own | spread(rest, missing, seed)
+
+
+SCHEMES: dict[str, Callable[[Counts, Counts, params.Sample, int], tuple[Counts, Counts]]] = {
+    "balanced": _balanced,
+    "cells": _cells,
+}
+"""(tumour patches there are, normal ones offered, settings, seed) -> (tumour, normal) patches to take per slide."""
+
+
+def _normals(taken: Counts, offered: Counts, settings: params.Sample) -> int:
+    """Return how many normal patches a split should have in all: without tumour, whatever is offered."""
+    return _nearest(settings.normal_per_tumor * sum(taken.values())) if taken else sum(offered.values())
+
+
+def spread(offered: Counts, target: int, seed: int) -> Counts:
     """Return how many each slide gives: `target` in all (or all there is), as evenly as the offers allow.
 
     Water-filling: every slide gives up to one common level, slides with less give all. What cannot be
@@ -69,12 +106,40 @@ def spread(offered: dict[str, int], target: int, seed: int) -> dict[str, int]:
     return given
 
 
+def statistics(index: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per slide of the index, sorted by slide_id: what there was and what was drawn.
+
+    Columns: slide_id, split, candidates (patches with tissue or tumour), of them tumour, normal and
+    ignored; drawn_tumour, drawn_normal.
+    """
+    table = index.groupby("slide_id", sort=True).agg(split=("split", "first"), candidates=("label", "size"))
+    kinds = (("tumour", index, TUMOR), ("normal", index, NORMAL), ("ignored", index, IGNORE))
+    for name, rows, label in (*kinds, ("drawn_tumour", sample, TUMOR), ("drawn_normal", sample, NORMAL)):
+        counts = rows[rows["label"] == label].groupby("slide_id").size()
+        table[name] = counts.reindex(table.index, fill_value=0).astype("int64")
+    return table.reset_index()
+
+
+def statistics_text(table: pd.DataFrame) -> str:
+    """Return a table of `statistics` as lines to print, split by split, with a sum after each split."""
+    parts = []
+    for split, rows in table.groupby("split", sort=True):
+        total = rows.drop(columns=["slide_id", "split"]).sum()
+        count = f"{len(rows)} slide{'s' if len(rows) != 1 else ''}"
+        parts += [rows, pd.DataFrame([{"slide_id": count, "split": split, **total}])]
+    return pd.concat(parts).to_string(index=False) if parts else "no slides"
+
+
 def _by_slide(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(slide): own for slide, own in rows.groupby("slide_id", sort=True)}
 
 
 def _capped(count: int, cap: int | None) -> int:
     return count if cap is None else min(count, cap)
+
+
+def _nearest(value: float) -> int:
+    return math.floor(value + 0.5)
 
 
 def _choose(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:

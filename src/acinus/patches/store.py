@@ -12,13 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from acinus.errors import AcinusError
 from acinus.files import read_json, sha256
 from acinus.patches import files_store, hdf5_store, lmdb_store
-from acinus.patches.codec import CODECS, PatchDataError, decode
+from acinus.patches.codec import CODECS, PatchDataError, codec_of, decode
 from acinus.patches.keys import parse_key
 from acinus.patches.shard import Backend, Place, Reader, StoreDamageError
 from acinus.records import is_safe_id
 
 VERSION = 1
 INDEX_FILE = "store.json"
+MASKS = "masks"
+"""The folder, inside the image store of a segmentation, of the store that keeps its masks by the same keys."""
+
 MAX_OPEN = 32
 
 BACKENDS: dict[str, Backend] = {
@@ -30,19 +33,19 @@ BACKENDS: dict[str, Backend] = {
 
 @dataclass(frozen=True)
 class StoreFormat:
-    """How patches are kept. patch_px: edge of every patch. quality: of JPEG only.
+    """How patches are kept. patch_px: edge of every patch. quality: of JPEG only. codec mask: class indices.
 
     Raises:
         AcinusError: the files backend with a codec that makes no image files.
     """
 
     backend: Literal["lmdb", "hdf5", "files"]
-    codec: Literal["jpeg", "png", "raw"]
+    codec: Literal["jpeg", "png", "raw", "mask"]
     quality: int
     patch_px: int
 
     def __post_init__(self) -> None:
-        if BACKENDS[self.backend].image_files and not CODECS[self.codec].suffix:
+        if BACKENDS[self.backend].image_files and not codec_of(self.codec).suffix:
             able = ", ".join(name for name, codec in CODECS.items() if codec.suffix)
             raise AcinusError(
                 f"extract.codec = {self.codec!r} makes no image files, which extract.backend = {self.backend!r} "
@@ -51,7 +54,7 @@ class StoreFormat:
 
     def place(self, folder: Path, shard: str) -> Place:
         """Return where a shard lies in the store at `folder`."""
-        return Place(folder, shard, CODECS[self.codec].suffix)
+        return Place(folder, shard, codec_of(self.codec).suffix)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class StoreIndex:
 
     version: int
     backend: Literal["lmdb", "hdf5", "files"]
-    codec: Literal["jpeg", "png", "raw"]
+    codec: Literal["jpeg", "png", "raw", "mask"]
     jpeg_quality: int | None
     patch_px: int
     count: int
@@ -84,7 +87,7 @@ class Store(Protocol):
     """Patches by key. Safe to hand to other processes: files are opened where they are first read."""
 
     def read(self, key: str) -> np.ndarray:
-        """Return uint8 (patch_px, patch_px, 3). AcinusError: no such key, or damaged."""
+        """Return uint8 (patch_px, patch_px, 3), of masks (patch_px, patch_px). AcinusError: no such key, or damaged."""
 
     def keys(self) -> list[str]:
         """Return every key, sorted."""
@@ -103,6 +106,16 @@ def open_store(folder: Path) -> Store:
         AcinusError: no finished store there, a version that is not known, or a store.json that is none.
     """
     return ShardedStore(folder, read_index(folder))
+
+
+def open_mask_store(folder: Path) -> Store:
+    """Open the masks of the image store at `folder`: same keys, uint8 (patch_px, patch_px) class indices.
+
+    Raises:
+        AcinusError: as open_store; also where the image store itself is not finished.
+    """
+    read_index(folder)
+    return open_store(folder / MASKS)
 
 
 def read_index(folder: Path) -> StoreIndex:
@@ -149,7 +162,7 @@ class ShardedStore:
         ShardedStore.__init__(self, *state)
 
     def read(self, key: str) -> np.ndarray:
-        """Return uint8 (patch_px, patch_px, 3). AcinusError: no such key, or damaged."""
+        """Return uint8 (patch_px, patch_px, 3), of masks (patch_px, patch_px). AcinusError: no such key, or damaged."""
         shard = self._shard_of.get(parse_key(key)[0])
         data = self._reader(shard).get(key) if shard is not None else None
         if data is None:

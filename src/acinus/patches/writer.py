@@ -52,13 +52,14 @@ class StoreWriter:
 
     def __init__(self, folder: Path, ledger: Path, form: StoreFormat) -> None:
         self.folder = folder
+        self.ledger = ledger
         self.form = form
-        self._ledger = ledger
         self._backend = BACKENDS[form.backend]
 
     def write_shard(self, name: str, identity: str, patches: Iterable[tuple[str, str, np.ndarray]]) -> ShardInfo:
-        """Write one shard from (key, class name, uint8 (patch_px, patch_px, 3)) in any order; replaces an old one.
+        """Write one shard from (key, class name, patch) in any order; replaces an old one.
 
+        A patch is uint8 (patch_px, patch_px, 3), of the codec mask (patch_px, patch_px).
         identity: a digest of all that the patches were made from, for `finished`.
 
         Raises:
@@ -101,11 +102,15 @@ class StoreWriter:
         """
         ordered = sorted(shards, key=lambda shard: shard.name)
         self._check_plan(ordered)
-        (self.folder / INDEX_FILE).unlink(missing_ok=True)
+        self.reopen()
         self._sweep(ordered)
         index = _index(self.form, ordered)
         write_json(self.folder / INDEX_FILE, asdict(index))
         return index
+
+    def reopen(self) -> None:
+        """Take back the word that the store is finished, if it was given."""
+        (self.folder / INDEX_FILE).unlink(missing_ok=True)
 
     def _check_plan(self, shards: list[ShardInfo]) -> None:
         """Refuse shards that are not there (a look at their sizes; their bytes were checked when they were made)."""
@@ -125,19 +130,19 @@ class StoreWriter:
     def _encoded(self, key: str, image: np.ndarray) -> bytes:
         edge = self.form.patch_px
         if image.shape[:2] != (edge, edge):
-            raise AcinusError(f"patch {key} has shape {image.shape}, expected ({edge}, {edge}, 3); check patch_px")
+            raise AcinusError(f"patch {key} has shape {image.shape}, expected ({edge}, {edge}, ...); check patch_px")
         try:
             return encode(image, self.form.codec, self.form.quality)
         except PatchDataError as error:
             raise PatchDataError(f"patch {key}: {error}") from error
 
     def _note(self, name: str) -> Path:
-        return self._ledger / f"{name}.json"
+        return self.ledger / f"{name}.json"
 
     def _forget(self, name: str) -> None:
         """Take back the word that this shard, and so the store, is finished."""
         self._note(name).unlink(missing_ok=True)
-        (self.folder / INDEX_FILE).unlink(missing_ok=True)
+        self.reopen()
 
     def _sweep(self, shards: list[ShardInfo]) -> None:
         """Delete shards that are not planned, files of another backend and what a killed process left."""
@@ -152,7 +157,7 @@ class StoreWriter:
                 label.rmdir()
         if images.is_dir() and not any(images.iterdir()):
             images.rmdir()
-        _delete_all_but({self._note(name) for name in names}, self._ledger)
+        _delete_all_but({self._note(name) for name in names}, self.ledger)
         for left in sorted(self.folder.glob(f".{INDEX_FILE}.*.part")):
             _delete(left)
 

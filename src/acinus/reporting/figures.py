@@ -1,270 +1,214 @@
-"""Pictures and charts of a report as PNG bytes. The same input gives the same bytes."""
+"""Pictures of classes over slides and patches as PNG bytes. The same input gives the same bytes.
 
-import io
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+Colours are {class: RGB} in class order; class 0 is left clear, and what is not known (255) is hatched.
+"""
+
+import colorsys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
-from matplotlib import colormaps, rc_context, rcdefaults, rcParams
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
-from sklearn.metrics import roc_curve
+from PIL import Image
 
 from acinus.errors import AcinusError
+from acinus.reporting.canvas import FOOT_PX, MIN_WIDTH_PX, MUTED, PAPER, Colour, Pen, png, strip
+from acinus.reporting.heatmaps import Frame, heat, on_thumbnail, scale_bar
 
-TRUTH_NORMAL, TRUTH_TUMOR, TRUTH_IGNORE = 0, 1, 255
-"""Values of a truth raster."""
+UNKNOWN = 255
+"""Value of a class raster where the class is not known."""
 
-OUTLINE, HALO, UNKNOWN = (10, 10, 10), (255, 255, 255), (128, 128, 128)
-INK, MUTED = (40, 38, 48), (110, 106, 122)
-FOOT_PX = 46  # per 600 px of width
-FULL_ALPHA = 0.6  # the tissue stays visible under the strongest heat
-MIN_WIDTH_PX = 440  # room for scale bar and key under the narrowest slide
+Colours = Mapping[str, Colour]
+
+PALETTE: tuple[Colour, ...] = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (213, 94, 0),
+    (86, 180, 233),
+    (204, 121, 167),
+    (70, 70, 70),
+)
+"""Colours of classes 1 to 8 that stay apart in colour blindness.
+
+Source: Okabe and Ito, Color Universal Design (2008); in an order that keeps neighbours of unlike lightness.
+"""
+
+CLEAR: Colour = (240, 239, 244)  # class 0 where no slide shines through
+HATCH: Colour = (120, 120, 120)
+ALPHA = 0.45  # the tissue stays visible inside a class; its border is solid
+PANEL_PX = 224
+GAP_PX = 6
+CAPTION_PX, KEY_PX, KEY_LEFT_PX = 22, 24, 130  # in units of the pen
 
 
-@dataclass(frozen=True)
-class Frame:
-    """How the rasters of one slide lie: px (c, r) of either covers level-0 [c*d, (c+1)*d)."""
+def palette(classes: Sequence[str]) -> dict[str, Colour]:
+    """Return class -> RGB: white for class 0, then PALETTE, then hues that repeat none of it."""
+    extra = (colorsys.hsv_to_rgb((0.03 + i * 0.618034) % 1.0, 0.85, 0.55 + 0.35 * (i % 2)) for i in range(len(classes)))
+    more = ((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in extra)
+    chosen = [(255, 255, 255), *PALETTE, *more]
+    return dict(zip(classes, chosen, strict=False))
 
-    thumbnail_downsample: float  # level-0 px per thumbnail (and truth) px
-    map_downsample: float  # level-0 px per map px
-    mpp: tuple[float, float] | None  # um per level-0 px (x, y); None leaves the scale bar out
 
+def class_overlay(thumbnail: np.ndarray, classes: np.ndarray, colours: Colours) -> bytes:
+    """Return the plain slide beside the same slide with its classes over it, with a key.
 
-def overlay(
-    thumbnail: np.ndarray, prob: np.ndarray, truth: np.ndarray | None, frame: Frame, threshold: float = 0.5
-) -> bytes:
-    """Return the heatmap over the slide: colour by probability, the annotated tumour outlined.
+    `thumbnail` is uint8 (h, w, 3), `classes` uint8 (h, w) on the same grid, 255 = not known.
 
-    `thumbnail` is uint8 (h, w, 3); `prob` uint8 (rows, columns), 255 = certain, on the map's grid, shown
-    as it is (nearest); `truth` uint8 (h, w) on the thumbnail's grid, or None. Under the picture stand a
-    scale bar in mm, where mpp is known, and the colour bar with the threshold.
+    Raises:
+        AcinusError: another size, or a value that is no class.
     """
-    heat = _on_thumbnail(prob, thumbnail.shape[:2], frame)
-    colour, alpha = _heat(heat)
-    blended = thumbnail * (1 - alpha[..., None]) + colour * alpha[..., None]
-    picture = _outlined(np.rint(blended).astype(np.uint8), truth)
-    return _framed(picture, frame, lambda pen: _colour_bar(pen, threshold))
+    panels = [thumbnail, _tinted(thumbnail, classes, colours)]
+    return _with_key(_row(panels), colours, bool((classes == UNKNOWN).any()), thumbnail.shape[1])
 
 
-def annotated(thumbnail: np.ndarray, truth: np.ndarray | None, frame: Frame) -> bytes:
-    """Return the slide with the annotated tumour outlined in black, unknown areas in grey; else as `overlay`."""
-    return _framed(_outlined(thumbnail, truth), frame, lambda pen: _legend(pen, truth))
+def class_pair(
+    thumbnail: np.ndarray, predicted: np.ndarray, truth: np.ndarray | None, frame: Frame, colours: Colours
+) -> bytes:
+    """Return the slide beside its predicted classes beside its true ones, with a scale bar and a key.
+
+    `thumbnail` is uint8 (h, w, 3); `predicted` uint8 (rows, columns) on the map's grid, shown as it is
+    (nearest); `truth` uint8 (h, w) on the thumbnail's grid, 255 = not known, or None, which leaves it out.
+    """
+    drawn = on_thumbnail(predicted, thumbnail.shape[:2], frame)
+    panels, captions = [thumbnail, _tinted(thumbnail, drawn, colours)], ["slide", "predicted"]
+    if truth is not None:
+        panels.append(_tinted(thumbnail, truth, colours))
+        captions.append("truth")
+    unknown = truth is not None and bool((truth == UNKNOWN).any())
+    return _with_key(_row(panels, captions), colours, unknown, thumbnail.shape[1], frame)
 
 
-def _on_thumbnail(prob: np.ndarray, shape: tuple[int, int], frame: Frame) -> np.ndarray:
-    """Return the map's value at the centre of every thumbnail px."""
-    centres = [
-        (np.arange(edge) + 0.5) * frame.thumbnail_downsample / frame.map_downsample for edge in shape
-    ]  # in map px
-    rows, columns = (
-        np.minimum(centre.astype(np.int64), edge - 1) for centre, edge in zip(centres, prob.shape, strict=True)
-    )
-    return prob[rows[:, None], columns[None, :]]
+def patch_view(
+    image: np.ndarray, predicted: np.ndarray, truth: np.ndarray | None, prob: np.ndarray, colours: Colours
+) -> bytes:
+    """Return one patch as a row: image, predicted classes, those over the image, truth, heatmap.
+
+    `image` is uint8 (h, w, 3); `predicted` and `truth` (255 or None: not known) uint8 class indices and
+    `prob` uint8 (255 = certain) of the positive classes together, each (h, w) at a resolution of its own.
+    """
+    shown = np.asarray(Image.fromarray(image).resize((PANEL_PX, PANEL_PX), Image.Resampling.BICUBIC))
+    classes = _panel(predicted)
+    colour, alpha = heat(_panel(prob))
+    warm = np.rint(shown * (1 - alpha[..., None]) + colour * alpha[..., None]).astype(np.uint8)
+    panels = {
+        "image": shown,
+        "predicted": _solid(classes, colours),
+        "overlay": _tinted(shown, classes, colours),
+        "truth": _solid(np.full_like(classes, UNKNOWN) if truth is None else _panel(truth), colours),
+        "heatmap": warm,
+    }
+    return png(_row(list(panels.values()), list(panels)))
 
 
-def _heat(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return colour (0..255) and opacity (0..1) of uint8 probabilities: clear at 0, full from 0.5 on."""
-    steps = np.arange(256) / 255 * 0.94  # turbo ends in a brown that reads as tissue
-    colour = colormaps["turbo"](steps, bytes=True)[:, :3].astype(np.float64)
-    alpha = FULL_ALPHA * np.clip(np.arange(256) / 127.5, 0.0, 1.0)
-    return colour[value], alpha[value]
+def _panel(raster: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(raster).resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST))
 
 
-def _outlined(picture: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
-    """Return the picture with the truth's borders drawn: grey round the unknown, black in white round the tumour."""
-    if truth is None:
-        return picture
-    if truth.shape != picture.shape[:2]:
-        raise AcinusError(f"truth of {truth.shape} px over a thumbnail of {picture.shape[:2]} px, expected one size")
-    result = picture.copy()
-    thick = max(1, round(max(truth.shape) / 450))
-    for value, colour in ((TRUTH_IGNORE, UNKNOWN), (TRUTH_TUMOR, OUTLINE)):
-        region = truth == value
-        if region.all() or not region.any():
-            continue
-        result[_border(region, 2 * thick)] = HALO
-        result[_border(region, thick)] = colour
+def _table(classes: np.ndarray, colours: Colours) -> np.ndarray:
+    """Return uint8 (256, 3), the colour of every value, or refuse a raster with a value that is no class."""
+    strange = classes[(classes >= len(colours)) & (classes != UNKNOWN)]
+    if strange.size:
+        raise AcinusError(
+            f"class {strange.flat[0]} found in a picture, expected 0..{len(colours) - 1} ({', '.join(colours)}) or "
+            f"{UNKNOWN}; give a colour to every class"
+        )
+    table = np.zeros((256, 3), dtype=np.uint8)
+    table[: len(colours)] = list(colours.values())
+    return table
+
+
+def _tinted(picture: np.ndarray, classes: np.ndarray, colours: Colours) -> np.ndarray:
+    """Return the picture with every class but 0 in its colour, solid along its border."""
+    if classes.shape != picture.shape[:2]:
+        raise AcinusError(f"classes of {classes.shape} px over a picture of {picture.shape[:2]} px, expected one size")
+    colour = _table(classes, colours)[classes]
+    strength = np.where((classes > 0) & (classes != UNKNOWN), np.where(_border(classes), 1.0, ALPHA), 0.0)[..., None]
+    result = np.rint(picture * (1 - strength) + colour * strength).astype(np.uint8)
+    result[_hatched(classes)] = HATCH
     return result
 
 
-def _border(region: np.ndarray, thick: int) -> np.ndarray:
-    """Return the px within `thick` px of the region's edge, on both sides; the picture's own edge is none."""
-    square = np.ones((3, 3), dtype=bool)
-    grown = ndimage.binary_dilation(region, square, iterations=thick)
-    shrunk = ndimage.binary_erosion(region, square, iterations=thick, border_value=1)
-    return grown & ~shrunk
+def _solid(classes: np.ndarray, colours: Colours) -> np.ndarray:
+    """Return the classes alone as a picture."""
+    table = _table(classes, colours)
+    table[[0, UNKNOWN]] = CLEAR
+    result = table[classes]
+    result[_hatched(classes)] = HATCH
+    return result
 
 
-@dataclass(frozen=True)
-class _Pen:
-    """Where the foot of a picture is drawn; `unit` grows with the picture, so that its text stays readable."""
-
-    draw: ImageDraw.ImageDraw
-    width: int
-    unit: float
-
-    def px(self, length: float) -> int:
-        return round(length * self.unit)
-
-    def text(self, x: float, y: float, text: str, anchor: str, colour: tuple[int, int, int] = INK) -> int:
-        """Write and return the text's width in px."""
-        font: Any = ImageFont.load_default(size=self.px(15))
-        self.draw.text((x, y), text, fill=colour, font=font, anchor=anchor)
-        return math.ceil(self.draw.textlength(text, font=font))
+def _border(classes: np.ndarray) -> np.ndarray:
+    """Return the px with another class above, below, left or right; the picture's own edge is no border."""
+    result = np.zeros(classes.shape, dtype=bool)
+    down, right = classes[1:] != classes[:-1], classes[:, 1:] != classes[:, :-1]
+    result[1:] |= down
+    result[:-1] |= down
+    result[:, 1:] |= right
+    result[:, :-1] |= right
+    return result
 
 
-def _framed(picture: np.ndarray, frame: Frame, key: Callable[[_Pen], None]) -> bytes:
-    """Return the picture above a white foot that holds the scale bar (left) and the key (right)."""
-    height, width = max(picture.shape[0], 1), max(picture.shape[1], MIN_WIDTH_PX)
-    unit = max(1.0, width / 600)
-    foot = Image.new("RGB", (width, round(FOOT_PX * unit)), (255, 255, 255))
-    pen = _Pen(ImageDraw.Draw(foot), width, unit)
-    _scale_bar(pen, picture.shape[1], frame)
-    key(pen)
-    canvas = Image.new("RGB", (width, height + foot.height), (255, 255, 255))
-    canvas.paste(Image.fromarray(picture), (0, 0))
-    canvas.paste(foot, (0, height))
-    stream = io.BytesIO()
-    canvas.save(stream, format="PNG", compress_level=6)
-    return stream.getvalue()
+def _hatched(classes: np.ndarray) -> np.ndarray:
+    """Return the px of the lines through what is not known."""
+    diagonal = np.arange(classes.shape[0])[:, None] + np.arange(classes.shape[1])[None, :]
+    return (classes == UNKNOWN) & (diagonal % 8 < 2)
 
 
-def nice_length_mm(at_most_mm: float) -> float:
-    """Return the longest of 1, 2, 5 times a power of ten that is not above `at_most_mm` (> 0)."""
-    power = 10.0 ** math.floor(math.log10(at_most_mm))
-    return max(step * power for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if step * power <= at_most_mm * (1 + 1e-9))
+def _unit(panel_px: int) -> float:
+    """Return the size of the text beside panels of this width."""
+    return max(1.2, panel_px / 400)
 
 
-def _scale_bar(pen: _Pen, slide_px: int, frame: Frame) -> None:
-    if frame.mpp is None:
-        pen.text(2, pen.px(20), "pixel size unknown", "lm", MUTED)
-        return
-    mm_per_px = frame.mpp[0] * frame.thumbnail_downsample / 1000
-    length_mm = nice_length_mm(mm_per_px * slide_px * 0.25)
-    right = 2 + round(length_mm / mm_per_px)
-    pen.draw.rectangle((2, pen.px(12), right, pen.px(15)), fill=INK)
-    pen.text(2, pen.px(21), f"{length_mm:g} mm", "la")
+def _row(panels: Sequence[np.ndarray], captions: Sequence[str] = ()) -> Image.Image:
+    """Return pictures of one size side by side, each under its caption."""
+    height, width = panels[0].shape[:2]
+    whole = len(panels) * width + (len(panels) - 1) * GAP_PX
+    head, pen = strip(whole, CAPTION_PX if captions else 0, _unit(width))
+    canvas = Image.new("RGB", (whole, head.height + height), PAPER)
+    for place, caption in enumerate(captions):
+        pen.text(place * (width + GAP_PX) + width / 2, head.height / 2, caption, "mm", MUTED)
+    canvas.paste(head, (0, 0))
+    for place, panel in enumerate(panels):
+        canvas.paste(Image.fromarray(panel), (place * (width + GAP_PX), head.height))
+    return canvas
 
 
-def _colour_bar(pen: _Pen, threshold: float) -> None:
-    """Draw the colours as they look on glass, with 0, the threshold and 1 marked."""
-    colour, alpha = _heat(np.arange(256, dtype=np.uint8))
-    shown = np.rint(255 * (1 - alpha[:, None]) + colour * alpha[:, None]).astype(np.uint8)
-    bar, top, bottom = pen.px(190), pen.px(10), pen.px(20)
-    left = pen.width - bar - 3
-    for step in range(bar):
-        red, green, blue = (int(part) for part in shown[step * 256 // bar])
-        pen.draw.line((left + step, top, left + step, bottom), fill=(red, green, blue))
-    pen.draw.rectangle((left - 1, top - 1, left + bar, bottom + 1), outline=MUTED)
-    mark = left + round(threshold * (bar - 1))
-    pen.draw.line((mark, top - 3, mark, bottom + 3), fill=INK, width=2)
-    for x, text, anchor in ((left, "0", "la"), (mark, f"{threshold:g}", "ma"), (left + bar, "1", "ra")):
-        pen.text(x, pen.px(24), text, anchor)
-    if pen.width >= 600:
-        pen.text(left - pen.px(10), pen.px(15), "tumour probability", "rm")
+def _with_key(row: Image.Image, colours: Colours, unknown: bool, panel_px: int, frame: Frame | None = None) -> bytes:
+    """Return the row above the names of its classes, in as many lines as they need, after a scale bar."""
+    entries: list[tuple[str, Colour | None]] = [*list(colours.items())[1:], *([("not known", None)] if unknown else [])]
+    width, unit = max(row.width, MIN_WIDTH_PX), _unit(panel_px)
+    _, trial = strip(width, 1, unit)
+    places, lines = _places(trial, [name for name, _ in entries], trial.px(KEY_LEFT_PX) if frame else 0)
+    foot, pen = strip(width, max(lines * KEY_PX, FOOT_PX if frame else 0) + 6, unit)
+    if frame:
+        scale_bar(pen, panel_px, frame)
+    edge = pen.px(12)
+    for (name, colour), (x, line) in zip(entries, places, strict=True):
+        top = pen.px(10 + line * KEY_PX)
+        foot.paste(_sample(edge, colour), (x, top))
+        pen.draw.rectangle((x, top, x + edge - 1, top + edge - 1), outline=MUTED)
+        pen.text(x + pen.px(18), top + edge / 2, name, "lm")
+    canvas = Image.new("RGB", (width, row.height + foot.height), PAPER)
+    canvas.paste(row, (0, 0))
+    canvas.paste(foot, (0, row.height))
+    return png(canvas)
 
 
-def _legend(pen: _Pen, truth: np.ndarray | None) -> None:
-    """Name the outlines that were drawn, from the right edge to the left."""
-    drawn = [("annotated tumour", OUTLINE, TRUTH_TUMOR), ("not annotated", UNKNOWN, TRUTH_IGNORE)]
-    entries = [(text, colour) for text, colour, value in drawn if truth is not None and (truth == value).any()]
-    x, y = pen.width - 2, pen.px(15)
-    if not entries:
-        pen.text(x, y, "annotation unknown" if truth is None else "no tumour annotated", "rm", MUTED)
-    for text, colour in reversed(entries):
-        x -= pen.text(x, y, text, "rm") + pen.px(6)
-        pen.draw.line((x - pen.px(20), y, x, y), fill=colour, width=pen.px(4))
-        x -= pen.px(36)
+def _sample(edge: int, colour: Colour | None) -> Image.Image:
+    """Return a square of a key: its colour, or the hatch of what is not known."""
+    square = np.full((edge, edge, 3), PAPER if colour is None else colour, dtype=np.uint8)
+    if colour is None:
+        square[_hatched(np.full((edge, edge), UNKNOWN, dtype=np.uint8))] = HATCH
+    return Image.fromarray(square)
 
 
-# ------------------------------------------------------------------ charts
-
-ACCENT, SECOND = "#4b3f8f", "#d0476f"
-_STYLE: Any = {
-    "font.size": 11,
-    "font.family": "DejaVu Sans",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8798",
-    "axes.labelcolor": "#28262f",
-    "xtick.color": "#6e6a7a",
-    "ytick.color": "#6e6a7a",
-    "legend.frameon": False,
-    "axes.grid": True,
-    "grid.color": "#e6e4ee",
-    "axes.axisbelow": True,
-}
-
-
-def roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """Return ROC curves, one per name of {name: (scores, labels 0/1)}; one with a single class says so."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#a5a2b3", linestyle=":", linewidth=1.2, label="chance")
-        for (name, (scores, labels)), colour in zip(curves.items(), (ACCENT, SECOND), strict=False):
-            if np.unique(labels).size < 2:
-                axes.plot([], [], color=colour, label=f"{name}: undefined, one class only")
-                continue
-            false_rate, true_rate, _ = roc_curve(labels, scores)
-            axes.plot(false_rate, true_rate, color=colour, linewidth=2, label=name)
-        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.set_aspect("equal")
-        axes.legend(loc="lower right")
-
-    return _chart(draw, (5.2, 5.2))
-
-
-def training_figure(log: pd.DataFrame) -> bytes:
-    """Return loss and accuracy by epoch from the columns epoch, train_loss, train_acc, val_loss, val_acc."""
-    needed = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc"]
-    missing = sorted(set(needed) - set(log.columns))
-    if missing:
-        raise AcinusError(f"training log: columns {', '.join(missing)} are missing, expected {', '.join(needed)}")
-
-    def draw(figure: Figure) -> None:
-        loss, accuracy = figure.subplots(1, 2)
-        for axes, name, title in ((loss, "loss", "loss"), (accuracy, "acc", "accuracy")):
-            for part, colour, text in (("train", ACCENT, "training"), ("val", SECOND, "validation")):
-                axes.plot(log["epoch"], log[f"{part}_{name}"], color=colour, marker="o", markersize=4, label=text)
-            axes.set(xlabel="epoch", ylabel=title)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        accuracy.set_ylim(top=1.01)
-        loss.legend()
-
-    return _chart(draw, (9.0, 3.8))
-
-
-def burden_figure(predicted: np.ndarray, true: np.ndarray) -> bytes:
-    """Return predicted against annotated tumour burden in percent of tissue, one dot per slide (NaN: left out)."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        known = np.isfinite(predicted) & np.isfinite(true)
-        top = max(1.0, float(np.max(np.r_[predicted[known], true[known], 0.0])) * 1.08)
-        axes.plot([0, top], [0, top], color="#a5a2b3", linestyle=":", linewidth=1.2, label="equal")
-        axes.scatter(true[known], predicted[known], color=ACCENT, s=42, alpha=0.8, linewidths=0, clip_on=False)
-        axes.set(xlabel="annotated burden, % of tissue", ylabel="predicted burden, % of tissue")
-        axes.set(xlim=(0, top), ylim=(0, top))
-        axes.set_aspect("equal")
-        axes.legend(loc="upper left")
-
-    return _chart(draw, (5.2, 5.2))
-
-
-def _chart(draw: Callable[[Figure], None], size_inch: tuple[float, float]) -> bytes:
-    """Draw on a figure of its own and return PNG bytes without the writer's version in them."""
-    with rc_context():
-        rcdefaults()  # not what the user's matplotlibrc says: pictures are outputs, the same everywhere
-        rcParams.update(_STYLE)
-        figure = Figure(figsize=size_inch, dpi=130, layout="constrained")
-        draw(figure)
-        stream = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    return stream.getvalue()
+def _places(pen: Pen, names: Sequence[str], left: int) -> tuple[list[tuple[int, int]], int]:
+    """Return (x, line) of every name of a key and the number of its lines; a line starts at `left`."""
+    places, x, line = [], left, 0
+    for name in names:
+        needed = pen.px(18) + pen.length(name)
+        if x > left and x + needed > pen.width:
+            x, line = left, line + 1
+        places.append((x, line))
+        x += needed + pen.px(18)
+    return places, line + 1

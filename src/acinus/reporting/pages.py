@@ -8,10 +8,15 @@ from urllib.parse import quote
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from acinus import records
 from acinus.reporting import wording
-from acinus.reporting.metrics import Metrics
-from acinus.reporting.summary import COLUMNS, SummaryRow
+from acinus.reporting.columns import shown_columns
+from acinus.reporting.metrics import HEADLINES_OF, Metrics
+from acinus.reporting.segmentation import BASELINES
+from acinus.reporting.setup import MetricSetup
+from acinus.reporting.summary import COLUMNS, SummaryRow, main_of
 from acinus.reporting.tables import FLAGS
+from acinus.reporting.views import KINDS, View
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,25 @@ class Protocol:
     seed: int
     patches: str  # what a patch is, e.g. "224 px at 1.0 um/px"
     map_downsample: float  # level-0 px per map px
+    split_rules: tuple[str, ...] = ()  # of manifest.split_rule
+    positive: tuple[str, ...] = ("tumor",)  # classes that count as tumour or foreground
+
+
+@dataclass(frozen=True)
+class ClassKey:
+    """A class of the recipe with the colour of its pixels in the pictures."""
+
+    name: str
+    colour: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of one slide: files relative to the page."""
+    """The pictures of one slide: files relative to the page; heatmap None where one picture shows all."""
 
     slide_id: str
     annotated: str
-    heatmap: str
+    heatmap: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class RecipePage:
-    """All that the page of one recipe shows. `per_slide` is `tables.per_slide`, `files` {label: relative path}."""
+    """All that the page of one recipe shows.
+
+    `per_slide` is `tables.per_slide`, `classes` in class order, `views` (`views.choose`) have their pictures
+    in `view_folder`, `validation` is validation.json, `files` {label: path}; every path is relative to the page.
+    """
 
     provenance: Provenance
     protocol: Protocol
@@ -69,37 +88,68 @@ class RecipePage:
     pictures: tuple[Pictures, ...] = ()
     charts: tuple[Chart, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    classes: tuple[ClassKey, ...] = ()
+    views: tuple[View, ...] = ()
+    view_folder: str = "views"
+    validation: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def setup(self) -> MetricSetup:
+        """The recipe's task and classes."""
+        names = tuple(one.name for one in self.classes) or ("normal", "tumor")
+        return MetricSetup(self.provenance.task, names, self.protocol.slide_score)
+
+
+MOST_ROWS = 200
+"""So many slides stand in the page's table; all are in per_slide.csv."""
 
 
 def recipe_page(page: RecipePage) -> str:
-    """Return reports/<recipe>/index.html. Every figure on it stands in `metrics` or `per_slide` (element data)."""
-    table = page.per_slide
+    """Return reports/<recipe>/index.html.
+
+    Every figure on it stands in `metrics`, `per_slide`, `views` or `validation` (element data).
+    """
+    table, setup = page.per_slide, page.setup
+    noun = "tumour" if len(setup.classes) == 2 else "foreground"
+    chosen = table[(table["split"] == "test") & table["scored"]]
     rows = _rows(table)
     test = [row for row in rows if row["split"] == "test"]
+    ids = set(chosen.sort_values(["dice", "slide_id"], kind="stable")["slide_id"][:MOST_ROWS])
+    shown = [row for row in test if row["slide_id"] in ids]
     return _render(
         "recipe.html.j2",
         page=page,
-        cards=_cards(page.metrics),
-        scored=[row for row in test if row["scored"]],
+        setup=setup,
+        noun=noun,
+        cards=_cards(page, bool(chosen["slide_label"].notna().any())),
+        columns=shown_columns(chosen, setup, noun),
+        scored=shown,
+        n_more=len(chosen) - len(shown),
         unscored=[row for row in rows if row["status"] != "ok" or (row["split"] == "test" and not row["scored"])],
         by_id={row["slide_id"]: row for row in rows},
         known_patients=bool((table["patient"] != table["slide_id"]).any()),
         flags={name: FLAGS[name] for name in sorted({flag for row in test for flag in row["flags"]})},
+        baselines=wording.BASELINES.get(setup.task, {}),
+        groups=_groups(page.metrics),
+        views=[(kind, [one for one in page.views if one.kind == kind]) for kind in KINDS],
     )
 
 
 def summary_page(rows: list[SummaryRow]) -> str:
     """Return reports/index.html: one row per recipe, in the given order."""
-    return _render("summary.html.j2", rows=rows, headlines={name: wording.HEADLINES[name] for name in COLUMNS})
+    return _render(
+        "summary.html.j2",
+        rows=[(row, main_of(row)) for row in rows],
+        headlines={name: wording.HEADLINES[name] for name in COLUMNS},
+        words=wording.HEADLINES,
+    )
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the table's rows with None for null and flags as a list."""
-    rows = []
-    for record in table.to_dict(orient="records"):
-        row = {str(key): None if pd.isna(value) else value for key, value in record.items()}
+    rows = records.rows(table)
+    for row in rows:
         row["flags"] = [flag for flag in (row["flags"] or "").split(";") if flag]
-        rows.append(row)
     return rows
 
 
@@ -114,15 +164,27 @@ class Card:
     high: float | int | None
     n: float | int | None
     why: str  # why the figure is undefined, else ""
+    baselines: dict[str, float | int | None]  # by name; empty where the figure has none
 
 
-def _cards(metrics: Metrics) -> list[Card]:
+def _cards(page: RecipePage, labelled: bool) -> list[Card]:
+    """Return the headlines, the main one first; those of slide labels only where a segmentation has any."""
+    metrics, setup = page.metrics, page.setup
+    main = wording.main_figure(page.provenance.family, setup.task)
     cards = []
-    for name, words in wording.HEADLINES.items():
-        value, n = metrics[name], metrics[words.counts]
+    for name in sorted(HEADLINES_OF.get(setup.task, ()), key=lambda one: one != main):
+        if name in OF_LABELS and setup.segments and not labelled:
+            continue
+        words, value = wording.words(name, setup.task), metrics[name]
         low, high = metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"]
-        cards.append(Card(name, words, value, low, high, n, "" if value is not None else _why(name)))
+        found = {key: metrics[f"{name}.baseline_{key}"] for key in BASELINES if f"{name}.baseline_{key}" in metrics}
+        why = "" if value is not None else _why(name)
+        cards.append(Card(name, words, value, low, high, metrics[words.counts], why, found))
     return cards
+
+
+OF_LABELS = ("dice_mean_tumor", "slide_auc")
+"""Headlines that need slides labelled normal or tumor."""
 
 
 def _why(name: str) -> str:
@@ -130,6 +192,26 @@ def _why(name: str) -> str:
     if name.endswith("auc") or name.startswith("within"):
         return "undefined: needs both classes"
     return "undefined: no slide on which it can be taken"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A figure of a part of the slides, such as one provider's, over `n` slides."""
+
+    words: wording.Wording
+    name: str
+    value: float | int | None
+    n: float | int | None
+
+
+def _groups(metrics: Metrics) -> list[Group]:
+    """Return the figures by provider and by tissue type."""
+    return [
+        Group(words, key.removeprefix(f"{name}."), value, metrics[f"{words.counts}.{key.removeprefix(f'{name}.')}"])
+        for name, words in wording.HEADLINES.items()
+        for key, value in sorted(metrics.items())
+        if key.startswith(f"{name}.") and not key.startswith(f"{name}.baseline_")
+    ]
 
 
 def _href(path: str) -> str:
@@ -147,7 +229,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"href": _href, "figure": wording.text}
-    environment.globals["UNDEFINED"] = wording.UNDEFINED
+    environment.globals |= {name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "TASKS")}
     return environment
 
 

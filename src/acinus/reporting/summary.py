@@ -1,5 +1,6 @@
 """One row per recipe: what the summary page, reports/metrics.json and the console show."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.reporting import wording
-from acinus.reporting.metrics import Metrics
+from acinus.reporting.figure_parts import Metrics
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class SummaryRow:
     title: str
     metrics: Metrics
     report: str  # page of the recipe, relative to reports/
+    split_rule: str = ""  # what decided the split, e.g. "official-1"; several joined by ", "
 
 
 def row_json(row: SummaryRow) -> dict[str, Any]:
@@ -45,39 +47,49 @@ def summary_metrics(rows: list[SummaryRow]) -> dict[str, Metrics]:
     return {row.recipe: dict(row.metrics) for row in rows}
 
 
-CONSOLE = ("patch_auc", "slide_auc", "dice_mean_tumor", "burden_mae")
-"""The figures that fit a terminal."""
+COLUMNS = ("patch_auc", "slide_auc", "dice_mean_tumor", "miou", "mdice", "burden_mae")
+"""The figures that stand beside the main one on the summary page, a dash where a task has none."""
 
-COLUMNS = ("patch_auc", "within_slide_auc_mean", "slide_auc", "dice_mean_tumor", "dice_pooled", "burden_mae")
-"""The figures that fit the summary page."""
+HEAD = ["recipe", "main figure, test split", "majority class", "colour only", "slides"]
+"""The columns of the short table: one main figure per recipe, and what the baselines reach of the same."""
+
+
+def main_of(row: SummaryRow) -> str:
+    """Return the name of a row's main figure."""
+    return wording.main_figure(row.family, row.task)
 
 
 def console_table(rows: list[SummaryRow]) -> str:
-    """Return the headline figures of all recipes as plain text, with 95 % intervals where there are any."""
-    names = [name for name in CONSOLE if any(name in row.metrics for row in rows)]
-    lines = [["recipe", *(wording.HEADLINES[name].short for name in names), "slides"]]
-    for row in rows:
-        cells = [_cell(row.metrics, name) for name in names]
-        lines.append([row.recipe, *cells, wording.text(row.metrics.get("n_slides"), "count")])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    """Return recipe, main figure with its interval, the colour-only baseline and slides as plain text."""
+    lines = [HEAD, *(_line(row.recipe, row.metrics, main_of(row)) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 
-def markdown_table(rows: dict[str, Metrics]) -> str:
-    """Return the console's figures as the Markdown table of the README, from reports/metrics.json's content."""
-    names = [name for name in CONSOLE if any(name in metrics for metrics in rows.values())]
-    lines = [["recipe", *(wording.HEADLINES[name].label for name in names), "test slides"]]
-    lines.append(["---"] * len(lines[0]))
+def markdown_table(rows: Mapping[str, Metrics], mains: Mapping[str, str]) -> str:
+    """Return the console's table as the Markdown table of the README.
+
+    `rows` is the content of reports/metrics.json, `mains` gives every recipe's main figure
+    (`wording.main_figure`).
+    """
+    lines = [HEAD, ["---"] * len(HEAD)]
     for recipe, metrics in rows.items():
-        cells = [_cell(metrics, name) for name in names]
-        lines.append([f"`{recipe}`", *cells, wording.text(metrics.get("n_slides"), "count")])
+        name, *cells = _line(recipe, metrics, mains[recipe])
+        lines.append([f"`{name}`", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _line(recipe: str, metrics: Metrics, main: str) -> list[str]:
+    kind = wording.HEADLINES[main].kind
+    baselines = [wording.text(metrics.get(f"{main}.baseline_{name}"), kind) for name in ("majority", "colour")]
+    count = wording.text(metrics.get("n_slides"), "count")
+    return [recipe, f"{wording.HEADLINES[main].short} {_cell(metrics, main)}", *baselines, count]
 
 
 def _cell(metrics: Metrics, name: str) -> str:
     value = wording.text(metrics.get(name), wording.HEADLINES[name].kind, wording.HEADLINES[name].signed)
     interval = wording.interval_text(metrics, name)
-    return f"{value} ({interval})" if interval else value
+    return f"{value} [{interval}]" if interval else value

@@ -1,25 +1,36 @@
 """The per-slide table of a report: one row per slide of the manifest, usable or not."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from acinus.errors import TableError
 from acinus.files import atomic_path
-from acinus.records import NORMAL, TUMOR
+from acinus.records import NORMAL, TUMOR, rows
+from acinus.reporting.segmentation import confusions
+from acinus.reporting.setup import MetricSetup
+from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
 from acinus.scoring.burden import burden_error
+from acinus.scoring.defined import mean_defined
 from acinus.scoring.dice import Overlap, dice, iou
 
 COLUMNS: dict[str, str] = {
     "slide_id": "string",
     "split": "string",
+    "split_rule": "string",  # what decided the split
     "patient": "string",
+    "provider": "string",
+    "tissue_type": "string",
     "slide_label": "string",  # normal | tumor | null where unknown
+    "isup": "Int64",  # ISUP grade group 0..5, or null
     "status": "string",  # of the manifest: ok | bad | excluded
     "reason": "string",  # why the slide was not scored, else ""
+    "findings": "string",  # of ingest: ';' separated, "" if none
     "scored": "bool",  # usable and with a probability map
-    "dice": "float64",
+    "dice": "float64",  # of a segmentation the mean over the foreground classes in truth or prediction
     "iou": "float64",
     "within_slide_auc": "float64",
     "slide_score": "float64",
@@ -37,9 +48,17 @@ COLUMNS: dict[str, str] = {
     "flags": "string",  # ';' separated, sorted
 }
 
+SLIDE_COLUMNS = (
+    *("slide_id", "split", "split_rule", "patient", "provider", "tissue_type", "slide_label", "isup"),
+    *("status", "reason", "findings", "mpp_x", "mpp_source"),
+)
+"""What the table takes from the manifest as it is."""
+
 FLAGS: dict[str, str] = {
     "annotation_on_normal": "tumour is annotated on a slide labelled normal",
     "dice_undefined": "neither the annotation nor the map has tumour, so Dice is undefined",
+    "isup_without_burden": "the ISUP grade is above 0, no tumour was found",
+    "isup_zero_with_burden": "the ISUP grade is 0, tumour was found",
     "no_map": "no probability map was written",
     "no_mpp": "pixel size unknown, so areas in mm² are left out",
     "no_tissue": "no tissue was found",
@@ -51,16 +70,31 @@ FLAGS: dict[str, str] = {
 """What each flag of the table means."""
 
 
-def per_slide(
-    manifest: pd.DataFrame, quantities: pd.DataFrame, patch_scores: pd.DataFrame, slide_score: str = "p99"
-) -> pd.DataFrame:
-    """Return one row per slide of the manifest with the COLUMNS of the report, sorted by slide_id.
+def columns(setup: MetricSetup) -> dict[str, str]:
+    """Return the columns of a recipe's table with their dtypes.
 
-    Takes records.MANIFEST, QUANTITIES and SCORES; `slide_score` names the reduction (`score_<name>`
-    of QUANTITIES). What is undefined is null. Patches of unknown label are left out.
+    COLUMNS, then for more than two classes `class_share.<name>`, the predicted percent of the tissue, and
+    for a segmentation `class_dice.<name>` and `pixel_accuracy` of each slide.
+    """
+    result = dict(COLUMNS)
+    if len(setup.classes) > 2:
+        result |= {f"class_share.{name}": "float64" for name in setup.classes}
+    if setup.segments:
+        result |= {**{f"class_dice.{name}": "float64" for name in setup.classes}, "pixel_accuracy": "float64"}
+    return result
+
+
+def per_slide(
+    manifest: pd.DataFrame, quantities: pd.DataFrame, patch_scores: pd.DataFrame, setup: MetricSetup
+) -> pd.DataFrame:
+    """Return one row per slide of the manifest with the `columns` of the setup, sorted by slide_id.
+
+    Takes records.MANIFEST, QUANTITIES and SCORES. What is undefined is null. Patches of unknown label
+    are left out.
 
     Raises:
-        TableError: a slide of quantities or patch_scores that the manifest does not know.
+        TableError: a slide of quantities or patch_scores that the manifest does not know, or amounts of
+            another number of classes.
     """
     for name, table in (("quantities", quantities), ("patch_scores", patch_scores)):
         strangers = sorted(set(table["slide_id"]) - set(manifest["slide_id"]))
@@ -73,29 +107,24 @@ def per_slide(
         labelled["slide_id"].to_numpy(), labelled["probs"].to_numpy(), labelled["label"].to_numpy(dtype="int64")
     )
     counts = labelled.groupby("slide_id").size()
-    amounts = {row["slide_id"]: row for row in _plain(quantities)}
-    rows = []
-    for slide in _plain(manifest):
+    amounts = {row["slide_id"]: row for row in rows(quantities)}
+    by_class = _class_figures(quantities, setup)
+    found = []
+    for slide in rows(manifest):
         slide_id = slide["slide_id"]
-        row = _row(slide, amounts.get(slide_id), slide_score)
-        rows.append({**row, "within_slide_auc": aucs.get(slide_id), "n_patches": int(counts.get(slide_id, 0))})
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    return table.sort_values("slide_id", kind="stable", ignore_index=True)
+        row = _row(slide, amounts.get(slide_id), setup.slide_score)
+        row |= by_class.get(slide_id, {}) if row["scored"] else {}
+        found.append({**row, "within_slide_auc": aucs.get(slide_id), "n_patches": int(counts.get(slide_id, 0))})
+    types = columns(setup)
+    result = pd.DataFrame(found, columns=list(types)).astype(types)
+    return result.sort_values("slide_id", kind="stable", ignore_index=True)
 
 
-def _plain(table: pd.DataFrame) -> list[dict]:
-    """Return the rows as dicts in which every null is None."""
-    return [
-        {key: None if pd.isna(value) else value for key, value in row.items()}
-        for row in table.to_dict(orient="records")
-    ]
-
-
-def _row(slide: dict, amount: dict | None, slide_score: str) -> dict:
-    """Return the row of one slide but for its patch figures."""
+def _row(slide: dict[str, Any], amount: dict[str, Any] | None, slide_score: str) -> dict[str, Any]:
+    """Return the row of one slide but for its patch and class figures."""
     usable = slide["status"] == "ok"
-    row = {key: slide[key] for key in ("slide_id", "split", "patient", "slide_label", "status", "reason", "mpp_x")}
-    row |= {"mpp_source": slide["mpp_source"], "scored": usable and amount is not None}
+    row = {key: slide[key] for key in SLIDE_COLUMNS}
+    row["scored"] = usable and amount is not None
     if usable and amount is None and slide["split"] == "test":
         row["reason"] = slide["reason"] or FLAGS["no_map"]
     if usable and amount is not None:
@@ -107,7 +136,37 @@ def _row(slide: dict, amount: dict | None, slide_score: str) -> dict:
     return row
 
 
-def _overlap_figures(amount: dict) -> dict:
+def _class_figures(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, dict[str, Any]]:
+    """Return for each mapped slide what its classes give: shares, and a segmentation's Dice, IoU and accuracy."""
+    classes, ids = setup.classes, quantities["slide_id"].tolist()
+    result: dict[str, dict[str, Any]] = {slide_id: {} for slide_id in ids}
+    if len(classes) > 2:
+        for slide_id, counts in zip(ids, quantities["class_px"], strict=True):
+            if len(counts) != len(classes):
+                raise TableError(
+                    f"table quantities: class_px of {slide_id} has {len(counts)} counts, expected {len(classes)}, "
+                    "one per class; run quantify again"
+                )
+            total = sum(counts)
+            shares = [100 * count / total if total else None for count in counts]
+            result[slide_id] |= {f"class_share.{name}": one for name, one in zip(classes, shares, strict=True)}
+    if setup.segments:
+        stack, known = confusions(ids, quantities, "confusion", len(classes))
+        for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
+            result[slide_id] |= _matrix_figures(matrix, classes) if has_truth else {"dice": None, "iou": None}
+    return result
+
+
+def _matrix_figures(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
+    return {
+        "dice": confusion.image_dice(matrix),
+        "iou": mean_defined(confusion.class_iou(matrix)[1:]).value,
+        "pixel_accuracy": confusion.pixel_accuracy(matrix),
+        **{f"class_dice.{name}": one for name, one in zip(classes, confusion.class_dice(matrix), strict=True)},
+    }
+
+
+def _overlap_figures(amount: dict[str, Any]) -> dict[str, Any]:
     """Return the counts, Dice and IoU of one slide; nothing where the truth is unknown."""
     counts = {key: amount[key] for key in ("intersection_px", "pred_px", "true_px")}
     if any(value is None for value in counts.values()):
@@ -116,12 +175,12 @@ def _overlap_figures(amount: dict) -> dict:
     return {**counts, "dice": dice(found), "iou": iou(found)}
 
 
-def _flags(slide: dict, amount: dict | None) -> list[str]:
+def _flags(slide: dict[str, Any], amount: dict[str, Any] | None) -> list[str]:
     """Return the FLAGS of a usable slide."""
     flags = {"no_mpp": slide["mpp_x"] is None, "no_map": amount is None and slide["split"] == "test"}
     if amount is not None:
         label, found = slide["slide_label"], amount["tumour_px"]
-        known = amount["true_px"] is not None
+        known, isup = amount["true_px"] is not None, slide["isup"]
         flags |= {
             "no_tissue": amount["tissue_px"] == 0,
             "truth_unknown": not known,
@@ -129,6 +188,8 @@ def _flags(slide: dict, amount: dict | None) -> list[str]:
             "tumor_missed": label == "tumor" and found == 0,
             "tumor_on_normal": label == "normal" and found > 0,
             "tumor_unannotated": known and label == "tumor" and amount["true_px"] == 0,
+            "isup_without_burden": isup is not None and isup > 0 and found == 0,
+            "isup_zero_with_burden": isup == 0 and found > 0,
             "annotation_on_normal": known and label == "normal" and amount["true_px"] > 0,
         }
     return [name for name, set_ in flags.items() if set_]

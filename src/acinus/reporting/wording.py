@@ -1,8 +1,9 @@
 """How the figures are named, explained and written on pages and in the console."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from acinus.reporting.metrics import Metrics
+from acinus.reporting.figure_parts import Metrics
+from acinus.reporting.setup import SEGMENTATION
 
 UNDEFINED = "\N{EN DASH}"
 """What stands where a figure is undefined."""
@@ -60,6 +61,32 @@ HEADLINES: dict[str, Wording] = {
         "slides",
         "share",
     ),
+    "mdice": Wording(
+        "mDice",
+        "mDice",
+        "pixels of all slides counted together, Dice of every class, then the mean over the classes present, "
+        "background included",
+        "n_truth",
+        "slides",
+        "share",
+    ),
+    "miou": Wording(
+        "mIoU",
+        "mIoU",
+        "pixels of all slides counted together, IoU of every class, then the mean over the classes present, "
+        "background included",
+        "n_truth",
+        "slides",
+        "share",
+    ),
+    "pixel_accuracy": Wording(
+        "Pixel accuracy",
+        "accuracy",
+        "share of the pixels of known truth given their class",
+        "n_truth",
+        "slides",
+        "share",
+    ),
     "iou_mean": Wording("IoU", "IoU", "mean over all slides where it is defined", "n_dice", "slides", "share"),
     "burden_mae": Wording(
         "Burden error",
@@ -79,13 +106,65 @@ HEADLINES: dict[str, Wording] = {
         signed=True,
     ),
 }
-"""Every figure with an interval, in the order of display."""
+"""Every figure with an interval."""
+
+_SEGMENTATION: dict[str, str] = {
+    "dice_mean_tumor": "per slide the mean Dice of its foreground classes, then the mean over slides labelled tumour",
+    "dice_mean": "per slide the mean Dice of its foreground classes, then the mean over all slides where it is "
+    "defined; a class found where there is none counts as 0",
+    "dice_pooled": "any positive class against the rest, pixels of all slides counted together",
+    "iou_mean": "per slide the mean IoU of its foreground classes, then the mean over slides",
+    "burden_mae": "mean absolute error of the positive classes' share of tissue, percentage points",
+    "burden_bias": "mean of predicted minus annotated share of the positive classes, percentage points of tissue",
+}
+"""What figures are of where every pixel has a class."""
+
+MAIN_OF_FAMILY: dict[str, str] = {"panda": "dice_mean_tumor", "rgb_mask": "dice_mean", "pannuke": "miou"}
+"""The figure by which a segmentation of each family is known; a patch classifier's is patch_auc."""
+
+TASKS: dict[str, str] = {"patch_classification": "patch classification", "segmentation": "segmentation"}
+
+BASELINES: dict[str, dict[str, tuple[str, str]]] = {
+    "patch_classification": {
+        "majority": ("majority class", "one and the same score for every patch, an AUC of 0.5 wherever there is one"),
+        "colour": ("colour only", "logistic regression on mean and deviation of red, green and blue in a patch"),
+    },
+    "segmentation": {
+        "majority": ("majority class", "the commonest class of the training patches for every pixel of the tissue"),
+        "colour": ("colour only", "logistic regression on the colour of each map pixel alone, blind to its neighbours"),
+    },
+}
+"""By task: baseline -> its name and what it does."""
+
+SPLIT_RULES: dict[str, str] = {
+    "splits.csv": "as the cohort's splits.csv says",
+    "name": "by the slides' names",
+    "drawn": "drawn by a seed, whole groups together",
+    "official-1": "PanNuke's official split 1: train on fold 1, validate on 2, test on 3",
+    "official-2": "PanNuke's official split 2: train on fold 2, validate on 1, test on 3",
+    "official-3": "PanNuke's official split 3: train on fold 3, validate on 2, test on 1",
+    "random": "drawn by a seed over all folds: another protocol than the official splits",
+}
+"""What each manifest.split_rule means."""
+
+
+def words(name: str, task: str) -> Wording:
+    """Return a figure in the words of a task."""
+    about = _SEGMENTATION.get(name) if task == SEGMENTATION else None
+    return HEADLINES[name] if about is None else replace(HEADLINES[name], about=about)
+
+
+def main_figure(family: str, task: str) -> str:
+    """Return the name of the figure by which a recipe is known."""
+    return MAIN_OF_FAMILY.get(family, "dice_mean") if task == SEGMENTATION else "patch_auc"
 
 
 def text(value: float | int | None, kind: str = "share", signed: bool = False) -> str:
-    """Return a figure as text: 0.973 (share), 4.10 (points), +0.80 (signed points), a dash (undefined)."""
+    """Return a figure as text: 0.973 (share), 12.3 % (percent of 1), 4.10 (points), +0.80 (signed), a dash (none)."""
     if value is None:
         return UNDEFINED
+    if kind == "percent":
+        return f"{100 * value:.2f} %"
     if kind == "count":
         return f"{int(value):,}"
     shown = f"{value:.3f}" if kind == "share" else f"{value:.2f}"

@@ -86,12 +86,22 @@ def _list(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def pixel_centres(count: int, downsample: float, extent: int) -> np.ndarray:
-    """Return where the first `count` px of a grid are looked at, level-0 px, float64 (count,).
+def pixel_centres(count: int, downsample: float, extent: int, first: int = 0) -> np.ndarray:
+    """Return where px first..first+count of a grid are looked at, level-0 px, float64 (count,).
 
     Px c covers [c*d, (c+1)*d); one that the slide's border (at `extent`) cuts is looked at in the centre
     of its part on the slide, as the probability map does, so that map, truth and tissue agree there.
     """
-    starts = np.arange(count) * float(downsample)
+    starts = np.arange(first, first + count) * float(downsample)
     ends = starts + downsample
     return (starts + np.where(starts < extent, np.minimum(ends, extent), ends)) / 2
+
+
+def window_centres(start0: float, count: int, downsample: float, extent: int) -> tuple[slice, np.ndarray]:
+    """Return which of the `count` px of a patch from `start0` on have their centre on the slide, and those centres.
+
+    Px c is looked at in start0 + (c + 0.5) * downsample, level-0 px, wherever the slide ends.
+    """
+    centres = start0 + (np.arange(count) + 0.5) * downsample
+    first, stop = np.searchsorted(centres, (0.0, float(extent))).tolist()
+    return slice(first, stop), centres[first:stop]

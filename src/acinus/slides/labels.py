@@ -1,168 +1,220 @@
-"""The labels of one slide behind one interface, whatever their source: outlines, a mask, or nothing to draw."""
+"""The labels of one slide behind one interface, whatever their source: outlines, a mask, an array, or nothing."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 import shapely
 
 from acinus import params
-from acinus.errors import SlideError
-from acinus.slides import asap, polygons
-from acinus.slides.geometry import pixel_centres
-from acinus.slides.masks import IGNORE, NORMAL, TUMOUR, Mask
+from acinus.errors import RecipeError, SlideError
+from acinus.slides import asap, fold, polygons
+from acinus.slides.blocks import IGNORE
+from acinus.slides.masks import Mask, Values
+from acinus.slides.outlines import Outlined, Uniform
+
+ANY_PROVIDER = "*"
+BACKGROUND = 0
+"""The class of normal tissue, glass and whatever else is none of the others."""
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """What the manifest says of one slide's label; width and height in level-0 pixels."""
+    """What the manifest says of one slide's label; width and height in level-0 pixels.
+
+    path: the label file, ready to be opened (`<file>.npy#<row>` for one tile of an array), None without one.
+    """
 
     slide_id: str
-    label_source: str | None
+    path: Path | None
     label_kind: str
     exhaustive: bool
+    provider: str
     width: int
     height: int
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """Return what a manifest row (a dict of its columns) says of the label."""
-        source = row["label_source"]
+    def of(cls, row: Mapping[str, Any], path: Path | None) -> Self:
+        """Return what a manifest row (a dict of its columns) says of the label that lies at `path`."""
         return cls(
             slide_id=row["slide_id"],
-            label_source=source if isinstance(source, str) else None,
+            path=path,
             label_kind=row["label_kind"],
             exhaustive=bool(row["exhaustive"]),
+            provider=row["provider"],
             width=int(row["width"]),
             height=int(row["height"]),
         )
 
 
-class Labels(Protocol):
-    """Where one slide is tumour, normal, or not to be judged."""
+@dataclass(frozen=True)
+class LabelRules:
+    """What a recipe says of labels.
 
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return (tumour, ignored) area shares of each square patch, float64 (n,); the whole square is 1."""
+    mask_values: provider (or ANY_PROVIDER) -> pixel value of a mask -> name of a class, or "ignore".
+    The groups are those of ASAP annotations. values_key: where mask_values is declared, for messages.
+    """
+
+    classes: tuple[str, ...]
+    mask_values: Mapping[str, Mapping[int, str]]
+    positive_groups: tuple[str, ...] = ()
+    subtracted_groups: tuple[str, ...] = ()
+    none_group: asap.NonePolicy = "refuse"
+    values_key: str = "cohort.mask_values"
+
+    @classmethod
+    def of(cls, classes: Sequence[str], cohort: params.Cohort) -> Self:
+        """Return the rules of a recipe's classes and cohort section, whatever its family."""
+        names = tuple(classes)
+        match cohort:
+            case params.CamelyonCohort():
+                return cls(
+                    classes=names,
+                    mask_values={ANY_PROVIDER: dict(cohort.mask_values)},
+                    positive_groups=tuple(cohort.positive_groups),
+                    subtracted_groups=tuple(cohort.subtracted_groups),
+                    none_group=cohort.none_group,
+                )
+            case params.PandaCohort():
+                return cls(names, {provider: dict(values) for provider, values in cohort.mask_values.items()})
+            case params.RgbMaskCohort():  # its masks were decoded from colours to class indices at ingest
+                values = {**dict(enumerate(names)), IGNORE: "ignore"}
+                return cls(names, {ANY_PROVIDER: values}, values_key="cohort.colours")
+            case params.PannukeCohort():
+                return cls(names, {})
+        raise RecipeError(
+            f"cohort: {type(cohort).__name__} has no label rules; expected the section of family camelyon,"
+            " panda, rgb_mask or pannuke"
+        )
+
+    def values(self, provider: str) -> Values:
+        """Return what the pixel values of a provider's masks mean.
+
+        Raises:
+            SlideError: a provider that is not declared.
+            RecipeError: a name that is no class.
+        """
+        known = provider if provider in self.mask_values else ANY_PROVIDER
+        if known not in self.mask_values:
+            raise SlideError(
+                f"provider {provider!r} has no mask values; {self.values_key} has"
+                f" {', '.join(sorted(self.mask_values)) or 'none'}; declare them there or correct the provider"
+            )
+        named = self.mask_values[known]
+        strangers = sorted(set(named.values()) - {*self.classes, "ignore"})
+        key = self.values_key if known == ANY_PROVIDER else f"{self.values_key}.{known}"
+        if strangers:
+            raise RecipeError(f"{key} names {', '.join(strangers)}; expected {', '.join(self.classes)} or ignore")
+        meaning = ", ".join(f"{value} = {name}" for value, name in sorted(named.items()))
+        index = {value: IGNORE if name == "ignore" else self.classes.index(name) for value, name in named.items()}
+        return Values(len(self.classes), index, f"{key} has {meaning}")
+
+
+class Labels(Protocol):
+    """Where one slide is of which class, or not to be judged (IGNORE)."""
+
+    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
+        """Return float64 (classes + 1, n): each class's area share of each square patch, the last what is ignored.
+
+        The whole square is 1 and columns sum to it: what lies beyond the slide counts as class 0 (as ignored
+        where nothing is known beyond the outlines).
+        """
         ...
 
-    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
-        """Return uint8 (rows, columns): 0 normal, 1 tumour, 255 ignore, each at its `geometry.pixel_centres`.
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
+        """Return uint8 (rows, columns): class indices, 255 ignore, each at its `geometry.pixel_centres`.
 
-        Pixel (c, r) covers level-0 [c*downsample, (c+1)*downsample) across and the same down.
+        Px (c, r) covers level-0 [c*downsample, (c+1)*downsample) across and the same down; rows are
+        top..top+rows of the grid.
+        """
+        ...
+
+    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
+        """Yield uint8 (edge_px, edge_px) per patch in the order given: class indices, 255 ignore and beyond the slide.
+
+        Px (c, r) is looked at in its centre, level-0 (x0 + (c+0.5)*downsample, y0 + (r+0.5)*downsample).
         """
         ...
 
 
-def open_labels(row: LabelRow, root: Path, rules: params.Cohort) -> Labels:
-    """Return the labels of one slide; paths of the row are relative to the cohort's `root`.
+def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
+    """Return the labels of one slide.
 
-    Kinds: asap_xml, mask, none (known to be normal everywhere), unknown (ignore everywhere). On a slide
-    that is not exhaustively annotated, whatever was not outlined is ignored; a cut-out inside an outline
-    was looked at and found free of tumour, so it stays normal.
+    Kinds: asap_xml, mask, fold (a tile of an array), none (known to be class 0 everywhere), unknown (ignore
+    everywhere). On a slide that is not exhaustively annotated, whatever was not outlined is ignored; a
+    cut-out inside an outline was looked at and found free of tumour, so it stays normal.
 
     Raises:
         SlideError: a label that cannot be used, in one line that names slide and file.
     """
-    if row.label_kind == "none":
-        return Uniform(NORMAL)
-    if row.label_kind == "unknown":
-        return Uniform(IGNORE)
+    if row.label_kind in ("none", "unknown"):
+        value = BACKGROUND if row.label_kind == "none" else IGNORE
+        return Uniform(value, len(rules.classes), row.width, row.height)
     with _naming(row.slide_id):
-        path = _source(row, root)
+        if row.path is None:
+            raise SlideError(f"label kind {row.label_kind} without a label_source; ingest the cohort again")
         if row.label_kind == "asap_xml":
-            area = asap.parse(path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
-            return _outlined(area, row, path.name)
+            area = asap.parse(row.path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
+            return _outlined(area, row, row.path.name, len(rules.classes))
         if row.label_kind == "mask":
-            mask = Mask(path, row.width, row.height, rules.mask_values, row.exhaustive)
-            mask.open_check()
-            return NamedMask(row.slide_id, mask)
-        raise SlideError(f"label kind {row.label_kind!r}; expected asap_xml, mask, none or unknown")
+            return _checked(row, Mask(row.path, row.width, row.height, rules.values(row.provider), row.exhaustive))
+        if row.label_kind == "fold":
+            if len(rules.classes) != fold.CLASSES:
+                raise RecipeError(f"classes: {len(rules.classes)} of them, but a fold array has {fold.CLASSES}")
+            return _checked(row, fold.FoldLabels(row.path, row.width, row.height))
+        raise SlideError(f"label kind {row.label_kind!r}; expected asap_xml, mask, fold, none or unknown")
 
 
-def check_source(row: LabelRow, root: Path, rules: params.Cohort) -> None:
+def check_source(row: LabelRow, rules: LabelRules) -> np.ndarray | None:
     """Hold one slide's label against every rule that a later stage would find broken.
 
     Outlines are parsed whole; of a mask every stored tile is read and every value checked, though equal
     tiles (most of a mask is empty) are decoded once.
 
+    Returns:
+        int64 (classes + 1): exactly how many pixels of a mask or array are of each class, the last of
+        those ignored (on a slide that is not exhaustively annotated that is all of class 0). None for
+        labels without pixels.
+
     Raises:
         SlideError: names slide, file, what was found and the remedy.
     """
-    labels = open_labels(row, root, rules)
-    if isinstance(labels, NamedMask):
-        with _naming(row.slide_id):
-            labels.mask.check_values()
+    labels = open_labels(row, rules)
+    if not isinstance(labels, Named):
+        return None
+    with _naming(row.slide_id):
+        return labels.source.counts()
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """The same label everywhere."""
-
-    value: int
-
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> tuple[np.ndarray, np.ndarray]:
-        """See Labels."""
-        n = len(x0)
-        return np.full(n, float(self.value == TUMOUR)), np.full(n, float(self.value == IGNORE))
-
-    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
-        """See Labels."""
-        return np.full((rows, columns), self.value, dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class Outlined:
-    """Labels from outlines in level-0 pixels. What is neither tumour nor ignored is normal.
-
-    `looked_at` is the area outside which nothing is known; None means that all of the slide is known.
-    """
-
-    tumour: shapely.Geometry
-    ignored: shapely.Geometry
-    looked_at: shapely.Geometry | None
-    width: int
-    height: int
-
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> tuple[np.ndarray, np.ndarray]:
-        """See Labels."""
-        tumour = polygons.area_fractions(self.tumour, x0, y0, edge0)
-        if self.looked_at is None:
-            ignored = polygons.area_fractions(self.ignored, x0, y0, edge0)
-        else:
-            ignored = 1.0 - polygons.area_fractions(self.looked_at, x0, y0, edge0)
-        return tumour, np.minimum(ignored, 1.0 - tumour)
-
-    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
-        """See Labels."""
-        labels = np.zeros((rows, columns), dtype=np.uint8)
-        x, y = pixel_centres(columns, downsample, self.width), pixel_centres(rows, downsample, self.height)
-        if self.looked_at is None:
-            labels[polygons.rasterise(self.ignored, x, y)] = IGNORE
-        else:
-            labels[~polygons.rasterise(self.looked_at, x, y)] = IGNORE
-        labels[polygons.rasterise(self.tumour, x, y)] = TUMOUR
-        return labels
-
-
-@dataclass(frozen=True)
-class NamedMask:
-    """Labels from a mask file, whose failures name the slide."""
+class Named:
+    """Labels from a file that is read again and again; failures name the slide."""
 
     slide_id: str
-    mask: Mask
+    source: Mask | fold.FoldLabels
 
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> tuple[np.ndarray, np.ndarray]:
+    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
         """See Labels."""
         with _naming(self.slide_id):
-            return self.mask.fractions(x0, y0, edge0)
+            return self.source.fractions(x0, y0, edge0)
 
-    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
         """See Labels."""
         with _naming(self.slide_id):
-            return self.mask.raster(columns, rows, downsample)
+            return self.source.raster(columns, rows, downsample, top)
+
+    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
+        """See Labels."""
+        with _naming(self.slide_id):
+            yield from self.source.windows(x0, y0, edge_px, downsample)
+
+
+def _checked(row: LabelRow, source: Mask | fold.FoldLabels) -> Named:
+    source.open_check()
+    return Named(row.slide_id, source)
 
 
 @contextlib.contextmanager
@@ -174,17 +226,7 @@ def _naming(slide_id: str) -> Iterator[None]:
         raise SlideError(f"slide {slide_id}: {error}") from error
 
 
-def _source(row: LabelRow, root: Path) -> Path:
-    """Return the label file's path, which must lie below the cohort's root."""
-    if not row.label_source:
-        raise SlideError(f"label kind {row.label_kind} without a label_source; ingest the cohort again")
-    relative = PurePosixPath(row.label_source)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise SlideError(f"label_source {row.label_source!r} leaves the cohort; move the file below cohort.root")
-    return root / relative
-
-
-def _outlined(area: asap.TumourArea, row: LabelRow, file_name: str) -> Outlined:
+def _outlined(area: asap.TumourArea, row: LabelRow, file_name: str, classes: int) -> Outlined:
     """Clip the areas to the slide; an outline wholly beyond it belongs to another slide or level."""
     slide = shapely.box(0, 0, row.width, row.height)
     for outline in area.outlines:
@@ -195,7 +237,7 @@ def _outlined(area: asap.TumourArea, row: LabelRow, file_name: str) -> Outlined:
                 f" of {row.width} x {row.height} level-0 pixels; is the file another slide's, or of another level?"
             )
     looked_at = None if row.exhaustive else _clip(area.outlined, slide)
-    return Outlined(_clip(area.tumour, slide), _clip(area.ignored, slide), looked_at, row.width, row.height)
+    return Outlined(_clip(area.tumour, slide), _clip(area.ignored, slide), looked_at, row.width, row.height, classes)
 
 
 def _clip(geometry: shapely.Geometry, slide: shapely.Geometry) -> shapely.Geometry:

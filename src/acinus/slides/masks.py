@@ -15,16 +15,10 @@ import numpy as np
 import tifffile
 
 from acinus.errors import SlideError
-from acinus.slides.geometry import pixel_centres
-from acinus.slides.polygons import snapped
+from acinus.slides import blocks
+from acinus.slides.blocks import IGNORE
 
-NORMAL, TUMOUR, IGNORE = 0, 1, 255
-"""Values of a label raster."""
 _UNKNOWN = 254
-_CLASSES = {"normal": NORMAL, "tumor": TUMOUR, "ignore": IGNORE}
-
-BLOCK_PX = 1024
-"""Edge of the blocks read at a time, in mask pixels (more where one stored tile is larger)."""
 MAX_SEGMENT_PX = 2**27
 """Largest stored tile or strip that is decoded; a whole slide in one strip would not fit in memory."""
 ASPECT_TOLERANCE = 0.01
@@ -34,10 +28,22 @@ _DAMAGED = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, Ar
 
 
 @dataclass(frozen=True)
-class Mask:
-    """A mask TIFF over a slide of width x height level-0 pixels; `values` says what each pixel value means.
+class Values:
+    """What a mask's pixel values mean: a class index below `classes`, or IGNORE.
 
-    Where not `exhaustive`, normal means "not outlined" and is ignored. What the mask does not cover is normal
+    declared: where that is said, for messages ("cohort.mask_values has 0 = normal, 255 = tumor").
+    """
+
+    classes: int
+    of: Mapping[int, int]
+    declared: str
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask TIFF over a slide of width x height level-0 pixels.
+
+    Where not `exhaustive`, class 0 means "not outlined" and is ignored. What the mask does not cover is class 0
     (ignored where not exhaustive). All methods raise SlideError, naming the file, for a mask that is
     damaged, lossy, colour-coded, of another shape than the slide, or has an undeclared value.
     """
@@ -45,113 +51,49 @@ class Mask:
     path: Path
     width: int
     height: int
-    values: Mapping[int, str]
+    values: Values
     exhaustive: bool = True
+
+    @property
+    def _frame(self) -> blocks.Frame:
+        return blocks.Frame(self.values.classes, self.width, self.height, 0 if self.exhaustive else IGNORE)
 
     def open_check(self) -> None:
         """Refuse a mask whose header tells that it cannot be used."""
         with _opened(self):
             pass
 
-    def check_values(self) -> None:
-        """Read every stored tile and refuse undeclared values; equal tiles are decoded once."""
-        with _opened(self) as tiles:
-            seen: set[tuple[bytes, int, int]] = set()
-            for number in range(tiles.down * tiles.across):
-                row, column = divmod(number, tiles.across)
-                data = tiles.stored(number)
-                rows = min(tiles.tile_rows, tiles.rows - row * tiles.tile_rows)
-                columns = min(tiles.tile_columns, tiles.columns - column * tiles.tile_columns)
-                key = (hashlib.blake2b(data, digest_size=16).digest(), rows, columns)
-                if key not in seen:
-                    seen.add(key)
-                    tiles.labels(number, data)
+    def counts(self) -> np.ndarray:
+        """Return int64 (classes + 1): the mask's pixels of each class, the last of those ignored.
 
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return (tumour, ignored) area shares of each square patch, float64 (n,); the whole square is 1.
-
-        Every mask pixel is a rectangle of its class, so the shares are exact, also where a patch
-        cuts through pixels.
+        Reads every stored tile and so refuses every undeclared value; equal tiles are decoded once.
         """
+        total = np.zeros(self.values.classes + 1, dtype=np.int64)
         with _opened(self) as tiles:
-            per_x, per_y = tiles.columns / self.width, tiles.rows / self.height  # mask px per level-0 px
-            x, y = np.asarray(x0, dtype=np.float64), np.asarray(y0, dtype=np.float64)
-            squares = np.stack([x * per_x, y * per_y, (x + edge0) * per_x, (y + edge0) * per_y])
-            sums = _sums(tiles, squares) / (edge0 * per_x * edge0 * per_y)
-        if not self.exhaustive:  # beyond the mask nothing is known either
-            sums[1] = 1.0 - sums[0]
-        tumour, ignored = snapped(sums)
-        return tumour, ignored
+            seen: dict[tuple[bytes, tuple[int, int]], np.ndarray] = {}
+            for number in range(tiles.down * tiles.across):
+                data = tiles.stored(number)
+                key = (hashlib.blake2b(data, digest_size=16).digest(), tiles.shape(number))
+                if key not in seen:
+                    found = np.bincount(tiles.labels(number, data).ravel(), minlength=IGNORE + 1)
+                    seen[key] = np.append(found[: self.values.classes], found[IGNORE])
+                total += seen[key]
+        return total
 
-    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
-        """Return uint8 (rows, columns): 0 normal, 1 tumour, 255 ignore: the mask pixel under each pixel's centre."""
-        labels = np.full((rows, columns), NORMAL if self.exhaustive else IGNORE, dtype=np.uint8)
+    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
+        """See labels.Labels; the shares are exact, also where a patch cuts through mask pixels."""
         with _opened(self) as tiles:
-            x = _under(pixel_centres(columns, downsample, self.width), tiles.columns / self.width)
-            y = _under(pixel_centres(rows, downsample, self.height), tiles.rows / self.height)
-            for top, bottom in tiles.bands:
-                r = slice(*np.searchsorted(y, (top, bottom)))
-                for left, right in tiles.stretches if r.stop > r.start else ():
-                    c = slice(*np.searchsorted(x, (left, right)))
-                    if c.stop > c.start:
-                        block = tiles.read(left, top, right, bottom)
-                        labels[r, c] = block[np.ix_(y[r] - top, x[c] - left)]
-        return labels
+            return blocks.fractions(tiles, self._frame, x0, y0, edge0)
 
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
+        """See labels.Labels."""
+        with _opened(self) as tiles:
+            return blocks.raster(tiles, self._frame, columns, rows, downsample, top)
 
-def _under(centres: np.ndarray, ratio: float) -> np.ndarray:
-    """Return the mask column (or row) under each centre in level-0 px; ratio: mask px per level-0 px."""
-    return np.floor(centres * ratio).astype(np.int64)
-
-
-def _sums(tiles: "_Tiles", squares: np.ndarray) -> np.ndarray:
-    """Return tumour and ignored area in mask pixels, (2, n), of squares (4, n): left, top, right, bottom."""
-    sums = np.zeros((2, squares.shape[1]))
-    for top, bottom in tiles.bands:
-        band = np.flatnonzero((squares[3] > top) & (squares[1] < bottom))
-        for left, right in tiles.stretches if len(band) else ():
-            which = band[(squares[2, band] > left) & (squares[0, band] < right)]
-            if not len(which):
-                continue
-            block = tiles.read(left, top, right, bottom)
-            sums[:, which] += _areas(block, squares[:, which] - np.array([[left], [top], [left], [top]]))
-    return sums
-
-
-def _areas(block: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Return tumour and ignored area (2, n) of a block inside rectangles (4, n); in parts, as strips can be wide."""
-    areas = np.zeros((2, corners.shape[1]))
-    for top, bottom in _cuts(block.shape[0], 1):
-        for left, right in _cuts(block.shape[1], 1):
-            part = block[top:bottom, left:right]
-            for kind, value in enumerate((TUMOUR, IGNORE)):
-                hits = part == value
-                if hits.any():
-                    areas[kind] += _inside(hits, corners - np.array([[left], [top], [left], [top]]))
-    return areas
-
-
-def _inside(hits: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Return the area of true pixels inside rectangles (4, n) that may stick out of the block."""
-    table = np.zeros((hits.shape[0] + 1, hits.shape[1] + 1), dtype=np.int64)
-    np.cumsum(hits, axis=1, dtype=np.int64, out=table[1:, 1:])
-    np.cumsum(table, axis=0, out=table)
-    x, y = np.clip(corners[0::2], 0, hits.shape[1]), np.clip(corners[1::2], 0, hits.shape[0])
-    return (
-        _before(table, x[1], y[1])
-        - _before(table, x[0], y[1])
-        - _before(table, x[1], y[0])
-        + _before(table, x[0], y[0])
-    )
-
-
-def _before(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the area left of x and above y; between pixels a summed-area table is bilinear, exactly."""
-    c, r = np.minimum(x.astype(np.int64), table.shape[1] - 2), np.minimum(y.astype(np.int64), table.shape[0] - 2)
-    fx, fy = x - c, y - r
-    above = table[r, c] * (1 - fx) + table[r, c + 1] * fx
-    below = table[r + 1, c] * (1 - fx) + table[r + 1, c + 1] * fx
-    return above * (1 - fy) + below * fy
+    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
+        """See labels.Labels."""
+        with _opened(self) as tiles:
+            yield from blocks.windows(tiles, self._frame, x0, y0, edge_px, downsample)
 
 
 @contextlib.contextmanager
@@ -233,24 +175,22 @@ class _Tiles:
         self.down = -(-self.rows // self.tile_rows)
         if len(page.dataoffsets) != self.across * self.down:
             raise ValueError(f"{len(page.dataoffsets)} tiles stored where {self.across * self.down} are needed")
-        # (top, bottom) and (left, right) of the blocks to read, on tile borders
-        self.bands, self.stretches = _cuts(self.rows, self.tile_rows), _cuts(self.columns, self.tile_columns)
         self._last = (b"", np.empty((0, 0), dtype=np.uint8))
         self._lookup = np.full(65536, _UNKNOWN, dtype=np.uint8)
-        for value, meaning in mask.values.items():
+        for value, label in mask.values.of.items():
             if 0 <= value < len(self._lookup):
-                label = _CLASSES[meaning]
-                self._lookup[value] = IGNORE if label == NORMAL and not mask.exhaustive else label
+                self._lookup[value] = IGNORE if label == 0 and not mask.exhaustive else label
 
-    def read(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        """Return the labels of one block, uint8 (bottom - top, right - left); its corner is on a tile border."""
-        block = np.empty((bottom - top, right - left), dtype=np.uint8)
-        for y in range(top, bottom, self.tile_rows):
-            for x in range(left, right, self.tile_columns):
-                number = y // self.tile_rows * self.across + x // self.tile_columns
-                tile = self.labels(number, self.stored(number))
-                block[y - top : y - top + tile.shape[0], x - left : x - left + tile.shape[1]] = tile
-        return block
+    def tile(self, row: int, column: int) -> np.ndarray:
+        """See blocks.Blocks."""
+        number = row * self.across + column
+        return self.labels(number, self.stored(number))
+
+    def shape(self, number: int) -> tuple[int, int]:
+        """Return (rows, columns) of a tile, cut to the image."""
+        row, column = divmod(number, self.across)
+        rows = min(self.tile_rows, self.rows - row * self.tile_rows)
+        return rows, min(self.tile_columns, self.columns - column * self.tile_columns)
 
     def stored(self, number: int) -> bytes:
         """Return a tile's bytes as stored; none where the file leaves the tile out."""
@@ -263,8 +203,7 @@ class _Tiles:
 
     def labels(self, number: int, data: bytes) -> np.ndarray:
         """Return one tile's labels, cut to the image; a tile that is left out has value 0."""
-        y, x = number // self.across * self.tile_rows, number % self.across * self.tile_columns
-        shape = (min(self.tile_rows, self.rows - y), min(self.tile_columns, self.columns - x))
+        shape = self.shape(number)
         if data == self._last[0] and shape == self._last[1].shape:  # most of a mask is one empty tile after another
             return self._last[1]
         values = self._values(number, data, shape) if data else np.zeros(shape, dtype=np.uint8)
@@ -272,10 +211,10 @@ class _Tiles:
         unknown = labels == _UNKNOWN
         if unknown.any():
             r, c = np.argwhere(unknown)[0]
-            known = ", ".join(f"{value} = {meaning}" for value, meaning in sorted(self._mask.values.items()))
+            x, y = number % self.across * self.tile_columns + c, number // self.across * self.tile_rows + r
             raise SlideError(
-                f"{self._name}: value {values[r, c]} at mask pixel ({x + c}, {y + r}) is not declared;"
-                f" cohort.mask_values has {known}; declare it there or correct the mask"
+                f"{self._name}: value {values[r, c]} at mask pixel ({x}, {y}) is not declared;"
+                f" {self._mask.values.declared}; declare it there or correct the mask"
             )
         self._last = (data, labels)
         return labels
@@ -291,8 +230,3 @@ class _Tiles:
             if np.any((other != decoded[..., 0]) & (other != 0)):
                 raise SlideError(f"{self._name}: colours differ between channels; write the label in one channel")
         return decoded[..., 0].view(np.uint8) if decoded.dtype == bool else decoded[..., 0]
-
-
-def _cuts(length: int, tile: int) -> list[tuple[int, int]]:
-    step = tile * max(1, BLOCK_PX // tile)
-    return [(start, min(start + step, length)) for start in range(0, length, step)]

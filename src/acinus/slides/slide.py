@@ -1,6 +1,5 @@
 """One slide opened with OpenSlide: sizes, levels and white-padded RGB pixels at any working resolution."""
 
-import math
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,13 +9,11 @@ import openslide
 from PIL import Image
 
 from acinus.errors import SlideError
-from acinus.slides.geometry import Resolution, at_downsample
+from acinus.slides import resampling
+from acinus.slides.geometry import Resolution
 
 MPP_RANGE = (0.05, 20.0)
 """Plausible um per level-0 px; a value outside (pyvips writes 1000 for "unknown") counts as missing."""
-
-MAX_SOURCE_PX = 32_000_000
-"""Largest piece of a level held at once, so that memory stays bounded where a slide has few levels."""
 
 REMEDY = "replace the file or list the slide under cohort.exclude"
 
@@ -67,65 +64,22 @@ class Slide:
         Raises:
             SlideError: pixels that cannot be decoded; names slide and place.
         """
-        return self._shrunk(float(x0), float(y0), (width_px, height_px), at)
+        return resampling.read(self, x0, y0, (width_px, height_px), at)
 
     def overview(self, columns: int, rows: int) -> np.ndarray:
         """Return uint8 (rows, columns, 3): the whole slide, each px the mean of the area it covers."""
-        scale = max(1.0, min(self.width / columns, self.height / rows))
-        level = at_downsample(self.level_downsamples, scale).level
-        wide, high = self.level_dimensions[level]
-        band = max(1, int(MAX_SOURCE_PX / wide * rows / high))  # rows of the result per piece
-        pieces = []
-        for first in range(0, rows, band):
-            last = min(first + band, rows)
-            top, bottom = first * high / rows, last * high / rows
-            start, stop = math.floor(top), min(high, math.ceil(bottom))
-            source = self._region(self._corner0(0, start, level), level, (wide, stop - start))
-            box = (0.0, top - start, float(wide), bottom - start)
-            pieces.append(np.asarray(source.resize((columns, last - first), Image.Resampling.BOX, box=box)))
-        return np.concatenate(pieces)
-
-    def _shrunk(self, x0: float, y0: float, size: tuple[int, int], at: Resolution) -> np.ndarray:
-        """Read `size` (width, height) working px at level-0 (x0, y0), in pieces where the source is large."""
-        ratio = at.downsample / at.level_downsample
-        if max(size) * abs(ratio - 1.0) < 0.5:  # the level is the working resolution, to half a pixel
-            corner = (math.floor(x0 + 0.5), math.floor(y0 + 0.5))
-            return np.array(self._region(corner, at.level, size))
-        margin = math.ceil(ratio) + 1
-        wide, high = (math.ceil(edge * ratio) + 2 * margin + 2 for edge in size)
-        if wide * high > MAX_SOURCE_PX and max(size) > 1:
-            return self._halves(x0, y0, size, at)
-        corner_x, left = _corner(x0, at.level_downsample, margin)
-        corner_y, top = _corner(y0, at.level_downsample, margin)
-        source = self._region((corner_x, corner_y), at.level, (wide, high))
-        box = (left, top, left + size[0] * ratio, top + size[1] * ratio)
-        return np.array(source.resize(size, Image.Resampling.BILINEAR, box=box))
-
-    def _halves(self, x0: float, y0: float, size: tuple[int, int], at: Resolution) -> np.ndarray:
-        width, height = size
-        if height >= width:
-            half = height // 2
-            first = self._shrunk(x0, y0, (width, half), at)
-            second = self._shrunk(x0, y0 + half * at.downsample, (width, height - half), at)
-            return np.concatenate([first, second], axis=0)
-        half = width // 2
-        first = self._shrunk(x0, y0, (half, height), at)
-        second = self._shrunk(x0 + half * at.downsample, y0, (width - half, height), at)
-        return np.concatenate([first, second], axis=1)
+        return resampling.overview(self, columns, rows)
 
     def read_level(self, x_px: int, y_px: int, width_px: int, height_px: int, level: int) -> np.ndarray:
         """Return uint8 (height_px, width_px, 4), RGBA, of a piece addressed in the level's own pixels.
 
         Alpha 0 is where the slide has no pixels.
         """
-        return np.array(self._rgba(self._corner0(x_px, y_px, level), level, (width_px, height_px)))
+        corner0 = resampling.corner0(self, x_px, y_px, level)
+        return np.array(self._rgba(corner0, level, (width_px, height_px)))
 
-    def _corner0(self, x_px: int, y_px: int, level: int) -> tuple[int, int]:
-        own = self.level_downsamples[level]
-        return math.floor(x_px * own + 0.5), math.floor(y_px * own + 0.5)
-
-    def _region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
-        """Read a piece and lay it on white."""
+    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """Return `size` px of a level from level-0 px `corner0` on, laid on white: see resampling.Pyramid."""
         rgba = self._rgba(corner0, level, size)
         alpha = rgba.getchannel("A")
         if alpha.getextrema() == (255, 255):
@@ -146,16 +100,6 @@ class Slide:
     def _plain(self, error: Exception) -> str:
         """Return an error's text on one line and without the folder, which differs between machines."""
         return " ".join(str(error).replace(str(self.path), self.path.name).split())
-
-
-def _corner(start0: float, level_downsample: float, margin: int) -> tuple[int, float]:
-    """Return the level-0 px to read from, `margin` level px before start0, and start0's place in what comes.
-
-    OpenSlide takes whole level-0 px only; the place is relative to where it will really start.
-    """
-    wanted = start0 / level_downsample
-    got0 = math.floor((math.floor(wanted) - margin) * level_downsample + 0.5)
-    return got0, wanted - got0 / level_downsample
 
 
 def _plausible_mpp(properties: dict[str, str]) -> tuple[float, float] | None:

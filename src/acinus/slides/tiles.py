@@ -19,6 +19,7 @@ import tifffile
 from acinus.errors import SlideError
 from acinus.seeds import derive
 from acinus.slides.geometry import Resolution
+from acinus.slides.open import SlidePixels
 from acinus.slides.slide import REMEDY, Slide
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -43,16 +44,19 @@ class Page:
     counts: np.ndarray  # int64; 0 is a legal hole
 
 
-def probe(path: Path, slide: Slide, samples: int, seed: int) -> None:
+def probe(path: Path, slide: SlidePixels, samples: int, seed: int) -> None:
     """Pass if the slide's pixels are really there, as far as `samples` tiles per level can tell.
 
     In a TIFF every tile of every directory must lie inside the file; of each level the first, the
     last and seeded others must begin and end as their compression demands, and OpenSlide must
-    decode them to something. Other formats are read in sampled places only.
+    decode them to something. Other formats are read in sampled places only, a row of an array whole.
 
     Raises:
         SlideError: names slide, level, tile and what was found.
     """
+    if not isinstance(slide, Slide):
+        slide.read(0, 0, slide.width, slide.height, Resolution(1.0, 0, 1.0))
+        return
     pages = read_pages(path, slide.slide_id)
     size = path.stat().st_size
     for number, page in enumerate(pages):
@@ -77,7 +81,7 @@ def probe(path: Path, slide: Slide, samples: int, seed: int) -> None:
                 _probe_page(stream, slide, level, page_here, _chosen(page_here.counts, samples, level_seed))
 
 
-def check_under(slide: Slide, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: float) -> None:
+def check_under(slide: SlidePixels, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: float) -> None:
     """Pass if the tiles under the squares of edge0 level-0 px at (x0, y0) begin and end as they must.
 
     Looks at a few bytes of each tile, which are about to be read anyway. What is no tiled TIFF of a
@@ -86,6 +90,8 @@ def check_under(slide: Slide, at: Resolution, x0: np.ndarray, y0: np.ndarray, ed
     Raises:
         SlideError: names slide, level, tile and what was found.
     """
+    if not isinstance(slide, Slide):
+        return
     pages = [page for page in read_pages(slide.path, slide.slide_id) if page.tile is not None]
     page = next((one for one in pages if (one.width, one.height) == slide.level_dimensions[at.level]), None)
     if page is None or page.compression not in _MARKERS:

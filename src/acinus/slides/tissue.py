@@ -1,4 +1,4 @@
-"""Where the tissue is: Otsu on the saturation of an overview, and exact area shares per patch."""
+"""Where the tissue is: Otsu on the saturation of an overview (or everywhere), and exact area shares per patch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from acinus import params
 from acinus.errors import AcinusError, SlideError
 from acinus.files import atomic_path
 from acinus.slides.geometry import pixel_centres
-from acinus.slides.slide import Slide
+from acinus.slides.open import SlidePixels
 
 MAX_MASK_PX = 64_000_000
 DARK_VALUE = 0.2  # of 1; the brightest channel of stained tissue is well above
@@ -70,13 +70,13 @@ class TissueMask:
         area: np.ndarray = upper * (1.0 - r_part) + lower * r_part
         return area
 
-    def raster(self, columns: int, rows: int, downsample: float) -> np.ndarray:
-        """Return bool (rows, columns): the mask under the centre of each px of another grid.
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
+        """Return bool (rows, columns): the mask under the centre of each px of another grid, from its row `top` on.
 
         Px (c, r) covers level-0 [c*downsample, (c+1)*downsample) across and the same down.
         """
         own_rows, own_columns = self.mask.shape
-        r = _under(pixel_centres(rows, downsample, self.height), own_rows, self.height)
+        r = _under(pixel_centres(rows, downsample, self.height, top), own_rows, self.height)
         c = _under(pixel_centres(columns, downsample, self.width), own_columns, self.width)
         picked: np.ndarray = self.mask[np.ix_(r, c)]
         return picked
@@ -87,9 +87,10 @@ def _under(centres: np.ndarray, count: int, extent: int) -> np.ndarray:
     return np.minimum((centres * count / extent).astype(np.int64), count - 1)
 
 
-def find_tissue(slide: Slide, settings: params.Tissue, mpp: tuple[float, float] | None = None) -> TissueMask:
+def find_tissue(slide: SlidePixels, settings: params.Tissue, mpp: tuple[float, float] | None = None) -> TissueMask:
     """Return the tissue of a slide at settings.downsample (at least 1 px each way).
 
+    Method `all` takes the whole slide without looking at it: images that were cut from within tissue.
     mpp: (x, y) um per level-0 px for settings.min_area_um2, the slide's own tag where not given.
 
     Raises:
@@ -102,6 +103,8 @@ def find_tissue(slide: Slide, settings: params.Tissue, mpp: tuple[float, float] 
             f"slide {slide.slide_id}: a tissue overview of {columns} x {rows} px is too large; "
             f"raise index.tissue.downsample (now {settings.downsample:g})"
         )
+    if settings.method == "all":
+        return TissueMask(np.ones((rows, columns), dtype=bool), slide.width, slide.height)
     mask = classify(slide.overview(columns, rows), settings.min_saturation)
     limit = float(min(settings.min_area_px, mask.size // SPECK_SHARE))
     if settings.min_area_um2 > 0:

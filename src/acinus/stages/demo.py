@@ -1,11 +1,15 @@
 """demo: params `demo` -> data/demo/<family>/."""
 
 from functools import partial
+from typing import Any
 
-from acinus.cohorts.demo import camelyon
+from acinus.cohorts.demo import camelyon, panda, pannuke, rgb_mask
 from acinus.errors import RecipeError
 from acinus.files import atomic_path
 from acinus.stage import ProjectStage
+
+FAMILIES: dict[str, Any] = {"camelyon": camelyon, "panda": panda, "rgb_mask": rgb_mask, "pannuke": pannuke}
+"""What draws each family: plan(seed, settings), draw_slide(plan, root), finish(plans, root)."""
 
 
 def run(stage: ProjectStage, family: str) -> None:
@@ -13,9 +17,10 @@ def run(stage: ProjectStage, family: str) -> None:
     if family not in stage.project.demo.families:
         allowed = ", ".join(stage.project.demo.families) or "none"
         raise RecipeError(f"family {family!r}: not in demo.families of params.yaml; there: {allowed}")
-    plans = camelyon.plan(stage.project.seed, stage.project.demo.camelyon)
+    artist = FAMILIES[family]
+    plans = artist.plan(stage.project.seed, getattr(stage.project.demo, family))
     with atomic_path(stage.root / "data" / "demo" / family) as folder:
-        for number, _ in enumerate(stage.map(partial(camelyon.draw_slide, root=folder), plans), 1):
+        for number, _ in enumerate(stage.map(partial(artist.draw_slide, root=folder), plans), 1):
             stage.say(f"{plans[number - 1].slide_id} ({number} of {len(plans)})")
-        camelyon.write_reference(plans, folder)
+        artist.finish(plans, folder)
     stage.log.log_metrics({"n_slides": len(plans)})

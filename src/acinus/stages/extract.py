@@ -1,11 +1,13 @@
-"""extract: sample, slides and verdict -> patches/."""
+"""extract: sample, slides, labels and verdict -> patches/."""
 
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.patches.extract import SlideSource, StorePlan, reading_code, shard_jobs, write_shard_of
+from acinus.patches.finish import finish_stores
 from acinus.patches.store import StoreFormat
-from acinus.patches.writer import StoreWriter
+from acinus.slides.labels import LabelRow, LabelRules
+from acinus.slides.places import Places
 from acinus.stage import Stage
 
 
@@ -13,27 +15,39 @@ def run(stage: Stage) -> None:
     """Write the shards that are not there yet, then store.json over all of them."""
     if not read_json(stage.paths.reports / "validation.json")["success"]:
         raise AcinusError(f"{stage.paths.reports / 'validation.json'}: validation failed; mend that first")
-    manifest = records.read(records.MANIFEST, stage.paths.manifest)
     sample = records.read(records.SAMPLE, stage.paths.sample)
     settings = stage.recipe.extract
-    form = StoreFormat(settings.backend, settings.codec, settings.jpeg_quality, stage.recipe.index.patch_px)
+    segmented = stage.recipe.task == "segmentation"
     plan = StorePlan(
         store=stage.paths.patches,
         ledger=stage.root / ".acinus" / "shards" / stage.recipe_name,
-        form=form,
+        form=StoreFormat(settings.backend, settings.codec, settings.jpeg_quality, stage.recipe.index.patch_px),
         max_shards=settings.max_shards,
         classes=tuple(stage.recipe.classes),
         code=reading_code(),
+        rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort) if segmented else None,
     )
-    sources = {
-        row["slide_id"]: SlideSource(stage.cohort_root / row["image"], row["fingerprint"])
-        for row in records.rows(manifest)
+    written = []
+    jobs = shard_jobs(sample, _sources(stage), plan)
+    for one in stage.map(write_shard_of, jobs):
+        written.append(one)
+        stage.say(f"{one.images.name}: {one.images.count} patches ({len(written)} of {len(jobs)})")
+    index = finish_stores(plan, written, sample)
+    size = sum(one.images.bytes + (one.masks.bytes if one.masks else 0) for one in written)
+    stage.log.log_metrics({"n_shards": len(written), "n_patches": index.count, "store_mb": size / 1e6})
+
+
+def _sources(stage: Stage) -> dict[str, SlideSource]:
+    """Return where each slide's pixels and labels are; the tiles of an array go to one shard per fold."""
+    manifest = records.read(records.MANIFEST, stage.paths.manifest)
+    places, folds = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.family == "pannuke"
+    return {
+        row["slide_id"]: SlideSource(
+            path=places.image(row),
+            fingerprint=row["fingerprint"],
+            shard=row["provider"] if folds else None,
+            label=LabelRow.of(row, places.label(row)),
+            label_fingerprint=row["label_fingerprint"],
+        )
+        for row in records.rows(manifest[manifest["status"] == "ok"])
     }
-    shards = []
-    jobs = shard_jobs(sample, sources, plan)
-    for info in stage.map(write_shard_of, jobs):
-        shards.append(info)
-        stage.say(f"{info.name}: {info.count} patches ({len(shards)} of {len(jobs)})")
-    index = StoreWriter(plan.store, plan.ledger, form).finish(shards)
-    size = sum(one.bytes for one in shards)
-    stage.log.log_metrics({"n_shards": len(shards), "n_patches": index.count, "store_mb": size / 1e6})

@@ -9,10 +9,11 @@ import pandas as pd
 
 from acinus import params, records
 from acinus.files import atomic_path
-from acinus.patches.index import SlideFacts, index_slide
+from acinus.patches.index import LabelRule, SlideFacts, index_slide
 from acinus.slides.geometry import at_downsample, resolve
-from acinus.slides.labels import LabelRow, open_labels
-from acinus.slides.slide import Slide
+from acinus.slides.labels import LabelRow, LabelRules, open_labels
+from acinus.slides.open import SlidePixels, open_slide
+from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tiles import check_under
 from acinus.slides.tissue import find_tissue, save_tissue
 from acinus.stage import Stage
@@ -23,19 +24,24 @@ class Job:
     """One slide to index; travels to a worker."""
 
     row: dict[str, Any]
-    root: Path
+    places: Places
     tissue: Path
-    cohort: params.Cohort
     index: params.Index
+    rules: LabelRules
+    rule: LabelRule
 
 
 def run(stage: Stage) -> None:
     """Find tissue and list every candidate patch of every usable slide."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     usable = records.rows(manifest[manifest["status"] == "ok"])
+    classes = stage.recipe.classes
+    rule = LabelRule(len(classes), tuple(classes.index(name) for name in stage.recipe.positive), stage.recipe.task)
+    rules = LabelRules.of(classes, stage.recipe.cohort)
+    places = Places(stage.cohort_root, stage.paths.rasters)
     with atomic_path(stage.paths.tissue) as folder:
         folder.mkdir()
-        jobs = [Job(row, stage.cohort_root, folder, stage.recipe.cohort, stage.recipe.index) for row in usable]
+        jobs = [Job(row, places, folder, stage.recipe.index, rules, rule) for row in usable]
         parts = list(stage.map(index_one, jobs))
     table = pd.concat(parts, ignore_index=True) if parts else records.frame(records.INDEX, [])
     table = records.write(records.INDEX, table, stage.paths.index)
@@ -47,17 +53,17 @@ def run(stage: Stage) -> None:
 def index_one(job: Job) -> pd.DataFrame:
     """Index one slide: its tissue mask goes to the folder, its INDEX rows come back."""
     row = job.row
-    mpp = (float(row["mpp_x"]), float(row["mpp_y"]))
-    with Slide(job.root / row["image"], row["slide_id"]) as slide:
-        at = resolve(slide.level_downsamples, (mpp[0] + mpp[1]) / 2, level=job.index.level, mpp=job.index.mpp)
+    with open_slide(job.places.image(row), row["slide_id"]) as slide:
+        at = resolve(slide.level_downsamples, mean_mpp(row), level=job.index.level, mpp=job.index.mpp)
         _check_overview(slide, job.index.tissue.downsample)
-        tissue = find_tissue(slide, job.index.tissue, mpp)
+        tissue = find_tissue(slide, job.index.tissue, mpp_of(row))
         save_tissue(tissue, job.tissue / f"{row['slide_id']}.png")
         facts = SlideFacts(row["slide_id"], row["split"], slide.width, slide.height)
-        return index_slide(facts, at, tissue, open_labels(LabelRow.of(row), job.root, job.cohort), job.index)
+        labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules)
+        return index_slide(facts, at, tissue, labels, job.index, job.rule)
 
 
-def _check_overview(slide: Slide, downsample: float) -> None:
+def _check_overview(slide: SlidePixels, downsample: float) -> None:
     """Refuse a slide with a damaged tile anywhere in the level from which its tissue is found."""
     corner, edge0 = np.zeros(1, dtype=np.int64), float(max(slide.width, slide.height))
     check_under(slide, at_downsample(slide.level_downsamples, downsample), corner, corner, edge0)

@@ -1,63 +1,102 @@
 """infer: model and slides -> maps/<slide_id>.tif."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from acinus import records
+from acinus import params, records
 from acinus.files import atomic_path
 from acinus.learning.card import Card, load_model
 from acinus.learning.device import pick, reproducible
-from acinus.learning.predict import predict_probs
+from acinus.learning.predict import map_channels, predict_probs
 from acinus.mapping.blend import blended_rows
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.map_tiff import MapInfo, write_map
 from acinus.mapping.windows import grid, with_tissue
+from acinus.patches.grid import cell_margin
 from acinus.slides.geometry import resolve
-from acinus.slides.slide import Slide
+from acinus.slides.open import open_slide
+from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tiles import check_under
 from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
 
 
+@dataclass(frozen=True)
+class Job:
+    """One slide to map; travels to a worker."""
+
+    row: dict[str, Any]
+    places: Places
+    tissue: Path
+    model: Path
+    target: Path
+    index: params.Index
+    infer: params.Infer
+    device: str
+    threads: int
+
+
 def run(stage: Stage) -> None:
-    """Write the tumour probability of every usable slide of the splits asked for."""
+    """Write the class probabilities of every usable slide of the splits asked for."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     wanted = manifest[(manifest["status"] == "ok") & manifest["split"].isin(stage.recipe.infer.splits)]
-    model, card = load_model(stage.paths.model)
-    windows = 0
-    threads, device = stage.project.compute.threads, stage.project.compute.device
-    with reproducible(pick(device), threads), atomic_path(stage.paths.maps) as folder:
+    compute, windows = stage.project.compute, 0
+    on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
+    with atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
-        for row in records.rows(wanted):
-            number = _slide(stage, row, model, card, folder / f"{row['slide_id']}.tif")
+        jobs = [
+            Job(
+                row=row,
+                places=Places(stage.cohort_root, stage.paths.rasters),
+                tissue=stage.paths.tissue / f"{row['slide_id']}.png",
+                model=stage.paths.model,
+                target=folder / f"{row['slide_id']}.tif",
+                index=stage.recipe.index,
+                infer=stage.recipe.infer,
+                device=compute.device,
+                threads=compute.threads,
+            )
+            for row in records.rows(wanted)
+        ]
+        counts = stage.map(map_one, jobs) if on_cpu else map(map_one, jobs)
+        for job, number in zip(jobs, counts, strict=True):
             windows += number
-            stage.say(f"{row['slide_id']}: {number} windows")
+            stage.say(f"{job.row['slide_id']}: {number} windows")
     stage.log.log_metrics({"n_slides": len(wanted), "n_windows": windows})
 
 
-def _slide(stage: Stage, row: dict[str, Any], model: nn.Module, card: Card, path: Path) -> int:
+@lru_cache(maxsize=1)
+def _model(folder: Path) -> tuple[nn.Module, Card]:
+    """Return the model, loaded once per process."""
+    return load_model(folder)
+
+
+def map_one(job: Job) -> int:
     """Write one slide's map and return the number of windows that the model saw."""
-    index, infer = stage.recipe.index, stage.recipe.infer
-    device, tumour = stage.project.compute.device, card.classes.index("tumor")
-    mpp = (float(row["mpp_x"]), float(row["mpp_y"]))
-    with Slide(stage.cohort_root / row["image"], row["slide_id"]) as slide:
-        at = resolve(slide.level_downsamples, (mpp[0] + mpp[1]) / 2, level=index.level, mpp=index.mpp)
-        tissue = load_tissue(stage.paths.tissue / f"{row['slide_id']}.png", slide.width, slide.height)
-        edge0 = index.patch_px * at.downsample
+    row, index, infer = job.row, job.index, job.infer
+    model, card = _model(job.model)
+    with reproducible(pick(job.device), job.threads), open_slide(job.places.image(row), row["slide_id"]) as slide:
+        at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
+        tissue = load_tissue(job.tissue, slide.width, slide.height)
+        cell_px = index.cell_px or index.patch_px  # what a window answers for; the rest of it is context
+        edge0, margin0 = cell_px * at.downsample, cell_margin(index.patch_px, cell_px, at.downsample)
         every = grid(slide.width, slide.height, edge0, infer.stride_px * at.downsample)
         seen = with_tissue(every, tissue.fractions(every.x0, every.y0, edge0), infer.min_tissue_fraction)
-        check_under(slide, at, seen.x0, seen.y0, edge0)
+        check_under(slide, at, seen.x0 - margin0, seen.y0 - margin0, index.patch_px * at.downsample)
 
         def read(x0: int, y0: int) -> np.ndarray:
-            return slide.read(x0, y0, index.patch_px, index.patch_px, at)
+            return slide.read(x0 - margin0, y0 - margin0, index.patch_px, index.patch_px, at)
 
         def predict(patches: np.ndarray) -> np.ndarray:
-            return predict_probs(model, patches, card, device)[:, tumour : tumour + 1]
+            return map_channels(predict_probs(model, patches, card, job.device), card)
 
+        names = card.classes[1:] if len(card.classes) == 2 else card.classes
         geometry = MapGeometry(slide.width, slide.height, infer.map_downsample)
-        bands = blended_rows(geometry, seen, read, predict, 1, infer.batch_size)
-        write_map(path, (band.probs for band in bands), geometry, MapInfo(row["slide_id"], ("tumor",), mpp))
+        bands = blended_rows(geometry, seen, read, predict, len(names), infer.batch_size)
+        write_map(job.target, (band.probs for band in bands), geometry, MapInfo(row["slide_id"], names, mpp_of(row)))
     return len(seen)

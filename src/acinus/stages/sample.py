@@ -1,7 +1,8 @@
-"""sample: index -> sample.parquet."""
+"""sample: index -> sample.parquet and statistics.csv."""
 
 from acinus import records
-from acinus.patches.sample import draw_sample
+from acinus.files import write_text
+from acinus.patches.sample import draw_sample, statistics, statistics_text
 from acinus.stage import Stage
 
 
@@ -10,6 +11,9 @@ def run(stage: Stage) -> None:
     index = records.read(records.INDEX, stage.paths.index)
     drawn = draw_sample(index, stage.recipe.sample, stage.seed())
     drawn = records.write(records.SAMPLE, drawn, stage.paths.sample)
+    table = statistics(index, drawn)
+    write_text(stage.paths.statistics, table.to_csv(index=False, lineterminator="\n"))
+    print(statistics_text(table), flush=True)
     figures: dict[str, int] = {}
     for split, rows in drawn.groupby("split", sort=True):
         normal, tumor = int((rows["label"] == records.NORMAL).sum()), int((rows["label"] == records.TUMOR).sum())

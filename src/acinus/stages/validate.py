@@ -1,11 +1,22 @@
 """validate: manifest, index and sample -> reports/<recipe>/validation.json and Data Docs; broken rules stop."""
 
+from typing import Any
+
 from acinus import records
 from acinus.errors import TableError
-from acinus.files import atomic_path, write_json
+from acinus.files import atomic_path, read_json, write_json
+from acinus.slides.places import Places
 from acinus.stage import Stage
 from acinus.validation.suites import all_suites
-from acinus.validation.tables import class_table, manifest_view, patch_view, split_view
+from acinus.validation.tables import (
+    candidate_table,
+    class_shares,
+    findings,
+    manifest_view,
+    patch_view,
+    split_view,
+    tissue_types,
+)
 from acinus.validation.verdict import judge
 
 
@@ -14,16 +25,26 @@ def run(stage: Stage) -> None:
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     index = records.read(records.INDEX, stage.paths.index)
     sample = records.read(records.SAMPLE, stage.paths.sample)
+    places = Places(stage.cohort_root, stage.paths.rasters)
     frames = {
-        "manifest": manifest_view(manifest, stage.cohort_root),
-        "index": patch_view(index, manifest),
-        "sample": patch_view(sample, manifest),
+        "manifest": manifest_view(manifest, places, stage.recipe.validate_.tolerate),
+        "index": patch_view(index, manifest).drop(columns="class_fractions"),
+        "sample": patch_view(sample, manifest).drop(columns="class_fractions"),
         "splits": split_view(manifest, sample),
     }
-    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, stage.recipe.cohort.split_by)
+    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, stage.recipe.cohort.split_by, stage.recipe.task)
     with atomic_path(stage.paths.reports / "data_docs") as docs:
         verdict = judge(frames, suites, stage.recipe.validate_.rows_shown, docs)
-    document = {**verdict.document, "candidates": class_table(index), "split_by": stage.recipe.cohort.split_by}
+    document = {
+        **verdict.document,
+        "split_by": stage.recipe.cohort.split_by,
+        "split_rules": sorted(set(manifest.loc[manifest["status"] == "ok", "split_rule"])),
+        "candidates": candidate_table(index),
+        "class_shares": class_shares(index, manifest, stage.recipe.classes),
+        "tissue_types": tissue_types(manifest),
+        "findings": findings(manifest),
+        "colours": _colours(stage),
+    }
     write_json(stage.paths.reports / "validation.json", document)
     stage.log.log_artifact(stage.paths.reports / "validation.json")
     checked = sum(len(suite.rules) for suite in suites)
@@ -36,3 +57,8 @@ def run(stage: Stage) -> None:
             f"{(stage.paths.reports / 'validation.json').relative_to(stage.root)}"
         )
     stage.say(f"{checked} expectations hold")
+
+
+def _colours(stage: Stage) -> dict[str, Any]:
+    """Return what ingest counted in every colour-coded mask: pixels exact, within tolerance, ignored."""
+    return {path.stem: read_json(path) for path in sorted(stage.paths.rasters.glob("*.json"))}

@@ -1,10 +1,12 @@
 """The expectations: which rule, over which table and column, and what a person does when it is broken."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from acinus.params import Sample, Validate
 from acinus.records import IGNORE, NORMAL, TUMOR
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,6 @@ def _never_null(column: str, remedy: str) -> Rule:
     return Rule("ExpectColumnValuesToNotBeNull", {"column": column}, remedy)
 
 
-SPLITS = ["train", "val", "test"]
-
-
 def manifest_suite(split_by: str) -> Suite:
     """Return the rules over the usable slides; a recipe that splits by slide allows a patient in two splits."""
     rules: tuple[Rule, ...] = (
@@ -52,9 +51,17 @@ def manifest_suite(split_by: str) -> Suite:
         _among("image_readable", [True], "make the image file readable, or run again after it is back"),
         _within("mpp_x", "set cohort.mpp for slides with a wrong resolution tag", 0.05, 20.0),
         _within("mpp_y", "set cohort.mpp for slides with a wrong resolution tag", 0.05, 20.0),
-        _among("split", SPLITS, "correct splits.csv"),
+        _among("split", list(SPLITS), "correct splits.csv"),
         _among("slide_label", ["normal", "tumor"], "correct reference.csv"),
-        _among("label_kind", ["asap_xml", "mask", "none", "unknown"], "report this: ingest wrote an unknown kind"),
+        _among(
+            "not_tolerated",
+            [""],
+            "see what each finding means in the README; mend it, exclude the slide or name it in validate.tolerate",
+        ),
+        _within("isup", "an ISUP grade is 0 to 5: correct the cohort's table", 0, 5),
+        _among(
+            "label_kind", ["asap_xml", "mask", "fold", "none", "unknown"], "report this: ingest wrote an unknown kind"
+        ),
         _among("same_content_as", [""], "the same image twice: list one of the two under cohort.exclude"),
     )
     if split_by == "patient":
@@ -82,35 +89,40 @@ def patch_suite(table: str, labels: list[int]) -> Suite:
     return Suite(table, ("slide_id", "x0", "y0"), rules)
 
 
-def split_suite(sample: Sample, settings: Validate) -> Suite:
-    """Return the rules over the splits: each has both classes, balanced splits have the balance asked for."""
+def split_suite(sample: Sample, settings: Validate, task: str) -> Suite:
+    """Return the rules over the splits: each has slides and patches, balanced splits the balance asked for.
+
+    A classifier needs both classes in every split; a segmentation has its classes within each patch.
+    """
     asked, slack = sample.normal_per_tumor, settings.balance_tolerance
     rules = [
         _within("slides", "no slide in this split: change cohort.val_fraction or splits.csv", 1),
-        _within("normal", "no normal patch in this split: both classes are needed; change splits.csv", 1),
-        _within("tumor", "no tumour patch in this split: both classes are needed; change splits.csv", 1),
+        _within("patches", "no patch in this split: lower index.min_tissue_fraction or change splits.csv", 1),
     ]
+    if task == "patch_classification":
+        rules += [
+            _within("normal", "no normal patch in this split: both classes are needed; change splits.csv", 1),
+            _within("tumor", "no tumour patch in this split: both classes are needed; change splits.csv", 1),
+        ]
+    elif sample.balance:
+        rules.append(_balanced(sample, "tumor", "no patch with a positive class: take the split off sample.balance", 1))
     if sample.balance:
-        rules.append(
-            Rule(
-                "ExpectColumnValuesToBeBetween",
-                {
-                    "column": "normal_per_tumor",
-                    "min_value": asked * (1 - slack),
-                    "max_value": asked * (1 + slack),
-                    "row_condition": {"column": "split", "among": list(sample.balance)},
-                },
-                "the class balance is not as asked: change sample.normal_per_tumor or the caps per slide",
-            )
-        )
+        remedy = "the class balance is not as asked: change sample.normal_per_tumor or the caps per slide"
+        rules.append(_balanced(sample, "normal_per_tumor", remedy, asked * (1 - slack), asked * (1 + slack)))
     return Suite("splits", ("split",), tuple(rules))
 
 
-def all_suites(sample: Sample, settings: Validate, split_by: str) -> tuple[Suite, ...]:
+def _balanced(sample: Sample, column: str, remedy: str, low: float, high: float | None = None) -> Rule:
+    """Return a rule over the splits that the recipe balances."""
+    rule = _within(column, remedy, low, high)
+    return replace(rule, kwargs=rule.kwargs | {"row_condition": {"column": "split", "among": list(sample.balance)}})
+
+
+def all_suites(sample: Sample, settings: Validate, split_by: str, task: str) -> tuple[Suite, ...]:
     """Return every suite of a recipe, in the way of the data; split_by: patient or slide (cohort.split_by)."""
     return (
         manifest_suite(split_by),
         patch_suite("index", [IGNORE, NORMAL, TUMOR]),
         patch_suite("sample", [NORMAL, TUMOR]),
-        split_suite(sample, settings),
+        split_suite(sample, settings, task),
     )

@@ -1,25 +1,68 @@
 """Tables as the suites look at them: the records plus columns that turn a rule over rows into a rule over values."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from acinus.records import IGNORE, NORMAL, TUMOR, is_safe_id
+from acinus.records import IGNORE, NORMAL, TUMOR, is_safe_id, rows
+from acinus.slides.open import readable_file
+from acinus.slides.places import Places
+from acinus.validation.suites import SPLITS
 
 
-def manifest_view(manifest: pd.DataFrame, cohort_root: Path) -> pd.DataFrame:
-    """Return the usable slides with `id_safe`, `image_readable`, `patient_splits` and `same_content_as`.
+def manifest_view(manifest: pd.DataFrame, places: Places, tolerate: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the usable slides with columns that a rule can look at.
 
-    `patient_splits` counts the splits of the slide's patient (1 = no leak); `same_content_as` names
-    another usable slide with the same fingerprint, or is "".
+    `id_safe`, `image_readable`; `patient_splits` counts the splits of the slide's patient (1 = no leak);
+    `same_content_as` names another usable slide with the same fingerprint, or is ""; `not_tolerated` are
+    the slide's findings that are not among `tolerate`, ';' separated.
     """
     view = manifest[manifest["status"] == "ok"].copy()
     view["id_safe"] = [is_safe_id(slide_id) for slide_id in view["slide_id"]]
-    view["image_readable"] = [_readable(cohort_root / image) for image in view["image"]]
+    view["image_readable"] = [_readable(readable_file(places.image(row))) for row in rows(view)]
+    view["not_tolerated"] = [
+        ";".join(one for one in found.split(";") if one and one not in tolerate) for found in view["findings"]
+    ]
     view["patient_splits"] = view.groupby("patient")["split"].transform("nunique")
     view["same_content_as"] = _twins(view)
     return view.reset_index(drop=True)
+
+
+def findings(manifest: pd.DataFrame) -> dict[str, list[str]]:
+    """Return finding -> ids of the usable slides that have it, both sorted."""
+    found: dict[str, list[str]] = {}
+    for row in rows(manifest[manifest["status"] == "ok"]):
+        for name in filter(None, row["findings"].split(";")):
+            found.setdefault(name, []).append(row["slide_id"])
+    return dict(sorted(found.items()))
+
+
+def class_shares(index: pd.DataFrame, manifest: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return for every split its slides, patches and the share of each class over its patches' known area.
+
+    The statistics table of a segmentation's data set. Patches that overlap count their common area twice.
+    """
+    usable = manifest[manifest["status"] == "ok"]
+    table = {}
+    for split in SPLITS:
+        own = index.loc[index["split"] == split, "class_fractions"]
+        areas = np.array([*own], dtype=np.float64).reshape(len(own), len(classes)).sum(axis=0)
+        known = float(areas.sum())
+        shares = {name: float(area) / known if known else None for name, area in zip(classes, areas, strict=True)}
+        table[split] = {"slides": int((usable["split"] == split).sum()), "patches": len(own), "shares": shares}
+    return table
+
+
+def tissue_types(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return split -> tissue type -> usable slides, for cohorts that name types; else nothing."""
+    usable = manifest[(manifest["status"] == "ok") & manifest["tissue_type"].notna()]
+    return {
+        str(split): {str(name): int(count) for name, count in own.value_counts().sort_index().items()}
+        for split, own in usable.groupby("split", sort=True)["tissue_type"]
+    }
 
 
 def _readable(path: Path) -> bool:
@@ -42,7 +85,7 @@ def _twins(slides: pd.DataFrame) -> list[str]:
 
 
 def patch_view(patches: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return patches with `inside_slide` (the corner lies in the slide) and `in_split_of_slide` (the manifest's).
+    """Return patches with `inside_slide` (it touches the slide) and `in_split_of_slide` (the manifest's).
 
     A patch of a slide that the manifest does not have is neither.
     """
@@ -50,7 +93,8 @@ def patch_view(patches: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
     view = patches.copy()
     width = view["slide_id"].map(slides["width"]).astype("float64")
     height = view["slide_id"].map(slides["height"]).astype("float64")
-    inside = (view["x0"] >= 0) & (view["y0"] >= 0) & (view["x0"] < width) & (view["y0"] < height)
+    edge0 = view["patch_px"] * view["downsample"]
+    inside = (view["x0"] > -edge0) & (view["y0"] > -edge0) & (view["x0"] < width) & (view["y0"] < height)
     view["inside_slide"] = inside.to_numpy(dtype=bool)
     same = view["split"] == view["slide_id"].map(slides["split"])
     view["in_split_of_slide"] = same.fillna(False).to_numpy(dtype=bool)
@@ -60,17 +104,18 @@ def patch_view(patches: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
 def split_view(manifest: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
     """Return one row per split: slides and patches of each class, and normal patches per tumour patch.
 
-    Columns: split, slides, normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour).
+    Columns: split, slides, patches, normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour).
     """
     rows = []
     usable = manifest[manifest["status"] == "ok"]
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         labels = sample.loc[sample["split"] == split, "label"]
         normal, tumor = int((labels == NORMAL).sum()), int((labels == TUMOR).sum())
         rows.append(
             {
                 "split": split,
                 "slides": int((usable["split"] == split).sum()),
+                "patches": len(labels),
                 "normal": normal,
                 "tumor": tumor,
                 "normal_per_tumor": normal / tumor if tumor else np.nan,
@@ -79,7 +124,7 @@ def split_view(manifest: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def class_table(index: pd.DataFrame) -> dict[str, dict[str, int]]:
+def candidate_table(index: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return candidate patches per split and class, as the verdict shows them."""
     names = {NORMAL: "normal", TUMOR: "tumor", IGNORE: "ignore"}
     return {

@@ -144,7 +144,7 @@ def outlines(slide: SlidePlan) -> list[Outline]:
     return result
 
 
-def write_reference(plans: Sequence[SlidePlan], root: Path) -> None:
+def finish(plans: Sequence[SlidePlan], root: Path) -> None:
     """Write testing/reference.csv: id, Normal or Tumor, histological type, extent; no header."""
     lines = [
         f"{slide.slide_id},{'Tumor' if slide.lesions else 'Normal'},{slide.histology},{slide.extent}"

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from acinus.files import atomic_path
 
 RGB = NDArray[np.uint8]
 SMALLEST_EDGE_PX = 16
 LEVELS = 8
+BIOPSY_REDUCTIONS = (1, 4, 16)
 
 
 def halve(picture: RGB) -> RGB:
@@ -55,3 +58,78 @@ def write_pyramid(path: Path, level0: RGB, mpp: float, tile_px: int = 512, quali
                 software=False,
                 metadata=None,
             )
+
+
+def level_size(size: tuple[int, int], reduction: int) -> tuple[int, int]:
+    """Return the size (w, h) of a level about `reduction` times smaller: whole pixels, rounded down."""
+    return size[0] // reduction, size[1] // reduction
+
+
+def write_biopsy(path: Path, level0: RGB, mpp: float, quality: int = 80, tile_px: int = 256) -> None:
+    """Write `level0` (h, w, 3) as PANDA's slides are: JPEG tiles, three levels about 1, 4 and 16 times smaller.
+
+    Level sizes are rounded down, so that downsamples are not whole numbers. Same pixels, same bytes.
+
+    Raises:
+        AcinusError: the file cannot be written.
+    """
+    image = Image.fromarray(level0)
+    sizes = [level_size(image.size, reduction) for reduction in BIOPSY_REDUCTIONS]
+    pictures = (
+        level0 if size == image.size else np.asarray(image.resize(size, Image.Resampling.BOX)) for size in sizes
+    )
+    options = {"compression": "jpeg", "compressionargs": {"level": quality}}
+    _write_biopsy_levels(path, pictures, mpp, tile_px, options)
+
+
+def write_biopsy_mask(path: Path, label: NDArray[np.uint8], mpp: float, tile_px: int = 256) -> None:
+    """Write a label raster (h, w) as PANDA's masks are: RGB, label in red, lossless, levels as `write_biopsy`.
+
+    A coarser level holds the labels at its pixels' centres.
+
+    Raises:
+        AcinusError: the file cannot be written.
+    """
+    height, width = label.shape
+
+    def pictures() -> Iterator[RGB]:
+        for reduction in BIOPSY_REDUCTIONS:
+            columns, rows = level_size((width, height), reduction)
+            row, column = (2 * np.arange(n) + 1 for n in (rows, columns))
+            level = np.zeros((rows, columns, 3), np.uint8)
+            level[..., 0] = label[(row * height // (2 * rows))[:, None], (column * width // (2 * columns))[None, :]]
+            yield level
+
+    _write_biopsy_levels(path, pictures(), mpp, tile_px, {"compression": "lzw"})
+
+
+def _write_biopsy_levels(
+    path: Path, pictures: Iterator[RGB], mpp: float, tile_px: int, options: dict[str, Any]
+) -> None:
+    width = 0
+    with atomic_path(path) as part, tifffile.TiffWriter(part) as writer:
+        for level, picture in enumerate(pictures):
+            width = width or picture.shape[1]
+            pixels_per_cm = 10_000 / (mpp * width / picture.shape[1])
+            writer.write(
+                _tiles(picture, tile_px),
+                shape=picture.shape,
+                dtype=picture.dtype,
+                photometric="rgb",
+                tile=(tile_px, tile_px),
+                resolution=(pixels_per_cm, pixels_per_cm),
+                resolutionunit="CENTIMETER",
+                subfiletype=1 if level else 0,
+                software=False,
+                metadata=None,
+                **options,
+            )
+
+
+def _tiles(picture: RGB, tile_px: int) -> Iterator[RGB]:
+    """Yield whole tiles row by row; beyond the border the last pixels go on, so that JPEG does not ring there."""
+    height, width = picture.shape[:2]
+    padded = np.pad(picture, ((0, -height % tile_px), (0, -width % tile_px), (0, 0)), mode="edge")
+    for top in range(0, height, tile_px):
+        for left in range(0, width, tile_px):
+            yield padded[top : top + tile_px, left : left + tile_px]

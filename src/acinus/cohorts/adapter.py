@@ -1,0 +1,182 @@
+"""What every family's adapter is given, what it gives back, and the steps that all of them share.
+
+An adapter is a function `ingest(order) -> list[Row]`: it finds the slides of one layout on disk, opens each
+once and says what is known of it. What no single slide is to blame for is raised; a slide that cannot
+be used is a row with the reason.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from acinus import params
+from acinus.cohorts import splits
+from acinus.errors import AcinusError, SlideError
+from acinus.slides.open import SlidePixels, below
+from acinus.slides.slide import MPP_RANGE
+
+Row = dict[str, Any]
+MapSlides = Callable[[Callable[[Any], Row], Sequence[Any]], Iterable[Row]]
+
+NO_PROVIDER = "unknown"
+UNKNOWN = splits.UNKNOWN
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an adapter is asked to read.
+
+    root: the cohort's folder. rasters: a folder that it may fill with images made from the cohort's. files: every
+    file below the root (the inventory), relative path -> fingerprint. map: applies a picklable function
+    to jobs, in order, perhaps in other processes; an Order itself does not travel there.
+    """
+
+    root: Path
+    rasters: Path
+    cohort: params.Cohort
+    classes: tuple[str, ...]
+    positive: tuple[str, ...]
+    files: Mapping[str, str]
+    seed: int
+    map: MapSlides
+
+
+def new_row(slide_id: str, image: str, fingerprint: str, **known: Any) -> Row:
+    """Return a manifest row (every column of records.MANIFEST) that says what is `known` and no more."""
+    row: Row = {
+        "slide_id": slide_id,
+        "image": image,
+        "label_source": None,
+        "label_kind": "unknown",
+        "exhaustive": True,
+        "split": None,
+        "patient": slide_id,
+        "provider": NO_PROVIDER,
+        "slide_label": None,
+        "mpp_x": None,
+        "mpp_y": None,
+        "mpp_source": None,
+        "width": None,
+        "height": None,
+        "isup": None,
+        "gleason": None,
+        "tissue_type": None,
+        "split_rule": "drawn",
+        "derived": False,
+        "findings": "",
+        "status": "ok",
+        "reason": "",
+        "fingerprint": fingerprint,
+        "label_fingerprint": None,
+    }
+    strangers = sorted(set(known) - set(row))
+    if strangers:
+        raise ValueError(f"a manifest has no column {', '.join(strangers)}")
+    return row | known
+
+
+@contextmanager
+def judged(row: Row, root: Path) -> Iterator[None]:
+    """Turn a failure inside the block into status bad and a reason, in `row` itself; what it held so far stays.
+
+    The reason names files relative to the root, which differs between machines.
+    """
+    try:
+        yield
+    except AcinusError as error:
+        row |= {"status": "bad", "reason": str(error).replace(f"{root}/", "")}
+    except OSError as error:
+        why = error.strerror or error
+        reason = f"slide {row['slide_id']}: {row['image']} cannot be read ({why}); check the disk"
+        row |= {"status": "bad", "reason": reason}
+
+
+def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool) -> Row:
+    """Return mpp_x, mpp_y (um per level-0 px) and mpp_source: the slide's own tag, else cohort.mpp, else nulls.
+
+    Raises:
+        SlideError: neither says it, though it is `needed`.
+    """
+    if slide.tag_mpp is not None:
+        return {"mpp_x": slide.tag_mpp[0], "mpp_y": slide.tag_mpp[1], "mpp_source": "tag"}
+    if cohort.mpp is not None:
+        return {"mpp_x": cohort.mpp, "mpp_y": cohort.mpp, "mpp_source": "override"}
+    if not needed:
+        return {"mpp_x": None, "mpp_y": None, "mpp_source": None}
+    tag = slide.properties.get("openslide.mpp-x")
+    raise SlideError(
+        f"slide {slide.slide_id}: no plausible mpp ({f'the tag says {tag}' if tag else 'no tag'}; plausible is "
+        f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g} um/px); set cohort.mpp"
+    )
+
+
+def with_splits(
+    rows: Sequence[Row],
+    cohort: params.Cohort,
+    seed: int,
+    stratum: Callable[[Row], str],
+    within: Callable[[Row], str] = lambda row: "",
+) -> list[Row]:
+    """Return the rows with every split decided; a split that a row brings along stays.
+
+    stratum: each of them gives its share to test and val (UNKNOWN need give none). within: kinds of slides
+    that each split should have alike inside a stratum (providers, say), as far as whole groups allow.
+    Only usable slides take part in the draw, so that a bad one cannot be all that a class has in
+    validation. The others follow their patient, or are called train: they are not used anyway.
+    """
+    group = {row["slide_id"]: row["patient"] if cohort.split_by == "patient" else row["slide_id"] for row in rows}
+    members = [
+        splits.Member(row["slide_id"], group[row["slide_id"]], stratum(row), row["split"], within(row))
+        for row in rows
+        if row["status"] == "ok"
+    ]
+    drawn = splits.assign(members, cohort.val_fraction, seed, cohort.test_fraction)
+    of_group = {group[slide_id]: split for slide_id, split in drawn.items()}
+    return [
+        row | {"split": drawn.get(row["slide_id"]) or row["split"] or of_group.get(group[row["slide_id"]], "train")}
+        for row in rows
+    ]
+
+
+def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.Listed]:
+    """Return what splits.csv says of the slides (`known` ids), wherever below the root it lies.
+
+    Raises:
+        AcinusError: two such files, or a wrong one (see splits.parse_splits).
+    """
+    path = only(order.files, "splits.csv", "split files")
+    return splits.parse_splits(splits.read_text(below(order.root, path)), path, known) if path else {}
+
+
+def groups(order: Order, known: Collection[str]) -> dict[str, str]:
+    """Return slide_id -> patient from groups.csv, wherever below the root it lies; empty without one.
+
+    It keeps slides together (serial sections, biopsies of one patient) without fixing their split.
+
+    Raises:
+        AcinusError: two such files, or a wrong one (see splits.parse_groups).
+    """
+    path = only(order.files, "groups.csv", "group files")
+    return splits.parse_groups(splits.read_text(below(order.root, path)), path, known) if path else {}
+
+
+def only(files: Iterable[str], name: str, what: str) -> str | None:
+    """Return the one path among `files` of this file name, in any case, or None; two are refused."""
+    found = sorted(path for path in files if PurePosixPath(path).name.lower() == name)
+    if len(found) > 1:
+        raise AcinusError(f"{' and '.join(found[:2])}: two {what}; keep one")
+    return found[0] if found else None
+
+
+def exclusions(cohort: params.Cohort) -> dict[str, str]:
+    """Return why cohort.exclude leaves slides out, under their ids in casefold: ids are compared in any case."""
+    return {one.casefold(): reason or "listed under cohort.exclude" for one, reason in cohort.exclude.items()}
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few of many names for a message."""
+    shown = ", ".join(names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

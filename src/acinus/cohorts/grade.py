@@ -1,0 +1,135 @@
+"""Gleason scores and ISUP grade groups, and the table in which PANDA states both for every slide."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from acinus.cohorts.splits import csv_rows
+from acinus.errors import AcinusError
+from acinus.records import is_safe_id
+
+ISUP = range(6)
+"""Grade groups: 0 is no cancer, 5 the worst."""
+
+NEEDED = ("image_id", "data_provider", "isup_grade", "gleason_score")
+
+_ISUP_OF = {
+    "negative": 0,
+    "0+0": 0,
+    "3+3": 1,
+    "3+4": 2,
+    "4+3": 3,
+    "4+4": 4,
+    "3+5": 4,
+    "5+3": 4,
+    "4+5": 5,
+    "5+4": 5,
+    "5+5": 5,
+}
+"""Primary + secondary Gleason pattern -> grade group (ISUP consensus of 2014)."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One row of train.csv; gleason as it is written there."""
+
+    image_id: str
+    provider: str
+    isup: int
+    gleason: str
+
+
+def isup_of(gleason: str) -> int:
+    """Return the ISUP grade group, 0..5, of a Gleason score (3+4, 0+0, negative).
+
+    Raises:
+        AcinusError: text that is no Gleason score.
+    """
+    text = "".join(gleason.split()).lower()
+    if text not in _ISUP_OF:
+        raise AcinusError(f"{gleason!r} is no Gleason score; expected one of {', '.join(_ISUP_OF)}")
+    return _ISUP_OF[text]
+
+
+def label_checks(rows: Iterable[Graded]) -> list[Graded]:
+    """Return the rows whose Gleason score and ISUP grade contradict each other, sorted by id."""
+    return sorted((row for row in rows if isup_of(row.gleason) != row.isup), key=lambda row: row.image_id)
+
+
+def parse_grades(text: str, name: str, providers: Collection[str]) -> dict[str, Graded]:
+    """Return image_id -> row of train.csv (image_id, data_provider, isup_grade, gleason_score, in any order).
+
+    Other columns may stand beside these; what they say is not read.
+
+    Raises:
+        AcinusError: names the file and the row of a provider other than `providers`, a grade outside 0..5, a
+            score that is none, an id that stands twice or is no safe file name, a missing column or field.
+    """
+    rows = list(csv_rows(text, name))
+    header = rows[0][1] if rows else []
+    if not set(NEEDED) <= set(header) or len(set(header)) != len(header):
+        raise AcinusError(
+            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(NEEDED)}, each once"
+        )
+    graded: dict[str, Graded] = {}
+    seen: set[str] = set()
+    for number, cells in rows[1:]:
+        where = f"{name}: row {number}"
+        if len(cells) != len(header):
+            raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
+        one = _graded(dict(zip(header, cells, strict=True)), where, providers)
+        if one.image_id.casefold() in seen:
+            raise AcinusError(f"{where}: image_id {one.image_id!r} stands twice; keep one row")
+        seen.add(one.image_id.casefold())
+        graded[one.image_id] = one
+    return graded
+
+
+def _graded(row: dict[str, str], where: str, providers: Collection[str]) -> Graded:
+    image_id, provider, isup, gleason = (row[column] for column in NEEDED)
+    if not is_safe_id(image_id):
+        raise AcinusError(
+            f"{where}: image_id {image_id!r} is not safe as a file name; use letters, digits, '_', '-' and '.'"
+        )
+    if provider not in providers:
+        raise AcinusError(f"{where}: data_provider {provider!r}; expected {', '.join(sorted(providers))}")
+    if isup not in {str(grade) for grade in ISUP}:
+        raise AcinusError(f"{where}: isup_grade {isup!r}; expected a whole number from {ISUP[0]} to {ISUP[-1]}")
+    try:
+        isup_of(gleason)
+    except AcinusError as error:
+        raise AcinusError(f"{where}: gleason_score {error}") from error
+    return Graded(image_id, provider, int(isup), gleason)
+
+
+def parse_doubtful(text: str, name: str) -> dict[str, str]:
+    """Return image_id -> why a slide is doubtful, from a list with image_id first and, if wanted, a column reason.
+
+    Such lists cover whole data sets, so they may name slides that are not here; a slide that stands
+    twice has both reasons.
+
+    Raises:
+        AcinusError: names the file and the row that cannot be read.
+    """
+    rows = list(csv_rows(text, name))
+    header = rows[0][1] if rows else []
+    if header[:1] != ["image_id"]:
+        raise AcinusError(
+            f"{name}: row 1: the first column is {header[0] if header else 'not there'}; expected image_id"
+        )
+    reasons: dict[str, list[str]] = {}
+    for number, cells in rows[1:]:
+        if len(cells) > len(header) or not cells[0]:
+            raise AcinusError(
+                f"{name}: row {number}: expected an image_id and {len(header)} fields at most; correct the row"
+            )
+        reason = _cell(header, cells, "reason")
+        known = reasons.setdefault(cells[0], [])
+        if reason and reason not in known:
+            known.append(reason)
+    return {image_id: ", ".join(found) or f"listed in {name}" for image_id, found in reasons.items()}
+
+
+def _cell(header: Sequence[str], cells: Sequence[str], column: str) -> str:
+    """Return a field of a row that may be shorter than its header, or ""."""
+    place = header.index(column) if column in header else len(cells)
+    return cells[place] if place < len(cells) else ""

@@ -1,0 +1,191 @@
+"""PanNuke on disk: the arrays of its three folds -> one manifest row per tile, without reading a pixel.
+
+Fold k/images/foldk/{images.npy, types.npy} and Fold k/masks/foldk/masks.npy as published, or all three in
+one folder foldk/. Images (N, h, w, 3), masks (N, h, w, 6) with instance ids, types N strings.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from acinus import params
+from acinus.cohorts import adapter
+from acinus.cohorts.adapter import Order, Row, new_row
+from acinus.errors import AcinusError, SlideError
+from acinus.slides.array import open_array
+from acinus.slides.open import below
+
+CHANNELS = {"images": 3, "masks": 6}
+FILES = ("images", "masks", "types")
+PROTOCOLS: dict[str, dict[int, str]] = {
+    "official-1": {1: "train", 2: "val", 3: "test"},
+    "official-2": {2: "train", 1: "val", 3: "test"},
+    "official-3": {3: "train", 2: "val", 1: "test"},
+    "random": {},
+}
+"""Protocol -> fold -> split (https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke); random draws tiles of all folds."""
+_FOLD = re.compile(r"fold[ _-]?(\d+)\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The files of one fold, relative to the root; tissues: type of every tile, or none where types.npy is missing."""
+
+    number: int
+    images: str
+    masks: str
+    count: int
+    size: tuple[int, int]  # (width, height) px
+    tissues: tuple[str, ...] | None
+
+
+def ingest(order: Order) -> list[Row]:
+    """Return the manifest rows of the cohort: every tile of every fold, with the split of the protocol.
+
+    splits.csv decides before the protocol. Patients are not published: a tile is its own.
+
+    Raises:
+        AcinusError: no fold, a fold that the protocol needs, a missing, damaged or pickled array, arrays
+            that do not fit together, a wrong splits.csv or groups.csv.
+    """
+    cohort = order.cohort
+    if not isinstance(cohort, params.PannukeCohort):
+        raise TypeError(f"family pannuke got the settings {type(cohort).__name__}")
+    rows = [row for fold in folds(order) for row in _tiles(fold, order)]
+    known = {row["slide_id"] for row in rows}
+    listed, groups = adapter.listed_splits(order, known), adapter.groups(order, known)
+    excluded = adapter.exclusions(cohort)
+    roles = PROTOCOLS[cohort.protocol]
+    for row in rows:
+        fold = int(row["provider"].removeprefix("fold"))
+        row |= {"patient": groups.get(row["slide_id"], row["slide_id"]), "split_rule": cohort.protocol}
+        row["split"] = roles.get(fold)
+        if row["slide_id"] in listed:
+            one = listed[row["slide_id"]]
+            row |= {"split": one.split, "split_rule": "splits.csv", "patient": one.patient}
+            row["provider"] = one.provider or row["provider"]
+        if row["slide_id"].casefold() in excluded:
+            row |= {"status": "excluded", "reason": excluded[row["slide_id"].casefold()]}
+    _check_roles(rows, cohort.protocol, listed)
+    return adapter.with_splits(rows, cohort, order.seed, lambda row: "tile", lambda row: row["tissue_type"] or "")
+
+
+def folds(order: Order) -> list[Fold]:
+    """Return the folds among the order's files, by number; opens the arrays as far as their headers."""
+    found: dict[int, dict[str, str]] = {}
+    for path in sorted(order.files):
+        place = PurePosixPath(path)
+        if place.name.lower() not in {f"{name}.npy" for name in FILES}:
+            continue
+        files, name = found.setdefault(_number(path), {}), place.stem.lower()
+        if name in files:
+            raise AcinusError(f"{files[name]} and {path}: two arrays of one fold; keep one")
+        files[name] = path
+    if not found:
+        raise AcinusError(
+            f"{order.cohort.root}: no fold arrays; expected 'Fold 1/images/fold1/images.npy' and so on below it"
+        )
+    return [_opened(number, found[number], order) for number in sorted(found)]
+
+
+def _number(path: str) -> int:
+    """Return the fold that the nearest folder named after one tells."""
+    for part in reversed(PurePosixPath(path).parts[:-1]):
+        match = _FOLD.search(part)
+        if match:
+            return int(match[1])
+    raise AcinusError(f"{path}: no folder above it names its fold; expected 'Fold 1', 'fold1' or the like")
+
+
+def _opened(number: int, files: Mapping[str, str], order: Order) -> Fold:
+    for name in ("images", "masks"):
+        if name not in files:
+            there = next(iter(files.values()))
+            raise AcinusError(f"{there}: fold {number} has no {name}.npy; add it or move the fold away")
+    shapes = {name: _shape(files[name], CHANNELS[name], order) for name in ("images", "masks")}
+    if shapes["images"] != shapes["masks"]:
+        raise AcinusError(
+            f"{files['masks']}: {_said(shapes['masks'])}, but {files['images']} has {_said(shapes['images'])}; "
+            "they must be of one fold"
+        )
+    count, height, width = shapes["images"]
+    tissues = _tissues(files["types"], order) if "types" in files else None
+    if tissues is not None and len(tissues) != count:
+        raise AcinusError(
+            f"{files['types']}: {len(tissues)} types, but {files['images']} has {count} tiles; they must be of one fold"
+        )
+    return Fold(number, files["images"], files["masks"], count, (width, height), tissues)
+
+
+def _shape(path: str, channels: int, order: Order) -> tuple[int, int, int]:
+    """Return (tiles, height, width) of an array file."""
+    try:
+        count, height, width, _ = open_array(below(order.root, path), channels).shape
+    except SlideError as error:
+        raise AcinusError(f"{path}: {error}") from error
+    return count, height, width
+
+
+def _said(shape: tuple[int, int, int]) -> str:
+    return f"{shape[0]} tiles of {shape[2]} x {shape[1]} px"
+
+
+def _tissues(path: str, order: Order) -> tuple[str, ...]:
+    """Return the strings of types.npy; pickled ones are refused, since loading them could run code."""
+    try:
+        types = np.load(below(order.root, path), allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise AcinusError(
+            f"{path}: no array of plain text ({text}); save it again as unicode: numpy.save(file, types.astype(str))"
+        ) from error
+    if types.dtype.kind != "U" or types.ndim != 1:
+        raise AcinusError(
+            f"{path}: holds {types.dtype} of shape {types.shape}; expected one text per tile; save it again as "
+            "unicode: numpy.save(file, types.astype(str))"
+        )
+    return tuple(types.tolist())
+
+
+def _tiles(fold: Fold, order: Order) -> Iterator[Row]:
+    """Yield the manifest rows of a fold, splits still open."""
+    width, height = fold.size
+    mpp = order.cohort.mpp
+    for row in range(fold.count):
+        yield new_row(
+            f"fold{fold.number}_{row:06d}",
+            f"{fold.images}#{row}",
+            f"{order.files[fold.images]}#{row}",
+            label_source=f"{fold.masks}#{row}",
+            label_kind="fold",
+            label_fingerprint=f"{order.files[fold.masks]}#{row}",
+            provider=f"fold{fold.number}",
+            mpp_x=mpp,
+            mpp_y=mpp,
+            mpp_source=None if mpp is None else "override",
+            width=width,
+            height=height,
+            tissue_type=fold.tissues[row] or None if fold.tissues else None,
+        )
+
+
+def _check_roles(rows: list[Row], protocol: str, listed: Mapping[str, object]) -> None:
+    """Refuse an official protocol without one of its folds, or with a fold that it does not know."""
+    roles = PROTOCOLS[protocol]
+    if not roles or all(row["slide_id"] in listed for row in rows):
+        return
+    present = {int(row["slide_id"].split("_")[0].removeprefix("fold")) for row in rows}
+    missing, strange = sorted(set(roles) - present), sorted(present - set(roles))
+    if missing:
+        raise AcinusError(
+            f"cohort.protocol = {protocol} needs fold {missing[0]} for {roles[missing[0]]}, and its images.npy is not "
+            "below cohort.root; add the fold or set cohort.protocol: random"
+        )
+    if strange:
+        raise AcinusError(
+            f"cohort.protocol = {protocol} knows folds 1 to 3, and there is a fold {strange[0]}; move it away or set "
+            "cohort.protocol: random"
+        )

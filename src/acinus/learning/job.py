@@ -1,0 +1,83 @@
+"""What a training is made of, and what must hold before it starts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from acinus import params
+from acinus.errors import AcinusError
+from acinus.learning.dataset import PatchDataset
+from acinus.learning.device import Machine
+from acinus.learning.history import EpochRecord
+from acinus.learning.inputs import InputSpec
+from acinus.learning.losses import check_present
+from acinus.params.recipe import Task
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""(epoch from 1, {train_loss, train_acc, val_loss, val_acc, lr})."""
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """A training: what, on what, how, where.
+
+    `checkpoints` is a folder of its own, `key` a hash of everything that the result depends on: an
+    interrupted training with the same key goes on, another key starts afresh. `log` is the CSV.
+    `on_epoch` hears of every epoch in order, after a resume of the earlier ones again.
+    The data sets of task `segmentation` have masks, and the model answers (n, classes, px, px) logits.
+    """
+
+    model: nn.Module
+    settings: params.Train
+    classes: tuple[str, ...]
+    train: PatchDataset
+    val: PatchDataset
+    inputs: InputSpec
+    seed: int
+    checkpoints: Path
+    key: str
+    log: Path
+    machine: Machine
+    on_epoch: OnEpoch = lambda epoch, metrics: None
+    task: Task = "patch_classification"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training went; `best_epoch` is the one whose weights the job's model now has."""
+
+    history: tuple[EpochRecord, ...]
+    best_epoch: int
+    stopped_early: bool
+
+
+def class_counts(job: FitJob) -> list[int]:
+    """Return how much of each class is trained on; refuse splits that cannot be learned from.
+
+    Patches, or known pixels. Pixels are counted only where balanced weights need them: otherwise the
+    answer is 0 for every class.
+
+    Raises:
+        AcinusError: an empty split, a class without patches or (for balanced weights) without pixels, or
+            data sets of another task.
+    """
+    if len(job.val) == 0:
+        raise AcinusError("validation split: no patches; give it slides (cohort.val_fraction or splits.csv)")
+    if len(job.train) < 2:
+        raise AcinusError(f"training split: {len(job.train)} patches; give it slides, or raise the sample's caps")
+    wanted = job.task == "segmentation"
+    if (job.train.masked, job.val.masked) != (wanted, wanted):
+        found = "with" if job.train.masked and job.val.masked else "without"
+        raise AcinusError(f"task {job.task}: data sets {found} masks found; run the extract stage again")
+    if job.task == "patch_classification":
+        job.val.counts(len(job.classes))
+        counts = job.train.counts(len(job.classes))
+        check_present(counts, job.classes, "patches")
+        return counts
+    if job.settings.loss.class_weights != "balanced":
+        return [0] * len(job.classes)
+    counts = job.train.pixel_counts(len(job.classes))
+    check_present(counts, job.classes, "pixels")
+    return counts

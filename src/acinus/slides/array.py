@@ -1,0 +1,147 @@
+"""One image of an array file (N, height, width, 3) as a slide with one level. Source: PanNuke's images.npy."""
+
+import re
+from functools import cached_property, lru_cache
+from pathlib import Path
+from tokenize import TokenError
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from acinus.errors import SlideError
+from acinus.slides import resampling
+from acinus.slides.geometry import Resolution
+
+REMEDY = "replace the file or list its slides under cohort.exclude"
+_ROW = re.compile(r"(?P<file>.+\.npy)#(?P<row>\d{1,9})\Z", re.IGNORECASE)
+
+# what numpy raises for a file that is cut off, holds objects, or has a header that is no literal
+_DAMAGED = (ValueError, EOFError, SyntaxError, TypeError, ArithmeticError, MemoryError, TokenError)
+
+
+def array_row(path: Path) -> tuple[Path, int] | None:
+    """Return the file and the row of a path `<file>.npy#<row>`, or None for any other path."""
+    match = _ROW.match(path.name)
+    return None if match is None else (path.with_name(match["file"]), int(match["row"]))
+
+
+def open_array(path: Path, channels: int) -> np.ndarray:
+    """Return an array file (N, height, width, channels) of numbers, mapped: only what is looked at is read.
+
+    Raises:
+        SlideError: missing, damaged, pickled objects (which could run code), or of another shape.
+    """
+    try:
+        facts = path.stat()
+        array = _mapped(path, facts.st_mtime_ns, facts.st_size)
+    except OSError as error:
+        raise SlideError(f"{path.name} cannot be read ({error.strerror or error}); {REMEDY}") from error
+    except _DAMAGED as error:
+        text = " ".join(str(error).split())[:200]
+        raise SlideError(f"{path.name} is no array of plain numbers ({text}); {REMEDY}") from error
+    if array.dtype.kind not in "buif":
+        raise SlideError(f"{path.name} holds {array.dtype}; expected numbers; save it again as uint8")
+    if array.ndim != 4 or array.shape[3] != channels or 0 in array.shape[1:3]:
+        raise SlideError(
+            f"{path.name} has shape {array.shape}; expected (N, height, width, {channels}); is it another file?"
+        )
+    return array
+
+
+@lru_cache(maxsize=8)
+def _mapped(path: Path, mtime_ns: int, size: int) -> np.ndarray:
+    """Map a file once per process; its time and size are asked for so that a new file is not taken for the old."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def image_of(path: Path, channels: int) -> np.ndarray:
+    """Return the image (height, width, channels), still mapped, that a path `<file>.npy#<row>` means.
+
+    Raises:
+        SlideError: see open_array; a row that the file does not have.
+    """
+    place = array_row(path)
+    if place is None:
+        raise SlideError(f"{path.name} names no row of an array file; expected <file>.npy#<row>")
+    file, row = place
+    array = open_array(file, channels)
+    if row >= len(array):
+        raise SlideError(f"{file.name} has {len(array)} rows, no row {row}; ingest the cohort again")
+    return array[row]
+
+
+class ArraySlide:
+    """One image of an array file, open for reading; a context manager with the methods of Slide.
+
+    Any numeric type whose values lie in 0..255, fractions rounded. Array files carry no mpp.
+
+    Raises:
+        SlideError: the file is missing, no array of images, or has no such row.
+    """
+
+    def __init__(self, path: Path, slide_id: str) -> None:
+        self.slide_id = slide_id
+        self.path = path
+        try:
+            self._image = image_of(path, 3)
+        except SlideError as error:
+            raise SlideError(f"slide {slide_id}: {error}") from error
+        self.height, self.width = (int(edge) for edge in self._image.shape[:2])
+        self.level_dimensions: tuple[tuple[int, int], ...] = ((self.width, self.height),)
+        self.level_downsamples: tuple[float, ...] = (1.0,)
+        self.properties: dict[str, str] = {}
+        self.tag_mpp: tuple[float, float] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the image; the mapped file stays for the next row."""
+
+    def read(self, x0: int, y0: int, width_px: int, height_px: int, at: Resolution) -> np.ndarray:
+        """Return uint8 (height_px, width_px, 3), as Slide.read does.
+
+        Raises:
+            SlideError: values beyond 0..255; names slide, file and value.
+        """
+        return resampling.read(self, x0, y0, (width_px, height_px), at)
+
+    def overview(self, columns: int, rows: int) -> np.ndarray:
+        """Return uint8 (rows, columns, 3): the whole image, each px the mean of the area it covers."""
+        return resampling.overview(self, columns, rows)
+
+    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """Return `size` px from `corner0` on, white beyond the image: see resampling.Pyramid."""
+        del level  # there is one
+        (x, y), (wide, high) = corner0, size
+        left, top = max(x, 0), max(y, 0)
+        right, bottom = min(x + wide, self.width), min(y + high, self.height)
+        region = Image.new("RGB", size, (255, 255, 255))
+        if right > left and bottom > top:
+            part = np.ascontiguousarray(self._pixels[top:bottom, left:right])
+            region.paste(Image.fromarray(part), (left - x, top - y))
+        return region
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        """Return uint8 (height, width, 3), after a look at every value."""
+        values = np.asarray(self._image)
+        low, high = values.min(), values.max()
+        if not (low >= 0 and high <= 255):  # so that nan is refused too
+            raise SlideError(
+                f"slide {self.slide_id}: {self.path.name} has values from {low:g} to {high:g}; expected 0 to 255; "
+                "convert the array or list the slide under cohort.exclude"
+            )
+        if values.dtype.kind == "f" and 0 < high <= 1 and not np.array_equal(values, np.rint(values)):
+            raise SlideError(
+                f"slide {self.slide_id}: {self.path.name} has fractions up to {high:g}; expected 0 to 255, not 0 to 1; "
+                "multiply the array by 255"
+            )
+        return np.rint(values).astype(np.uint8) if values.dtype.kind == "f" else values.astype(np.uint8)

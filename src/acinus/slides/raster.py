@@ -1,0 +1,254 @@
+"""Giant PNG, JPEG and TIFF rasters: their size from the header, their pixels in stripes, a pyramid made by streaming.
+
+libvips decodes from top to bottom, so that memory depends on a raster's width, never on its area. What
+cannot be decoded so (interlaced PNG, progressive JPEG) is refused above a stated size.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+import tifffile
+
+from acinus.errors import SlideError
+from acinus.files import atomic_path
+from acinus.slides.slide import MPP_RANGE
+
+TILE_PX = 512
+STRIPE_ROWS = 64
+"""Rows decoded at a time."""
+MAX_INTERLACED_PX = 2**25
+"""Largest raster whose pixels come in passes: all of it is in memory before the first row is known."""
+LOADERS = {
+    b"\x89PNG\r\n\x1a\n": "pngload",
+    b"\xff\xd8\xff": "jpegload",
+    b"II*\0": "tiffload",
+    b"MM\0*": "tiffload",
+    b"II+\0": "tiffload",
+    b"MM\0+": "tiffload",
+}
+"""First bytes of a file -> libvips' reader. Named, since left to itself it would open PDF, SVG and much else."""
+_PICTURES = {"b-w", "grey16", "rgb16", "srgb"}  # other spaces are not told in 8-bit RGB
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A raster opened as far as its header. channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA (palettes are resolved).
+
+    mpp: um per px (x, y) from its resolution tags where plausible.
+    """
+
+    path: Path
+    loader: str
+    width: int
+    height: int
+    channels: int
+    mpp: tuple[float, float] | None
+    image: Any
+
+
+def declared_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) in px as the header declares them; no pixel is decoded.
+
+    Raises:
+        SlideError: no PNG, JPEG or TIFF, or its header is damaged.
+    """
+    image = _open_image(path, _loader(path))
+    return image.width, image.height
+
+
+def check_budget(size: tuple[int, int], max_pixels: int, name: str) -> None:
+    """Refuse a raster of more pixels than the recipe allows, before anything is decoded."""
+    width, height = size
+    if width * height > max_pixels:
+        raise SlideError(
+            f"{name}: {width} x {height} = {width * height} px, more than cohort.max_pixels = {max_pixels}; "
+            "raise cohort.max_pixels or cut the raster"
+        )
+
+
+def open_raster(path: Path) -> Raster:
+    """Open a raster whose pixels can be read in stripes.
+
+    Raises:
+        SlideError: no PNG, JPEG or TIFF; a damaged header; pixels that are not grey or RGB of 8 or 16
+            bits; an orientation tag that turns the picture; a large interlaced or progressive file.
+    """
+    loader = _loader(path)
+    image = _open_image(path, loader)
+    if image.interpretation not in _PICTURES or image.format not in ("uchar", "ushort") or not 1 <= image.bands <= 4:
+        raise SlideError(
+            f"{path.name}: pixels are {image.bands} x {image.format} ({image.interpretation}); expected grey or RGB "
+            "of 8 or 16 bits; convert the file"
+        )
+    if "orientation" in image.get_fields() and image.get("orientation") not in (0, 1):
+        raise SlideError(
+            f"{path.name}: its orientation tag ({image.get('orientation')}) turns the picture against its stored "
+            "pixels; save it upright, without the tag"
+        )
+    if "interlaced" in image.get_fields() and image.width * image.height > MAX_INTERLACED_PX:
+        raise SlideError(
+            f"{path.name}: {image.width} x {image.height} px, interlaced or progressive, would have to be decoded in "
+            f"memory as a whole (at most {MAX_INTERLACED_PX} px are); save it without interlacing"
+        )
+    return Raster(path, loader, image.width, image.height, image.bands, _mpp(image), image)
+
+
+def stripes(raster: Raster) -> Iterator[np.ndarray]:
+    """Yield uint8 (rows, width, channels) from top to bottom, at most STRIPE_ROWS rows each; once per opened raster.
+
+    16-bit values become v / 257, rounded.
+
+    Raises:
+        SlideError: the pixels are damaged or break off.
+    """
+    deep = raster.image.format == "ushort"
+    with _damage(raster.path):
+        region = pyvips.Region.new(raster.image)
+    for top in range(0, raster.height, STRIPE_ROWS):
+        rows = min(STRIPE_ROWS, raster.height - top)
+        with _damage(raster.path):
+            data = region.fetch(0, top, raster.width, rows)
+        values = np.frombuffer(data, dtype=np.uint16 if deep else np.uint8)
+        values = values.reshape(rows, raster.width, raster.channels)
+        yield ((values.astype(np.uint32) + 128) // 257).astype(np.uint8) if deep else values
+
+
+def regrouped(pieces: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in pieces of `rows` (the last may have fewer)."""
+    held: list[np.ndarray] = []
+    count = 0
+    for piece in pieces:
+        while len(piece):
+            part, piece = piece[: rows - count], piece[rows - count :]
+            held.append(part)
+            count += len(part)
+            if count == rows:
+                yield np.concatenate(held)
+                held, count = [], 0
+    if held:
+        yield np.concatenate(held)
+
+
+def tiles(bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the TILE_PX x TILE_PX tiles of bands of TILE_PX rows; at the right and bottom the last px is repeated."""
+    for band in bands:
+        for left in range(0, band.shape[1], TILE_PX):
+            tile = band[:, left : left + TILE_PX]
+            missing = [(0, TILE_PX - edge) for edge in tile.shape[:2]]
+            yield np.ascontiguousarray(np.pad(tile, [*missing, (0, 0)][: tile.ndim], mode="edge"))
+
+
+def to_pyramid(source: Path, target: Path, quality: int) -> None:
+    """Write a raster as a tiled pyramid (BigTIFF, JPEG 4:4:4, halved level by level) that OpenSlide opens.
+
+    Grey becomes RGB, alpha is laid on white. Resolution tags are written where the source has plausible
+    ones. Same source, same bytes. Coarser levels pass through files beside the target.
+
+    Raises:
+        SlideError: a source that `open_raster` refuses, or damaged pixels; nothing is left behind.
+    """
+    raster = open_raster(source)
+    with atomic_path(target) as part, tifffile.TiffWriter(part, bigtiff=True, byteorder="<") as tiff:
+        width, height, level = raster.width, raster.height, 0
+        bands = regrouped((_on_white(stripe) for stripe in stripes(raster)), TILE_PX)
+        while True:
+            coarser = part.with_suffix(f".level{level + 1}") if max(width, height) > TILE_PX else None
+            tiff.write(
+                tiles(bands if coarser is None else _halving(bands, coarser)),
+                shape=(height, width, 3),
+                dtype=np.uint8,
+                photometric="rgb",
+                tile=(TILE_PX, TILE_PX),
+                compression="jpeg",
+                compressionargs={"level": quality},
+                subsampling=(1, 1),
+                subfiletype=1 if level else 0,
+                software=False,
+                metadata=None,
+                maxworkers=1,
+                **_resolution(raster.mpp, level),
+            )
+            if coarser is None:
+                return
+            width, height, level = (width + 1) // 2, (height + 1) // 2, level + 1
+            bands = _stored(coarser, width)
+
+
+def _loader(path: Path) -> str:
+    with _damage(path), path.open("rb") as stream:
+        head = stream.read(8)
+    for magic, loader in LOADERS.items():
+        if head.startswith(magic):
+            return loader
+    raise SlideError(
+        f"{path.name}: begins with {head.hex() or 'nothing'}; expected a PNG, JPEG or TIFF; convert the file"
+    )
+
+
+def _open_image(path: Path, loader: str) -> Any:
+    with _damage(path):  # revalidate: libvips would answer from its cache for a file that was replaced
+        return getattr(pyvips.Image, loader)(str(path), access="sequential", fail_on="error", revalidate=True)
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what a missing or damaged file raises into one line without its folder."""
+    try:
+        yield
+    except OSError as error:
+        raise SlideError(f"{path.name}: cannot be read ({error.strerror or error}); check the file") from error
+    except pyvips.Error as error:
+        text = " ".join(f"{error.message} {error.detail}".replace(f"{path.parent}/", "").split())[:200]
+        raise SlideError(f"{path.name}: does not decode ({text}); replace the file") from error
+
+
+def _mpp(image: Any) -> tuple[float, float] | None:
+    """Return um per px from libvips' px per mm (1.0 where the file has none: 1000 um, implausible)."""
+    if image.xres <= 0 or image.yres <= 0:
+        return None
+    x, y = 1000.0 / image.xres, 1000.0 / image.yres
+    return (x, y) if all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)) else None
+
+
+def _resolution(mpp: tuple[float, float] | None, level: int) -> dict[str, Any]:
+    """Return tifffile's arguments for px per cm at a level; without mpp, unit none (readers then know of no mpp)."""
+    if mpp is None:
+        return {"resolution": (1, 1), "resolutionunit": "NONE"}
+    return {"resolution": (1e4 / (mpp[0] * 2**level), 1e4 / (mpp[1] * 2**level)), "resolutionunit": "CENTIMETER"}
+
+
+def _on_white(stripe: np.ndarray) -> np.ndarray:
+    """Return RGB (rows, width, 3) of grey or RGB with or without alpha."""
+    colour = stripe[..., : 3 if stripe.shape[2] >= 3 else 1]
+    if stripe.shape[2] in (2, 4):
+        alpha = stripe[..., -1:].astype(np.uint16)
+        colour = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return np.broadcast_to(colour, (*colour.shape[:2], 3))
+
+
+def _halving(bands: Iterable[np.ndarray], coarser: Path) -> Iterator[np.ndarray]:
+    """Yield the bands unchanged and write their halvings to a file; bands but the last have an even number of rows."""
+    with coarser.open("wb") as stream:
+        for band in bands:
+            stream.write(_halved(band).data)
+            yield band
+
+
+def _halved(band: np.ndarray) -> np.ndarray:
+    """Return the rounded means of 2 x 2 px; an odd last row or column stands for its missing neighbour."""
+    even = np.pad(band, ((0, band.shape[0] % 2), (0, band.shape[1] % 2), (0, 0)), mode="edge")
+    rows = even[::2].astype(np.uint16) + even[1::2]
+    return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
+
+
+def _stored(path: Path, width: int) -> Iterator[np.ndarray]:
+    """Yield a level's bands of TILE_PX rows from its file, which is then removed."""
+    with path.open("rb") as stream:
+        while data := stream.read(TILE_PX * width * 3):
+            yield np.frombuffer(data, dtype=np.uint8).reshape(-1, width, 3)
+    path.unlink()

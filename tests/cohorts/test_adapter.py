@@ -1,0 +1,86 @@
+"""The shared part of the adapters: rows of the manifest's shape, resolution, failures of single slides."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from acinus import params, records
+from acinus.cohorts import adapter
+from acinus.cohorts.adapter import Order, new_row
+from acinus.errors import AcinusError, SlideError
+
+
+def order(root: Path, *files: str) -> Order:
+    cohort = params.Cohort(root=str(root))
+    return Order(root, root / "rasters", cohort, ("normal", "tumor"), ("tumor",), dict.fromkeys(files, "f"), 7, map)
+
+
+def slide(tag_mpp: tuple[float, float] | None, **properties: str) -> Any:
+    return SimpleNamespace(slide_id="s", tag_mpp=tag_mpp, properties=properties)
+
+
+def test_a_new_row_is_a_row_of_the_manifest() -> None:
+    row = new_row("s1", "a/s1.tif", "abc", provider="radboud")
+    table = records.frame(records.MANIFEST, [row | {"split": "train"}])
+    assert list(table.loc[0, ["slide_id", "patient", "provider", "status", "findings"]]) == [
+        *("s1", "s1", "radboud", "ok", "")
+    ]
+    with pytest.raises(ValueError, match="no column colour"):
+        new_row("s1", "a/s1.tif", "abc", colour="red")
+
+
+def test_resolution_is_the_tag_then_the_override_then_an_error() -> None:
+    bare, given = params.Cohort(root="r"), params.Cohort(root="r", mpp=0.5)
+    tagged = {"mpp_x": 0.25, "mpp_y": 0.26, "mpp_source": "tag"}
+    assert adapter.resolution(slide((0.25, 0.26)), given, needed=True) == tagged
+    override = {"mpp_x": 0.5, "mpp_y": 0.5, "mpp_source": "override"}
+    assert adapter.resolution(slide(None), given, needed=False) == override
+    nulls = {"mpp_x": None, "mpp_y": None, "mpp_source": None}
+    assert adapter.resolution(slide(None), bare, needed=False) == nulls
+    with pytest.raises(SlideError, match=r"slide s: no plausible mpp \(the tag says 1000; .*set cohort\.mpp"):
+        adapter.resolution(slide(None, **{"openslide.mpp-x": "1000"}), bare, needed=True)
+
+
+def test_a_failure_keeps_what_was_known_and_names_no_folder(tmp_path: Path) -> None:
+    row = new_row("s", "x/s.tif", "f")
+    with adapter.judged(row, tmp_path):
+        row |= {"width": 7}
+        raise SlideError(f"slide s: {tmp_path}/x/s.tif is odd")
+    assert (row["width"], row["status"], row["reason"]) == (7, "bad", "slide s: x/s.tif is odd")
+    row = new_row("s", "x/s.tif", "f")
+    with adapter.judged(row, tmp_path):
+        raise OSError(5, "Input/output error")
+    assert row["reason"] == "slide s: x/s.tif cannot be read (Input/output error); check the disk"
+    with pytest.raises(KeyError), adapter.judged(new_row("s", "x", "f"), tmp_path):
+        raise KeyError("a mistake of ours is not the slide's")
+
+
+def test_bad_slides_take_no_part_in_the_draw_but_follow_their_patient() -> None:
+    rows = [new_row(f"s{n}", "x", "f", patient=f"p{n // 2}") for n in range(8)]
+    for n in (1, 3, 5, 7):
+        rows[n]["status"] = "bad"
+    cohort = params.Cohort(root="r", test_fraction=0.25, val_fraction=0.25)
+    drawn = adapter.with_splits(rows, cohort, 3, lambda row: "all")
+    splits = [row["split"] for row in drawn]
+    assert splits[::2] == splits[1::2]
+    assert sorted(splits[::2]) == ["test", "train", "train", "val"]
+    assert all(row["split"] is None for row in rows)
+    alone = adapter.with_splits(rows, cohort.model_copy(update={"split_by": "slide"}), 3, lambda row: "all")
+    assert {row["split"] for row in alone[1::2]} == {"train"}
+
+
+def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "Groups.csv").write_text("slide_id,patient\ns1,p\n")
+    (tmp_path / "splits.csv").write_text("slide_id,split,patient\ns1,val,p\n")
+    both = order(tmp_path, "a/Groups.csv", "splits.csv", "x.tif")
+    assert adapter.groups(both, {"s1"}) == {"s1": "p"}
+    assert adapter.listed_splits(both, {"s1"})["s1"].split == "val"
+    assert adapter.groups(order(tmp_path), {"s1"}) == {}
+    assert adapter.listed_splits(order(tmp_path), {"s1"}) == {}
+    with pytest.raises(AcinusError, match=r"^a/groups\.csv and groups\.csv: two group files; keep one$"):
+        adapter.groups(order(tmp_path, "groups.csv", "a/groups.csv"), {"s1"})
+    with pytest.raises(AcinusError, match=r"^a/Groups\.csv: row 2: slide_id 's1' is no slide"):
+        adapter.groups(both, {"s2"})
