@@ -47,8 +47,8 @@ sweep-%: install ## run sweeps/<name>.yaml: sweep-biopsy, sweep-pannuke, sweep-c
 	acinus setup
 	acinus sweep $* $(if $(RECIPE),--recipe $(RECIPE))
 
-bench: ## benchmarks: not there yet
-	@echo "There are no benchmarks yet: they come with the work on speed. Nothing was measured."
+bench: install ## memory of a 15,000 x 16,000 raster on its way to a pyramid (speed is not measured yet)
+	python benchmarks/raster_memory.py
 
 lock: ## write requirements.lock anew from the packages in .venv
 	@{ echo "# Every package at the version the results were made with. \`make lock\` writes it anew from the environment."; \

@@ -300,10 +300,12 @@ def test_a_tile_that_fails_after_ingest_fails_its_slide_by_name(project: Project
 def save_model(folder: Path) -> None:
     """Write an untrained net, enough for infer to start."""
     from acinus.learning import card, models
+    from acinus.learning.spec import ModelSpec
 
-    model = models.build_model("test_resnet", "none", 2)
+    model = models.build_model(ModelSpec(task="patch_classification", name="test_resnet", classes=2))
     facts: dict[str, Any] = {"version": "0", "architecture": "test_resnet", "weights": "none", "mpp_mean": 0.5}
-    facts |= {"classes": ("normal", "tumor"), "patch_px": PATCH_PX, "input_px": PATCH_PX, "level": 0, "mpp": None}
+    facts |= {"task": "patch_classification", "classes": ("normal", "tumor"), "positive": ("tumor",)}
+    facts |= {"patch_px": PATCH_PX, "input_px": PATCH_PX, "level": 0, "mpp": None}
     facts |= {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "recipe_hash": "", "data_hashes": {}}
     folder.mkdir(parents=True)
     card.save_model(folder, model, card.Card(**facts, epochs=1, best_epoch=1, seed=0))

@@ -52,7 +52,7 @@ def test_help_lists_every_stage_in_the_way_of_the_data() -> None:
     assert done.exit_code == 0
     listed = [line.split()[0] for line in done.output.partition("Commands:\n")[2].splitlines()]
     assert [name for name in listed if name in DVC] == list(DVC)
-    assert set(listed) - set(DVC) == {"results", "setup", "reproduce", "verify"}
+    assert set(listed) - set(DVC) == {"results", "show", "sweep", "setup", "reproduce", "verify"}
 
 
 @pytest.mark.parametrize("name", list(main.commands))
@@ -130,7 +130,9 @@ def test_an_unknown_parameter_stops_the_stage(project: Path) -> None:
         (["results"], "demo-camelyon.json: not found"),
         (["verify", "--recipe", "demo-camelyon"], "patches"),
         (["verify", "--recipe", "../../etc"], "letters, digits, _ and - only"),
-        (["demo", "--family", "panda"], "camelyon"),
+        (["show", "--recipe", "../../etc"], "letters, digits, _ and - only"),
+        (["show", "--recipe", "demo-camelyon"], "manifest.parquet: not found; run the stage that writes it"),
+        (["demo", "--family", "mouse"], "there: camelyon, panda, rgb_mask, pannuke"),
     ],
     ids=lambda one: "-".join(one[:1] + one[2:]) if isinstance(one, list) else "",
 )

@@ -20,8 +20,10 @@ def test_results_table_is_that_of_the_committed_figures() -> None:
 def test_every_make_target_named_exists_and_is_in_help() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     helped = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    assert re.search(r"^sweep-%:.*## ", makefile, re.MULTILINE)
+    helped |= {f"sweep-{path.stem}" for path in (ROOT / "sweeps").glob("*.yaml")}
     texts = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`make ([a-z]+)`", texts)) | set(re.findall(r"^make ([a-z]+)", texts, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)`", texts)) | set(re.findall(r"^make ([a-z-]+)", texts, re.MULTILINE))
     assert named
     assert named <= helped
 

@@ -24,7 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in the current folder; MLflow is down there, which costs a warning only."""
     (tmp_path / "recipes").mkdir()
     settings = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"tracking": {"uri": "http://127.0.0.1:9"}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings | {"recipes": ["demo-camelyon"]}))
     recipe = (ROOT / "recipes" / "demo-camelyon.yaml").read_text()
     (tmp_path / "recipes" / "demo-camelyon.yaml").write_text(recipe)
     monkeypatch.chdir(tmp_path)
@@ -71,7 +71,7 @@ def test_what_is_recorded_names_stage_recipe_parameters_and_commit(project: Path
     kept = {one["stage"]: one for one in map(_json, (project / ".acinus" / "tracking").glob("*.json"))}
     sample = kept["sample"]
     assert sample["experiment"] == "demo-camelyon"
-    assert sample["params"]["train.loss.name"] == "cross_entropy"
+    assert sample["params"]["train.loss.terms.cross_entropy"] == "1.0"
     assert sample["params"]["seed"] == "20261121"
     assert sample["params"]["compute.workers"] == "2"
     assert sample["params"]["cohort.positive_groups"] == '["_0", "_1", "Tumor", "metastases"]'

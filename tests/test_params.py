@@ -334,7 +334,7 @@ def test_what_does_not_fit_together_is_said_once_with_key_value_and_remedy(root,
 
 @pytest.mark.parametrize("key", ["ohem: true", "ohem_ratio: 2.0"])
 def test_mining_of_a_classifier_is_refused_to_a_segmentation_only_when_used(root: Path, key: str) -> None:
-    old, new = "class_weights: equal", f"class_weights: equal\n    {key}"
+    old, new = "class_weights: [0.5, 1.0, 1.0, 2.0, 10.0, 1.0]", f"class_weights: equal\n    {key}"
     if key == "ohem: true":
         assert refusal(root, old, new, "demo-pannuke").startswith("train.loss.ohem = True: is for task patch_classif")
     else:

@@ -123,9 +123,9 @@ def _verify(recipe: str) -> None:
     from acinus.paths import Paths
 
     root = execution.project_root()
-    folder = Paths(root, recipe).patches
+    task, folder = load_recipe(root, recipe).task, Paths(root, recipe).patches
     stores = [open_store(folder)]
-    if load_recipe(root, recipe).task == "segmentation":
+    if task == "segmentation":
         stores.append(open_mask_store(folder))
     for store in stores:
         store.verify()
@@ -151,8 +151,11 @@ def _show(recipe: str, slide: str | None, out: str | None) -> None:
 def _sweep(name: str, recipe: str | None) -> None:
     """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
     from acinus import execution, sweep
+    from acinus.params import load_project
 
-    click.echo(sweep.run(execution.project_root(), name, recipe))
+    root = execution.project_root()
+    sweep.check_listed(load_project(root).recipes, name, recipe or sweep.load_sweep(root, name).recipe)
+    click.echo(sweep.run(root, name, recipe))
 
 
 main.add_command(_demo)

@@ -52,6 +52,12 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def note_if_empty(folder: Path, why: str) -> None:
+    """Say in none.txt why a folder is empty: an output that holds nothing must not look like one that got lost."""
+    if not any(folder.iterdir()):
+        write_text(folder / "none.txt", f"{why}\n")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as sorted, indented JSON without NaN (an undefined figure is null)."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from acinus import seeds
-from acinus.errors import RecipeError
 from acinus.parallel import map_over
-from acinus.params import Project, Recipe
+from acinus.params import Project, Recipe, cohort_root
 from acinus.paths import Paths
 
 
@@ -60,11 +59,7 @@ class Stage(ProjectStage):
     @property
     def cohort_root(self) -> Path:
         """The cohort's folder; a relative one is meant from the project."""
-        try:
-            return self.root / Path(self.recipe.cohort.root).expanduser()
-        except RuntimeError as error:
-            where = f"recipes/{self.recipe_name}.yaml: cohort.root = {self.recipe.cohort.root!r}"
-            raise RecipeError(f"{where}: no such user's home ({error}); write ~/ or the whole path") from error
+        return cohort_root(self.root, self.recipe_name, self.recipe.cohort)
 
     def seed(self, *names: str | int) -> int:
         """Return the seed of this stage (and of `names`), derived from params.yaml's `seed`."""

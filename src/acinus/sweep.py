@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +39,16 @@ def load_sweep(root: Path, name: str) -> Sweep:
     if name not in known:
         raise AcinusError(f"sweep {name!r}: there is no sweeps/{name}.yaml; known: {', '.join(known) or 'none'}")
     return load_yaml(path, Sweep)
+
+
+def check_listed(recipes: Sequence[str], name: str, recipe: str) -> None:
+    """Refuse a sweep over a recipe that the pipeline does not run.
+
+    Raises:
+        AcinusError: names the recipe and where to list it.
+    """
+    if recipe not in recipes:
+        raise AcinusError(f"sweep {name}: recipe {recipe!r} is not in the run list; add it to recipes in params.yaml")
 
 
 def run(root: Path, name: str, recipe: str | None) -> str:

@@ -327,7 +327,7 @@ def test_cohorts_that_do_not_go_together_are_refused(layout: Layout) -> None:
         layout.rows()
     (layout.root / "train_images/K4.tiff").unlink()
     layout.table.append("k10,stanford,0,0+0")
-    with pytest.raises(AcinusError, match=r"^train\.csv: row 7: data_provider 'stanford'"):
+    with pytest.raises(AcinusError, match=r"^train\.csv: row 7: image_id k10: data_provider 'stanford'"):
         layout.rows()
     layout.text("old/train.csv", "")
     with pytest.raises(AcinusError, match=r"old/train\.csv and train\.csv: two grade tables; keep one"):
@@ -337,3 +337,11 @@ def test_cohorts_that_do_not_go_together_are_refused(layout: Layout) -> None:
 def test_the_providers_are_those_of_the_recipes() -> None:
     keys = typing.get_args(params.PandaCohort.model_fields["mask_values"].annotation)[0]
     assert set(typing.get_args(keys)) == set(panda.PROVIDERS)
+
+
+def test_findings_that_a_recipe_may_tolerate_are_those_there_are() -> None:
+    from typing import get_args
+
+    from acinus.params.sections import Finding
+
+    assert set(get_args(Finding)) == set(panda.FINDINGS)

@@ -49,21 +49,29 @@ def reference(geometry: MapGeometry, windows: Windows, answer: Answer) -> tuple[
                 w = math.prod(
                     1e-3 + 0.999 * math.sin(math.pi * (at - start) / edge) ** 2 for at, start in ((u, x0), (v, y0))
                 )
-                total[:, r, c] += w * area_mean(answer(x0, y0), (left - x0, right - x0), (top - y0, bottom - y0), edge)
+                box = (left - x0, right - x0), (top - y0, bottom - y0)
+                total[:, r, c] += w * area_mean(answer(x0, y0), *box, (windows.edge0, edge))
                 weights[r, c] += w
     return total / np.where(weights > 0, weights, 1), weights > 0
 
 
-def area_mean(probs: np.ndarray, x: tuple[float, float], y: tuple[float, float], edge: int) -> np.ndarray:
-    """Mean of a window's picture over a box given in level-0 px from the window's corner."""
+def area_mean(
+    probs: np.ndarray, x: tuple[float, float], y: tuple[float, float], edges: tuple[float, int]
+) -> np.ndarray:
+    """Mean of a window's picture over a box given in level-0 px from the window's corner.
+
+    The picture is as large as the window (edges[0]); its last px also cover what rounding up to edges[1] added.
+    """
     if probs.ndim == 1:
         return probs
     _, h, w = probs.shape
     total, area = np.zeros(len(probs)), 0.0
     for i in range(h):
         for j in range(w):
-            high = min(y[1], (i + 1) * edge / h) - max(y[0], i * edge / h)
-            wide = min(x[1], (j + 1) * edge / w) - max(x[0], j * edge / w)
+            bottom = edges[1] if i == h - 1 else (i + 1) * edges[0] / h
+            right = edges[1] if j == w - 1 else (j + 1) * edges[0] / w
+            high = min(y[1], bottom) - max(y[0], i * edges[0] / h)
+            wide = min(x[1], right) - max(x[0], j * edges[0] / w)
             if high > 0 and wide > 0:
                 total += probs[:, i, j] * high * wide
                 area += high * wide

@@ -10,7 +10,7 @@ import shapely
 
 from acinus import params, records
 from acinus.errors import SlideError
-from acinus.patches.index import LabelRule, SlideFacts, foreground_of, index_slide, label_of
+from acinus.patches.index import LabelRule, SlideFacts, cell_tissue, cell_truth, foreground_of, index_slide, label_of
 from acinus.slides.geometry import Resolution
 from acinus.slides.tissue import TissueMask
 
@@ -213,3 +213,18 @@ def test_foreground_rule_worked_by_hand():
     tumour, unknown = np.array([0.0, 0.1, 0.5, 1.0, 0.0]), np.array([False, False, False, False, True])
     assert foreground_of(tumour, unknown, 0.5).tolist() == [0, 0, 1, 1, -1]
     assert foreground_of(np.array([0.1 - 1e-12]), np.array([False]), 0.1).tolist() == [1]
+
+
+def test_the_truth_of_cells_is_that_of_the_index_not_of_their_centres() -> None:
+    """A speck of tumour in a cell's corner makes the cell positive, however far from its centre."""
+    tumour = shapely.union_all([shapely.box(129, 1, 131, 3), shapely.box(256, 128, 384, 256)])
+    labels = Outlines(tumour)
+    mask = np.ones((300, 500), dtype=bool)
+    mask[:, 256:] = False
+    tissue = TissueMask(mask, 500, 300)
+    settings = params.Index(patch_px=299, stride_px=128, cell_px=128, level=0, tumor_min_fraction=1e-6)
+    assert cell_truth(labels, 4, 2, 128.0, 1, settings).tolist() == [[0, 0, 1, 0], [0, 0, 0, 0]]  # rows 1 and 2
+    assert cell_truth(labels, 4, 1, 128.0, 0, settings).tolist() == [[0, 1, 0, 0]]
+    half_known = cell_truth(Outlines(tumour, shapely.box(0, 0, 64, 64)), 4, 1, 128.0, 0, settings)
+    assert half_known.tolist() == [[255, 1, 0, 0]]
+    assert cell_tissue(tissue, 4, 1, 128.0, 0, 0.5).tolist() == [[True, True, False, False]]

@@ -228,3 +228,14 @@ def test_statistics_are_printed_with_a_sum_per_split():
     empty = records.frame(records.INDEX, [])
     assert statistics(empty, empty).empty
     assert statistics_text(statistics(empty, empty)) == "no slides"
+
+
+def test_splits_that_are_not_balanced_are_capped_per_slide_and_keep_the_mixture() -> None:
+    index = table(patches("a", "test", 600, 1400), patches("b", "test", 3, 4))
+    capped = draw_sample(index, params.Sample(max_per_slide=500), seed=3)
+    assert capped.groupby("slide_id").size().to_dict() == {"a": 500, "b": 7}
+    share = capped.loc[capped["slide_id"] == "a", "label"].mean()
+    assert abs(share - 0.3) < 0.07  # three standard errors of 500 drawn from 30 %
+    more = draw_sample(index, params.Sample(max_per_slide=600), seed=3)
+    places = [set(one[["slide_id", "x0", "y0"]].itertuples(index=False, name=None)) for one in (capped, more)]
+    assert places[0] < places[1]

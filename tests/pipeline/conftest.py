@@ -1,17 +1,23 @@
-"""A miniature project, run once by `dvc repro` in a folder and git repository of its own."""
+"""Miniature projects: one run by `dvc repro` in a git repository of its own, one stage by stage in this process."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from acinus.params import Project, Recipe, check_recipe
+from acinus.paths import Paths
+from acinus.stage import ProjectStage, Stage
+from acinus.stages import demo, summary
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = "demo-camelyon"
@@ -27,6 +33,12 @@ SMALL: dict[
     "report": {"bootstrap": 50, "picture_px": 256},
 }
 TRACKING = {"uri": "sqlite:///mlflow.db", "required": False}
+FAMILIES: dict[str, dict[str, int]] = {  # every drawn cohort as small as it can be
+    "camelyon": DEMO,
+    "panda": {"slides": 18, "width_px": 600, "height_px": 512},
+    "rgb_mask": {"train": 2, "val": 1, "test": 1, "width_px": 512, "height_px": 512},
+    "pannuke": {"tiles_per_fold": 4},
+}
 MADE_BY_RUNS = ("dvc.lock", "reports/metrics.json", "reports/machine.json")
 
 
@@ -169,3 +181,70 @@ def experiment(tiny_project: Miniature, tmp_path_factory: pytest.TempPathFactory
     project = tiny_project.copy(tmp_path_factory.mktemp("experiment") / "project")
     setting = f"recipes/{project.recipe}.yaml:train.lr=1e-3"
     return project, project.run("dvc", "exp", "run", "--name", "slower", "--set-param", setting)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A log that keeps what it is told, where MLflow would be."""
+
+    run_id: str | None = None
+    metrics: dict[str, float | int | None] = field(default_factory=dict)
+
+    def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
+        self.metrics.update(metrics)
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        assert path.exists()
+
+    def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
+        self.metrics.update(metrics)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A project folder whose stages are called in this process, one after the other, without DVC and MLflow."""
+
+    root: Path
+    project: Project
+    log: Remembered = field(default_factory=Remembered)  # of all its stages
+
+    def recipe(self, name: str, sections: Mapping[str, Mapping[str, Any]]) -> Recipe:
+        """Return recipes/<name>.yaml of the repository with some values of its sections changed."""
+        document = yaml.safe_load((REPOSITORY / "recipes" / f"{name}.yaml").read_text())
+        for section, values in sections.items():
+            document[section] |= values
+        return check_recipe(name, document)
+
+    def draw(self, family: str) -> None:
+        """Run stage demo."""
+        demo.run(ProjectStage("demo", self.root, self.project, self.log), family)
+
+    def run(self, name: str, recipe: Recipe, *stages: str) -> Paths:
+        """Run stages of a recipe, known as `name`, and return where its files are."""
+        paths = Paths(self.root, name)
+        for stage in stages:
+            module = importlib.import_module(f"acinus.stages.{stage}")
+            module.run(Stage(stage, self.root, self.project, self.log, name, recipe, paths))
+        return paths
+
+    def sum_up(self, *recipes: str) -> None:
+        """Run stage summary over these recipes."""
+        project = self.project.model_copy(update={"recipes": list(recipes)})
+        summary.run(ProjectStage("summary", self.root, project, self.log))
+
+    def copy(self, root: Path) -> "Direct":
+        """Return a project of the same cohorts in another folder, nothing else in it."""
+        shutil.copytree(self.root / "data" / "demo", root / "data" / "demo")
+        return Direct(root, self.project)
+
+
+@pytest.fixture(scope="session")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Direct:
+    """A project with the cohorts of all families drawn, as small as can be."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params |= {"demo": {"families": list(FAMILIES), **FAMILIES}, "tracking": TRACKING}
+    params["compute"] |= {"scheduler": "local", "workers": 1, "threads": 1, "device": "cpu"}
+    drawn = Direct(tmp_path_factory.mktemp("direct"), Project.model_validate(params))
+    for family in FAMILIES:
+        drawn.draw(family)
+    return drawn

@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 DATA_STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract")
 LEARNED_STAGES = ("train", "infer", "quantify", "report")
@@ -87,6 +90,31 @@ def test_a_new_recipe_concerns_its_own_stages_and_the_summary(tiny_project: Any,
     own = {f"{stage}@another" for stage in (*DATA_STAGES, *LEARNED_STAGES)}
     assert set(status) == own | {"summary"}
     assert status["summary"] == [{"changed deps": {"params.yaml": {"recipes": "modified"}}}]
+
+
+def test_a_recipe_of_another_family_concerns_its_own_stages_its_cohort_and_the_summary(
+    tiny_project: Any, tmp_path: Path
+) -> None:
+    project = tiny_project.copy(tmp_path / "project")
+    path = project.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["recipes"].append("demo-pannuke")
+    params["demo"] |= {"families": ["camelyon", "pannuke"], "pannuke": {"tiles_per_fold": 4}}
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    own = {f"{stage}@demo-pannuke" for stage in (*DATA_STAGES, *LEARNED_STAGES)}
+    assert set(json.loads(project.run("dvc", "status", "--json"))) == own | {"demo@pannuke", "summary"}
+
+
+def test_a_recipe_taken_out_of_the_run_list_concerns_the_summary_only(tiny_project: Any, tmp_path: Path) -> None:
+    """As if two recipes had run: everything of the other one stands in dvc.lock."""
+    project = tiny_project.copy(tmp_path / "project")
+    path = project.root / "dvc.lock"
+    lock = yaml.safe_load(path.read_text().replace(f"@{project.recipe}", "@another"))
+    lock["stages"] |= project.lock()
+    lock["stages"]["summary"]["params"]["params.yaml"]["recipes"] = [project.recipe, "another"]
+    path.write_text(yaml.safe_dump(lock, sort_keys=False))
+    status = json.loads(project.run("dvc", "status", "--json"))
+    assert status == {"summary": [{"changed deps": {"params.yaml": {"recipes": "modified"}}}]}
 
 
 def test_verify_names_the_shard_with_a_flipped_byte(tiny_project: Any, tmp_path: Any) -> None:

@@ -79,3 +79,17 @@ def test_a_confusion_is_normalised_by_its_truth() -> None:
     assert charts.confusion_figure(few, names) != charts.confusion_figure(few.T, names)
     missing = pixels(charts.confusion_figure(np.array([[4, 0], [0, 0]]), names))
     assert (missing != pixels(charts.confusion_figure(np.array([[4, 0], [0, 1]]), names))).any()
+
+
+def test_one_curve_per_slide_of_both_classes_with_its_auc(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda self, *data, label="", **how: drawn.append(label))
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda self, **how: None)
+    scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
+    curves = {"b": (scores, labels), "a": (labels.astype(float), labels), "one": (scores, np.zeros(4, dtype=int))}
+    charts.slide_roc_figure(curves)
+    assert drawn[1:] == ["a 1.000", "b 0.750"]  # the second is scikit-learn's documented example
+
+
+def test_slides_without_both_classes_give_an_empty_chart() -> None:
+    assert charts.slide_roc_figure({"one": (np.array([0.5]), np.array([1]))}).startswith(b"\x89PNG")

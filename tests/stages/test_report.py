@@ -19,10 +19,13 @@ def test_a_test_slide_without_tissue_leaves_the_curves_whole(tmp_path: Path) -> 
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({**COLUMNS, "scored": "bool"})
     patches = [
-        {"slide_id": "a", "x0": x, "y0": 0, "label": label, "probs": p, "preds": 1}
+        {"slide_id": "a", "x0": x, "y0": 0, "label": label, "probs": p, "preds": 1, "colour_probs": 0.5}
         for x, label, p in ((0, 1, 0.8), (1, 0, 0.3))
     ]
-    stage = SimpleNamespace(paths=SimpleNamespace(model=tmp_path))
-    charts = report._charts(stage, table, records.frame(records.SCORES, patches), tmp_path)
-    assert [chart.file for chart in charts] == ["pictures/training.png", "pictures/roc.png", "pictures/burden.png"]
-    assert all((tmp_path / f"{name}.png").stat().st_size for name in ("training", "roc", "burden"))
+    recipe = SimpleNamespace(task="patch_classification")
+    stage = SimpleNamespace(paths=SimpleNamespace(model=tmp_path), recipe=recipe)
+    scores, quantities = records.frame(records.SCORES, patches), records.frame(records.QUANTITIES, [])
+    charts = report._charts(stage, table, scores, quantities, tmp_path)
+    drawn = ("training", "roc", "roc_slides", "burden")
+    assert [chart.file for chart in charts] == [f"pictures/{name}.png" for name in drawn]
+    assert all((tmp_path / f"{name}.png").stat().st_size for name in drawn)

@@ -91,13 +91,17 @@ def _graded(row: dict[str, str], where: str, providers: Collection[str]) -> Grad
             f"{where}: image_id {image_id!r} is not safe as a file name; use letters, digits, '_', '-' and '.'"
         )
     if provider not in providers:
-        raise AcinusError(f"{where}: data_provider {provider!r}; expected {', '.join(sorted(providers))}")
+        raise AcinusError(
+            f"{where}: image_id {image_id}: data_provider {provider!r}; expected {', '.join(sorted(providers))}"
+        )
     if isup not in {str(grade) for grade in ISUP}:
-        raise AcinusError(f"{where}: isup_grade {isup!r}; expected a whole number from {ISUP[0]} to {ISUP[-1]}")
+        raise AcinusError(
+            f"{where}: image_id {image_id}: isup_grade {isup!r}; expected a whole number from {ISUP[0]} to {ISUP[-1]}"
+        )
     try:
         isup_of(gleason)
     except AcinusError as error:
-        raise AcinusError(f"{where}: gleason_score {error}") from error
+        raise AcinusError(f"{where}: image_id {image_id}: gleason_score {error}") from error
     return Graded(image_id, provider, int(isup), gleason)
 
 

@@ -174,7 +174,7 @@ def _mask_findings(row: Row, root: Path, rules: LabelRules, positive: Collection
         raise TypeError("a mask has pixel counts")
     cancer = sum(int(counts[rules.classes.index(name)]) for name in positive)
     findings = set()
-    if row["isup"] > 0 and not cancer:
+    if row["isup"] > 0 and not cancer and not counts[-1]:  # where pixels are ignored cancer may be among them
         findings.add("isup_without_cancer")
     if row["isup"] == 0 and cancer:
         findings.add("cancer_without_isup")

@@ -14,6 +14,7 @@ from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.errors import AcinusError, SlideError
 from acinus.files import write_json
+from acinus.params import section_hash
 from acinus.records import is_safe_id
 from acinus.slides.colours import Counts, to_class_mask
 from acinus.slides.open import below, open_slide
@@ -89,6 +90,7 @@ def examine(found: Found, root: Path, rasters: Path, settings: params.RgbMaskCoh
         return row
     slide_id = row["slide_id"]
     pyramid, class_mask, account = (rasters / f"{slide_id}{end}" for end in (".tif", "_mask.tif", ".json"))
+    row |= _made_of(row, settings)
     with adapter.judged(row, root):
         image = below(root, row["image"])
         row["width"], row["height"] = _checked_size(image, row["image"], settings)
@@ -110,6 +112,18 @@ def _settings(cohort: params.Cohort) -> params.RgbMaskCohort:
     if not isinstance(cohort, params.RgbMaskCohort):
         raise TypeError(f"family rgb_mask got the settings {type(cohort).__name__}")
     return cohort
+
+
+def _made_of(row: Row, settings: params.RgbMaskCohort) -> Row:
+    """Return fingerprints of what is made here: of the source files and of the settings that decide its pixels."""
+    image = f"{row['fingerprint']}-{section_hash(settings.pyramid_quality)[:16]}"
+    if row["label_fingerprint"] is None:
+        return {"fingerprint": image}
+    colours = [f"{name} {colour}" for name, colour in settings.colours.items()]
+    return {
+        "fingerprint": image,
+        "label_fingerprint": f"{row['label_fingerprint']}-{section_hash(colours, settings.tolerance)[:16]}",
+    }
 
 
 def _checked_size(path: Path, name: str, settings: params.RgbMaskCohort) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from acinus.errors import AcinusError
@@ -55,7 +56,7 @@ def place(model: nn.Module, device: torch.device) -> None:
 
 @contextlib.contextmanager
 def reproducible(device: torch.device, threads: int) -> Iterator[None]:
-    """Within the block torch runs deterministic algorithms only, on `threads` CPU threads.
+    """Within the block torch runs deterministic algorithms only, on `threads` CPU threads, and so does numpy.
 
     Results are bit-identical for the same device, build and thread count: sums are split by thread.
     The settings are the process's own, so they are put back afterwards.
@@ -75,7 +76,8 @@ def reproducible(device: torch.device, threads: int) -> Iterator[None]:
     torch.backends.cudnn.benchmark = False
     filling.fill_uninitialized_memory = False  # nothing here reads it; filling costs a tenth
     try:
-        yield
+        with threadpool_limits(threads):
+            yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1], warn_only=before[2])

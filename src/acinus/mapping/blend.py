@@ -56,7 +56,7 @@ def blended_rows(
     height = int(down.spans(seen.y0, edge0).max(initial=1))
     buffer = _Buffer(classes, height, geometry.columns)
     for x0, y0, probs in _predictions(seen, read, predict, classes, batch_size):
-        columns, rows = across.part(x0, edge0), down.part(y0, edge0)
+        columns, rows = across.part(x0, edge0, windows.edge0), down.part(y0, edge0, windows.edge0)
         yield from buffer.advance(rows.first)
         weight = np.outer(rows.weight(), columns.weight()).astype(np.float32)
         buffer.add(_on_map(probs, rows, columns), weight, columns.first)
@@ -91,6 +91,8 @@ def _on_map(probs: np.ndarray, rows: "_Part", columns: "_Part") -> np.ndarray:
     if probs.ndim == 1:
         return probs[:, None, None]
     _, h, w = probs.shape
+    if rows.fits(h) and columns.fits(w):
+        return probs
     return rows.shares(h) @ probs @ columns.shares(w).T
 
 
@@ -100,17 +102,28 @@ class _Part:
 
     first: int
     edges: np.ndarray  # level-0 px, (n + 1,)
-    start0: int  # the window's start and edge in level-0 px
+    start0: int  # the window's start and edge in level-0 px, the edge rounded up to whole ones
     edge0: int
+    picture0: float  # the edge as it is, over which the window's pixels lie
 
     def weight(self) -> np.ndarray:
         """Return the blending weight of every map px, float64 (n,), in (0, 1]."""
         position = ((self.edges[:-1] + self.edges[1:]) / 2 - self.start0) / self.edge0
         return _BORDER_WEIGHT + (1 - _BORDER_WEIGHT) * (0.5 - 0.5 * np.cos(2 * np.pi * position))
 
+    def fits(self, pixels: int) -> bool:
+        """Return whether the window's `pixels` are the map px themselves, one by one."""
+        return len(self.edges) == pixels + 1 and bool(np.array_equal(self.edges, self._borders(pixels)))
+
+    def _borders(self, pixels: int) -> np.ndarray:
+        """Return the borders of the window's `pixels`, level-0 px; the last also covers what rounding added."""
+        borders = self.start0 + self.picture0 * np.arange(pixels + 1) / pixels
+        borders[-1] = max(borders[-1], self.start0 + self.edge0)
+        return borders
+
     def shares(self, pixels: int) -> np.ndarray:
         """Return how much of each map px each of the window's `pixels` makes up, float32 (n, pixels), rows sum to 1."""
-        inner = self.start0 + self.edge0 * np.arange(pixels + 1) / pixels
+        inner = self._borders(pixels)
         low = np.maximum(self.edges[:-1, None], inner[None, :-1])
         high = np.minimum(self.edges[1:, None], inner[None, 1:])
         overlap = np.clip(high - low, 0.0, None)
@@ -128,10 +141,10 @@ class _Axis:
         """Return how many map px each window covers."""
         return np.searchsorted(self._centres, start0 + edge0) - np.searchsorted(self._centres, start0)
 
-    def part(self, start0: int, edge0: int) -> _Part:
-        """Return the map px that the window from `start0` on covers."""
+    def part(self, start0: int, edge0: int, picture0: float) -> _Part:
+        """Return the map px that the window from `start0` on covers; see _Part."""
         first, stop = np.searchsorted(self._centres, [start0, start0 + edge0]).tolist()
-        return _Part(first, self._edges[first : stop + 1], start0, edge0)
+        return _Part(first, self._edges[first : stop + 1], start0, edge0, picture0)
 
 
 class _Buffer:

@@ -79,6 +79,11 @@ class Recipe(Section):
             raise ValueError(
                 f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: cross_entropy, focal"
             )
+        cell = self.index.cell_px
+        if cell is not None and not cell == self.index.stride_px == self.infer.stride_px:
+            raise ValueError(f"index.cell_px = {cell}: index.stride_px and infer.stride_px must be {cell} too")
+        if self.sample.scheme == "cells" and cell is None:
+            raise ValueError("sample.scheme = cells: needs index.cell_px; write balanced")
         if train.hard_negatives.epochs:
             raise ValueError(
                 f"train.hard_negatives.epochs = {train.hard_negatives.epochs}: is for task segmentation; "
@@ -87,12 +92,15 @@ class Recipe(Section):
 
     def _check_segmenter(self) -> None:
         train = self.train
+        if self.sample.scheme == "cells":
+            raise ValueError("sample.scheme = cells: is for task patch_classification; write balanced")
         if train.encoder is None:
             raise ValueError("train.encoder: missing; name a timm network for task segmentation")
         used = {
             "train.loss.ohem": train.loss.ohem,
             "train.freeze": train.freeze,
             "train.head_units": train.head_units,
+            "train.dropout": train.dropout,
             "train.positive_augmentation": train.positive_augmentation,
             "index.cell_px": self.index.cell_px,
         }
@@ -102,7 +110,7 @@ class Recipe(Section):
 
 
 def _off(value: Any) -> str:
-    return "false" if isinstance(value, bool) else "null"
+    return {bool: "false", float: "0.0"}.get(type(value), "null")
 
 
 class CamelyonRecipe(Recipe):

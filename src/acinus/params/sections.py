@@ -70,6 +70,9 @@ class Sample(Section):
 
     balanced: a balance of classes and a cap per slide. cells: tumour slides give tumor_share of their
     tumour cells and own_normal_per_tumor normal cells for each; normal slides fill the balance evenly.
+    tumor_slides: which slides count as tumour slides there (null: those with any tumour cell);
+    tumor_slide_min_ratio: instead, those with at least this share of tumour among their labelled cells.
+    max_per_slide: in splits that are not balanced, drawn from all labelled patches of the slide alike.
     """
 
     scheme: Literal["balanced", "cells"] = "balanced"
@@ -78,7 +81,22 @@ class Sample(Section):
     max_normal_per_slide: Count | None = None
     tumor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1 / 3
     own_normal_per_tumor: NotNegative = 0.5
+    tumor_slides: list[str] | None = None
+    tumor_slide_min_ratio: Fraction = 0.0
     balance: list[Split] = ["train", "val"]
+    max_per_slide: Count | None = None
+
+
+Finding = Literal[
+    "blank_mask",
+    "blank_slide",
+    "cancer_without_isup",
+    "doubtful",
+    "gleason_isup_mismatch",
+    "isup_without_cancer",
+    "mask_missing",
+]
+"""What ingest may find (cohorts.panda.FINDINGS says what each means)."""
 
 
 class Validate(Section):
@@ -86,7 +104,7 @@ class Validate(Section):
 
     balance_tolerance: Positive = 0.25
     rows_shown: Annotated[int, Field(ge=1, le=100)] = 5
-    tolerate: list[str] = []
+    tolerate: list[Finding] = []
 
 
 class Extract(Section):

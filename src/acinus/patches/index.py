@@ -14,6 +14,9 @@ from acinus.slides.geometry import Resolution
 from acinus.slides.labels import Labels
 from acinus.slides.tissue import TissueMask
 
+UNKNOWN = 255
+"""Value of a truth raster where the label is not known."""
+
 ROUNDING = 1e-9
 """Area shares closer than this are equal: areas are float sums over coordinates of up to 10^5 px."""
 
@@ -118,6 +121,29 @@ def squares(slide: SlideFacts, at: Resolution, settings: params.Index) -> Square
     margin0, cell0 = cell_margin(settings.patch_px, settings.cell_px, at.downsample), settings.cell_px * at.downsample
     x0, y0 = cells(slide.width, slide.height, cell0, step0, margin0)
     return Squares(x0, y0, x0 + margin0, y0 + margin0, cell0)
+
+
+def cell_truth(labels: Labels, columns: int, rows: int, edge0: float, top: int, settings: params.Index) -> np.ndarray:
+    """Return the truth of cells, uint8 (rows, columns): 0, 1 or 255 (not known). edge0: of a cell, level-0 px.
+
+    top: the first row. The rule is the index's own (any tumour in a cell may be enough), which a look at the
+    cell's centre would miss.
+    """
+    x0, y0 = _cell_corners(columns, rows, edge0, top)
+    shares = labels.fractions(x0, y0, edge0)
+    limits = settings.tumor_min_fraction, settings.normal_max_fraction
+    label = label_of(_share(shares[TUMOR]), _share(shares[-1]), *limits)
+    return np.where(label == IGNORE, UNKNOWN, label).astype(np.uint8).reshape(rows, columns)
+
+
+def cell_tissue(tissue: TissueMask, columns: int, rows: int, edge0: float, top: int, min_fraction: float) -> np.ndarray:
+    """Return which cells have at least `min_fraction` tissue, bool (rows, columns); else as cell_truth."""
+    x0, y0 = _cell_corners(columns, rows, edge0, top)
+    return (tissue.fractions(x0, y0, edge0) >= min_fraction).reshape(rows, columns)
+
+
+def _cell_corners(columns: int, rows: int, edge0: float, top: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.tile(np.arange(columns) * edge0, rows), np.repeat((top + np.arange(rows)) * edge0, columns)
 
 
 def label_of(

@@ -15,7 +15,8 @@ Counts = dict[str, int]
 
 
 def draw_sample(index: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
-    """Return records.SAMPLE rows: the splits of `settings.balance` drawn, the others with every labelled patch.
+    """Return records.SAMPLE rows: the splits of `settings.balance` drawn, the others with every labelled patch
+    (up to `max_per_slide`).
 
     Patches to ignore are dropped. How many each slide gives is the scheme's affair (see SCHEMES); which
     ones is not: choice within a slide depends on (seed, slide, class) only, so that another slide in the
@@ -26,8 +27,16 @@ def draw_sample(index: pd.DataFrame, settings: params.Sample, seed: int) -> pd.D
     labelled = labelled[labelled["label"] != IGNORE]
     kept = []
     for split, rows in labelled.groupby("split", sort=True):
-        kept.append(_drawn(rows, settings, seed) if split in settings.balance else rows)
+        kept.append(_drawn(rows, settings, seed) if split in settings.balance else _capped_slides(rows, settings, seed))
     return check(SAMPLE, pd.concat(kept) if kept else labelled)
+
+
+def _capped_slides(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
+    """Return every patch of a split that is not balanced, or so many of each slide as are allowed."""
+    if settings.max_per_slide is None:
+        return rows
+    slides = _by_slide(rows).items()
+    return pd.concat([_choose(own, settings.max_per_slide, derive(seed, slide, "any")) for slide, own in slides])
 
 
 def _drawn(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
@@ -37,7 +46,7 @@ def _drawn(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFra
     offered = {slide: _capped(len(own), settings.max_normal_per_slide) for slide, own in normal.items()}
     quotas = SCHEMES[settings.scheme]
     taken, shares = quotas({slide: len(own) for slide, own in tumour.items()}, offered, settings, seed)
-    drawn = [_choose(own, taken[slide], derive(seed, slide, "tumor")) for slide, own in tumour.items()]
+    drawn = [_choose(own, taken.get(slide, 0), derive(seed, slide, "tumor")) for slide, own in tumour.items()]
     drawn += [_choose(own, shares[slide], derive(seed, slide, "normal")) for slide, own in normal.items()]
     return pd.concat(drawn) if drawn else rows
 
@@ -54,8 +63,10 @@ def _balanced(tumour: Counts, offered: Counts, settings: params.Sample, seed: in
 def _cells(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) -> tuple[Counts, Counts]:
     """Tumour slides give tumor_share of their tumour cells (at least one) and own normal ones in proportion.
 
-    Slides without a tumour cell fill the balance of normal_per_tumor evenly. Too few normals: all are taken.
+    The other slides fill the balance of normal_per_tumor evenly with their normal cells. Too few normals: all
+    are taken. What a tumour slide is says `_is_tumour_slide`.
     """
+    tumour = {slide: count for slide, count in tumour.items() if _is_tumour_slide(slide, tumour, offered, settings)}
     wanted = {slide: max(1, _nearest(settings.tumor_share * count)) for slide, count in tumour.items()}
     taken = {slide: _capped(count, settings.max_tumor_per_slide) for slide, count in wanted.items()}
     own = {
@@ -66,6 +77,13 @@ def _cells(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) 
     rest = {slide: count for slide, count in offered.items() if slide not in tumour}
     missing = max(0, _normals(taken, offered, settings) - sum(own.values()))
     return taken, own | spread(rest, missing, seed)
+
+
+def _is_tumour_slide(slide: str, tumour: Counts, offered: Counts, settings: params.Sample) -> bool:
+    """Return whether a slide with tumour cells is a tumour slide: by the list, else by its share of tumour cells."""
+    if settings.tumor_slides is not None:
+        return slide in settings.tumor_slides
+    return tumour[slide] >= settings.tumor_slide_min_ratio * (tumour[slide] + offered.get(slide, 0))
 
 
 SCHEMES: dict[str, Callable[[Counts, Counts, params.Sample, int], tuple[Counts, Counts]]] = {

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context, rcdefaults, rcParams
+from matplotlib import colormaps, rc_context, rcdefaults, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from acinus.errors import AcinusError
+from acinus.scoring.auc import auc
 
+MOST_NAMED = 16  # slides in a key; more are drawn without one
 ACCENT, SECOND = "#4b3f8f", "#d0476f"
 _STYLE: Any = {
     "font.size": 11,
@@ -45,6 +47,25 @@ def roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set_aspect("equal")
         axes.legend(loc="lower right")
+
+    return _chart(draw, (5.2, 5.2))
+
+
+def slide_roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """Return one ROC curve per slide of {slide_id: (scores, labels 0/1)} with its AUC, where both classes are."""
+    both = {name: one for name, one in curves.items() if np.unique(one[1]).size == 2}
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="#a5a2b3", linestyle=":", linewidth=1.2)
+        for number, (name, (scores, labels)) in enumerate(sorted(both.items())):
+            false_rate, true_rate, _ = roc_curve(labels, scores)
+            colour = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
+            axes.plot(false_rate, true_rate, color=colour, linewidth=1.6, label=f"{name} {auc(scores, labels):.3f}")
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.set_aspect("equal")
+        if 0 < len(both) <= MOST_NAMED:
+            axes.legend(loc="lower right", title="slide, AUC")
 
     return _chart(draw, (5.2, 5.2))
 

@@ -128,6 +128,7 @@ def recipe_page(page: RecipePage) -> str:
         unscored=[row for row in rows if row["status"] != "ok" or (row["split"] == "test" and not row["scored"])],
         by_id={row["slide_id"]: row for row in rows},
         known_patients=bool((table["patient"] != table["slide_id"]).any()),
+        tiles=page.provenance.family == "pannuke",
         flags={name: FLAGS[name] for name in sorted({flag for row in test for flag in row["flags"]})},
         baselines=wording.BASELINES.get(setup.task, {}),
         groups=_groups(page.metrics),

@@ -60,9 +60,9 @@ def main_of(row: SummaryRow) -> str:
 
 
 def console_table(rows: list[SummaryRow]) -> str:
-    """Return recipe, main figure with its interval, the colour-only baseline and slides as plain text."""
-    lines = [HEAD, *(_line(row.recipe, row.metrics, main_of(row)) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    """Return recipe, main figure with its interval, what the baselines reach, slides and split rule as plain text."""
+    lines = [[*HEAD, "split"], *([*_line(row.recipe, row.metrics, main_of(row)), row.split_rule] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -1,5 +1,7 @@
 """extract: sample, slides, labels and verdict -> patches/."""
 
+from pathlib import PurePosixPath
+
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import read_json
@@ -40,14 +42,20 @@ def run(stage: Stage) -> None:
 def _sources(stage: Stage) -> dict[str, SlideSource]:
     """Return where each slide's pixels and labels are; the tiles of an array go to one shard per fold."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
-    places, folds = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.family == "pannuke"
+    places = Places(stage.cohort_root, stage.paths.rasters)
     return {
         row["slide_id"]: SlideSource(
             path=places.image(row),
             fingerprint=row["fingerprint"],
-            shard=row["provider"] if folds else None,
+            shard=_fold(row["image"]),
             label=LabelRow.of(row, places.label(row)),
             label_fingerprint=row["label_fingerprint"],
         )
         for row in records.rows(manifest[manifest["status"] == "ok"])
     }
+
+
+def _fold(image: str) -> str | None:
+    """Return the folder of a tile's array (fold1), None for a slide that is a file of its own."""
+    file, row, _ = image.partition(".npy#")
+    return PurePosixPath(file).parent.name if row else None

@@ -9,8 +9,9 @@ import numpy as np
 from torch import nn
 
 from acinus import params, records
-from acinus.files import atomic_path
-from acinus.learning.card import Card, load_model
+from acinus.errors import AcinusError
+from acinus.files import atomic_path, sha256
+from acinus.learning.card import WEIGHTS_FILE, Card, load_model
 from acinus.learning.device import pick, reproducible
 from acinus.learning.predict import map_channels, predict_probs
 from acinus.mapping.blend import blended_rows
@@ -34,6 +35,7 @@ class Job:
     places: Places
     tissue: Path
     model: Path
+    weights: str
     target: Path
     index: params.Index
     infer: params.Infer
@@ -46,6 +48,7 @@ def run(stage: Stage) -> None:
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     wanted = manifest[(manifest["status"] == "ok") & manifest["split"].isin(stage.recipe.infer.splits)]
     compute, windows = stage.project.compute, 0
+    weights = sha256(stage.paths.model / WEIGHTS_FILE)
     on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
     with atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
@@ -55,6 +58,7 @@ def run(stage: Stage) -> None:
                 places=Places(stage.cohort_root, stage.paths.rasters),
                 tissue=stage.paths.tissue / f"{row['slide_id']}.png",
                 model=stage.paths.model,
+                weights=weights,
                 target=folder / f"{row['slide_id']}.tif",
                 index=stage.recipe.index,
                 infer=stage.recipe.infer,
@@ -71,15 +75,15 @@ def run(stage: Stage) -> None:
 
 
 @lru_cache(maxsize=1)
-def _model(folder: Path) -> tuple[nn.Module, Card]:
-    """Return the model, loaded once per process."""
+def _model(folder: Path, weights: str) -> tuple[nn.Module, Card]:
+    """Return the model whose weights have this SHA-256, loaded once per process."""
     return load_model(folder)
 
 
 def map_one(job: Job) -> int:
     """Write one slide's map and return the number of windows that the model saw."""
     row, index, infer = job.row, job.index, job.infer
-    model, card = _model(job.model)
+    model, card = _model(job.model, job.weights)
     with reproducible(pick(job.device), job.threads), open_slide(job.places.image(row), row["slide_id"]) as slide:
         at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
         tissue = load_tissue(job.tissue, slide.width, slide.height)
@@ -95,6 +99,11 @@ def map_one(job: Job) -> int:
         def predict(patches: np.ndarray) -> np.ndarray:
             return map_channels(predict_probs(model, patches, card, job.device), card)
 
+        if index.cell_px is not None and abs(infer.map_downsample - edge0) > 1e-6:
+            raise AcinusError(
+                f"slide {row['slide_id']}: infer.map_downsample = {infer.map_downsample:g}, but a cell of "
+                f"{cell_px} px is {edge0:g} level-0 px; write that, so that the map has one value per cell"
+            )
         names = card.classes[1:] if len(card.classes) == 2 else card.classes
         geometry = MapGeometry(slide.width, slide.height, infer.map_downsample)
         bands = blended_rows(geometry, seen, read, predict, len(names), infer.batch_size)

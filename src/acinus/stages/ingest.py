@@ -5,7 +5,7 @@ from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
 from acinus.cohorts.adapter import Order
 from acinus.cohorts.inventory import fingerprints, read_inventory
 from acinus.cohorts.manifest import build_manifest
-from acinus.files import atomic_path
+from acinus.files import atomic_path, note_if_empty
 from acinus.stage import Stage
 
 FAMILIES = {
@@ -33,6 +33,7 @@ def run(stage: Stage) -> None:
             map=stage.map,
         )
         table = build_manifest(adapter(order), stage.recipe.cohort)
+        note_if_empty(rasters, "The slides of this cohort are read where they are; nothing was made of them.")
     manifest = records.write(records.MANIFEST, table, stage.paths.manifest)
     for row in records.rows(manifest[manifest["status"] != "ok"]):
         stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from acinus import records
-from acinus.files import atomic_path, read_json, write_json, write_text
+from acinus.files import atomic_path, note_if_empty, read_json, write_json, write_text
 from acinus.lineage import git_commit
 from acinus.mapping.map_tiff import open_map
 from acinus.mapping.quantify import positive_values, predicted_classes
@@ -138,6 +138,7 @@ def _views(stage: Stage, rows: dict[str, Row], table: pd.DataFrame) -> tuple[vie
             ((predicted, truth, prob),) = _crops(stage, rows[patch.slide_id], own)
             image = _image(stage, rows[patch.slide_id], patch, float(own["downsample"].iloc[0]))
             (folder / view.file).write_bytes(figures.patch_view(image, predicted, truth, prob, _colours(stage)))
+        note_if_empty(folder, "A patch classifier gives no mask to look at patch by patch; see the pictures.")
     return chosen
 
 
@@ -169,11 +170,13 @@ def _crops(stage: Stage, row: Row, patches: pd.DataFrame) -> Iterator[Crop]:
             columns, rows = min(edge, grid.columns - left), min(edge, grid.rows - top)
             prob = reader.window(top, left, rows, columns)
             inside = tissue.raster(grid.columns, rows, grid.downsample, top)[:, left : left + columns]
+            beyond = ((0, edge - rows), (0, edge - columns))  # the patch is padded there, so the crop is too
+            prob, inside = np.pad(prob, ((0, 0), *beyond)), np.pad(inside, beyond)
             predicted = predicted_classes(prob, inside, stage.recipe.quantify.threshold, len(stage.recipe.classes))
             start = (np.array([round(left * grid.downsample)]), np.array([round(top * grid.downsample)]))
-            truth = np.full((rows, columns), heatmaps.TRUTH_IGNORE, dtype=np.uint8)
+            truth = np.full((edge, edge), heatmaps.TRUTH_IGNORE, dtype=np.uint8)
             if labels is not None:
-                truth = next(labels.windows(*start, edge, grid.downsample))[:rows, :columns]
+                truth = next(labels.windows(*start, edge, grid.downsample))
             yield predicted, truth, positive_values(prob, positive)
 
 
@@ -201,6 +204,11 @@ def _charts(
     else:
         png = charts.roc_figure(_curves(table, scores))
         drawn["roc"] = (png, "ROC", "ROC curves of the test patches and of the test slides")
+        labelled = scores[scores["label"].isin([records.NORMAL, records.TUMOR])]
+        groups = labelled.groupby("slide_id", sort=True)
+        own = {str(name): (one["probs"].to_numpy(), one["label"].to_numpy(dtype="int64")) for name, one in groups}
+        about = "ROC curve and AUC of the patches of each test slide that has both classes"
+        drawn["roc_slides"] = (charts.slide_roc_figure(own), "ROC within slides", about)
     scored = table[table["scored"] & (table["split"] == "test")]
     burden = [scored[f"burden_{kind}"].to_numpy(dtype="float64", na_value=np.nan) for kind in ("pred", "true")]
     about = "predicted against annotated tumour burden per slide"

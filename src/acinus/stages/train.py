@@ -15,7 +15,7 @@ from acinus.errors import RecipeError
 from acinus.files import atomic_path, sha256, write_json
 from acinus.learning.augmentation import Augmentation
 from acinus.learning.card import Card, save_model
-from acinus.learning.colour import ColourModel, fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
+from acinus.learning.colour import MOST, ColourModel, fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
 from acinus.learning.dataset import PatchDataset
 from acinus.learning.device import Machine, pick, reproducible
 from acinus.learning.fit import FitJob, FitResult, fit
@@ -152,8 +152,19 @@ def _second_pass(stage: Stage, job: FitJob, card: Card, stores: tuple[Store, Sto
             scores += false_positives(probs, masks, positive).tolist()
     extra = hardest(scores, keys, labels, stage.recipe.train.hard_negatives.share)
     stage.say(f"second pass: {len(extra)} of {labels.count(0)} normal patches have false positives to unlearn")
-    result = fit(second_pass(job, extra, after=len(first.history)))
-    return FitResult(first.history + result.history, len(first.history) + result.best_epoch, result.stopped_early)
+    before = {name: value.clone() for name, value in job.model.state_dict().items()}
+    second = fit(second_pass(job, extra, after=len(first.history)))
+    history = first.history + second.history
+    if _loss(second) > _loss(first):
+        job.model.load_state_dict(before)
+        stage.say("second pass: no better on validation; the first pass's weights stay")
+        return FitResult(history, first.best_epoch, second.stopped_early)
+    return FitResult(history, len(first.history) + second.best_epoch, second.stopped_early)
+
+
+def _loss(result: FitResult) -> float:
+    """Return the validation loss of the best epoch."""
+    return result.history[result.best_epoch - 1].val_loss
 
 
 def _keys(rows: pd.DataFrame) -> list[str]:
@@ -228,7 +239,10 @@ def _pixel_colour(stage: Stage, sample: pd.DataFrame, store: Store, masks: Store
     def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for key, downsample in zip(_keys(chosen), chosen["downsample"], strict=True):
             block = max(1, round(stage.recipe.infer.map_downsample / downsample))
-            yield mean_colours(store.read(key)[None], masks.read(key)[None], block)
+            colours, labels = mean_colours(store.read(key)[None], masks.read(key)[None], block)
+            share = min(len(labels), MOST // len(chosen))  # memory must not grow with the patches' size
+            drawn = np.sort(np.random.default_rng(stage.seed("colour", key)).permutation(len(labels))[:share])
+            yield colours[drawn], labels[drawn]
 
     colours, labels = zip(*parts(), strict=True)
     seed = stage.seed("colour")
