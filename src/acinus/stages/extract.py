@@ -1,7 +1,5 @@
 """extract: sample, slides, labels and verdict -> patches/."""
 
-from pathlib import PurePosixPath
-
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import read_json
@@ -47,7 +45,7 @@ def _sources(stage: Stage) -> dict[str, SlideSource]:
         row["slide_id"]: SlideSource(
             path=places.image(row),
             fingerprint=row["fingerprint"],
-            shard=_fold(row["image"]),
+            shard=_fold(row["slide_id"], row["image"]),
             label=LabelRow.of(row, places.label(row)),
             label_fingerprint=row["label_fingerprint"],
         )
@@ -55,7 +53,6 @@ def _sources(stage: Stage) -> dict[str, SlideSource]:
     }
 
 
-def _fold(image: str) -> str | None:
-    """Return the folder of a tile's array (fold1), None for a slide that is a file of its own."""
-    file, row, _ = image.partition(".npy#")
-    return PurePosixPath(file).parent.name if row else None
+def _fold(slide_id: str, image: str) -> str | None:
+    """Return the fold of a tile of an array, as its id begins (fold1_000012); None for a slide of its own file."""
+    return slide_id.rpartition("_")[0] if ".npy#" in image else None
