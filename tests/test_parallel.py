@@ -137,23 +137,28 @@ def test_workers_end_when_the_process_above_them_is_killed(tmp_path: Path) -> No
     assert alive == []
 
 
-def test_a_process_ends_with_its_parent_and_not_before() -> None:
-    child = "import os, time; from acinus.parallel import exit_with_parent; exit_with_parent(os.getppid(), 0.05)"
-    middle = (
-        "import subprocess, sys, time; "
-        f"one = subprocess.Popen([sys.executable, '-c', {child + '; time.sleep(60)'!r}]); "
-        "time.sleep(1); print(one.pid, one.poll(), flush=True)"
+@pytest.mark.parametrize("between", ["", "/bin/sh"])
+def test_a_process_ends_with_the_one_above_it_and_not_before(between: str) -> None:
+    """A shell between the two, as dash stays one, waits for the process and must not keep it alive."""
+    child = "import sys; from acinus.parallel import exit_with_process; exit_with_process(int(sys.argv[1]), 0.05)"
+    command = f"import shlex, os, sys; one = [sys.executable, '-c', {child + '; import time; time.sleep(60)'!r}]; "
+    shell = f"one = [{between!r}, '-c', shlex.join([*one, str(os.getpid())]) + '; true']; "
+    middle = f"{command}{shell if between else 'one = [*one, str(os.getpid())]; '}" + (
+        "import subprocess, time; one = subprocess.Popen(one); time.sleep(1); print(one.pid, one.poll(), flush=True); "
+        "time.sleep(1)"
     )
     done = subprocess.Popen([sys.executable, "-c", middle], env=environment(), stdout=subprocess.PIPE, text=True)
     assert done.stdout is not None
     pid, status = done.stdout.readline().split()
+    started = psutil.Process(int(pid))
+    family = [started, *started.children()]
+    assert status == "None"  # it lived as long as the one above it
+    assert len(family) == (2 if between else 1)
+    done.kill()
     done.stdout.close()
     done.wait(timeout=20)
-    assert status == "None"  # it lived as long as its parent
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(int(pid)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,24 @@ from pathlib import Path
 import psutil
 
 
-def pipeline_key() -> str | None:
-    """Return what names the dvc process that runs this stage, or None for a stage run by hand."""
+def dvc_above() -> psutil.Process | None:
+    """Return the dvc process that runs this stage, or None for a stage run by hand.
+
+    It need not be the parent: some shells (dash) stay between dvc and its command.
+    """
     if not os.environ.get("DVC_STAGE"):
         return None
     for above in psutil.Process().parents():
         with suppress(psutil.Error):
             if _is_dvc(above):
-                return f"{above.pid}-{int(above.create_time() * 100)}"
+                return above
     return None
+
+
+def pipeline_key() -> str | None:
+    """Return what names the dvc process that runs this stage, or None for a stage run by hand."""
+    dvc = dvc_above()
+    return f"{dvc.pid}-{int(dvc.create_time() * 100)}" if dvc else None
 
 
 def dvc_runs(root: Path) -> bool:

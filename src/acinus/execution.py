@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -10,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from acinus.dvc_process import dvc_runs
+from acinus.dvc_process import dvc_above, dvc_runs
 from acinus.errors import AcinusError
 from acinus.lineage import git_commit, outputs, stage_inputs
-from acinus.parallel import exit_with_parent
+from acinus.parallel import exit_with_process
 from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
 from acinus.stage import ProjectStage, Stage
@@ -115,8 +114,9 @@ def _facts(root: Path, project: Project, name: str, recipe_name: str | None, rec
 
 def _end_with_dvc() -> None:
     """Under DVC, end when DVC ends: a killed `dvc repro` must not leave a stage writing beside the next."""
-    if os.environ.get("DVC_STAGE"):
-        exit_with_parent(os.getppid())
+    dvc = dvc_above()
+    if dvc:
+        exit_with_process(dvc.pid)
 
 
 @contextmanager

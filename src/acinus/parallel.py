@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psutil
+
 from acinus.errors import AcinusError
 
 Job = TypeVar("Job")
@@ -49,7 +51,7 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
     if scheduler == "local":
         # spawn: a forked child inherits threads' locks in an unknown state (torch, OpenSlide)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=exit_with_parent, initargs=(os.getpid(),)) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=exit_with_process, initargs=(os.getpid(),)) as pool:
             yield pool
         return
     from distributed import CancelledError, Client, KilledWorker
@@ -70,15 +72,19 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
         ) from error
 
 
-def exit_with_parent(parent: int, every_s: float = 0.5) -> None:
-    """End this process when its parent process has ended.
+def exit_with_process(pid: int, every_s: float = 0.5) -> None:
+    """End this process when the process `pid`, one above this one, has ended.
 
-    A killed `dvc repro` would otherwise leave stages and their workers writing beside the next run.
+    A killed `dvc repro` would otherwise leave stages and their workers writing beside the next run. It is
+    not enough to look at the parent: a shell may stay between the two, waiting for this process.
     """
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every_s)
-        os._exit(1)
+        try:
+            above = psutil.Process(pid)
+            while above.is_running() and above.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(every_s)
+        finally:  # whatever cannot be told of a process, it is not there
+            os._exit(1)
 
-    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
+    threading.Thread(target=watch, name="exit-with-process", daemon=True).start()

@@ -49,13 +49,16 @@ def alive(processes: list[psutil.Process], within_s: float) -> list[str]:
         time.sleep(0.05)
 
 
-def kill(project: Any, pattern: str, count: int, finals: list[Path]) -> Wreck:
-    """Kill `dvc repro`, and dvc alone, when a stage has finished `count` files and would finish another."""
+def kill(project: Any, pattern: str, count: int, finals: list[Path], shell: str) -> Wreck:
+    """Kill `dvc repro`, and dvc alone, when a stage has finished `count` files and would finish another.
+
+    DVC starts stages through `shell`: bash gives way to its command, others (dash) stay between the two.
+    """
 
     def seen() -> list[Path]:
         return sorted(path for path in project.root.glob(pattern) if path.is_file())
 
-    hold = {"HOLD_AT": f"{project.root.as_posix()}/{pattern}", "HOLD_AFTER": str(count)}
+    hold = {"HOLD_AT": f"{project.root.as_posix()}/{pattern}", "HOLD_AFTER": str(count), "SHELL": shell}
     with project.running("dvc", "repro", environment=hold) as dvc:
         deadline = time.monotonic() + PATIENCE_S
         while len(seen()) < count:
@@ -73,7 +76,7 @@ def kill_in_extract(project: Any) -> Wreck:
     store = project.root / "data" / project.recipe / "patches"
     project.run("acinus", "setup")
     ledger = f".acinus/shards/{project.recipe}/*.json"
-    notes = kill(project, ledger, 3, [store / "store.json"])
+    notes = kill(project, ledger, 3, [store / "store.json"], "/bin/sh")
     shards = [store / "shards" / f"{note.stem}.lmdb" for note in notes.files]
     return Wreck({path: path.stat().st_mtime_ns for path in shards}, notes.finals, notes.orphans)
 
@@ -81,7 +84,7 @@ def kill_in_extract(project: Any) -> Wreck:
 def kill_in_train(project: Any) -> Wreck:
     project.run("acinus", "setup")
     checkpoints = f".acinus/checkpoints/{project.recipe}/epoch_*.ckpt"
-    return kill(project, checkpoints, 2, [project.root / "models" / project.recipe])
+    return kill(project, checkpoints, 2, [project.root / "models" / project.recipe], "/bin/bash")
 
 
 @pytest.fixture(scope="module")
