@@ -198,6 +198,8 @@ def test_flatten_is_what_mlflow_shows() -> None:
     nested = {"a": {"b": 1, "c": {"d": None}}, "e": ["x", 2], "f": 1e-4, "g": {}}
     assert flatten(nested) == {"a.b": "1", "a.c.d": "None", "e": '["x", 2]', "f": "0.0001"}
     assert flatten({"b": True}, "compute.") == {"compute.b": "True"}
+    kept = {"storage": "postgresql+psycopg://me:secret@host:5432/studies", "root": "s3://bucket/a", "plain": "journal"}
+    assert flatten(kept) == kept | {"storage": "postgresql+psycopg://me:***@host:5432/studies"}
 
 
 def _json(path: Path) -> dict:

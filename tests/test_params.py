@@ -13,6 +13,7 @@ from acinus.params.sections import Term
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = (ROOT / "recipes" / "demo-camelyon.yaml").read_text()
+QUANTIFY = "quantify:\n  threshold: null # the operating point's\n  froc: true"
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
@@ -103,7 +104,7 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
         ("batch_size: 16", "batch_size: 16.5", "train.batch_size = 16.5: Input should be a valid integer"),
         ("batch_size: 16", "batch_size: true", "train.batch_size = True: Input should be a valid integer"),
         ("ohem: false", "ohem: 0", "train.loss.ohem = 0: Input should be a valid boolean"),
-        ("quantify:\n  threshold: 0.5", "quantify:", "quantify = None: Input should be a valid dictionary"),
+        (QUANTIFY, "quantify:", "quantify = None: Input should be a valid dictionary"),
         ("lr: 0.0003", "lr: 0", "train.lr = 0: Input should be greater than 0"),
         ("lr: 0.0003", "lr: .inf", "train.lr = inf: Input should be a finite number"),
         ("lr: 0.0003", "lr: .nan", "train.lr = nan: "),
@@ -159,7 +160,7 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
             "  mask_values: {1: stroma}\n  val_fraction",
             "cohort.mask_values.1 = 'stroma': Input should",
         ),
-        ("quantify:\n  threshold: 0.5\n", "", "quantify: missing"),
+        (f"{QUANTIFY}\n", "", "quantify: missing"),
         ("root: data/demo/camelyon", "mpp: 0.5", "cohort.root: missing"),
     ],
 )
@@ -172,10 +173,10 @@ def test_wrong_types_and_impossible_values_are_refused(root: Path, old: str, new
     [
         ("lr: 0.0003", "lr: 0.1\n  lr: 0.2", "key 'lr' stands twice"),
         ("root: data/demo/camelyon", "root: &here data\n  exclude: {a: *here}", "aliases are not allowed"),
-        ("quantify:\n  threshold: 0.5", "quantify:\n  <<: {threshold: 0.5}", "not valid YAML"),
-        ("  threshold: 0.5", "  ? [a, b]\n  : 1", "a key must be one plain word"),
-        ("  threshold: 0.5", "  {threshold", "not valid YAML"),
-        ("  threshold: 0.5", "  threshold: !!python/object/apply:os.getcwd []", "not valid YAML"),
+        (QUANTIFY, "quantify:\n  <<: {threshold: 0.5}", "not valid YAML"),
+        ("  froc: true", "  ? [a, b]\n  : 1", "a key must be one plain word"),
+        ("  froc: true", "  {threshold", "not valid YAML"),
+        ("  froc: true", "  froc: !!python/object/apply:os.getcwd []", "not valid YAML"),
     ],
 )
 def test_yaml_that_says_two_things_or_hides_one_is_refused(root: Path, old: str, new: str, said: str) -> None:
@@ -352,10 +353,12 @@ def test_positive_is_every_class_but_the_first_unless_said(root: Path) -> None:
 
 
 def test_class_weights_are_a_rule_or_numbers(root: Path) -> None:
-    weights = "[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]"
-    assert load(root, weights, weights, "demo-biopsy").train.loss.class_weights == [0.5, 0.7, 0.7, 0.9, 0.9, 0.9]
+    assert load(root, "max_epochs: 3", "max_epochs: 3", "demo-biopsy").train.loss.class_weights == [
+        *(0.5, 0.7, 0.7, 0.9, 0.9, 0.9)
+    ]
     for rule in ("balanced", "equal"):
-        assert load(root, weights, rule, "demo-biopsy").train.loss.class_weights == rule
+        known = load(root, "class_weights: [0.5, 1.0, 1.0, 2.0, 10.0, 1.0]", f"class_weights: {rule}", "demo-pannuke")
+        assert known.train.loss.class_weights == rule
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "x.yaml", "x\n", "-x"])

@@ -84,6 +84,7 @@ def test_nullable_columns_stay_null_of_their_type(tmp_path: Path) -> None:
         "tissue_px": 2,
         "map_downsample": 8.0,
         "class_px": [1, 1],
+        "num_regions": 0,
     }
     records.write(records.QUANTITIES, records.frame(records.QUANTITIES, [row]), tmp_path / "q.parquet")
     (back,) = pq.read_table(tmp_path / "q.parquet").to_pylist()
@@ -132,7 +133,14 @@ PATCH = {
     "label": 0,
     "split": "test",
 }
-QUANTITY = {"slide_id": "a", "tumour_px": 1, "tissue_px": 4, "map_downsample": 8.0, "class_px": [3, 1]}
+QUANTITY = {
+    "slide_id": "a",
+    "tumour_px": 1,
+    "tissue_px": 4,
+    "map_downsample": 8.0,
+    "class_px": [3, 1],
+    "num_regions": 1,
+}
 
 
 def quantities(**change: object) -> pd.DataFrame:

@@ -2,10 +2,13 @@
 
 import fcntl
 import json
+import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ from acinus.params import Project, Recipe, load_project, load_recipe, section_ha
 from acinus.paths import Paths
 from acinus.stage import ProjectStage, Stage
 from acinus.tracking import RunFacts, create_database, stage_run
+
+PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
+"""In a URL, as that of a database of studies."""
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -40,6 +46,15 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
     facts = _facts(root, project, name, recipe_name, recipe)
     with _alone(root, f"{name}@{recipe_name}"), stage_run(facts) as run:
         _sweep(root, name, recipe_name)
+        function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
+
+
+def join_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:
+    """Run a further worker of a stage beside the execution that writes its outputs: neither alone nor swept."""
+    root = project_root()
+    project, recipe = load_project(root), load_recipe(root, recipe_name)
+    worker = f"{name}-join-{os.getpid()}"  # its runs are not those of the execution that it joins
+    with stage_run(replace(_facts(root, project, name, recipe_name, recipe), stage=worker)) as run:
         function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
 
 
@@ -80,11 +95,11 @@ def _is_json(path: Path) -> bool:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Return nested parameters as `a.b.c` -> text, as MLflow shows them."""
+    """Return nested parameters as `a.b.c` -> text, as MLflow shows them; the password of a URL as ***."""
     if isinstance(value, dict):
         return {k: v for key, one in value.items() for k, v in flatten(one, f"{prefix}{key}.").items()}
     text = json.dumps(value) if isinstance(value, list) else str(value)
-    return {prefix.removesuffix("."): text}
+    return {prefix.removesuffix("."): PASSWORD.sub(r"\1***\2", text)}
 
 
 def _facts(root: Path, project: Project, name: str, recipe_name: str | None, recipe: Recipe | None) -> RunFacts:
@@ -100,7 +115,9 @@ def _facts(root: Path, project: Project, name: str, recipe_name: str | None, rec
         "mlflow.source.git.commit": git_commit(root),
         "mlflow.source.name": f"acinus {name}" + (f" --recipe {recipe_name}" if recipe_name else ""),
     }
+    register = project.tracking.register_
     return RunFacts(
+        register=register.replace("{recipe}", recipe_name or name) if register else None,
         root=root,
         uri=project.tracking.uri,
         required=project.tracking.required,

@@ -46,9 +46,9 @@ def dependencies(root: Path, stage: str, recipe: str | None) -> list[str]:
 
 
 def outputs(root: Path, stage: str, recipe: str | None) -> list[str]:
-    """Return every `outs` and `metrics` path of a stage of dvc.yaml; `*` stands for what a matrix puts in else."""
+    """Return every `outs`, `metrics` and `plots` path of a stage; `*` stands for what a matrix puts in else."""
     definition = _load(root / "dvc.yaml").get("stages", {}).get(stage, {})
-    listed = [*definition.get("outs", []), *definition.get("metrics", [])]
+    listed = [*definition.get("outs", []), *definition.get("metrics", []), *definition.get("plots", [])]
     paths = [str(next(iter(one))) if isinstance(one, dict) else str(one) for one in listed]
     return [re.sub(r"\$\{item\.\w+\}", "*", path.replace("${item.recipe}", recipe or "*")) for path in paths]
 

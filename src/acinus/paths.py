@@ -68,7 +68,7 @@ class Paths:
 
     @property
     def masks(self) -> Path:
-        """Folder of predicted masks in the colours of the cohort, <slide_id>.png; empty where it has none."""
+        """Folder of cleaned masks, <slide_id>.png: the cohort's colours at the slide's size, else classes of map px."""
         return self.data / "masks"
 
     @property
@@ -77,14 +77,64 @@ class Paths:
         return self.data / "quantities.parquet"
 
     @property
+    def tune(self) -> Path:
+        """Folder of the search: best.yaml, trials.parquet, comparison.json, pictures."""
+        return self.data / "tune"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal of the search."""
+        return self.data / "study.log"
+
+    @property
+    def calibration(self) -> Path:
+        """Curves of the calibration: reliability before and after, figures against the threshold. JSON."""
+        return self.data / "calibration.json"
+
+    @property
+    def regions(self) -> Path:
+        """Folder of predicted regions: <slide_id>.geojson and <slide_id>.xml (ASAP)."""
+        return self.data / "regions"
+
+    @property
+    def region_table(self) -> Path:
+        """records.REGIONS."""
+        return self.data / "regions.parquet"
+
+    @property
+    def grades(self) -> Path:
+        """records.GRADES."""
+        return self.data / "grades.parquet"
+
+    @property
+    def attention(self) -> Path:
+        """records.ATTENTION."""
+        return self.data / "attention.parquet"
+
+    @property
     def model(self) -> Path:
-        """The trained model: weights, card, log, patch scores."""
+        """The trained model: weights, card, log, patch scores, scores_val.parquet, scores_test.parquet, stain.json."""
         return self.root / "models" / self.recipe
 
     @property
     def model_run(self) -> Path:
         """Which MLflow run trained the model. Beside the model, since a run id differs from run to run."""
         return self.root / "models" / f"{self.recipe}.run.json"
+
+    @property
+    def operating_point(self) -> Path:
+        """Temperature, threshold and clean-up, and where they came from. YAML, beside the model."""
+        return self.root / "models" / f"{self.recipe}.operating_point.yaml"
+
+    @property
+    def temperature(self) -> Path:
+        """The operating point's temperature alone, which is all of it that a map depends on. JSON."""
+        return self.root / "models" / f"{self.recipe}.temperature.json"
+
+    @property
+    def mil(self) -> Path:
+        """Folder of the slide graders, one file of weights per seed, and their card."""
+        return self.root / "models" / f"{self.recipe}.mil"
 
     @property
     def checkpoints(self) -> Path:

@@ -122,13 +122,106 @@ QUANTITIES = Table(
         true_px=_I,
         score_max=_F,  # slide scores, reductions of the map over tissue
         score_p99=_F,
+        num_regions=_I,  # of positive classes, after clean-up (rows of REGIONS)
+        num_lesions=_I,  # targets of the lesion-level figure; null where it is not asked for or the truth is unknown
+        num_itc=_I,  # isolated tumour cells: neither targets nor false positives; null as num_lesions
+        pq_counts=_LF,  # per class: sum of IoU, TP, FP, FN of instances, flat; null where no instances are known
     ),
     ("slide_id",),
     frozenset(
-        {"true_tumour_px", "burden_pred", "burden_true", "tumour_mm2", "tissue_mm2", "mpp_source"}
+        {"num_lesions", "num_itc", "pq_counts"}
+        | {"true_tumour_px", "burden_pred", "burden_true", "tumour_mm2", "tissue_mm2", "mpp_source"}
         | {"intersection_px", "pred_px", "true_px", "score_max", "score_p99"}
         | {"confusion", "confusion_majority", "confusion_colour"}
     ),
+)
+
+REGIONS = Table(
+    "regions",
+    _schema(
+        slide_id=_S,
+        region=_I,  # from 1, by the place of its first px (row by row)
+        class_index=_I,  # the predicted class of all its px
+        area_px=_I,  # map px
+        area_mm2=_F,  # null without mpp
+        centroid_x0=_F,  # level-0 px, of px centres
+        centroid_y0=_F,
+        x0=_F,  # bounding box in level-0 px
+        y0=_F,
+        x1=_F,
+        y1=_F,
+        prob_max=_F,
+        prob_mean=_F,
+        peak_x0=_F,  # centre of the px of highest probability, the first one of equals
+        peak_y0=_F,
+        lesion=_I,  # the lesion (from 1) under the peak; 0 none, -1 isolated tumour cells; null: not asked, not known
+    ),
+    ("slide_id", "region"),
+    frozenset({"area_mm2", "lesion"}),
+)
+"""Predicted regions of every mapped slide after clean-up; each is also one detection of the lesion-level figure."""
+
+CLASS_SCORES = Table(
+    "class_scores",
+    _schema(
+        slide_id=_S,
+        x0=_I,  # of the patch
+        y0=_I,
+        px=_I,  # row * patch_px + column of a px of the patch, or -1: the patch as a whole
+        label=_I,  # true class
+        probs=_LF,  # of every class, as the network gives them (temperature 1)
+    ),
+    ("slide_id", "y0", "x0", "px"),
+)
+"""Probabilities of all classes on known patches (or px drawn from them): what calibration is measured on."""
+
+TRIALS = Table(
+    "trials",
+    _schema(
+        trial=_I,  # counted from 0 over finished trials; 0 is the recipe's own values
+        state=_S,  # complete | pruned
+        value=_F,  # objective at the best epoch; of a pruned trial at its last; null if it has none
+        epochs=_I,
+        settings=_S,  # JSON: dotted key below train -> value
+        best=_B,
+    ),
+    ("trial",),
+    frozenset({"value"}),
+)
+
+GRADES = Table(
+    "grades",
+    _schema(
+        slide_id=_S,
+        split=_S,
+        target=_S,  # isup | tumor
+        true=_I,  # ISUP grade group, or 1 tumour, 0 normal; null where unknown
+        mil=_I,  # of the mean of all seeds' probabilities
+        mil_probs=_LF,
+        mil_by_seed=_LI,  # each seed's own answer
+        mil_spread=_F,  # standard deviation of the seeds' expected grades
+        confidence=_F,  # mean probability of `mil`
+        rule=_I,  # of the transparent rule; null where the segmentation has no classes to follow it
+        rule_tumor=_I,  # 1 tumour, 0 normal by predicted burden, whatever the target; null without tissue
+        num_patches=_I,
+    ),
+    ("slide_id",),
+    frozenset({"true", "rule", "rule_tumor"}),
+)
+
+ATTENTION = Table(
+    "attention",
+    _schema(
+        slide_id=_S,
+        x0=_I,  # level-0 px of the patch's top-left corner
+        y0=_I,
+        downsample=_F,
+        patch_px=_I,
+        prob=_F,  # mean positive probability of the map under the patch
+        chosen=_S,  # top | random
+        attention=_F,  # mean over the seeds; over a slide's patches they sum to 1
+    ),
+    ("slide_id", "y0", "x0"),
 )
 
 _PANDAS: dict[pa.DataType, str] = {_S: "string", _F: "float64", _I: "Int64", _B: "boolean"}

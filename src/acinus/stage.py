@@ -1,6 +1,7 @@
 """What a stage gets: its parameters, paths, seeds, workers, and a log of what it did."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +12,21 @@ from acinus.params import Project, Recipe, cohort_root
 from acinus.paths import Paths
 
 
+class ChildLog(Protocol):
+    """A run below a stage's own: one trial of a search."""
+
+    def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
+        """Record figures; None is an undefined figure."""
+
+    def end(self, state: str) -> None:
+        """Say how it ended: complete, pruned or fail."""
+
+
 class Log(Protocol):
     """Where a stage's figures and pictures are remembered (MLflow, or a local record when it is down)."""
 
     run_id: str | None
+    parent_id: str | None  # the pipeline's run
 
     def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
         """Record figures; None is an undefined figure."""
@@ -24,6 +36,15 @@ class Log(Protocol):
 
     def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
         """Record final figures where pipelines are compared."""
+
+    def share_params(self, params: Mapping[str, str]) -> None:
+        """Record what was settled on the way, here and where pipelines are compared."""
+
+    def child(self, name: str, params: Mapping[str, str]) -> AbstractContextManager[ChildLog]:
+        """Open a run below this one; without `end` it is complete, or failed where the block raises."""
+
+    def log_model(self, folder: Path) -> None:
+        """Record a trained model as one that can be served (and register it, as params.yaml says)."""
 
 
 @dataclass(frozen=True)

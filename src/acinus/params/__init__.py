@@ -23,6 +23,7 @@ from acinus.params.reading import (
     section_hash,
 )
 from acinus.params.recipe import RECIPES, Recipe
+from acinus.params.results import Calibrate, Choices, Grade, Quantify, Range, Tune
 from acinus.params.sections import (
     Extract,
     HardNegatives,
@@ -30,24 +31,27 @@ from acinus.params.sections import (
     Infer,
     Loss,
     Photometric,
-    Quantify,
     Report,
     Sample,
     Tissue,
     Train,
     Validate,
 )
+from acinus.params.tuning import check_space, value_of, with_values
 
 __all__ = [
     "RECIPES",
     "RESERVED",
+    "Calibrate",
     "CamelyonCohort",
     "CamelyonDemo",
+    "Choices",
     "Cohort",
     "Compute",
     "Demo",
     "Extract",
     "Fraction",
+    "Grade",
     "HardNegatives",
     "Index",
     "Infer",
@@ -60,6 +64,7 @@ __all__ = [
     "Photometric",
     "Project",
     "Quantify",
+    "Range",
     "Recipe",
     "Report",
     "RgbMaskCohort",
@@ -70,12 +75,16 @@ __all__ = [
     "Tissue",
     "Tracking",
     "Train",
+    "Tune",
     "Validate",
     "check_recipe",
+    "check_space",
     "cohort_root",
     "is_drawn",
     "load_project",
     "load_recipe",
     "load_yaml",
     "section_hash",
+    "value_of",
+    "with_values",
 ]

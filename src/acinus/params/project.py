@@ -20,10 +20,15 @@ class Compute(Section):
 
 
 class Tracking(Section):
-    """Where MLflow remembers. `required: true` makes a server that is down an error."""
+    """Where MLflow remembers. `required: true` makes a server that is down an error.
+
+    register: name in the model registry under which each trained model becomes a version; a recipe's name is
+    put in for {recipe}.
+    """
 
     uri: str = "sqlite:///mlflow.db"
     required: bool = False
+    register_: Annotated[str, Field(min_length=1)] | None = Field(default=None, alias="register")
 
 
 class CamelyonDemo(Section):

@@ -17,6 +17,7 @@ from acinus.params.base import Section
 from acinus.params.cohorts import Cohort
 from acinus.params.project import RESERVED, Project
 from acinus.params.recipe import RECIPES, Recipe
+from acinus.params.tuning import check_space
 from acinus.strict_yaml import read_mapping
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
@@ -99,7 +100,12 @@ def check_recipe(where: str, data: dict[str, Any]) -> Recipe:
     if not isinstance(family, str) or family not in RECIPES:
         found = "family: missing" if family is None else f"family = {family!r}"
         raise RecipeError(f"{where}: {found}; allowed are {', '.join(RECIPES)}")
-    return _checked(where, data, RECIPES[family])
+    recipe: Recipe = _checked(where, data, RECIPES[family])
+    try:
+        check_space(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    return recipe
 
 
 def cohort_root(root: Path, name: str, cohort: Cohort) -> Path:

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from acinus.params.base import Name, Section
 from acinus.params.cohorts import CamelyonCohort, Cohort, PandaCohort, PannukeCohort, RgbMaskCohort
-from acinus.params.sections import Extract, Index, Infer, Quantify, Report, Sample, Train, Validate
+from acinus.params.results import Calibrate, Grade, Quantify, Tune
+from acinus.params.sections import Extract, Index, Infer, Report, Sample, Train, Validate
 from acinus.params.sections import Term as Term
 
 Task = Literal["patch_classification", "segmentation"]
@@ -25,9 +26,12 @@ class Recipe(Section):
     sample: Sample
     validate_: Validate = Field(alias="validate")
     extract: Extract
+    tune: Tune
     train: Train
+    calibrate: Calibrate
     infer: Infer
     quantify: Quantify
+    grade: Grade
     report: Report
 
     @model_validator(mode="before")
@@ -59,7 +63,25 @@ class Recipe(Section):
             self._check_classifier()
         else:
             self._check_segmenter()
+        self._check_results()
         return self
+
+    def _check_results(self) -> None:
+        measures = {"patch_auc", "accuracy"} if self.task == "patch_classification" else {"mdice", "miou"}
+        if self.tune.objective is not None and self.tune.objective not in measures:
+            raise ValueError(
+                f"tune.objective = {self.tune.objective!r}: allowed for task {self.task}: {', '.join(sorted(measures))}"
+            )
+        missing = {"train", "val", "test"} - set(self.infer.splits)
+        if self.grade.target != "none" and missing:
+            raise ValueError(
+                f"infer.splits = {self.infer.splits}: grade.target = {self.grade.target} needs maps of the slides that "
+                f"it learns from; add {', '.join(sorted(missing))}"
+            )
+        if self.grade.target == "isup" and self.family != "panda":
+            raise ValueError(f"grade.target = isup: family {self.family} has no ISUP grades; write tumor or none")
+        if self.calibrate.objective == "froc" and not self.quantify.froc:
+            raise ValueError("calibrate.objective = froc: needs quantify.froc = true")
 
     def _check_classes(self) -> None:
         if len(set(self.classes)) != len(self.classes) or "ignore" in self.classes:

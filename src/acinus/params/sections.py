@@ -194,12 +194,6 @@ class Infer(Section):
     min_tissue_fraction: Fraction = 0.0
 
 
-class Quantify(Section):
-    """How a probability map becomes a mask and an amount."""
-
-    threshold: Share = 0.5
-
-
 class Report(Section):
     """How the figures are reduced and shown; views: patch-wise pictures of each kind (best, median, worst, empty)."""
 

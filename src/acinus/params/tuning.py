@@ -1,0 +1,82 @@
+"""Settings of `train` changed by dotted key, as tune's space and best.yaml name them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from acinus.errors import RecipeError
+from acinus.params.recipe import Recipe
+from acinus.params.results import Choices, Space, Value
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
+    """Return the recipe with settings below `train` changed: dotted key -> value, a list's item by its number.
+
+    The whole recipe is checked again, so a value that its page would refuse is refused here.
+
+    Raises:
+        RecipeError: a key that train does not have, or a value that it does not allow.
+    """
+    if not values:
+        return recipe
+    document = recipe.model_dump(mode="python", by_alias=True)
+    for key, value in values.items():
+        _put(document["train"], key, value)
+    try:
+        return type(recipe).model_validate(document)
+    except ValidationError as error:
+        changed = ", ".join(f"train.{key} = {value!r}" for key, value in values.items())
+        faults = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+        raise RecipeError(f"{changed}: {faults}") from error
+
+
+def value_of(recipe: Recipe, key: str) -> Any:
+    """Return the recipe's own value of a dotted key below `train`."""
+    found: Any = recipe.train.model_dump(mode="python")
+    for part in key.split("."):
+        found = found[_step(found, part, key)]
+    return found
+
+
+def ends(space: Space) -> list[Value]:
+    """Return the values of a space that show whether all of it is allowed."""
+    if isinstance(space, Choices):
+        return list(space.choices)
+    return [int(space.low), int(space.high)] if space.whole else [space.low, space.high]
+
+
+def check_space(recipe: Recipe) -> None:
+    """Refuse a `tune.space` that names what train does not have, or a value that it does not allow.
+
+    Raises:
+        RecipeError: names the key and the value.
+    """
+    for key, space in recipe.tune.space.items():
+        for value in ends(space):
+            try:
+                with_values(recipe, {key: value})
+            except RecipeError as error:
+                hint = "; write whole: true for integers" if "integer" in str(error) else ""
+                raise RecipeError(f"tune.space.{key}: {error}{hint}") from error
+
+
+def _put(train: dict[str, Any], key: str, value: Value) -> None:
+    *above, last = key.split(".")
+    place: Any = train
+    for part in above:
+        place = place[_step(place, part, key)]
+    step = _step(place, last, key)
+    if isinstance(place[step], dict | list):
+        raise RecipeError(f"train.{key} is a section, expected a single value below it")
+    place[step] = value
+
+
+def _step(place: Any, part: str, key: str) -> Any:
+    """Return the key or number by which `part` stands in a section or list."""
+    if isinstance(place, dict) and part in place:
+        return part
+    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+        return int(part)
+    known = ", ".join(place) if isinstance(place, dict) else f"0 to {len(place) - 1}" if isinstance(place, list) else ""
+    raise RecipeError(f"train.{key}: {part!r} is not there; known: {known or 'nothing below it'}")
