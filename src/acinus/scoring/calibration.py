@@ -1,0 +1,137 @@
+"""How far probabilities can be taken at their word: reliability, ECE, Brier score, temperature."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+COLDEST, HOTTEST = 0.05, 20.0
+"""Where `fit_temperature` looks."""
+_SMALLEST = float(np.finfo(np.float32).tiny)  # a softmax in float32 gives 0 only by rounding
+
+
+@dataclass(frozen=True)
+class Bins:
+    """A reliability diagram: of each bin the items in it, their mean confidence and the share that is right.
+
+    `edges` has one value more than the others. A bin without items has None twice.
+    """
+
+    edges: tuple[float, ...]
+    count: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Bins:
+    """Sort items into `bins` equal widths of [0, 1]; a bin holds its upper edge, the first one also 0.
+
+    confidence: (n,) probability of the answer given (the largest of an item's probabilities, or, for one
+    class against the rest, that class's). correct: (n,) bool or 0/1, whether the answer is right.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, section 2.
+    """
+    value, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if value.shape != right.shape or value.ndim != 1:
+        raise ValueError(f"confidence of shape {value.shape}, correct of shape {right.shape}, expected one length")
+    if value.size and not (value.min() >= 0 and value.max() <= 1):  # a NaN fails both
+        raise ValueError(f"confidence from {value.min()} to {value.max()}, expected 0 to 1")
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.maximum(np.searchsorted(edges, value, side="left") - 1, 0)
+    count = np.bincount(place, minlength=bins)
+    sums = (np.bincount(place, weights=one, minlength=bins) for one in (value, right))
+    means = [tuple(float(s / n) if n else None for s, n in zip(one, count, strict=True)) for one in sums]
+    return Bins(tuple(edges.tolist()), tuple(count.tolist()), means[0], means[1])
+
+
+def ece(bins: Bins) -> float | None:
+    """Return the expected calibration error: |accuracy - confidence| of the bins, weighted by their counts.
+
+    None without items. Source: Naeini et al., AAAI 2015; Guo et al., ICML 2017, equation 3.
+    """
+    total = sum(bins.count)
+    gaps = (
+        n * abs(accuracy - confidence)
+        for n, confidence, accuracy in zip(bins.count, bins.confidence, bins.accuracy, strict=True)
+        if confidence is not None and accuracy is not None
+    )
+    return math.fsum(gaps) / total if total else None
+
+
+def brier(probs: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the mean over items of the squared errors summed over the classes (0 best, 2 worst).
+
+    probs (n, C), labels (n,) class indices. This is Brier's own definition (Monthly Weather Review 78,
+    1950), also for two classes: there it is twice the mean of (p - y)^2 of the positive class. None
+    without items.
+    """
+    values, truth = _checked(probs, labels)
+    if not truth.size:
+        return None
+    errors = values.copy()
+    errors[np.arange(truth.size), truth] -= 1.0
+    return float((errors**2).sum(axis=1).mean())
+
+
+def temper(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probs^(1/T) divided by its sum over the last axis, float64: softmax(logits / T) of softmax(logits).
+
+    Above 1 the temperature softens, below 1 it sharpens; the order within an item stays. Probabilities below
+    float32's smallest normal number are taken as that, so that a softmax that was rounded to 0 can come back.
+    """
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature {temperature}, expected a number above 0")
+    return np.exp(_tempered_log(_logs(np.asarray(probs)), temperature))
+
+
+def nll(probs: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the mean of -log p of the true class; None without items. probs (n, C), labels (n,)."""
+    values, truth = _checked(probs, labels)
+    if not truth.size:
+        return None
+    return float(-_logs(values)[np.arange(truth.size), truth].mean())
+
+
+def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature in (0.05, 20) that minimises `nll(temper(probs, T), labels)`.
+
+    The loss is convex in 1/T, so it has one minimum. Where every item is right there is none: the result
+    is then near the lower end, where the loss is 0 to rounding. Deterministic. All items weigh the same.
+
+    Raises:
+        ValueError: no items, shapes that do not fit, labels that are no class.
+    Source: Guo et al., ICML 2017, section 4.2.
+    """
+    values, truth = _checked(probs, labels)
+    if not truth.size:
+        raise ValueError("no labelled items to fit a temperature on")
+    logs, own = _logs(values), np.arange(truth.size)
+
+    def loss(log_temperature: float) -> float:
+        return float(-_tempered_log(logs, math.exp(log_temperature))[own, truth].mean())
+
+    ends = (math.log(COLDEST), math.log(HOTTEST))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
+    return math.exp(float(found.x))
+
+
+def _logs(probs: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probs.astype(np.float64), _SMALLEST))
+
+
+def _tempered_log(logs: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the log of the tempered probabilities; the largest term is taken out, so that nothing underflows."""
+    scaled = logs / temperature
+    scaled = scaled - scaled.max(axis=-1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))
+
+
+def _checked(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return probs as float64 (n, C) and labels as int64 (n,), or refuse them."""
+    values, truth = np.asarray(probs, dtype=np.float64), np.asarray(labels)
+    if values.ndim != 2 or truth.shape != values.shape[:1]:
+        raise ValueError(f"probabilities of shape {values.shape}, labels of shape {truth.shape}, expected (n, C), (n,)")
+    if truth.size and not (truth.min() >= 0 and truth.max() < values.shape[1]):
+        raise ValueError(f"labels from {truth.min()} to {truth.max()}, expected 0 to {values.shape[1] - 1}")
+    return values, truth.astype(np.int64)
