@@ -3,17 +3,18 @@
 import json
 import time
 import typing
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from acinus import tracking
 from acinus.errors import AcinusError
 from acinus.files import write_json
 from acinus.lineage import Input
-from acinus.tracking import RunFacts, create_database, stage_run
+from acinus.tracking import RunFacts, create_database, run_artifact, stage_run
+from acinus.tracking import runs as runs_module
 
 URI = "sqlite:///mlflow.db"
 DOWN = "http://127.0.0.1:9"
@@ -112,12 +113,12 @@ def test_a_failing_stage_is_failed_and_the_failure_goes_on(facts: RunFacts) -> N
 
 
 def test_stages_of_one_pipeline_share_a_parent_that_has_the_final_figures(facts: RunFacts, monkeypatch) -> None:
-    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-1")
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4711-1")
     with stage_run(facts):
         pass
     with stage_run(replace(facts, stage="report")) as run:
         run.share_metrics({"patch_auc": 0.97, "slide_auc": None})
-    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-2")  # the next `dvc repro`
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4711-2")  # the next `dvc repro`
     with pytest.raises(AcinusError), stage_run(facts):
         raise AcinusError("stop")
     found = runs(facts)
@@ -135,11 +136,105 @@ def test_stages_of_one_pipeline_share_a_parent_that_has_the_final_figures(facts:
     assert children == {"sampleFINISHED": first, "reportFINISHED": first, "sampleFAILED": second}
 
 
+def test_a_trial_is_a_run_below_the_stage_with_params_curve_and_state(facts: RunFacts) -> None:
+    with stage_run(facts) as run:
+        for name, state in (("trial 0", None), ("trial 1", "pruned"), ("trial 2", "fail")):
+            with run.child(name, {"train.lr": name[-1]}) as trial:
+                for epoch in (1, 2):
+                    trial.log_metrics({"val_miou": epoch / 10, "undefined": None}, step=epoch)
+                if state:
+                    trial.end(state)
+        with pytest.raises(AcinusError, match=r"^stop$"), run.child("trial 3", {}) as trial:
+            raise AcinusError("stop")
+    found = {one.data.tags["mlflow.runName"]: one for one in runs(facts)}
+    assert found["sample"].info.status == "FINISHED"  # a trial that fails is the study's to judge
+    below = {name: one for name, one in found.items() if name != "sample"}
+    assert {one.data.tags["mlflow.parentRunId"] for one in below.values()} == {run.run_id}
+    states = {name: (one.info.status, one.data.tags["acinus.trial_state"]) for name, one in below.items()}
+    assert states == {
+        "trial 0": ("FINISHED", "complete"),
+        "trial 1": ("KILLED", "pruned"),
+        "trial 2": ("FAILED", "fail"),
+        "trial 3": ("FAILED", "fail"),
+    }
+    assert [below[f"trial {n}"].data.params for n in range(4)] == [{"train.lr": str(n)} for n in range(3)] + [{}]
+    history = client(facts.root).get_metric_history(below["trial 1"].info.run_id, "val_miou")
+    assert sorted((one.step, one.value) for one in history) == [(1, 0.1), (2, 0.2)]
+
+
+def test_a_trial_that_was_killed_is_ended_by_the_next_execution(facts: RunFacts) -> None:
+    killed = stage_run(facts)
+    trial = killed.__enter__().child("trial 0", {})
+    lost = trial.__enter__()  # and nothing after it, as by SIGKILL
+    with stage_run(facts):
+        pass
+    assert {one.info.run_id: one.info.status for one in runs(facts)}[lost.run_id] == "KILLED"
+    trial.__exit__(None, None, None)
+    killed.__exit__(None, None, None)
+
+
+def test_a_server_that_dies_in_a_trial_costs_one_warning_and_no_figure(facts, monkeypatch, capsys) -> None:
+    before = len(records(facts.root))
+    with stage_run(facts) as run:
+        with run.child("trial 0", {"train.lr": "1"}) as trial:
+            break_down(monkeypatch)
+            trial.log_metrics({"val_miou": 0.5}, step=1)
+        with run.child("trial 1", {"train.lr": "2"}) as trial:
+            trial.log_metrics({"val_miou": 0.6}, step=1)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    (record,) = records(facts.root)[before:]
+    kept = [(one["name"], one["metrics"][0]["val_miou"], one["state"]) for one in record["children"]]
+    assert kept == [("trial 0", 0.5, "complete"), ("trial 1", 0.6, "complete")]
+
+
+def test_two_pipelines_differ_in_the_parameters_and_figures_that_differ(facts: RunFacts, monkeypatch) -> None:
+    """What Compare shows of two parents: everything the recipe says, so what changed, and the final figures."""
+    for key, lr, auc in (("4713-1", "0.001", 0.9), ("4713-2", "0.01", 0.8)):
+        monkeypatch.setattr(runs_module, "pipeline_key", lambda key=key: key)
+        changed = replace(facts, params={**facts.params, "train.lr": lr})
+        with stage_run(changed):
+            pass
+        with stage_run(replace(changed, stage="report")) as run:
+            run.share_metrics({"patch_auc": auc})
+    one, two = (found for found in runs(facts) if found.data.tags["acinus.kind"] == "pipeline")
+    assert one.data.params.keys() == two.data.params.keys()
+    assert {key for key in one.data.params if one.data.params[key] != two.data.params[key]} == {"train.lr"}
+    assert (one.data.metrics, two.data.metrics) == ({"patch_auc": 0.9}, {"patch_auc": 0.8})
+
+
+def test_a_file_is_fetched_from_a_stages_run_or_from_the_pipelines(
+    facts: RunFacts, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4714-1")
+    for stage, text in (("report", "old"), ("report", "new"), ("grade", "other")):
+        (tmp_path / "per_slide.csv").write_text(text)
+        with stage_run(replace(facts, stage=stage, tags={**facts.tags, "acinus.stage": stage})) as run:
+            run.log_artifact(tmp_path / "per_slide.csv", "report")
+    found = {}
+    for name, run_id in (("pipeline", run.parent_id), ("stage", run.run_id)):
+        path = run_artifact(URI, facts.root, run_id, "report/per_slide.csv", tmp_path / name)
+        assert path.is_relative_to(tmp_path / name)
+        found[name] = path.read_text()
+    assert found == {"pipeline": "new", "stage": "other"}
+
+
+@pytest.mark.parametrize("case", ["no_file", "no_run", "no_server"])
+def test_a_file_that_cannot_be_fetched_is_one_line(facts: RunFacts, tmp_path: Path, case: str) -> None:
+    with stage_run(facts) as run:
+        pass
+    uri, run_id = (DOWN if case == "no_server" else URI), ("0" * 32 if case == "no_run" else str(run.run_id))
+    with pytest.raises(AcinusError) as caught:
+        run_artifact(uri, facts.root, run_id, "report/per_slide.csv", tmp_path)
+    assert run_id in str(caught.value)
+    assert ("has report/per_slide.csv" if case == "no_file" else "cannot be read") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_a_killed_execution_left_open_is_ended_by_the_next(facts: RunFacts, monkeypatch) -> None:
-    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-4")
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4711-4")
     killed = stage_run(facts)
     lost = killed.__enter__()  # and nothing after it, as by SIGKILL
-    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-5")
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4711-5")
     with stage_run(facts):
         pass
     states = {one.info.run_id: one.info.status for one in runs(facts)}
@@ -150,7 +245,7 @@ def test_what_a_killed_execution_left_open_is_ended_by_the_next(facts: RunFacts,
 
 def test_a_pipelines_run_that_is_gone_is_opened_anew(facts: RunFacts, monkeypatch) -> None:
     """The database was deleted while the pipeline ran."""
-    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4711-3")
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4711-3")
     memo = facts.root / ".acinus" / "pipelines" / f"4711-3-{facts.experiment}.json"
     write_json(memo, {"run_id": "0" * 32})
     with stage_run(facts) as run:
@@ -160,7 +255,7 @@ def test_a_pipelines_run_that_is_gone_is_opened_anew(facts: RunFacts, monkeypatc
 
 
 def test_a_run_by_mlflow_run_is_above_the_pipeline(facts: RunFacts, monkeypatch) -> None:
-    monkeypatch.setattr(tracking, "pipeline_key", lambda: "4712-1")
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4712-1")
     above = client(facts.root).create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", above)
     with stage_run(facts):
@@ -176,6 +271,10 @@ def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_pat
         run.log_metrics({"n_normal.train": 3, "undefined": None}, step=2)
         run.log_artifact(tmp_path / "picture.png")
         run.share_metrics({"patch_auc": 0.9})
+        with run.child("trial 0", {"train.lr": "0.1"}) as trial:
+            trial.log_metrics({"val_miou": 0.5, "undefined": None}, step=1)
+            trial.end("pruned")
+        run.log_model(tmp_path / "model")  # not read: there is nobody to send it to
         work_done = True
     assert work_done
     assert run.run_id is None
@@ -197,6 +296,15 @@ def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_pat
             "metrics": [{"step": 2, "n_normal.train": 3.0}],
             "shared": {"patch_auc": 0.9},
             "artifacts": [str(tmp_path / "picture.png")],
+            "children": [
+                {
+                    "name": "trial 0",
+                    "params": {"train.lr": "0.1"},
+                    "metrics": [{"step": 1, "val_miou": 0.5}],
+                    "state": "pruned",
+                }
+            ],
+            "models": [str(tmp_path / "model")],
         }
     ]
 
@@ -259,12 +367,15 @@ def test_a_deleted_database_is_made_anew(facts, tmp_path) -> None:
 
 def test_no_stage_reads_from_mlflow() -> None:
     """Deleting mlflow.db loses no result: what a stage gets can be written to only."""
-    from acinus.stage import Log
+    from acinus.stage import ChildLog, Log
 
     offered = {name for name in vars(Log) if not name.startswith("_")} | set(Log.__annotations__)
-    assert offered == {"run_id", "log_metrics", "log_artifact", "share_metrics"}
-    returns = [typing.get_type_hints(vars(Log)[name]).get("return") for name in offered if name in vars(Log)]
-    assert returns == [type(None)] * 3
+    assert offered == {"run_id", "log_metrics", "log_artifact", "share_metrics", "child", "log_model"}
+    hints = {name: typing.get_type_hints(vars(Log)[name])["return"] for name in offered if name in vars(Log)}
+    assert {name for name, hint in hints.items() if hint is not type(None)} == {"child"}
+    assert hints["child"] == AbstractContextManager[ChildLog]
+    returns = [typing.get_type_hints(one).get("return") for name, one in vars(ChildLog).items() if name[0] != "_"]
+    assert returns == [type(None)] * 2
 
 
 def test_making_ready_without_a_server_warns_only(tmp_path, capsys) -> None:

@@ -188,6 +188,7 @@ class Remembered:
     """A log that keeps what it is told, where MLflow would be."""
 
     run_id: str | None = None
+    parent_id: str | None = None
     metrics: dict[str, float | int | None] = field(default_factory=dict)
 
     def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
@@ -198,6 +199,19 @@ class Remembered:
 
     def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
         self.metrics.update(metrics)
+
+    def share_params(self, params: Mapping[str, str]) -> None:
+        assert all(isinstance(value, str) for value in params.values())
+
+    @contextmanager
+    def child(self, name: str, params: Mapping[str, str]) -> Iterator["Remembered"]:
+        yield Remembered()
+
+    def end(self, state: str) -> None:
+        assert state in {"complete", "pruned", "fail"}
+
+    def log_model(self, folder: Path) -> None:
+        assert (folder / "card.json").exists()
 
 
 @dataclass(frozen=True)

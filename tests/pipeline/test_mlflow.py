@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract", "train", "infer", "quantify", "report")
+STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train")
+STAGES += ("calibrate", "infer", "quantify", "grade", "report")
 
 DUMP = """
 import json, sys
@@ -123,11 +124,14 @@ def test_the_training_has_its_curve_and_its_model(stages: dict[str, dict[str, An
     assert {"train_loss", "train_acc", "val_loss", "val_acc"} < set(rows[0])
     assert train["curves"]["lr"][0] == [1, 0.003]
     assert [step for step, _ in train["curves"]["lr"]] == [1, 2, 3, 4, 5, 6]
-    files = {f"model/{path.name}" for path in folder.iterdir()}
-    assert {"model/card.json", "model/training_log.csv", "model/patch_scores.parquet"} < files
-    assert set(train["artifacts"]) == files
+    files = {f"training/{path.name}" for path in folder.iterdir() if path.name != "model.safetensors"}
+    assert {"training/card.json", "training/training_log.csv", "training/patch_scores.parquet"} < files
+    assert set(train["artifacts"]) == files  # the weights are a model of MLflow's own
+    (weights,) = (tiny_project.root / "mlartifacts").rglob("model.safetensors")
+    assert weights.read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert list((tiny_project.root / "mlartifacts").rglob("*.pkl")) == []
     run = json.loads((tiny_project.root / "models" / f"{tiny_project.recipe}.run.json").read_text())
-    assert run == {"mlflow_run_id": train["id"]}
+    assert run == {"mlflow_run_id": train["id"], "mlflow_parent_id": train["tags"]["mlflow.parentRunId"]}
 
 
 def test_the_report_has_its_figures_and_pictures(
@@ -142,9 +146,18 @@ def test_the_report_has_its_figures_and_pictures(
         assert run["metrics"] == pytest.approx(figures)
     pictures = {f"report/pictures/{path.name}" for path in (folder / "pictures").iterdir()}
     assert {"report/pictures/test_001_heatmap.png", "report/pictures/test_001_slide.png"} <= pictures
-    tables = {"report/metrics.json", "report/per_slide.csv", "report/index.html", "report/views.csv"}
-    none = "report/views/none.txt"  # a classifier has no patch-wise views, and says so
-    assert pictures | tables | {none} == set(stages["report"]["artifacts"])
+    tables = {f"report/{name}.csv" for name in ("per_slide", "views", "regions", "attention")}
+    names = ("quantities", "regions", "grades", "patch_scores", "scores_test")
+    tables |= {f"report/tables/{name}.parquet" for name in names}  # what `acinus compare` pools
+    tables |= {"report/metrics.json", "report/index.html", "report/views/none.txt"}  # a classifier has no views
+    below = {
+        f"report/{path.relative_to(folder).as_posix()}"
+        for part in ("plots", "slides")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
+    assert {"report/plots/roc.csv", "report/slides/test_001.html"} <= below
+    assert pictures | tables | below == set(stages["report"]["artifacts"])
 
 
 def test_mlproject_main_is_dvc_repro_and_its_stages_exist() -> None:
@@ -169,7 +182,7 @@ def test_an_experiment_begins_the_memory_anew(experiment: tuple[Any, str]) -> No
     (pipeline,) = kind(found, project.recipe, "pipeline")
     children = [run for run in kind(found, project.recipe, "stage") if "mlflow.parentRunId" in run["tags"]]
     assert pipeline["name"] == "slower"
-    assert sorted(run["tags"]["acinus.stage"] for run in children) == ["infer", "quantify", "report", "train"]
+    assert sorted(run["tags"]["acinus.stage"] for run in children) == sorted(STAGES[STAGES.index("tune") :])
     assert {run["tags"]["mlflow.parentRunId"] for run in children} == {pipeline["id"]}
     assert {run["params"]["train.lr"] for run in children} == {"0.001"}
 

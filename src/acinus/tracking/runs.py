@@ -1,20 +1,13 @@
-"""What MLflow remembers of a stage execution. The only module that imports mlflow.
-
-Files are the truth: a tracking server that is down costs a warning and a local record, never the work
-(unless `tracking.required`). One run per stage execution, child of the pipeline's run, in the recipe's
-experiment; summaries and pictures go there, never stores.
-"""
+"""One run per stage execution, child of the pipeline's run, in the recipe's experiment; trials and models below it."""
 
 import json
-import logging
-import math
 import os
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +15,9 @@ from acinus.dvc_process import pipeline_key
 from acinus.errors import AcinusError
 from acinus.files import write_json
 from acinus.lineage import Input
+from acinus.tracking.children import Child, create_child
+from acinus.tracking.model import save_pyfunc, send_model
+from acinus.tracking.server import connect, defined, home, log_batch, log_params, now, one_line, quiet, unreachable
 
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 
@@ -38,6 +34,11 @@ class RunFacts:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     inputs: tuple[Input, ...]
+    register: str | None = None  # the name under which a trained model is registered
+
+
+def _nothing() -> dict[str, Any]:
+    return {"metrics": [], "shared": {}, "artifacts": [], "children": [], "models": [], "params": {}}
 
 
 @dataclass
@@ -48,49 +49,95 @@ class Run:
     run_id: str | None = None
     parent_id: str | None = None
     _client: Any = None
-    _local: dict[str, Any] = field(default_factory=lambda: {"metrics": [], "shared": {}, "artifacts": []})
+    _experiment_id: str | None = None
+    _open_children: list[str] = field(default_factory=list)
+    _local: dict[str, Any] = field(default_factory=_nothing)
 
     def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
         """Record figures in one batch; an undefined figure (None) is left out."""
-        known = _defined(metrics)
+        known = defined(metrics)
         self._local["metrics"].append({"step": step, **known})
-        if self._client is not None and known:
-            self._send(lambda: self._log_batch(known, step))
+        if known:
+            self._send(lambda client: log_batch(client, self.run_id, known, step))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a small file or a folder of pictures to the run."""
         self._local["artifacts"].append(str(path))
-        if self._client is not None:
-            send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-            self._send(lambda: send(self.run_id, str(path), folder))
+        name = "log_artifacts" if path.is_dir() else "log_artifact"
+        self._send(lambda client: getattr(client, name)(self.run_id, str(path), folder))
 
     def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
         """Put the final figures on the pipeline's run as well, where runs are compared."""
-        known = _defined(metrics)
+        known = defined(metrics)
         self._local["shared"].update(known)
-        if self._client is not None and self.parent_id and known:
-            self._send(lambda: self._log_batch(known, 0, self.parent_id))
+        if self.parent_id and known:
+            self._send(lambda client: log_batch(client, self.parent_id, known, 0))
 
-    def _log_batch(self, known: Mapping[str, float], step: int, run_id: str | None = None) -> None:
-        from mlflow.entities import Metric
+    def share_params(self, params: Mapping[str, str]) -> None:
+        """Put what was settled on the way (the best settings of a search) on this run and the pipeline's."""
+        self._local["params"].update(params)
+        for run_id in (self.run_id, self.parent_id):
+            if run_id and params:
+                self._send(partial(log_params, run_id=run_id, params=params))
 
-        now = _now()
-        self._client.log_batch(run_id or self.run_id, [Metric(k, v, now, step) for k, v in known.items()])
+    @contextmanager
+    def child(self, name: str, params: Mapping[str, str]) -> Iterator[Child]:
+        """Open a run below this one (a trial); it ends as `end` says, complete, or fail when the block raises."""
+        record: dict[str, Any] = {"name": name, "params": dict(params), "metrics": [], "state": None}
+        self._local["children"].append(record)
+        child = Child(record, self._send)
+        tags = {"acinus.kind": "trial", "acinus.stage": self.facts.stage, NAME: name, PARENT: str(self.run_id)}
+        tags |= {key: self.facts.tags[key] for key in ("acinus.recipe",) if key in self.facts.tags}
 
-    def _send(self, call: Any) -> None:
-        """Make one call; when the server is gone, warn once and go on with the local record."""
+        def begin(client: Any) -> None:
+            child.run_id = create_child(client, str(self._experiment_id), tags, params)
+            self._open_children.append(child.run_id)
+            self._remember()
+
+        self._send(begin)
+        try:
+            yield child
+            child.end("complete")
+        finally:
+            child.end("fail")
+            if child.run_id in self._open_children:
+                self._open_children.remove(child.run_id)
+                self._remember()
+
+    def log_model(self, folder: Path) -> None:
+        """Record a trained model's folder as a model that MLflow can serve, and register it; see tracking.model.
+
+        What fails costs a warning, never the work (unless `tracking.required`).
+        """
+        self._local["models"].append(str(folder))
+        if self._client is None:
+            return
         from mlflow.exceptions import MlflowException
 
         try:
-            call()
+            with save_pyfunc(folder, str(self.run_id)) as saved:
+                send_model(self._client, saved, str(self._experiment_id), str(self.run_id), self.facts.register)
+        except (MlflowException, OSError) as error:
+            line = f"tracking.uri = {self.facts.uri!r}: the model cannot be recorded ({one_line(error)})"
+            if self.facts.required:
+                raise AcinusError(f"params.yaml: {line}; mend the server, or set tracking.required: false") from error
+            print(f"warning: {line}; its files are in {folder}", file=sys.stderr)
+
+    def _send(self, call: Callable[[Any], None]) -> None:
+        """Make one call; when the server is gone, warn once and go on with the local record."""
+        if self._client is None:
+            return
+        from mlflow.exceptions import MlflowException
+
+        try:
+            call(self._client)
         except (MlflowException, OSError) as error:
             self._client = None
-            _unreachable(self.facts, error)
+            unreachable(self.facts.uri, self.facts.required, error)
 
-
-def _defined(metrics: Mapping[str, float | int | None]) -> dict[str, float]:
-    """Return the figures that are numbers; None and NaN are undefined."""
-    return {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}
+    def _remember(self) -> None:
+        """Note which runs are open, for the next execution to end if this one is killed."""
+        write_json(_open_memo(self.facts), [self.run_id, self.parent_id, *self._open_children])
 
 
 @contextmanager
@@ -103,8 +150,7 @@ def stage_run(facts: RunFacts) -> Iterator[Run]:
         yield run
         status = "FINISHED"
     finally:
-        if run._client is not None:
-            run._send(lambda: _close(run, status))
+        run._send(lambda client: _close(client, run, status))
         if run._client is None:
             _write_local(run, status)
 
@@ -112,31 +158,31 @@ def stage_run(facts: RunFacts) -> Iterator[Run]:
 def _open(run: Run) -> None:
     """Create the run (and the pipeline's, when this is its first stage) with params, tags and inputs."""
     facts = run.facts
-    _quiet()
+    quiet()
     from mlflow.exceptions import MlflowException
 
     try:
-        client = _connect(facts.uri, facts.root)
+        client = connect(facts.uri, facts.root)
         _end_killed(client, facts)
-        experiment = _experiment(client, facts)
-        run.parent_id = _parent(client, experiment, facts)
+        run._experiment_id = _experiment(client, facts)
+        run.parent_id = _parent(client, run._experiment_id, facts)
         tags = {**facts.tags, NAME: facts.stage}
         above = run.parent_id or os.environ.get("MLFLOW_RUN_ID")  # by hand: the run of `mlflow run`, if any
         if above:
             tags[PARENT] = above
-        run.run_id = client.create_run(experiment, tags=tags).info.run_id
-        write_json(_open_memo(facts), [run.run_id, run.parent_id])
+        run.run_id = client.create_run(run._experiment_id, tags=tags).info.run_id
+        run._remember()
         _describe(client, run.run_id, facts)
         run._client = client
     except (MlflowException, OSError) as error:
         run.run_id = None
-        _unreachable(facts, error)
+        unreachable(facts.uri, facts.required, error)
 
 
-def _close(run: Run, status: str) -> None:
-    run._client.set_terminated(run.run_id, status)
+def _close(client: Any, run: Run, status: str) -> None:
+    client.set_terminated(run.run_id, status)
     if run.parent_id:  # nobody tells the last stage that it is the last: each one closes, the next opens again
-        run._client.set_terminated(run.parent_id, status)
+        client.set_terminated(run.parent_id, status)
     _open_memo(run.facts).unlink(missing_ok=True)
 
 
@@ -158,38 +204,6 @@ def _end_killed(client: Any, facts: RunFacts) -> None:
         memo.unlink()
 
 
-def _quiet() -> None:
-    """Set what mlflow reads at import: no telemetry, few retries, no chatter of its database migrations."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # failures are our one warning, not its traceback
-
-
-def _connect(uri: str, root: Path) -> Any:
-    """Return a client; what the library warns about in its own database code is not for our users."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from mlflow.tracking import MlflowClient
-
-        return MlflowClient(tracking_uri=_absolute(uri, root))
-
-
-def _absolute(uri: str, root: Path) -> str:
-    """Anchor a relative SQLite path at the project, so that a stage run from another folder finds it."""
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
-        return f"{prefix}{_home(root) / uri.removeprefix(prefix)}"
-    return uri
-
-
-def _home(root: Path) -> Path:
-    """Return the project itself for a copy that `dvc exp run --temp` or `--queue` works in and deletes."""
-    return next((above.parent for above in root.parents if above.name == ".dvc"), root)
-
-
 def _experiment(client: Any, facts: RunFacts) -> str:
     """Return the id of the recipe's experiment, made on first use."""
     from mlflow.exceptions import MlflowException
@@ -198,7 +212,7 @@ def _experiment(client: Any, facts: RunFacts) -> str:
     if found is not None:
         return str(found.experiment_id)
     location = (
-        (_home(facts.root) / "mlartifacts" / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
+        (home(facts.root) / "mlartifacts" / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
     )
     try:
         return str(client.create_experiment(facts.experiment, artifact_location=location))
@@ -235,22 +249,16 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     if os.environ.get("MLFLOW_RUN_ID"):  # started by `mlflow run`: that run is above ours
         tags[PARENT] = os.environ["MLFLOW_RUN_ID"]
     parent = str(client.create_run(experiment, tags=tags).info.run_id)
-    _log_params(client, parent, facts)
+    log_params(client, parent, facts.params)
     write_json(memo, {"run_id": parent})
     return parent
-
-
-def _log_params(client: Any, run_id: str, facts: RunFacts) -> None:
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in facts.params.items()])
 
 
 def _describe(client: Any, run_id: str, facts: RunFacts) -> None:
     """Log the parameters, and the data sets that the stage reads, each with DVC's digest."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    _log_params(client, run_id, facts)
+    log_params(client, run_id, facts.params)
     known = [one for one in facts.inputs if one.md5]
     client.log_inputs(
         run_id,
@@ -269,16 +277,9 @@ def _describe(client: Any, run_id: str, facts: RunFacts) -> None:
     )
 
 
-def _unreachable(facts: RunFacts, error: BaseException) -> None:
-    line = f"tracking.uri = {facts.uri!r}: MLflow cannot be reached ({' '.join(str(error).split())[:200]})"
-    if facts.required:
-        raise AcinusError(f"params.yaml: {line}; start the server, or set tracking.required: false") from error
-    print(f"warning: {line}; this run is recorded under .acinus/tracking/", file=sys.stderr)
-
-
 def _write_local(run: Run, status: str) -> None:
     facts = run.facts
-    name = f"{facts.experiment}-{facts.stage}-{_now()}.json"
+    name = f"{facts.experiment}-{facts.stage}-{now()}.json"
     record = {
         "experiment": facts.experiment,
         "stage": facts.stage,
@@ -289,21 +290,3 @@ def _write_local(run: Run, status: str) -> None:
         **run._local,
     }
     write_json(facts.root / ".acinus" / "tracking" / name, record)
-
-
-def create_database(uri: str, root: Path) -> None:
-    """Create the tracking database now (it takes seconds), so that no stage waits for it.
-
-    A server that is down costs a warning here, as later.
-    """
-    _quiet()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        _connect(uri, root).search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
-        print(f"warning: tracking.uri = {uri!r}: MLflow cannot be reached ({type(error).__name__})", file=sys.stderr)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
