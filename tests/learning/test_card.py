@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from acinus.errors import AcinusError
-from acinus.learning.card import Card, load_model, save_model
+from acinus.learning.card import Card, load_model, read_card, save_model
 from acinus.learning.models import build_model
 from acinus.learning.predict import map_channels, predict_keys, predict_probs
 from acinus.learning.spec import ModelSpec
@@ -34,6 +34,7 @@ def card(**changes: object) -> Card:
         "mpp_mean": 0.5,
         "mean": (0.4, 0.5, 0.6),
         "std": (0.2, 0.3, 0.4),
+        "index": {"patch_px": 96, "mpp": 1.0},
         "recipe_hash": "abc",
         "data_hashes": {"patches": "def"},
         "epochs": 3,
@@ -91,7 +92,8 @@ def test_a_card_or_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     for key, value, said in (
         ("colour", 1, "colour: Extra inputs are not permitted"),
         ("seed", "x", "seed: Input should be a valid integer"),
-        ("format", 1, "format: Input should be greater than or equal to 2"),
+        ("format", 1, "card of format 1, this version reads 3; train again"),
+        ("format", "x", "format: Input should be a valid integer"),
         ("task", "grading", "task: Input should be 'patch_classification' or 'segmentation'"),
     ):
         (tmp_path / "card.json").write_text(json.dumps({**values, key: value}))
@@ -109,6 +111,52 @@ def test_a_card_or_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(AcinusError, match=r"model.safetensors: no such weights file"):
         load_model(tmp_path)
+
+
+def message(folder: Path, content: bytes) -> str:
+    (folder / "card.json").write_bytes(content)
+    with pytest.raises(AcinusError) as caught:
+        read_card(folder)
+    return str(caught.value).replace(str(folder), "models/demo-camelyon-context")
+
+
+def test_a_card_of_another_format_is_told_by_that_alone(tmp_path: Path) -> None:
+    """Whatever else has changed: its fields are those of another contract."""
+    for number in (1, 2, 4, 10**30):
+        content = json.dumps({"format": number, "net": "resnet18", "labels": ["a", "b"]}).encode()
+        assert message(tmp_path, content) == (
+            f"models/demo-camelyon-context/card.json: card of format {number}, this version reads 3; train again"
+        )
+
+
+HOSTILE = "x\n\x1b[31m" + "y" * 5000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "(file: Invalid JSON: EOF while parsing"),
+        (b"\xff\xfe\x00", "(file: Invalid JSON: "),
+        (b"[" * 100_000, "(file: Invalid JSON: recursion limit"),
+        (b"[]", "(file: Input should be an object)"),
+        (b"{}", "(version: Field required; task: Field required; architecture: Field required; 16 more)"),
+        (json.dumps({HOSTILE: 1, "b c " * 2000: 2}).encode(), "(version: Field required; "),
+        (json.dumps(card().model_dump() | {HOSTILE: 1, "b c " * 2000: 2}).encode(), "..."),
+    ],
+)
+def test_garbage_for_a_card_is_one_short_line(tmp_path: Path, content: bytes, said: str) -> None:
+    text = message(tmp_path, content)
+    assert text.startswith("models/demo-camelyon-context/card.json: not a model card of this version (")
+    assert text.endswith("; train again")
+    assert said in text
+    assert text.isprintable()
+    assert len(text) < 300
+
+
+def test_a_card_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "card.json").mkdir()
+    with pytest.raises(AcinusError, match=r"card.json: cannot be read \(Is a directory\)"):
+        read_card(tmp_path)
 
 
 SEGMENTS: dict[str, object] = {

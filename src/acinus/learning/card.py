@@ -1,7 +1,8 @@
 """A trained model on disk: model.safetensors and card.json, which says what the numbers mean."""
 
+import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
@@ -15,6 +16,9 @@ from acinus.learning.weights import fill, read_tensors
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
 Rgb = tuple[float, float, float]
+FORMAT = 3
+MOST_FAULTS, FAULT_CHARACTERS, FAULTS_CHARACTERS = 3, 64, 165
+"""Of a damaged card's faults: how many are told, how much of each and of all, so that a person reads the line."""
 
 
 class Card(BaseModel):
@@ -22,7 +26,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: Annotated[int, Field(ge=2, le=2)] = 2
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
     version: str  # of acinus
     task: Task
     architecture: str  # timm name, or smp architecture of a segmentation
@@ -39,6 +43,8 @@ class Card(BaseModel):
     mpp_mean: float | None  # mean um per working px of the training slides; None where no slide had mpp
     mean: Rgb  # normalisation of RGB in [0, 1]
     std: Rgb
+    index: dict[str, Any]  # the recipe's section: patch grid, tissue, resolution
+    tuned: dict[str, Any] = {}  # settings below train that a search put in place of the recipe's own
     recipe_hash: str
     data_hashes: dict[str, str]  # what it was trained on: path -> hash
     epochs: int  # trained
@@ -99,6 +105,20 @@ def read_card(folder: Path) -> Card:
         return Card.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise AcinusError(f"{path}: no model here; run the train stage (dvc repro)") from error
+    except OSError as error:
+        raise AcinusError(f"{path}: cannot be read ({error.strerror}); make it readable or train again") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
-        raise AcinusError(f"{path}: not a model card of this version ({faults}); train again") from error
+        other = [one["input"] for one in error.errors() if one["loc"] == ("format",)]
+        if other and isinstance(other[0], int):
+            raise AcinusError(f"{path}: card of format {other[0]}, this version reads {FORMAT}; train again") from error
+        raise AcinusError(f"{path}: not a model card of this version ({faults(error)}); train again") from error
+
+
+def faults(error: ValidationError) -> str:
+    """Return what is wrong with a file in a few words: the first MOST_FAULTS of its faults, cut to fit a line."""
+    every = error.errors(include_url=False)
+    told = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in every[:MOST_FAULTS]]
+    text = "; ".join(textwrap.shorten(one, FAULT_CHARACTERS, placeholder=" ...") for one in told)
+    text = textwrap.shorten(text, FAULTS_CHARACTERS, placeholder=" ...")
+    text = "".join(one if one.isprintable() else "?" for one in text)
+    return text + (f"; {len(every) - MOST_FAULTS} more" if len(every) > MOST_FAULTS else "")

@@ -92,5 +92,6 @@ def load(path: Path) -> Snapshot:
 
 def _write(path: Path, snapshot: Snapshot) -> None:
     state = {name: getattr(snapshot, name) for name in ("model", "optimizer", "plateau", "precision")}
+    history = [[value for value in astuple(record) if value is not None] for record in snapshot.history]
     with atomic_path(path) as part:
-        torch.save({**state, "history": [list(astuple(record)) for record in snapshot.history]}, part)
+        torch.save({**state, "history": history}, part)

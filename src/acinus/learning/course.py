@@ -21,9 +21,15 @@ from acinus.learning.history import EpochRecord, stops_early, to_csv
 from acinus.learning.inputs import to_input, to_target
 from acinus.learning.job import FitJob
 from acinus.learning.losses import Objective, PatchObjective, training_loss, validation_loss
+from acinus.learning.measures import Gauge, gauge
 from acinus.learning.optimisers import Schedule, build_optimiser, epochs_of
 from acinus.learning.segmentation_losses import SegmentationObjective
+from acinus.params.results import Measure
 from acinus.seeds import derive
+
+
+class DivergedError(AcinusError):
+    """A loss that is no longer a number: the settings are at fault, not the data."""
 
 
 class Tally:
@@ -78,14 +84,25 @@ class Course:
         self.epochs = epochs_of(job.settings, steps)
         self._step, self._steps = self.first_epoch * steps, self.epochs * steps
         self._tally = _tallies(job, weights)
+        self._gauge: Gauge | None = gauge(job.measure, len(job.classes)) if job.measure else None
         if start:
             job.model.load_state_dict(start.model)
+        self._pruned = False
         for record in self.history:
-            job.on_epoch(record.epoch, metrics(record))
+            self._report(record)
 
     @property
     def finished(self) -> bool:
         """Whether no epoch is left to train."""
+        return self._pruned or self._at_its_end
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was pruned before its own end."""
+        return self._pruned and not self._at_its_end
+
+    @property
+    def _at_its_end(self) -> bool:
         return len(self.history) >= self.epochs or stops_early(self.history, self.job.settings.stop_patience)
 
     def optimizer(self, precision: Any) -> torch.optim.Optimizer:
@@ -112,15 +129,18 @@ class Course:
         patches, target = batch
         if self.job.task == "segmentation":
             target = to_target(target, self.job.inputs.px)
-        return self._tally[split].batch(self.job.model(to_input(patches, self.job.inputs)), target)
+        logits = self.job.model(to_input(patches, self.job.inputs))
+        if self._gauge and split == "val":
+            self._gauge.batch(logits, target)
+        return self._tally[split].batch(logits, target)
 
     def close_epoch(self) -> None:
         """Record the epoch, move the learning rate, write checkpoints and log, report."""
         rate = self._schedule.rate
         means = (*self._tally["train"].close(), *self._tally["val"].close())
-        record = EpochRecord(len(self.history) + 1, *means, rate)
+        record = EpochRecord(len(self.history) + 1, *means, rate, self._measured())
         if not math.isfinite(record.train_loss + record.val_loss):
-            raise AcinusError(
+            raise DivergedError(
                 f"training diverged in epoch {record.epoch} (train_loss {record.train_loss}, val_loss "
                 f"{record.val_loss}); lower train.lr ({self.job.settings.lr}) or set train.precision: 32-true"
             )
@@ -130,9 +150,29 @@ class Course:
         snapshot = Snapshot(parts[0], parts[1], parts[2], parts[3], tuple(self.history))
         checkpoints.save(self.job.checkpoints, snapshot, self.job.settings.checkpoint_every)
         write_text(self.job.log, to_csv(self.history))
-        self.job.on_epoch(record.epoch, metrics(record))
+        self._report(record)
+
+    def _measured(self) -> float | None:
+        if self._gauge is None:
+            return None
+        figure = self._gauge.close()
+        if figure is None:
+            raise AcinusError(
+                f"tune.objective = {self.job.measure}: undefined on the validation patches (a class is missing); "
+                "choose another objective, or give the split more slides"
+            )
+        return figure
+
+    def _report(self, record: EpochRecord) -> None:
+        """Tell who listens of an epoch, and ask whether the training is to be given up after it."""
+        self.job.on_epoch(record.epoch, metrics(record, self.job.measure))
+        if self.job.prune and record.val_measure is not None:
+            self._pruned = self.job.prune(record.epoch, record.val_measure)
 
 
-def metrics(record: EpochRecord) -> dict[str, float]:
+def metrics(record: EpochRecord, measure: Measure | None = None) -> dict[str, float]:
     """Return what `FitJob.on_epoch` hears of an epoch, beside its number."""
-    return {name: value for name, value in asdict(record).items() if name != "epoch"}
+    values = asdict(record)
+    measured = values.pop("val_measure")
+    del values["epoch"]
+    return values if measure is None else values | {f"val_{measure}": measured}

@@ -32,8 +32,8 @@ def fit(job: FitJob) -> FitResult:
     started again in between.
 
     Raises:
-        AcinusError: a class or a split without patches, no such device, a damaged checkpoint, or a loss
-            that is no longer a number.
+        AcinusError: a class or a split without patches, no such device, a damaged checkpoint, a measure that
+            is undefined on the validation patches, or (DivergedError) a loss that is no longer a number.
     """
     weights = class_weights(job.settings.loss, class_counts(job))
     device = pick(job.machine.device)
@@ -46,7 +46,8 @@ def fit(job: FitJob) -> FitResult:
     job.model.eval()
     write_text(job.log, to_csv(course.history))
     history = tuple(course.history)
-    return FitResult(history, best_epoch(history), stops_early(history, job.settings.stop_patience))
+    stopped = stops_early(history, job.settings.stop_patience)
+    return FitResult(history, best_epoch(history), stopped, pruned=course.given_up)
 
 
 def _run(course: Course, device: torch.device) -> None:

@@ -10,7 +10,8 @@ LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 class EpochRecord:
     """Loss and accuracy of one epoch (counted from 1), and the learning rate of its last step.
 
-    Accuracy is the share of right patches, or of right known pixels.
+    Accuracy is the share of right patches, or of right known pixels. `val_measure` is what FitJob.measure
+    asked for beside it, None where it asked for nothing.
     """
 
     epoch: int
@@ -19,6 +20,7 @@ class EpochRecord:
     val_loss: float
     val_acc: float
     lr: float
+    val_measure: float | None = None
 
 
 def best_epoch(history: Sequence[EpochRecord]) -> int:

@@ -14,9 +14,13 @@ from acinus.learning.history import EpochRecord
 from acinus.learning.inputs import InputSpec
 from acinus.learning.losses import check_present
 from acinus.params.recipe import Task
+from acinus.params.results import Measure
 
 OnEpoch = Callable[[int, dict[str, float]], None]
-"""(epoch from 1, {train_loss, train_acc, val_loss, val_acc, lr})."""
+"""(epoch from 1, {train_loss, train_acc, val_loss, val_acc, lr}), and val_<measure> where a job has one."""
+
+Prune = Callable[[int, float], bool]
+"""(epoch from 1, the epoch's measure) -> whether the training is given up after it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class FitJob:
     interrupted training with the same key goes on, another key starts afresh. `log` is the CSV.
     `on_epoch` hears of every epoch in order, after a resume of the earlier ones again.
     The data sets of task `segmentation` have masks, and the model answers (n, classes, px, px) logits.
+    `measure` is taken on the validation patches after every epoch; `prune` is asked with it, after
+    `on_epoch`, and after a resume asked again of the earlier epochs.
     """
 
     model: nn.Module
@@ -42,6 +48,8 @@ class FitJob:
     machine: Machine
     on_epoch: OnEpoch = lambda epoch, metrics: None
     task: Task = "patch_classification"
+    measure: Measure | None = None
+    prune: Prune | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class FitResult:
     history: tuple[EpochRecord, ...]
     best_epoch: int
     stopped_early: bool
+    pruned: bool = False
 
 
 def class_counts(job: FitJob) -> list[int]:

@@ -13,11 +13,14 @@ from acinus.learning.device import pick, place
 from acinus.learning.inputs import to_input, to_tensor
 
 
-def predict_probs(model: nn.Module, patches: np.ndarray, card: Card, device: str) -> np.ndarray:
+def predict_probs(
+    model: nn.Module, patches: np.ndarray, card: Card, device: str, temperature: float = 1.0
+) -> np.ndarray:
     """Return float32 softmax probabilities of uint8 (n, h, w, 3) patches, as one batch.
 
     (n, classes), or (n, classes, h, w) of a segmentation: every px of the patch, whatever the size that
-    the network saw it in; over the classes they sum to 1 within 1e-5. The model is put on `device` and
+    the network saw it in; over the classes they sum to 1 within 1e-5. The logits are divided by `temperature`.
+    The model is put on `device` and
     into evaluation mode. Bits repeat for the same batch on the same device, build and thread count
     (`device.reproducible`).
     """
@@ -30,7 +33,7 @@ def predict_probs(model: nn.Module, patches: np.ndarray, card: Card, device: str
     model.eval()
     with torch.inference_mode():
         logits = model(to_input(to_tensor(patches).to(where), card.inputs()))
-        probs = torch.softmax(logits.float(), dim=1)
+        probs = torch.softmax(logits.float() / temperature, dim=1)
         if card.task == "segmentation":
             probs = _at_size(probs, height, width)
         return probs.cpu().contiguous().numpy()  # channels last within, if the network computes so

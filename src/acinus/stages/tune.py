@@ -1,0 +1,129 @@
+"""tune: patch store and sample -> data/<recipe>/tune/ (best.yaml, trials, comparison, pictures) and study.log."""
+
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from acinus import records, seeds
+from acinus.files import atomic_path, write_json, write_text
+from acinus.params import value_of, with_values
+from acinus.stage import Stage
+
+if TYPE_CHECKING:
+    from acinus.learning.study import Study
+    from acinus.trials import Search
+
+NOTHING: dict[str, float | None] = {"val": None, "test": None}
+
+
+def run(stage: Stage) -> None:
+    """Train with settings drawn from the recipe's space, and write which did best on the validation patches."""
+    if stage.recipe.tune.trials == 0:
+        _write_none(stage)
+        return
+    from acinus.learning.study import open_study, search  # torch only where something is trained
+    from acinus.training import open_stores
+    from acinus.trials import compare, run_trial
+
+    settings = _search(stage)
+    sample = records.read(records.SAMPLE, stage.paths.sample)
+    study = open_study(settings.plan())
+    with open_stores(settings.training) as stores:
+        search(study, partial(run_trial, settings, stores, sample))
+        comparison = compare(settings, study, stores, sample)
+    _write(stage, study, comparison)
+    stage.log.log_artifact(stage.paths.tune, "tune")
+    measure = settings.objective
+    figures = {
+        f"{kind}.{split}.{measure}": comparison[kind][split] for kind in ("untuned", "tuned") for split in NOTHING
+    }
+    stage.log.log_metrics({"n_trials": len(study.rows()), **figures})
+    stage.say(
+        f"{len(study.rows())} trials, {measure} on validation {_text(comparison['untuned']['val'])} untuned, "
+        f"{_text(comparison['tuned']['val'])} tuned"
+    )
+
+
+def _text(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def join(stage: Stage) -> None:
+    """Work on trials of the study that another process runs, until none is left to begin; write no outputs."""
+    if stage.recipe.tune.trials == 0:
+        stage.say("tune.trials is 0: nothing to join")
+        return
+    from acinus.learning.study import open_study, search
+    from acinus.training import open_stores
+    from acinus.trials import run_trial
+
+    settings = _search(stage)
+    sample = records.read(records.SAMPLE, stage.paths.sample)
+    with open_stores(settings.training) as stores:
+        search(open_study(settings.plan()), partial(run_trial, settings, stores, sample), join=True)
+
+
+def _search(stage: Stage) -> "Search":
+    """Return the search; its trainings have the seeds of stage train, so that the best is what train delivers."""
+    from acinus.learning.device import Machine
+    from acinus.training import Training
+    from acinus.trials import Search
+
+    training = Training(
+        task=stage.recipe.task,
+        classes=tuple(stage.recipe.classes),
+        index=stage.recipe.index,
+        train=stage.recipe.train,
+        machine=Machine(stage.project.compute.device, stage.project.compute.threads),
+        seed=partial(seeds.derive, stage.project.seed, "train"),
+        paths=stage.paths,
+    )
+    return Search(
+        training=training,
+        tune=stage.recipe.tune,
+        own={key: value_of(stage.recipe, key) for key in stage.recipe.tune.space},
+        train_with=lambda values: with_values(stage.recipe, values).train,
+        open_run=stage.log.child,
+        say=stage.say,
+    )
+
+
+def _write(stage: Stage, study: "Study", comparison: dict[str, Any]) -> None:
+    """Write the outputs; the study's own file last."""
+    from acinus.learning.study import JOURNAL, whereabouts
+    from acinus.learning.trial_pictures import pictures
+
+    rows = study.rows()
+    best = next((row for row in rows if row["best"]), None)
+    settings = study.settings(best["trial"]) if best and best["trial"] else {}
+    with atomic_path(stage.paths.tune) as folder:
+        folder.mkdir()
+        summary = {"trials": len(rows), "value": best["value"] if best else None, "settings": dict(settings)}
+        write_text(folder / "best.yaml", yaml.safe_dump({"objective": comparison["objective"], **summary}))
+        records.write(records.TRIALS, records.frame(records.TRIALS, rows), folder / "trials.parquet")
+        write_json(folder / "comparison.json", comparison)
+        for name, png in pictures(rows, study.plan.space, comparison["objective"]).items():
+            (folder / name).write_bytes(png)
+    if study.plan.storage == "journal":
+        with atomic_path(stage.paths.study) as part:
+            shutil.copyfile(study.plan.folder / JOURNAL, part)
+    else:
+        write_text(stage.paths.study, whereabouts(study.plan))
+
+
+def _write_none(stage: Stage) -> None:
+    """Write the outputs of no search: the recipe's own values are the best there are."""
+    objective = stage.recipe.tune.objective
+    with atomic_path(stage.paths.tune) as folder:
+        folder.mkdir()
+        nothing: dict[str, Any] = {"objective": objective, "trials": 0, "value": None, "settings": {}}
+        write_text(folder / "best.yaml", yaml.safe_dump(nothing))
+        records.write(records.TRIALS, records.frame(records.TRIALS, []), folder / "trials.parquet")
+        comparison = {"objective": objective, "epochs": None, "untuned": NOTHING, "tuned": NOTHING}
+        write_json(folder / "comparison.json", comparison)
+        write_text(folder / "none.txt", "no search: tune.trials is 0\n")
+    write_text(stage.paths.study, "no study: tune.trials is 0\n")
+    stage.log.log_metrics({"n_trials": 0})
+    stage.say("tune.trials is 0: the recipe's own settings are trained")
