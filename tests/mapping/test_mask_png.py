@@ -1,4 +1,4 @@
-"""Predicted masks in the recipe's colours: read back by Pillow and by the mask decoder, px for px."""
+"""Predicted masks in the recipe's colours or as indices: read back by Pillow and by the mask decoder, px for px."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.mask_png import write_colour_mask
+from acinus.mapping.mask_png import write_class_mask, write_colour_mask
 from acinus.slides import colours
 
 COLOURS = [(0, 0, 0), (255, 255, 0), (150, 150, 150), (0, 255, 0), (0, 0, 255), (0, 150, 255)]
@@ -87,6 +87,25 @@ def test_what_is_no_mask_of_this_size_leaves_no_file(bands: list[np.ndarray], me
     with pytest.raises(ValueError, match=message):
         write_colour_mask(tmp_path / "a.png", bands, (205, 301), COLOURS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 301])
+def test_indices_come_back_as_greys(rows: int, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "a.png"
+    write_class_mask(path, cut(MASK, rows), (205, 301))
+    with Image.open(path) as image:
+        assert (image.mode, image.size) == ("L", (205, 301))
+        np.testing.assert_array_equal(np.asarray(image), MASK)
+    assert [one.name for one in path.parent.iterdir()] == ["a.png"]
+
+
+def test_any_index_is_a_grey_but_the_size_must_fit(tmp_path: Path) -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    write_class_mask(tmp_path / "a.png", [every], (16, 16))
+    assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == every.tolist()
+    with pytest.raises(ValueError, match="bands end at row 16; expected 17 rows"):
+        write_class_mask(tmp_path / "b.png", [every], (16, 17))
+    assert [one.name for one in tmp_path.iterdir()] == ["a.png"]
 
 
 PEAK = """

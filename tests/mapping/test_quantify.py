@@ -56,9 +56,30 @@ def test_worked_by_hand() -> None:
 
 def test_result_is_a_row_of_the_table() -> None:
     found = quantify(PROB, TISSUE, None, 0.5, GEOMETRY, None)
-    table = records.frame(records.QUANTITIES, [{"slide_id": "a", **found}])
+    table = records.frame(records.QUANTITIES, [{"slide_id": "a", "num_regions": 2, **found}])
     assert table.loc[0, "tumour_px"] == 3
     assert table.loc[0, ["true_px", "burden_true", "tumour_mm2", "mpp_source"]].isna().all()
+
+
+def test_cleaned_classes_are_counted_instead_of_the_threshold() -> None:
+    cleaned = np.array([[0, 1, 0, 0], [1, 0, 0, 0]], dtype=np.uint8)
+    amounts = Amounts(GEOMETRY, Terms(), (1.0, 1.0))
+    assert amounts.add(PROB[None], TISSUE, TRUTH, predicted=cleaned) is cleaned
+    found, plain = amounts.result(), quantify(PROB, TISSUE, TRUTH, 0.5, GEOMETRY, (1.0, 1.0))
+    assert (found["tumour_px"], found["class_px"], found["intersection_px"]) == (2, [4, 2], 1)
+    assert (found["confusion"], found["burden_pred"]) == ([3, 1, 3, 1], pytest.approx(200 / 6))
+    untouched = ("tissue_px", "tissue_mm2", "true_tumour_px", "burden_true", "score_max", "score_p99", "true_px")
+    assert {name: found[name] for name in untouched} == {name: plain[name] for name in untouched}
+
+
+@pytest.mark.parametrize(
+    "predicted",
+    [np.ones_like(PROB), np.zeros((1, 4), dtype=np.uint8), np.zeros((2, 4), dtype=np.int64)],
+    ids=["outside tissue", "shape", "type"],
+)
+def test_predicted_classes_that_do_not_fit_are_refused(predicted: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="predicted is"):
+        Amounts(GEOMETRY, Terms(), None).add(PROB[None], TISSUE, predicted=predicted)
 
 
 def test_without_mpp_no_area_and_no_source() -> None:
@@ -210,7 +231,8 @@ def test_two_classes_in_bands_equal_the_whole_map_exactly(
     found = amounts.result()
     expected = whole_map(prob, tissue, truth, threshold, geometry, mpp)
     assert {name: found[name] for name in expected} == expected
-    assert set(found) == set(records.QUANTITIES.schema.names) - {"slide_id"}
+    of_others = {"slide_id", "num_regions", "num_lesions", "num_itc", "pq_counts"}
+    assert set(found) == set(records.QUANTITIES.schema.names) - of_others
 
 
 COLOURS = np.array([[200, 200, 200], [150, 60, 150], [60, 60, 160]])

@@ -1,7 +1,7 @@
-"""A predicted mask as a palette PNG in the recipe's colours, of exactly the slide's size: to be opened beside it.
+"""A predicted mask as PNG: in the recipe's colours, of exactly the slide's size; or its class indices as they are.
 
 Written as it is encoded, row by row (PNG, W3C 2003, sections 5 to 11: IHDR, PLTE, IDAT, IEND; filter 0,
-which suits a palette), so that memory does not grow with the mask.
+which suits indices), so that memory does not grow with the mask.
 """
 
 import struct
@@ -16,7 +16,7 @@ from acinus.files import atomic_path
 from acinus.mapping.geometry import MapGeometry
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_DEPTH, _PALETTE, _DEFLATE, _ADAPTIVE, _NOT_INTERLACED = 8, 3, 0, 0, 0
+_DEPTH, _GREY, _PALETTE, _DEFLATE, _ADAPTIVE, _NOT_INTERLACED = 8, 0, 3, 0, 0, 0
 _ROWS = 64  # rows encoded at a time
 
 
@@ -36,16 +36,34 @@ def write_colour_mask(
         AcinusError: the file cannot be written.
         ValueError: bands of another shape than `size` and `downsample` tell, or an index without a colour.
     """
+    _write(path, _enlarged(bands, size, downsample), size, np.array(colours, dtype=np.uint8))
+
+
+def write_class_mask(path: Path, bands: Iterable[np.ndarray], size: tuple[int, int]) -> None:
+    """Write `bands`, uint8 class indices (rows, columns) from top to bottom, as a grey PNG of `size` (columns, rows).
+
+    A px of the PNG is one of the bands; its grey is its class. Same bands, same bytes.
+
+    Raises:
+        AcinusError: the file cannot be written.
+        ValueError: bands of another shape than `size` tells.
+    """
+    _write(path, _enlarged(bands, size, 1.0), size, None)
+
+
+def _write(path: Path, bands: Iterable[np.ndarray], size: tuple[int, int], palette: np.ndarray | None) -> None:
+    """Write the PNG's rows (n, width). palette: uint8 (classes, 3), None for greys."""
     width, height = size
     with atomic_path(path) as part, part.open("wb") as stream:
         stream.write(_SIGNATURE)
-        header = (width, height, _DEPTH, _PALETTE, _DEFLATE, _ADAPTIVE, _NOT_INTERLACED)
+        kind = _GREY if palette is None else _PALETTE
+        header = (width, height, _DEPTH, kind, _DEFLATE, _ADAPTIVE, _NOT_INTERLACED)
         _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
-        _chunk(stream, b"PLTE", np.array(colours, dtype=np.uint8).tobytes())
+        _chunk(stream, b"PLTE", b"" if palette is None else palette.tobytes())
         encoder = zlib.compressobj()
-        for rows in _enlarged(bands, size, downsample):
-            if rows.max() >= len(colours):
-                raise ValueError(f"class {rows.max()} in a mask of {len(colours)} colours")
+        for rows in bands:
+            if palette is not None and rows.max() >= len(palette):
+                raise ValueError(f"class {rows.max()} in a mask of {len(palette)} colours")
             filtered = np.zeros((len(rows), width + 1), dtype=np.uint8)  # each row begins with its filter
             filtered[:, 1:] = rows
             _chunk(stream, b"IDAT", encoder.compress(filtered.tobytes()))

@@ -42,8 +42,8 @@ class Terms:
 class Amounts:
     """Counts over the bands of one slide, from top to bottom; memory does not grow with them.
 
-    - Predicted class: see `predicted_classes`; outside tissue nothing but class 0 is predicted, by the
-      baselines neither.
+    - Predicted class: as it is given after clean-up (`region_table.Found`), else see `predicted_classes`; outside
+      tissue nothing but class 0 is predicted, by the baselines neither.
     - confusion and the counts of Dice (intersection_px, pred_px, true_px: any positive class): over every px
       of the slide whose truth is known, inside tissue or not, so tumour that the tissue mask lost counts as
       missed. None where no truth is known.
@@ -75,19 +75,28 @@ class Amounts:
             self._confusions["confusion_colour"] = np.zeros(square, dtype=np.int64)
 
     def add(
-        self, prob: np.ndarray, tissue: np.ndarray, truth: np.ndarray | None = None, colour: np.ndarray | None = None
+        self,
+        prob: np.ndarray,
+        tissue: np.ndarray,
+        truth: np.ndarray | None = None,
+        colour: np.ndarray | None = None,
+        predicted: np.ndarray | None = None,
     ) -> np.ndarray:
         """Count the next rows of the map and return their predicted classes, uint8 (rows, columns).
 
         prob: uint8 (channels, rows, columns), p * 255; tissue: bool; truth: uint8 class indices, 255 unknown, None
-        where no px is known; colour: mean colour of every px (rows, columns, 3), needed for a colour baseline.
+        where no px is known; colour: mean colour of every px (rows, columns, 3), needed for a colour baseline;
+        predicted: uint8 classes after clean-up, 0 outside tissue, None for those of `predicted_classes`.
 
         Raises:
             ValueError: arrays that do not lie on the map's grid, or an index that is no class.
         """
         self._check(prob, tissue, truth, colour)
         terms = self._terms
-        predicted = predicted_classes(prob, tissue, terms.threshold, terms.classes)
+        if predicted is None:
+            predicted = predicted_classes(prob, tissue, terms.threshold, terms.classes)
+        elif predicted.shape != tissue.shape or predicted.dtype != np.uint8 or predicted[~tissue].any():
+            raise ValueError(f"predicted is {predicted.dtype} {predicted.shape}, expected uint8, 0 outside tissue")
         positive = np.isin(predicted, terms.positive) & tissue
         self._row += tissue.shape[0]
         last = self._row == self._geometry.rows
@@ -105,7 +114,7 @@ class Amounts:
         return predicted
 
     def result(self) -> dict[str, Any]:
-        """Return the columns of records.QUANTITIES but slide_id.
+        """Return the columns of records.QUANTITIES but slide_id and those of regions, lesions and instances.
 
         Raises:
             ValueError: rows of the map are missing.

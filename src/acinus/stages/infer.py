@@ -1,46 +1,13 @@
-"""infer: model and slides -> maps/<slide_id>.tif."""
+"""infer: model, operating point and slides -> maps/<slide_id>.tif."""
 
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from torch import nn
-
-from acinus import params, records
+from acinus import records
 from acinus.errors import AcinusError
-from acinus.files import atomic_path, sha256
-from acinus.learning.card import WEIGHTS_FILE, Card, load_model
-from acinus.learning.device import pick, reproducible
-from acinus.learning.predict import map_channels, predict_probs
-from acinus.mapping.blend import blended_rows
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import MapInfo, write_map
-from acinus.mapping.windows import grid, with_tissue
-from acinus.patches.grid import cell_margin
-from acinus.slides.geometry import resolve
-from acinus.slides.open import open_slide
-from acinus.slides.places import Places, mean_mpp, mpp_of
-from acinus.slides.tiles import check_under
-from acinus.slides.tissue import load_tissue
+from acinus.files import atomic_path, read_json, sha256
+from acinus.learning.card import WEIGHTS_FILE
+from acinus.learning.device import pick
+from acinus.slides.places import Places
 from acinus.stage import Stage
-
-
-@dataclass(frozen=True)
-class Job:
-    """One slide to map; travels to a worker."""
-
-    row: dict[str, Any]
-    places: Places
-    tissue: Path
-    model: Path
-    weights: str
-    target: Path
-    index: params.Index
-    infer: params.Infer
-    device: str
-    threads: int
+from acinus.whole_slide import MapJob, map_slide
 
 
 def run(stage: Stage) -> None:
@@ -48,14 +15,18 @@ def run(stage: Stage) -> None:
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     wanted = manifest[(manifest["status"] == "ok") & manifest["split"].isin(stage.recipe.infer.splits)]
     compute, windows = stage.project.compute, 0
+    places = Places(stage.cohort_root, stage.paths.rasters)
+    if not stage.paths.temperature.is_file():
+        raise AcinusError(f"{stage.paths.temperature}: not found; run the calibrate stage (dvc repro)")
+    temperature = float(read_json(stage.paths.temperature)["temperature"])
     weights = sha256(stage.paths.model / WEIGHTS_FILE)
     on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
     with atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
         jobs = [
-            Job(
+            MapJob(
                 row=row,
-                places=Places(stage.cohort_root, stage.paths.rasters),
+                image=places.image(row),
                 tissue=stage.paths.tissue / f"{row['slide_id']}.png",
                 model=stage.paths.model,
                 weights=weights,
@@ -64,48 +35,12 @@ def run(stage: Stage) -> None:
                 infer=stage.recipe.infer,
                 device=compute.device,
                 threads=compute.threads,
+                temperature=temperature,
             )
             for row in records.rows(wanted)
         ]
-        counts = stage.map(map_one, jobs) if on_cpu else map(map_one, jobs)
+        counts = stage.map(map_slide, jobs) if on_cpu else map(map_slide, jobs)
         for job, number in zip(jobs, counts, strict=True):
             windows += number
             stage.say(f"{job.row['slide_id']}: {number} windows")
     stage.log.log_metrics({"n_slides": len(wanted), "n_windows": windows})
-
-
-@lru_cache(maxsize=1)
-def _model(folder: Path, weights: str) -> tuple[nn.Module, Card]:
-    """Return the model whose weights have this SHA-256, loaded once per process."""
-    return load_model(folder)
-
-
-def map_one(job: Job) -> int:
-    """Write one slide's map and return the number of windows that the model saw."""
-    row, index, infer = job.row, job.index, job.infer
-    model, card = _model(job.model, job.weights)
-    with reproducible(pick(job.device), job.threads), open_slide(job.places.image(row), row["slide_id"]) as slide:
-        at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
-        tissue = load_tissue(job.tissue, slide.width, slide.height)
-        cell_px = index.cell_px or index.patch_px  # what a window answers for; the rest of it is context
-        edge0, margin0 = cell_px * at.downsample, cell_margin(index.patch_px, cell_px, at.downsample)
-        every = grid(slide.width, slide.height, edge0, infer.stride_px * at.downsample)
-        seen = with_tissue(every, tissue.fractions(every.x0, every.y0, edge0), infer.min_tissue_fraction)
-        check_under(slide, at, seen.x0 - margin0, seen.y0 - margin0, index.patch_px * at.downsample)
-
-        def read(x0: int, y0: int) -> np.ndarray:
-            return slide.read(x0 - margin0, y0 - margin0, index.patch_px, index.patch_px, at)
-
-        def predict(patches: np.ndarray) -> np.ndarray:
-            return map_channels(predict_probs(model, patches, card, job.device), card)
-
-        if index.cell_px is not None and abs(infer.map_downsample - edge0) > 1e-6:
-            raise AcinusError(
-                f"slide {row['slide_id']}: infer.map_downsample = {infer.map_downsample:g}, but a cell of "
-                f"{cell_px} px is {edge0:g} level-0 px; write that, so that the map has one value per cell"
-            )
-        names = card.classes[1:] if len(card.classes) == 2 else card.classes
-        geometry = MapGeometry(slide.width, slide.height, infer.map_downsample)
-        bands = blended_rows(geometry, seen, read, predict, len(names), infer.batch_size)
-        write_map(job.target, (band.probs for band in bands), geometry, MapInfo(row["slide_id"], names, mpp_of(row)))
-    return len(seen)

@@ -1,4 +1,4 @@
-"""quantify: probability maps and tissue -> quantities.parquet, and masks/ where the cohort's masks have colours."""
+"""quantify: maps and operating point -> quantities.parquet, regions.parquet, regions/ and masks/."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,25 +10,35 @@ import numpy as np
 from acinus import params, records
 from acinus.files import atomic_path, note_if_empty, read_json
 from acinus.learning.colour import ColourModel, pixel_features
+from acinus.mapping.instances import pq_of_classes
+from acinus.mapping.lesion_grid import lesion_grid
 from acinus.mapping.map_tiff import MapReader, open_map
-from acinus.mapping.mask_png import write_colour_mask
+from acinus.mapping.mask_png import write_class_mask, write_colour_mask
+from acinus.mapping.operating_point import OperatingPoint, read_point
 from acinus.mapping.quantify import Amounts, Terms
+from acinus.mapping.region_files import Legend, exported
+from acinus.mapping.region_table import Found, find_regions
 from acinus.patches.index import cell_tissue, cell_truth
+from acinus.slides import fold
+from acinus.slides.array import array_row
 from acinus.slides.geometry import at_downsample
-from acinus.slides.labels import LabelRow, LabelRules, open_labels
+from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
 from acinus.slides.open import open_slide
-from acinus.slides.places import Places, mpp_of
+from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
 
-Colour = tuple[int, int, int]
 CHUNK_PX = 1 << 18
 """Map px that the colour baseline judges at a time; its features are many times the px."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One slide to count; travels to a worker. mask: the picture of its predicted classes in `colours`, or None."""
+    """One slide to count; travels to a worker. regions: where its regions go, without a suffix.
+
+    mask: where its predicted classes go. coloured: whether they go in the cohort's colours at the slide's size, else
+    as indices on the map's grid. froc: whether regions are held against lesions.
+    """
 
     row: dict[str, Any]
     places: Places
@@ -36,31 +46,41 @@ class Job:
     tissue: Path
     rules: LabelRules
     positive: tuple[int, ...]
-    threshold: float
+    point: OperatingPoint
     index: params.Index
     min_tissue: float
     baseline: ColourModel | None
-    mask: Path | None
-    colours: tuple[Colour, ...]
+    legend: Legend
+    mask: Path
+    coloured: bool
+    regions: Path
+    froc: bool
 
 
 def run(stage: Stage) -> None:
-    """Turn every slide's map into amounts, beside the annotation's at the same resolution."""
+    """Turn every slide's map into regions and amounts, beside the annotation's at the same resolution."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     wanted = manifest[(manifest["status"] == "ok") & manifest["split"].isin(stage.recipe.infer.splits)]
-    with atomic_path(stage.paths.masks) as folder:
-        folder.mkdir()
-        rows = list(stage.map(quantify_one, _jobs(stage, records.rows(wanted), folder)))
-        note_if_empty(folder, "The masks of this cohort have no colours to write predictions in; see the maps.")
-    table = records.write(records.QUANTITIES, records.frame(records.QUANTITIES, rows), stage.paths.quantities)
-    stage.log.log_metrics({"n_slides": len(table), "burden_pred_mean": float(table["burden_pred"].mean())})
-    stage.say(f"{len(table)} slides")
+    with atomic_path(stage.paths.masks) as masks, atomic_path(stage.paths.regions) as regions:
+        masks.mkdir()
+        regions.mkdir()
+        found = list(stage.map(quantify_one, _jobs(stage, records.rows(wanted), masks, regions)))
+        for folder in (masks, regions):
+            note_if_empty(folder, "No slide of the splits that were mapped can be used.")
+    amounts = records.frame(records.QUANTITIES, [amount for amount, _ in found])
+    table = records.write(records.QUANTITIES, amounts, stage.paths.quantities)
+    region_rows = records.frame(records.REGIONS, [row for _, rows in found for row in rows])
+    records.write(records.REGIONS, region_rows, stage.paths.region_table)
+    burden = float(table["burden_pred"].mean())
+    stage.log.log_metrics({"n_slides": len(table), "n_regions": len(region_rows), "burden_pred_mean": burden})
+    stage.say(f"{len(table)} slides, {len(region_rows)} regions")
 
 
-def _jobs(stage: Stage, rows: list[dict[str, Any]], folder: Path) -> list[Job]:
+def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) -> list[Job]:
     classes, cohort = stage.recipe.classes, stage.recipe.cohort
     segmented = stage.recipe.task == "segmentation"
-    colours = cohort.colours if isinstance(cohort, params.RgbMaskCohort) else {}
+    of_masks = cohort.colours if isinstance(cohort, params.RgbMaskCohort) else {}
+    colours = tuple((red, green, blue) for red, green, blue in of_masks.values())
     return [
         Job(
             row=row,
@@ -69,58 +89,118 @@ def _jobs(stage: Stage, rows: list[dict[str, Any]], folder: Path) -> list[Job]:
             tissue=stage.paths.tissue / f"{row['slide_id']}.png",
             rules=LabelRules.of(classes, cohort),
             positive=tuple(classes.index(name) for name in stage.recipe.positive),
-            threshold=stage.recipe.quantify.threshold,
+            point=read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold),
             index=stage.recipe.index,
             min_tissue=stage.recipe.infer.min_tissue_fraction,
             baseline=ColourModel.from_json(read_json(stage.paths.model / "colour.json")) if segmented else None,
-            mask=folder / f"{row['slide_id']}.png" if colours else None,
-            colours=tuple((red, green, blue) for red, green, blue in colours.values()),
+            legend=Legend.of(tuple(classes), colours),
+            mask=masks / f"{row['slide_id']}.png",
+            coloured=bool(colours),
+            regions=regions / row["slide_id"],
+            froc=stage.recipe.quantify.froc,
         )
         for row in rows
     ]
 
 
-def quantify_one(job: Job) -> dict[str, Any]:
-    """Return one slide's row of records.QUANTITIES."""
-    row, baseline = job.row, job.baseline
+def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return one slide's row of records.QUANTITIES and its rows of records.REGIONS; write its regions and mask."""
+    row = job.row
+    judged = row["label_kind"] != "unknown" and row["exhaustive"]  # tumour without known normal would flatter Dice
+    labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules) if judged else None
+    with open_map(job.map) as reader:
+        slide = _Open(job, reader, labels)
+        found = find_regions(slide.bands, reader.geometry, job.point, job.positive, mpp_of(row))
+        amounts = _amounts(slide, found)
+    lesions = None
+    if job.froc and labels is not None:
+        lesions = lesion_grid(labels, (int(row["width"]), int(row["height"])), mean_mpp(row), job.positive)
+    regions = [
+        {"slide_id": row["slide_id"], **region, "lesion": lesions.under(region) if lesions else None}
+        for region in found.rows
+    ]
+    counts = {
+        "num_regions": len(regions),
+        "num_lesions": len(lesions.lesions.targets) if lesions else None,
+        "num_itc": len(lesions.lesions.itc) if lesions else None,
+    }
+    return {"slide_id": row["slide_id"], **amounts, **counts}, regions
+
+
+@dataclass(frozen=True, eq=False)
+class _Open:
+    """A slide's map, tissue and truth, band by band."""
+
+    job: Job
+    reader: MapReader
+    labels: Labels | None
+
+    def bands(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """See clean_bands.Bands."""
+        geometry, index = self.reader.geometry, self.job.index
+        tissue = load_tissue(self.job.tissue, geometry.width, geometry.height)
+        for top, prob in self.reader.bands():
+            place = (geometry.columns, prob.shape[1], geometry.downsample, top)
+            if index.cell_px is None:
+                yield top, prob, tissue.raster(*place)
+            else:  # a px of the map is a cell
+                yield top, prob, cell_tissue(tissue, *place, self.job.min_tissue)
+
+    def truth(self, top: int, rows: int) -> np.ndarray | None:
+        """Return the true classes of rows of the map, uint8 (rows, columns), 255 unknown; None where none is known."""
+        geometry, index = self.reader.geometry, self.job.index
+        if self.labels is None:
+            return None
+        place = (geometry.columns, rows, geometry.downsample, top)
+        if index.cell_px is not None:  # a px of the map has the cell's label
+            return cell_truth(self.labels, *place, index)
+        return self.labels.raster(*place)
+
+
+def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
+    """Count the cleaned map and write its regions and its mask on the way."""
+    job, geometry, baseline = slide.job, slide.reader.geometry, slide.job.baseline
     terms = Terms(
         classes=len(job.rules.classes),
         positive=job.positive,
-        threshold=job.threshold,
         majority=baseline.majority if baseline else None,
         colour_classes=_classes_by_colour(baseline) if baseline else None,
     )
-    with open_map(job.map) as reader:
-        amounts = Amounts(reader.geometry, terms, mpp_of(row), row["mpp_source"])
-        bands = _counted(job, reader, amounts)
-        if job.mask is None:
-            for _ in bands:
-                pass
-        else:
-            size = (reader.geometry.width, reader.geometry.height)
-            write_colour_mask(job.mask, bands, size, job.colours, reader.geometry.downsample)
-    return {"slide_id": row["slide_id"], **amounts.result()}
+    amounts = Amounts(geometry, terms, mpp_of(job.row), job.row["mpp_source"])
+    tile: list[np.ndarray] | None = [] if job.row["label_kind"] == "fold" and slide.labels is not None else None
+    bands = _counted(slide, found, amounts, tile)
+    if job.coloured:
+        write_colour_mask(job.mask, bands, (geometry.width, geometry.height), job.legend.colours, geometry.downsample)
+    else:
+        write_class_mask(job.mask, bands, (geometry.columns, geometry.rows))
+    counts = None
+    if tile is not None:
+        counts = pq_of_classes(_true_instances(job), np.concatenate(tile), geometry)
+    return {**amounts.result(), "pq_counts": counts}
 
 
-def _counted(job: Job, reader: MapReader, amounts: Amounts) -> Iterator[np.ndarray]:
-    """Count the map band by band and yield the predicted classes."""
-    row, geometry = job.row, reader.geometry
-    tissue = load_tissue(job.tissue, geometry.width, geometry.height)
-    judged = row["label_kind"] != "unknown" and row["exhaustive"]  # tumour without known normal would flatter Dice
-    labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules) if judged else None
-    with open_slide(job.places.image(row), row["slide_id"]) as slide:
-        at = at_downsample(slide.level_downsamples, geometry.downsample)
-        for top, prob in reader.bands():
-            count, place = prob.shape[1], (geometry.columns, prob.shape[1], geometry.downsample, top)
-            colour = None
-            if labels is not None and job.baseline is not None:
-                y0 = round(top * geometry.downsample)
-                colour = slide.read(0, y0, geometry.columns, count, at) / 255.0
-            inside, truth = tissue.raster(*place), labels.raster(*place) if labels else None
-            if job.index.cell_px is not None:  # a px of the map is a cell, and has the cell's label
-                inside = cell_tissue(tissue, *place, job.min_tissue)
-                truth = cell_truth(labels, *place, job.index) if labels else None
-            yield amounts.add(prob, inside, truth, colour)
+def _counted(slide: _Open, found: Found, amounts: Amounts, tile: list[np.ndarray] | None) -> Iterator[np.ndarray]:
+    """Count the map band by band and yield the predicted classes, which `tile` also keeps."""
+    job, geometry = slide.job, slide.reader.geometry
+    paths = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
+    with open_slide(job.places.image(job.row), job.row["slide_id"]) as image:
+        at = at_downsample(image.level_downsamples, geometry.downsample)
+        for band in exported(found, job.legend, *paths):
+            rows, colour = len(band.tissue), None
+            if slide.labels is not None and job.baseline is not None:
+                colour = image.read(0, round(band.top * geometry.downsample), geometry.columns, rows, at) / 255.0
+            amounts.add(band.prob, band.tissue, slide.truth(band.top, rows), colour, band.classes)
+            if tile is not None:
+                tile.append(band.classes)
+            yield band.classes
+
+
+def _true_instances(job: Job) -> np.ndarray:
+    """Return the instances of a tile of a fold, int32 (classes, height, width), by class."""
+    label = job.places.label(job.row)
+    place = array_row(label) if label is not None else None
+    assert place is not None, f"label kind fold without a row of an array: {label}"
+    return np.roll(fold.instances(*place), 1, axis=0)  # class = (channel + 1) mod 6
 
 
 def _classes_by_colour(baseline: ColourModel) -> Any:

@@ -1,0 +1,70 @@
+"""The operating point: how probabilities are tempered, cut and cleaned up, and where that came from."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from acinus.errors import AcinusError
+from acinus.files import write_text
+from acinus.strict_yaml import read_mapping
+
+
+class Maps(BaseModel):
+    """How the maps are made that the point was chosen on (a recipe's section `infer`).
+
+    um_per_px: mean um per map px of the slides that it was chosen on, for a model that works at so many um per px:
+    on a slide of another resolution the same clean-up needs map px of the same size. None: by level, or unknown.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    stride_px: Annotated[int, Field(ge=1)]
+    map_downsample: Annotated[float, Field(ge=1.0)]
+    min_tissue_fraction: Annotated[float, Field(ge=0.0, le=1.0)]
+    um_per_px: Annotated[float, Field(gt=0.0)] | None = None
+
+
+class OperatingPoint(BaseModel):
+    """What stands between the network's logits and a slide's mask.
+
+    temperature: logits are divided by it (maps already are: infer does it). threshold: on p of the positive class
+    where there are two classes. smoothing_px: sigma of a Gaussian over the map, 0 none. min_region_px: smaller
+    regions (8-connected) are removed. max_hole_px: holes (4-connected, enclosed) up to this size are filled before.
+    All px are of the map; maps: how such a map is made. source: what it was chosen on and what that gave, for a reader.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    smoothing_px: Annotated[float, Field(ge=0.0)] = 0.0
+    min_region_px: Annotated[int, Field(ge=0)] = 0
+    max_hole_px: Annotated[int, Field(ge=0)] = 0
+    maps: Maps | None = None
+    source: dict[str, Any] = {}
+
+    def with_threshold(self, threshold: float | None) -> "OperatingPoint":
+        """Return the same with another threshold, where one is given."""
+        return self if threshold is None else self.model_copy(update={"threshold": threshold})
+
+
+def write_point(path: Path, point: OperatingPoint) -> None:
+    """Write an operating point as YAML; the same point gives the same bytes."""
+    write_text(path, yaml.safe_dump(point.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def read_point(path: Path) -> OperatingPoint:
+    """Read an operating point.
+
+    Raises:
+        AcinusError: missing or invalid, in one line.
+    """
+    if not path.is_file():
+        raise AcinusError(f"{path}: no operating point here; run the calibrate stage (dvc repro)")
+    try:
+        return OperatingPoint.model_validate(read_mapping(path))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
+        raise AcinusError(f"{path}: not an operating point ({faults}); run the calibrate stage again") from error

@@ -1,0 +1,83 @@
+"""The regions of a slide as files for other programs, written while the cleaned map passes by."""
+
+import colorsys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from acinus.mapping import asap_regions, geojson
+from acinus.mapping.geometry import MapGeometry
+from acinus.mapping.region_outlines import Shapes, outlines
+from acinus.mapping.region_table import CleanBand, Found
+
+Colour = tuple[int, int, int]
+TUMOUR_GROUP = "Tumor"
+"""The ASAP group of the positive class where there is only one: the name that CAMELYON's readers know."""
+_COLOURS: tuple[Colour, ...] = (
+    (255, 255, 255),
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (213, 94, 0),
+    (86, 180, 233),
+    (204, 121, 167),
+    (70, 70, 70),
+)  # as the pictures of the report have them
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Names and colours of the classes, in class order, for exported regions."""
+
+    names: tuple[str, ...]
+    colours: tuple[Colour, ...]
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], colours: tuple[Colour, ...] = ()) -> "Legend":
+        """Return the legend of these classes; without colours in those of the report's pictures."""
+        return cls(names, colours or _standard(len(names)))
+
+    def group(self, index: int) -> str:
+        """Return the ASAP group of a class."""
+        return TUMOUR_GROUP if len(self.names) == 2 else self.names[index]
+
+
+def _standard(number: int) -> tuple[Colour, ...]:
+    """Return the colours of `number` classes: white for class 0, _COLOURS, then hues that repeat none of them."""
+    hues = (colorsys.hsv_to_rgb((0.03 + i * 0.618034) % 1.0, 0.85, 0.55 + 0.35 * (i % 2)) for i in range(number))
+    more = [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
+    return (*_COLOURS, *more)[:number]
+
+
+def exported(found: Found, legend: Legend, geojson_path: Path, asap_path: Path) -> Iterator[CleanBand]:
+    """Yield the bands of `found.bands()`, and leave the regions as GeoJSON (QuPath) and ASAP XML when they are through.
+
+    Regions stand in the order in which they end, so that memory holds only those that a band passes through.
+    Outlines follow the borders of map px in level-0 px, cut at the slide's border.
+    """
+    shapes = Shapes(found.boxes)
+    groups = [(legend.group(number), colour) for number, colour in enumerate(legend.colours) if number]
+    with (
+        geojson.feature_collection(geojson_path) as add_feature,
+        asap_regions.annotations(asap_path, groups) as add_ring,
+    ):
+        for band in found.bands():
+            for shape in shapes.add(band.top, band.regions):
+                row, polygons = found.rows[shape.region - 1], outlines(shape.mask)
+                name, index = f"region {shape.region}", row["class_index"]
+                corner = (shape.left, shape.top)
+                placed = [[_level0(ring + corner, found.geometry) for ring in polygon] for polygon in polygons]
+                add_feature(geojson.feature(row, placed, legend.names[index], legend.colours[index]))
+                for number, (excluded, ring) in enumerate(asap_regions.rings_of(shape, polygons)):
+                    group = asap_regions.EXCLUSION if excluded else legend.group(index)
+                    label = f"{name} hole {number}" if excluded else name if not number else f"{name} part {number}"
+                    add_ring(label, group, _level0(ring + corner, found.geometry))
+            yield band
+
+
+def _level0(ring: np.ndarray, geometry: MapGeometry) -> np.ndarray:
+    """Return corners (n, 2) of map px as level-0 px, float64."""
+    return np.stack([geometry.edges_x0[ring[:, 0]], geometry.edges_y0[ring[:, 1]]], axis=1)

@@ -1,0 +1,256 @@
+"""calibrate: model and validation slides -> operating point (temperature, threshold, clean-up) and its curves.
+
+Validation slides only: no test slide and no score of one is read.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus import records
+from acinus.files import sha256, write_json
+from acinus.learning.card import WEIGHTS_FILE
+from acinus.learning.device import pick
+from acinus.mapping.confidence import Confidence, confidence
+from acinus.mapping.geometry import MapGeometry
+from acinus.mapping.judged_files import open_judged, save_judged
+from acinus.mapping.lesion_grid import lesion_grid
+from acinus.mapping.map_tiff import read_map
+from acinus.mapping.operating_point import Maps, OperatingPoint, write_point
+from acinus.mapping.point_score import Judged, Result, measure, tells
+from acinus.mapping.point_search import PLAIN, Found, search
+from acinus.mapping.threshold_curve import histogram, threshold_curve
+from acinus.patches.index import cell_tissue, cell_truth
+from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.slides.places import Places, mean_mpp
+from acinus.slides.tissue import load_tissue
+from acinus.stage import Stage
+from acinus.whole_slide import MapJob, map_slide
+
+BAND_ROWS = 256
+"""Rows of a truth that are drawn at a time."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One slide to map and to lay beside its truth; travels to a worker. judged: whether all its truth is known."""
+
+    map: MapJob
+    label: Path | None
+    rules: LabelRules
+    positive: tuple[int, ...]
+    judged: bool
+    lesions: bool
+
+
+def run(stage: Stage) -> None:
+    """Fit the temperature, map the validation slides with it, and search the point that does best on them."""
+    manifest = records.read(records.MANIFEST, stage.paths.manifest)
+    scores = records.read(records.CLASS_SCORES, stage.paths.model / "scores_val.parquet")
+    probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(stage.recipe.classes))
+    trust = confidence(probs, scores["label"].to_numpy(), stage.recipe.calibrate.temperature)
+    stage.say(f"temperature {trust.temperature:g}" + (f" ({trust.note})" if trust.note else ""))
+    settings = stage.recipe.calibrate
+    rows = chosen_slides(records.rows(manifest), settings.objective, settings.max_slides)
+    scratch = stage.root / ".acinus" / "calibrate" / stage.recipe_name
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
+    scratch.mkdir(parents=True)
+    try:
+        _choose(stage, _judged_slides(stage, rows, trust.temperature, scratch), trust, _um_per_px(stage, rows))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def chosen_slides(manifest: Sequence[dict[str, Any]], objective: str, most: int | None) -> list[dict[str, Any]]:
+    """Return the rows of usable validation slides that the objective can judge, at most `most`.
+
+    Evenly taken from them sorted by label and id, so that tumour and normal slides keep their shares.
+    """
+
+    def fits(row: dict[str, Any]) -> bool:
+        if objective == "f1":
+            return row["slide_label"] is not None
+        return _is_judged(row) and (objective != "froc" or mean_mpp(row) is not None)
+
+    rows = [row for row in manifest if row["status"] == "ok" and row["split"] == "val" and fits(row)]
+    rows.sort(key=lambda row: (row["slide_label"] or "", row["slide_id"]))
+    count = min(most or len(rows), len(rows))
+    return [rows[(2 * number + 1) * len(rows) // (2 * count)] for number in range(count)]
+
+
+def _is_judged(row: dict[str, Any]) -> bool:
+    """Return whether a slide's truth is known everywhere: tumour without known normal would flatter Dice."""
+    return row["label_kind"] != "unknown" and bool(row["exhaustive"])
+
+
+def _judged_slides(stage: Stage, rows: list[dict[str, Any]], temperature: float, scratch: Path) -> list[Judged]:
+    """Map every slide into `scratch` and return it beside its truth; the arrays stay on disk."""
+    compute, places = stage.project.compute, Places(stage.cohort_root, stage.paths.rasters)
+    weights = sha256(stage.paths.model / WEIGHTS_FILE)
+    jobs = [
+        Job(
+            map=MapJob(
+                row=row,
+                image=places.image(row),
+                tissue=stage.paths.tissue / f"{row['slide_id']}.png",
+                model=stage.paths.model,
+                weights=weights,
+                target=scratch / f"{row['slide_id']}.tif",
+                index=stage.recipe.index,
+                infer=stage.recipe.infer,
+                device=compute.device,
+                threads=compute.threads,
+                temperature=temperature,
+            ),
+            label=places.label(row),
+            rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
+            positive=_positive(stage),
+            judged=_is_judged(row),
+            lesions=stage.recipe.calibrate.objective == "froc",
+        )
+        for row in rows
+    ]
+    on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
+    slides = []
+    for folder in stage.map(judge_one, jobs) if on_cpu else map(judge_one, jobs):
+        slides.append(open_judged(folder))
+        stage.say(f"{slides[-1].slide_id}: mapped")
+    return slides
+
+
+def _positive(stage: Stage) -> tuple[int, ...]:
+    return tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive)
+
+
+def judge_one(job: Job) -> Path:
+    """Map one slide, lay tissue and truth beside the map on its grid, and return the folder that holds them."""
+    row, target, index = job.map.row, job.map.target, job.map.index
+    map_slide(job.map)
+    prob, geometry, _ = read_map(target)
+    target.unlink()
+    mask = load_tissue(job.map.tissue, geometry.width, geometry.height)
+    place = (geometry.columns, geometry.rows, geometry.downsample)
+    cells = index.cell_px is not None
+    tissue = cell_tissue(mask, *place, 0, job.map.infer.min_tissue_fraction) if cells else mask.raster(*place)
+    truth, found = None, None
+    if job.judged:
+        labels = open_labels(LabelRow.of(row, job.label), job.rules)
+        truth = _truth(labels, geometry, job)
+        size = geometry.width, geometry.height
+        found = lesion_grid(labels, size, mean_mpp(row), job.positive) if job.lesions else None
+    tumour = None if row["slide_label"] is None else row["slide_label"] == "tumor"
+    channels = prob if prob.ndim == 3 else prob[None]
+    folder = target.parent / f"{row['slide_id']}.judged"  # no other slide's file is called so
+    save_judged(folder, Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found))
+    return folder
+
+
+def _truth(labels: Labels, geometry: MapGeometry, job: Job) -> np.ndarray:
+    """Return the classes of a map's px, uint8 (rows, columns), 255 unknown."""
+    truth = np.empty(geometry.shape, dtype=np.uint8)
+    for top in range(0, geometry.rows, BAND_ROWS):
+        place = (geometry.columns, min(BAND_ROWS, geometry.rows - top), geometry.downsample, top)
+        cells = job.map.index.cell_px is not None  # a px of the map is a cell, and has the cell's label
+        band = cell_truth(labels, *place, job.map.index) if cells else labels.raster(*place)
+        truth[top : top + BAND_ROWS] = band
+    return truth
+
+
+def _um_per_px(stage: Stage, rows: list[dict[str, Any]]) -> float | None:
+    """Return the mean um per map px of the slides, where the recipe works at so many um per px."""
+    known = [mpp for mpp in (mean_mpp(row) for row in rows) if mpp is not None]
+    if stage.recipe.index.mpp is None or not known or len(known) < len(rows):
+        return None
+    return round(sum(known) / len(known) * stage.recipe.infer.map_downsample, 6)
+
+
+def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: float | None) -> None:
+    """Search the point over the slides; write it, and the curves behind it."""
+    settings, infer, positive = stage.recipe.calibrate, stage.recipe.infer, _positive(stage)
+    maps = Maps(
+        stride_px=infer.stride_px,
+        map_downsample=infer.map_downsample,
+        min_tissue_fraction=infer.min_tissue_fraction,
+        um_per_px=um_per_px,
+    )
+    plain = OperatingPoint(temperature=trust.temperature, maps=maps)
+    two = len(stage.recipe.classes) == 2
+
+    def results(point: OperatingPoint) -> Result:
+        return measure(slides, point, settings.objective, positive)
+
+    if any(tells(one, settings.objective, positive) for one in slides):
+        note = None
+        found = search(results, plain, settings, two, stage.seed("search"))
+    else:
+        note = "no validation slide with known tumour: threshold 0.5, no clean-up"
+        found = Found(plain, None, None, ())
+    at_half, chosen = results(plain).slides, results(found.point).slides
+    histograms = [histogram(one.prob[0], one.tissue, one.truth, one.tumour) for one in slides] if two else []
+    document = {
+        **_trust(trust),
+        "objective": settings.objective,
+        "point": _settings(found.point),
+        "value": found.value,
+        "value_at_half": found.value_plain,
+        "note": note,
+        "curve": threshold_curve(histograms) if histograms else None,
+        "slides": [{"slide_id": name, "at_half": at_half[name], "chosen": chosen[name]} for name in sorted(at_half)],
+        "trials": [asdict(one) for one in found.tried],
+    }
+    write_json(stage.paths.calibration, document)
+    source = _source(stage, found, trust, note) | {"slides": sorted(at_half)}
+    write_json(stage.paths.temperature, {"temperature": found.point.temperature})
+    write_point(stage.paths.operating_point, found.point.model_copy(update={"source": source}))
+    _tell(stage, found, trust, len(slides), note)
+
+
+def _trust(trust: Confidence) -> dict[str, Any]:
+    """Return the temperature's part of calibration.json: every figure before and after."""
+    figures = {name: {"before": trust.before[name], "after": trust.after[name]} for name in trust.before}
+    return {"temperature": trust.temperature, "temperature_note": trust.note, "n_scores": trust.n_scores, **figures}
+
+
+def _settings(point: OperatingPoint) -> dict[str, float]:
+    return {name: getattr(point, name) for name in PLAIN}
+
+
+def _source(stage: Stage, found: Found, trust: Confidence, note: str | None) -> dict[str, Any]:
+    """Return where the point came from, for a reader of operating_point.yaml."""
+    return {
+        "model_sha256": sha256(stage.paths.model / WEIGHTS_FILE),
+        "split": "val",
+        "objective": stage.recipe.calibrate.objective,
+        "value_at_half": found.value_plain,
+        "value": found.value,
+        "trials": len(found.tried),
+        "ece_before": trust.before["ece"],
+        "ece_after": trust.after["ece"],
+        "n_scores": trust.n_scores,
+        "note": "; ".join(text for text in (trust.note, note) if text) or None,
+    }
+
+
+def _tell(stage: Stage, found: Found, trust: Confidence, n_slides: int, note: str | None) -> None:
+    """Log the figures and say them to a person."""
+    name, point = stage.recipe.calibrate.objective, found.point
+    for path in (stage.paths.operating_point, stage.paths.calibration):
+        stage.log.log_artifact(path, "calibration")
+    stage.log.log_metrics(
+        {
+            "n_slides": n_slides,
+            "temperature": trust.temperature,
+            "val.ece": trust.after["ece"],
+            "val.ece.uncalibrated": trust.before["ece"],
+            f"val.{name}": found.value,
+            f"val.{name}.at_half": found.value_plain,
+            **_settings(point),
+        }
+    )
+    values = " -> ".join("undefined" if one is None else f"{one:.4f}" for one in (found.value_plain, found.value))
+    chosen = ", ".join(f"{key} {value:g}" for key, value in _settings(point).items())
+    stage.say(f"{name} {values} on {n_slides} slides: {note or chosen}")

@@ -1,0 +1,306 @@
+"""The calibrate stage on drawn cohorts: what it reads, what it writes, and that its figures are the slides' own."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+import torch
+import yaml
+
+from acinus import records, whole_slide
+from acinus.files import read_json
+from acinus.learning.card import Card, save_model
+from acinus.learning.models import build_model
+from acinus.mapping.geometry import MapGeometry
+from acinus.mapping.map_tiff import read_map
+from acinus.mapping.operating_point import OperatingPoint, read_point
+from acinus.paths import Paths
+from acinus.scoring.calibration import fit_temperature
+from acinus.slides.tissue import load_tissue
+from acinus.stages import calibrate
+
+NAME = "demo-camelyon"
+SMALL: dict[str, dict[str, Any]] = {
+    "cohort": {"val_fraction": 0.34},
+    "index": {"patch_px": 64, "stride_px": 64},
+    "infer": {"splits": ["val"], "stride_px": 64, "map_downsample": 16.0},
+    "calibrate": {"trials": 8},
+}
+BEFORE = ("inventory", "ingest", "index")
+
+
+def recipe_of(project: Any, name: str = NAME, **calibrate_settings: Any) -> Any:
+    changes = SMALL if name == NAME else {}
+    return project.recipe(name, changes | {"calibrate": {"trials": 8} | calibrate_settings})
+
+
+def write_model(paths: Paths, recipe: Any, task: str = "patch_classification") -> None:
+    """A network that has learnt nothing, but is sure of itself, and scores of validation patches."""
+    encoder = "test_resnet" if task == "segmentation" else None
+    classes = tuple(recipe.classes)
+    card = Card(
+        version="0",
+        task=task,
+        architecture="unet" if encoder else "test_resnet",
+        encoder=encoder,
+        weights="none",
+        classes=classes,
+        positive=tuple(recipe.positive),
+        patch_px=recipe.index.patch_px,
+        input_px=64,
+        level=recipe.index.level,
+        mpp=None,
+        mpp_mean=None,
+        mean=(0.8, 0.6, 0.7),
+        std=(0.1, 0.1, 0.1),
+        index=recipe.index.model_dump(mode="json"),
+        recipe_hash="",
+        data_hashes={},
+        epochs=1,
+        best_epoch=1,
+        seed=0,
+    )
+    torch.manual_seed(4)
+    model = build_model(card.spec())
+    if encoder is None:
+        with torch.no_grad():
+            model.get_classifier().weight *= 20
+    paths.model.mkdir(parents=True)
+    save_model(paths.model, model, card)
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(len(classes)), 200)
+    labels = (rng.random((200, 1)) > (scores**0.5 / (scores**0.5).sum(1, keepdims=True)).cumsum(1)).sum(1)
+    rows = [
+        {"slide_id": "v", "x0": n, "y0": 0, "px": -1, "label": min(int(label), len(classes) - 1), "probs": list(one)}
+        for n, (one, label) in enumerate(zip(scores, labels, strict=True))
+    ]
+    table = records.frame(records.CLASS_SCORES, rows)
+    records.write(records.CLASS_SCORES, table, paths.model / "scores_val.parquet")
+    (paths.model / "scores_test.parquet").write_bytes(b"nobody reads this")
+
+
+@pytest.fixture(scope="module")
+def ready(direct: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A project whose model of the camelyon recipe is to be calibrated."""
+    project = direct.copy(tmp_path_factory.mktemp("calibrate"))
+    recipe = recipe_of(project)
+    write_model(project.run(NAME, recipe, *BEFORE), recipe)
+    return project
+
+
+@pytest.fixture
+def fresh(ready: Any, tmp_path: Path) -> Callable[[], Any]:
+    """Copies of that project, to be changed."""
+
+    def copy() -> Any:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        shutil.copytree(ready.root, root)
+        return type(ready)(root, ready.project)
+
+    return copy
+
+
+def outputs(paths: Paths) -> tuple[dict[str, Any], dict[str, Any]]:
+    return yaml.safe_load(paths.operating_point.read_text()), read_json(paths.calibration)
+
+
+def split_of(paths: Paths, *splits: str) -> list[dict[str, Any]]:
+    manifest = records.read(records.MANIFEST, paths.manifest)
+    return records.rows(manifest[manifest["split"].isin(splits)])
+
+
+def dice_by_hand(project: Any, paths: Paths, row: dict[str, Any], prob: np.ndarray, geometry: MapGeometry) -> float:
+    """Dice of p >= 0.5 within tissue, the truth being whether a map px has its centre in an outline."""
+    said = (prob >= 128) & load_tissue(paths.tissue / f"{row['slide_id']}.png", row["width"], row["height"]).raster(
+        geometry.columns, geometry.rows, geometry.downsample
+    )
+    truth = np.zeros(said.shape, dtype=bool)
+    if row["label_source"]:
+        y, x = (np.mgrid[: geometry.rows, : geometry.columns] + 0.5) * geometry.downsample
+        source = ElementTree.parse(project.root / "data" / "demo" / "camelyon" / row["label_source"])
+        for one in source.iter("Annotation"):  # outlines go before their cut-outs
+            ring = [(float(dot.get("X") or ""), float(dot.get("Y") or "")) for dot in one.iter("Coordinate")]
+            truth[shapely.contains_xy(shapely.Polygon(ring), x, y)] = one.get("PartOfGroup") == "_0"
+    return float(2 * (said & truth).sum() / (said.sum() + truth.sum()))
+
+
+def test_the_point_and_its_figures_are_those_of_the_validation_slides(ready: Any) -> None:
+    recipe = recipe_of(ready)
+    paths = ready.run(NAME, recipe, "calibrate")
+    point, curves = outputs(paths)
+    scores = pd.read_parquet(paths.model / "scores_val.parquet")
+    fitted = fit_temperature(np.array(scores["probs"].tolist()), scores["label"].to_numpy())
+    assert point["temperature"] == pytest.approx(fitted, abs=1e-6)
+    assert point["temperature"] != pytest.approx(1, abs=0.2)
+    assert point["source"]["ece_after"] < point["source"]["ece_before"]
+    rows = split_of(paths, "val")
+    assert point["source"]["slides"] == [one["slide_id"] for one in curves["slides"]] == [r["slide_id"] for r in rows]
+    assert {row["slide_label"] for row in rows} == {"normal", "tumor"}
+    # the maps of stage infer, made with the same temperature, are the ones it was chosen on
+    assert read_json(paths.temperature) == {"temperature": point["temperature"]}
+    ready.run(NAME, recipe, "infer")
+    by_hand = {}
+    for row in rows:
+        prob, geometry, _ = read_map(paths.maps / f"{row['slide_id']}.tif")
+        by_hand[row["slide_id"]] = dice_by_hand(ready, paths, row, prob, geometry)
+    assert any(0 < value < 1 for value in by_hand.values())
+    assert {one["slide_id"]: one["at_half"] for one in curves["slides"]} == pytest.approx(by_hand, abs=0.005)
+    at_half = curves["curve"]["threshold"].index(0.5)
+    assert curves["curve"]["dice_mean"][at_half] == pytest.approx(curves["value_at_half"])
+    assert curves["value_at_half"] == pytest.approx(np.mean(list(by_hand.values())), abs=0.005)
+    assert curves["value"] >= curves["value_at_half"] == point["source"]["value_at_half"]
+    assert point["maps"] == {"stride_px": 64, "map_downsample": 16.0, "min_tissue_fraction": 0.1, "um_per_px": None}
+    assert {name: point[name] for name in curves["point"]} == curves["point"]
+    assert len(curves["trials"]) == point["source"]["trials"] == 8
+
+
+def test_nothing_but_validation_slides_is_opened(fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other slides, their labels and tissue are gone, and the scores of test patches are no table."""
+    whole, project = fresh(), fresh()
+    expected = outputs(whole.run(NAME, recipe_of(whole), "calibrate"))
+    paths, cohort = Paths(project.root, NAME), project.root / "data" / "demo" / "camelyon"
+    others = split_of(paths, "test", "train")
+    assert {row["split"] for row in others} == {"test", "train"}
+    for row in others:
+        (cohort / row["image"]).unlink()
+        (paths.tissue / f"{row['slide_id']}.png").unlink()
+        if row["label_source"]:
+            (cohort / row["label_source"]).unlink()
+    opened, real = [], whole_slide.open_slide
+
+    def spy(path: Path, slide_id: str) -> Any:
+        opened.append(slide_id)
+        return real(path, slide_id)
+
+    monkeypatch.setattr(whole_slide, "open_slide", spy)
+    project.run(NAME, recipe_of(project), "calibrate")
+    assert sorted(opened) == sorted(row["slide_id"] for row in split_of(paths, "val"))
+    assert outputs(paths) == expected
+
+
+def test_a_killed_run_leaves_nothing_that_the_next_one_minds(fresh: Callable[[], Any]) -> None:
+    first, second = fresh(), fresh()
+    (second.root / ".acinus" / "calibrate" / NAME / "tumor_002").mkdir(parents=True)
+    found = []
+    for project in (first, second):
+        paths = project.run(NAME, recipe_of(project), "calibrate")
+        assert not (project.root / ".acinus" / "calibrate" / NAME).exists()
+        found.append([path.read_bytes() for path in (paths.operating_point, paths.calibration)])
+    assert found[0] == found[1], "the same bytes twice"
+
+
+def test_without_a_slide_of_known_truth_the_point_is_plain_and_says_why(fresh: Callable[[], Any]) -> None:
+    project = fresh()
+    paths = Paths(project.root, NAME)
+    manifest = records.read(records.MANIFEST, paths.manifest)
+    manifest.loc[manifest["split"] == "val", "label_kind"] = "unknown"
+    records.write(records.MANIFEST, manifest, paths.manifest)
+    project.run(NAME, recipe_of(project, temperature=False), "calibrate")
+    point, curves = read_point(paths.operating_point), read_json(paths.calibration)
+    assert point.model_dump(exclude={"source", "maps"}) == OperatingPoint().model_dump(exclude={"source", "maps"})
+    assert point.source["slides"] == []
+    assert "no validation slide with known tumour" in point.source["note"]
+    assert "calibrate.temperature is false" in point.source["note"]
+    assert curves["curve"] is None
+    assert curves["value"] is None
+
+
+@pytest.mark.parametrize("objective", ["f1", "froc"])
+def test_the_other_objectives_run_on_the_same_slides(fresh: Callable[[], Any], objective: str) -> None:
+    project = fresh()
+    paths = project.run(NAME, recipe_of(project, objective=objective, trials=3), "calibrate")
+    point, curves = outputs(paths)
+    assert 0 <= curves["value_at_half"] <= curves["value"] <= 1
+    assert len(point["source"]["slides"]) == len(split_of(paths, "val"))
+
+
+def test_several_classes_have_no_threshold_to_search(direct: Any, tmp_path: Path) -> None:
+    project, name = direct.copy(tmp_path / "project"), "demo-pannuke"
+    recipe = recipe_of(project, name, trials=4, max_smoothing_px=1.0)
+    paths = project.run(name, recipe, *BEFORE)
+    write_model(paths, recipe, "segmentation")
+    project.run(name, recipe, "calibrate")
+    point, curves = outputs(paths)
+    assert point["threshold"] == 0.5
+    assert curves["curve"] is None
+    assert all("threshold" not in one["settings"] for one in curves["trials"][1:])
+    assert 0 < curves["value_at_half"] <= curves["value"] < 1
+    assert len(curves["slides"]) == 4
+
+
+def test_cells_are_judged_by_the_label_of_the_index(direct: Any, tmp_path: Path) -> None:
+    project, name = direct.copy(tmp_path / "project"), "demo-camelyon-context"
+    changes = {
+        "cohort": {"val_fraction": 0.34},
+        "index": {"min_tissue_fraction": 0.1},  # as infer's: every cell that may be called tumour is in the index
+        "calibrate": {"trials": 0},
+        "infer": {"splits": ["val"]},
+    }
+    recipe = project.recipe(name, changes)
+    paths = project.run(name, recipe, *BEFORE)
+    write_model(paths, recipe)
+    project.run(name, recipe, "calibrate", "infer")
+    _, curves = outputs(paths)
+    assert curves["trials"] == []
+    index = records.read(records.INDEX, paths.index)
+    margin_px = (recipe.index.patch_px - recipe.index.cell_px) / 2
+    by_hand = {}
+    for row in split_of(paths, "val"):
+        prob, geometry, _ = read_map(paths.maps / f"{row['slide_id']}.tif")
+        own = index[(index["slide_id"] == row["slide_id"]) & (index["label"] >= 0)]
+        column, line = (
+            ((own[axis] + margin_px * own["downsample"]) / geometry.downsample).round().astype(int)
+            for axis in ("x0", "y0")
+        )
+        said = (prob[line, column] >= 128) & (own["tissue_fraction"] >= recipe.infer.min_tissue_fraction)
+        true = own["label"] == 1
+        by_hand[row["slide_id"]] = 2 * (said & true).sum() / (said.sum() + true.sum()) if (said | true).any() else None
+    assert any(by_hand.values())
+    assert {one["slide_id"]: one["at_half"] for one in curves["slides"]} == {
+        name: None if value is None else pytest.approx(value) for name, value in by_hand.items()
+    }
+
+
+# ------------------------------------------------------------------ which slides
+
+
+def manifest_rows(normal: int, tumour: int) -> list[dict[str, Any]]:
+    common = {"status": "ok", "split": "val", "label_kind": "mask", "exhaustive": True, "mpp_x": 0.5, "mpp_y": 0.5}
+    return [
+        {**common, "slide_id": f"{kind[0]}{number:02}", "slide_label": kind}
+        for kind, count in (("tumor", tumour), ("normal", normal))
+        for number in range(count)
+    ]
+
+
+def test_slides_are_taken_evenly_from_both_kinds() -> None:
+    rows = manifest_rows(normal=30, tumour=10)
+    chosen = calibrate.chosen_slides(rows, "dice", 8)
+    assert [row["slide_label"] for row in chosen].count("normal") == 6
+    assert len({row["slide_id"] for row in chosen}) == 8
+    assert len(calibrate.chosen_slides(rows, "dice", None)) == len(calibrate.chosen_slides(rows, "dice", 99)) == 40
+    assert calibrate.chosen_slides([], "dice", 3) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({"split": "test"}, ()),
+        ({"split": "train"}, ()),
+        ({"status": "bad"}, ()),
+        ({"label_kind": "unknown"}, ("f1",)),
+        ({"exhaustive": False}, ("f1",)),
+        ({"slide_label": None}, ("dice", "froc")),
+        ({"mpp_x": None}, ("dice", "f1")),
+    ],
+)
+def test_a_slide_is_taken_only_where_the_objective_can_judge_it(change: dict[str, Any], fits: tuple[str, ...]) -> None:
+    row = manifest_rows(0, 1)[0] | change
+    objectives = ("dice", "f1", "froc")
+    assert tuple(one for one in objectives if calibrate.chosen_slides([row], one, None)) == fits
