@@ -9,7 +9,7 @@ import pytest
 
 from acinus import records
 from acinus.reporting import metrics, tables
-from acinus.reporting.setup import MetricSetup
+from acinus.reporting.setup import MetricSetup, Tables
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 
@@ -20,6 +20,7 @@ class Cohort(NamedTuple):
     scores: pd.DataFrame
     per_slide: pd.DataFrame
     metrics: dict[str, Any]
+    tables: Tables
 
 
 def slide(slide_id: str, label: str | None, patient: str, **changes: Any) -> dict[str, Any]:
@@ -73,7 +74,47 @@ def amount(slide_id: str, counts: tuple[Any, Any, Any], burden: tuple[Any, Any],
         "true_px": counts[2],
         "score_max": 1.0,
         "score_p99": score,
+        "num_regions": 0,
+        "num_lesions": None,
+        "num_itc": None,
+        "pq_counts": None,
     }
+
+
+def region(slide_id: str, number: int, prob: float, lesion: int | None, mm2: float | None = 0.5) -> dict[str, Any]:
+    return {
+        "slide_id": slide_id,
+        "region": number,
+        "class_index": 1,
+        "area_px": 10,
+        "area_mm2": mm2,
+        **dict.fromkeys(("centroid_x0", "centroid_y0", "x0", "y0", "x1", "y1", "peak_x0", "peak_y0"), 1.0),
+        "prob_max": prob,
+        "prob_mean": prob / 2,
+        "lesion": lesion,
+    }
+
+
+def grade(slide_id: str, true: int | None, mil: int, rule: int | None = None, **changes: Any) -> dict[str, Any]:
+    """An ISUP grade; both seeds say the same unless told otherwise."""
+    return {
+        "slide_id": slide_id,
+        "split": "test",
+        "target": "isup",
+        "true": true,
+        "mil": mil,
+        "mil_probs": [float(one == mil) for one in range(6)],
+        "mil_by_seed": [mil, mil],
+        "mil_spread": 0.25,
+        "confidence": 0.75,
+        "rule": rule,
+        "rule_tumor": None,
+        "num_patches": 4,
+    } | changes
+
+
+def class_score(slide_id: str, place: int, label: int, probs: list[float], px: int = -1) -> dict[str, Any]:
+    return {"slide_id": slide_id, "x0": place, "y0": 0, "px": px, "label": label, "probs": probs}
 
 
 def patches(slide_id: str, labels: list[int], probs: list[float]) -> list[dict[str, Any]]:
@@ -107,19 +148,33 @@ PATCHES = [
 ]
 
 
+FURTHER = {"regions": records.REGIONS, "class_scores": records.CLASS_SCORES, "grades": records.GRADES}
+
+
+def further(more: dict[str, Any]) -> dict[str, Any]:
+    """Return lists of rows as the tables of FURTHER, everything else as it is."""
+    return {key: records.frame(FURTHER[key], value) if key in FURTHER else value for key, value in more.items()}
+
+
 @pytest.fixture
 def build() -> Callable[..., Cohort]:
     """Build the tables and figures of a cohort; without arguments of the one worked by hand."""
 
     def make(
-        slides: list | None = None, amounts: list | None = None, scores: list | None = None, bootstrap: int = 200
+        slides: list | None = None,
+        amounts: list | None = None,
+        scores: list | None = None,
+        bootstrap: int = 200,
+        setup: MetricSetup = SETUP,
+        **more: Any,
     ) -> Cohort:
         manifest = records.frame(records.MANIFEST, SLIDES if slides is None else slides)
         quantities = records.frame(records.QUANTITIES, AMOUNTS if amounts is None else amounts)
         found = records.frame(records.SCORES, PATCHES if scores is None else scores)
-        table = tables.per_slide(manifest, quantities, found, SETUP)
-        figures = metrics.recipe_metrics(table, found, quantities, SETUP, bootstrap=bootstrap, seed=7)
-        return Cohort(manifest, quantities, found, table, figures)
+        given = Tables(manifest, quantities, found, **further(more))
+        table = tables.per_slide(given, setup)
+        figures = metrics.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
+        return Cohort(manifest, quantities, found, table, figures, given)
 
     return make
 
@@ -132,7 +187,8 @@ def cohort(build: Callable[..., Cohort]) -> Cohort:
 @pytest.fixture
 def rows() -> SimpleNamespace:
     """The makers of rows, for cohorts other than the one worked by hand."""
-    return SimpleNamespace(slide=slide, amount=amount, patches=patches, AMOUNTS=AMOUNTS, PATCHES=PATCHES)
+    makers = {"slide": slide, "amount": amount, "patches": patches, "region": region, "grade": grade}
+    return SimpleNamespace(**makers, class_score=class_score, AMOUNTS=AMOUNTS, PATCHES=PATCHES)
 
 
 # ---------------------------------------------------------------- three classes, worked by hand
@@ -177,15 +233,22 @@ SEGMENTED = [
 def segment() -> Callable[..., Cohort]:
     """Build the tables and figures of a segmentation; without arguments of the one worked by hand."""
 
-    def make(slides: list | None = None, amounts: list | None = None, bootstrap: int = 200) -> Cohort:
+    def make(
+        slides: list | None = None,
+        amounts: list | None = None,
+        bootstrap: int = 200,
+        setup: MetricSetup = SEGMENTATION,
+        **more: Any,
+    ) -> Cohort:
         unknown = amount("seg_e", (None, None, None), (5.0, None), 0.4) | {"class_px": (95, 5, 0)}
         given = [*(segmented(name, matrix) for name, matrix in MATRICES.items()), unknown]
         manifest = records.frame(records.MANIFEST, SEGMENTED if slides is None else slides)
         quantities = records.frame(records.QUANTITIES, given if amounts is None else amounts)
         scores = records.frame(records.SCORES, [])
-        table = tables.per_slide(manifest, quantities, scores, SEGMENTATION)
-        figures = metrics.recipe_metrics(table, scores, quantities, SEGMENTATION, bootstrap=bootstrap, seed=7)
-        return Cohort(manifest, quantities, scores, table, figures)
+        given = Tables(manifest, quantities, scores, **further(more))
+        table = tables.per_slide(given, setup)
+        figures = metrics.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
+        return Cohort(manifest, quantities, scores, table, figures, given)
 
     return make
 

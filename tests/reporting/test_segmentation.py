@@ -63,6 +63,8 @@ def test_counts(segmentation) -> None:
         "n_dice_pooled": 4,
         "n_dice_undefined": 2,
         "n_burden": 4,
+        "n_class_scores": 0,
+        "n_tumor_rule": 4,
     }
 
 
@@ -130,7 +132,9 @@ def test_interval_of_a_sum_against_all_resamples(segment, segmentation) -> None:
 
 
 def test_every_headline_of_the_task_is_there_and_none_of_the_other(segmentation) -> None:
-    assert set(metrics.HEADLINES_OF["segmentation"]) <= set(segmentation.metrics)
+    shown = metrics.headlines(segmentation.metrics, "segmentation")
+    assert shown == (*metrics.HEADLINES_OF["segmentation"][:10], "ece", "brier")
+    assert set(shown) <= set(segmentation.metrics)
     assert "patch_auc" not in segmentation.metrics
     assert set(metrics.HEADLINES) == set(wording.HEADLINES)
     for task, names in metrics.HEADLINES_OF.items():
@@ -141,7 +145,7 @@ def test_every_headline_of_the_task_is_there_and_none_of_the_other(segmentation)
 def test_nothing_scored_gives_none_never_a_number(segment) -> None:
     found = segment(slides=[], amounts=[]).metrics
     names = [
-        *metrics.HEADLINES_OF["segmentation"],
+        *metrics.headlines(segment(slides=[], amounts=[]).metrics, "segmentation"),
         "class_dice.gland",
         "miou.baseline_colour",
         "class_share_true.other",
@@ -157,8 +161,8 @@ def test_the_table_has_the_classes_of_every_slide(segmentation) -> None:
     assert pd.isna(table.loc["seg_b", "class_dice.stroma"])  # in neither truth nor prediction
     assert table.loc["seg_a", "pixel_accuracy"] == pytest.approx(0.8)
     shares = [f"class_share.{name}" for name in SETUP.classes]
-    assert table.loc["seg_a", shares].tolist() == [40.0, 40.0, 20.0]
-    assert table.loc["seg_e", shares].tolist() == [95.0, 5.0, 0.0]  # known without any truth
+    assert table.loc["seg_a", shares].tolist() == pytest.approx([0.4, 0.4, 0.2])
+    assert table.loc["seg_e", shares].tolist() == pytest.approx([0.95, 0.05, 0.0])  # known without any truth
     assert table.loc["seg_a", ["provider", "tissue_type", "findings", "split_rule"]].tolist() == [
         "left",
         "lung",
@@ -180,6 +184,6 @@ def test_grades_that_disagree_with_the_burden_are_flagged(segmentation) -> None:
 def test_amounts_of_other_classes_are_refused(segmentation) -> None:
     two = MetricSetup("segmentation", ("other", "gland"))
     with pytest.raises(TableError, match=r"class_px of seg_a has 3 counts, expected 2|confusion of seg_a has 9 counts"):
-        tables.per_slide(segmentation.manifest, segmentation.quantities, segmentation.scores, two)
+        tables.per_slide(segmentation.tables, two)
     with pytest.raises(TableError, match=r"confusion of seg_a has 9 counts, expected 4.*quantify"):
         summed_confusion(segmentation.per_slide, segmentation.quantities, 2)

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pandas as pd
 
 from acinus import records
+from acinus.reporting import contexts
+from acinus.reporting.setup import Tables
 from acinus.reporting.tables import COLUMNS
 from acinus.stages import report
 
 
 def test_a_test_slide_without_tissue_leaves_the_curves_whole(tmp_path: Path) -> None:
-    (tmp_path / "training_log.csv").write_text("epoch,train_loss,train_acc,val_loss,val_acc\n1,1,0.5,1,0.5\n")
     rows = [
         {"slide_id": "a", "split": "test", "slide_label": "tumor", "scored": True, "slide_score": 0.9},
         {"slide_id": "b", "split": "test", "slide_label": "normal", "scored": True, "slide_score": 0.1},
@@ -22,10 +23,29 @@ def test_a_test_slide_without_tissue_leaves_the_curves_whole(tmp_path: Path) -> 
         {"slide_id": "a", "x0": x, "y0": 0, "label": label, "probs": p, "preds": 1, "colour_probs": 0.5}
         for x, label, p in ((0, 1, 0.8), (1, 0, 0.3))
     ]
-    recipe = SimpleNamespace(task="patch_classification")
-    stage = SimpleNamespace(paths=SimpleNamespace(model=tmp_path), recipe=recipe)
-    scores, quantities = records.frame(records.SCORES, patches), records.frame(records.QUANTITIES, [])
-    charts = report._charts(stage, table, scores, quantities, tmp_path)
-    drawn = ("training", "roc", "roc_slides", "burden")
-    assert [chart.file for chart in charts] == [f"pictures/{name}.png" for name in drawn]
+    given = Tables(
+        manifest=records.frame(records.MANIFEST, []),
+        quantities=records.frame(records.QUANTITIES, []),
+        patch_scores=records.frame(records.SCORES, patches),
+        log=pd.DataFrame([{"epoch": 1, "train_loss": 1.0, "train_acc": 0.5, "val_loss": 1.0, "val_acc": 0.5}]),
+    )
+    classes, sections = ["normal", "tumor"], {"report": SimpleNamespace(slide_score="p99")}
+    recipe = SimpleNamespace(task="patch_classification", classes=classes, positive=["tumor"], **sections)
+    recipe.grade = SimpleNamespace(target="none", burden_percent=0.5)
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "history.png").write_bytes(PNG)
+    stage = SimpleNamespace(paths=SimpleNamespace(tune=tmp_path / "tune"), recipe=recipe)
+    page = contexts.RecipePage(*[None] * 3, per_slide=table)  # type: ignore[arg-type]
+    charts = report._charts(stage, given, page, tmp_path)
+    drawn = [Path(chart.file).stem for chart in charts]
+    assert {"training", "roc", "roc_slides", "burden", "tune_history"} <= set(drawn)
     assert all((tmp_path / f"{name}.png").stat().st_size for name in drawn)
+    found = {Path(chart.file).stem: chart for chart in charts}
+    assert found["training"].wide
+    assert not found["roc"].wide
+    assert (found["tune_history"].section, found["tune_history"].wide) == ("tuning", True)
+    assert (tmp_path / "tune_history.png").read_bytes() == PNG
+
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (400).to_bytes(4) + (200).to_bytes(4) + b"\x08\x02\x00\x00\x00"
+"""The head of a picture of 400 x 200 px."""

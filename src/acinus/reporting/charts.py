@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from acinus.errors import AcinusError
+from acinus.reporting.setup import LOG_COLUMNS
 from acinus.scoring.auc import auc
 
 MOST_NAMED = 16  # slides in a key; more are drawn without one
-ACCENT, SECOND = "#4b3f8f", "#d0476f"
+ACCENT, SECOND, THIRD = "#4b3f8f", "#d0476f", "#1d8a7a"
+INK, QUIET = "#28262f", "#a5a2b3"
 _STYLE: Any = {
     "font.size": 11,
     "font.family": "DejaVu Sans",
@@ -37,7 +39,7 @@ def roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#a5a2b3", linestyle=":", linewidth=1.2, label="chance")
+        axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2, label="chance")
         for (name, (scores, labels)), colour in zip(curves.items(), (ACCENT, SECOND), strict=False):
             if np.unique(labels).size < 2:
                 axes.plot([], [], color=colour, label=f"{name}: undefined, one class only")
@@ -48,7 +50,7 @@ def roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         axes.set_aspect("equal")
         axes.legend(loc="lower right")
 
-    return _chart(draw, (5.2, 5.2))
+    return chart(draw, (5.2, 5.2))
 
 
 def slide_roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
@@ -57,7 +59,7 @@ def slide_roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="#a5a2b3", linestyle=":", linewidth=1.2)
+        axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2)
         for number, (name, (scores, labels)) in enumerate(sorted(both.items())):
             false_rate, true_rate, _ = roc_curve(labels, scores)
             colour = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
@@ -67,15 +69,14 @@ def slide_roc_figure(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         if 0 < len(both) <= MOST_NAMED:
             axes.legend(loc="lower right", title="slide, AUC")
 
-    return _chart(draw, (5.2, 5.2))
+    return chart(draw, (5.2, 5.2))
 
 
 def training_figure(log: pd.DataFrame) -> bytes:
-    """Return loss and accuracy by epoch from the columns epoch, train_loss, train_acc, val_loss, val_acc."""
-    needed = ["epoch", "train_loss", "train_acc", "val_loss", "val_acc"]
-    missing = sorted(set(needed) - set(log.columns))
+    """Return loss and accuracy by epoch from the LOG_COLUMNS."""
+    missing = sorted(set(LOG_COLUMNS) - set(log.columns))
     if missing:
-        raise AcinusError(f"training log: columns {', '.join(missing)} are missing, expected {', '.join(needed)}")
+        raise AcinusError(f"training log: columns {', '.join(missing)} are missing, expected {', '.join(LOG_COLUMNS)}")
 
     def draw(figure: Figure) -> None:
         loss, accuracy = figure.subplots(1, 2)
@@ -87,7 +88,7 @@ def training_figure(log: pd.DataFrame) -> bytes:
         accuracy.set_ylim(top=1.01)
         loss.legend()
 
-    return _chart(draw, (9.0, 3.8))
+    return chart(draw, (9.0, 3.8))
 
 
 def burden_figure(predicted: np.ndarray, true: np.ndarray) -> bytes:
@@ -97,14 +98,14 @@ def burden_figure(predicted: np.ndarray, true: np.ndarray) -> bytes:
         axes = figure.subplots()
         known = np.isfinite(predicted) & np.isfinite(true)
         top = max(1.0, float(np.max(np.r_[predicted[known], true[known], 0.0])) * 1.08)
-        axes.plot([0, top], [0, top], color="#a5a2b3", linestyle=":", linewidth=1.2, label="equal")
+        axes.plot([0, top], [0, top], color=QUIET, linestyle=":", linewidth=1.2, label="equal")
         axes.scatter(true[known], predicted[known], color=ACCENT, s=42, alpha=0.8, linewidths=0, clip_on=False)
         axes.set(xlabel="annotated burden, % of tissue", ylabel="predicted burden, % of tissue")
         axes.set(xlim=(0, top), ylim=(0, top))
         axes.set_aspect("equal")
         axes.legend(loc="upper left")
 
-    return _chart(draw, (5.2, 5.2))
+    return chart(draw, (5.2, 5.2))
 
 
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
@@ -121,7 +122,7 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
         axes.imshow(shares, cmap="Purples", vmin=0, vmax=1)
         for row, column in zip(*np.nonzero(np.isfinite(shares)), strict=True):
             share = shares[row, column]
-            ink = "white" if share > 0.6 else "#28262f"
+            ink = "white" if share > 0.6 else INK
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=10)
         ticks = range(len(classes))
         axes.set_xticks(ticks, classes, rotation=35, ha="right")
@@ -131,10 +132,10 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    return _chart(draw, (edge, edge))
+    return chart(draw, (edge, edge))
 
 
-def _chart(draw: Callable[[Figure], None], size_inch: tuple[float, float]) -> bytes:
+def chart(draw: Callable[[Figure], None], size_inch: tuple[float, float]) -> bytes:
     """Draw on a figure of its own and return PNG bytes without the writer's version in them."""
     with rc_context():
         rcdefaults()  # not what the user's matplotlibrc says: pictures are outputs, the same everywhere

@@ -26,7 +26,7 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
         for key, title in (("provider", "provider"), ("tissue_type", "tissue"))
         if _varied(scored, key)
     ]
-    if scored["isup"].notna().any():
+    if scored["isup"].notna().any() and setup.grade != "isup":  # else it stands beside the grade given
         found.append(Column("isup", "ISUP", "count"))
     found.append(Column("dice", "Dice"))
     if setup.segments:
@@ -41,15 +41,38 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
         ]
     return [
         *found,
+        *_grade_columns(scored, setup),
+        *([Column("tumor_rule", "tumour, rule", "count")] if labelled or setup.graded else []),
         Column("slide_score", "slide score"),
-        Column("burden_pred", "burden, % of tissue", "points"),
-        Column("burden_true", "annotated", "points"),
+        Column("burden_pred", f"{noun} % of tissue", "points"),
+        Column("burden_true", "annotated %", "points"),
         Column("burden_error", "error, pp", "points", signed=True),
         Column("tumour_mm2", f"{noun}, mm²", "points"),
         Column("tissue_mm2", "tissue, mm²", "points"),
+        *_region_columns(scored),
         Column("mpp_x", "µm per px", "mpp"),
         Column("flags", "flags", "flags"),
     ]
+
+
+def _grade_columns(scored: pd.DataFrame, setup: MetricSetup) -> list[Column]:
+    """Return true grade, grade given and ISUP by rule, those that any slide has."""
+    if not setup.graded:
+        return []
+    what = "ISUP" if setup.grade == "isup" else "tumour"
+    titles = {"true": what, "mil": f"{what}, MIL"} | ({"rule": "ISUP, rule"} if setup.grade == "isup" else {})
+    found = [Column(f"{setup.grade}_{key}", title, "count") for key, title in titles.items()]
+    found.append(Column("mil_confidence", "MIL confidence"))
+    return [one for one in found if scored[one.key].notna().any()]
+
+
+def _region_columns(scored: pd.DataFrame) -> list[Column]:
+    """Return the regions, and what they hit where lesions are known."""
+    found = [Column("num_regions", "regions", "count"), Column("largest_region_mm2", "largest, mm²", "points")]
+    if scored["num_lesions"].notna().any():
+        titles = {"num_lesions": "lesions", "lesions_hit": "lesions hit", "false_positives": "false positives"}
+        found += [Column(key, title, "count") for key, title in titles.items()]
+    return found
 
 
 def _varied(scored: pd.DataFrame, key: str) -> bool:

@@ -104,7 +104,7 @@ def _panel(raster: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(raster).resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST))
 
 
-def _table(classes: np.ndarray, colours: Colours) -> np.ndarray:
+def colour_table(classes: np.ndarray, colours: Colours) -> np.ndarray:
     """Return uint8 (256, 3), the colour of every value, or refuse a raster with a value that is no class."""
     strange = classes[(classes >= len(colours)) & (classes != UNKNOWN)]
     if strange.size:
@@ -121,23 +121,23 @@ def _tinted(picture: np.ndarray, classes: np.ndarray, colours: Colours) -> np.nd
     """Return the picture with every class but 0 in its colour, solid along its border."""
     if classes.shape != picture.shape[:2]:
         raise AcinusError(f"classes of {classes.shape} px over a picture of {picture.shape[:2]} px, expected one size")
-    colour = _table(classes, colours)[classes]
-    strength = np.where((classes > 0) & (classes != UNKNOWN), np.where(_border(classes), 1.0, ALPHA), 0.0)[..., None]
+    colour = colour_table(classes, colours)[classes]
+    strength = np.where((classes > 0) & (classes != UNKNOWN), np.where(borders(classes), 1.0, ALPHA), 0.0)[..., None]
     result = np.rint(picture * (1 - strength) + colour * strength).astype(np.uint8)
-    result[_hatched(classes)] = HATCH
+    result[hatched(classes)] = HATCH
     return result
 
 
 def _solid(classes: np.ndarray, colours: Colours) -> np.ndarray:
     """Return the classes alone as a picture."""
-    table = _table(classes, colours)
+    table = colour_table(classes, colours)
     table[[0, UNKNOWN]] = CLEAR
     result = table[classes]
-    result[_hatched(classes)] = HATCH
+    result[hatched(classes)] = HATCH
     return result
 
 
-def _border(classes: np.ndarray) -> np.ndarray:
+def borders(classes: np.ndarray) -> np.ndarray:
     """Return the px with another class above, below, left or right; the picture's own edge is no border."""
     result = np.zeros(classes.shape, dtype=bool)
     down, right = classes[1:] != classes[:-1], classes[:, 1:] != classes[:, :-1]
@@ -148,7 +148,7 @@ def _border(classes: np.ndarray) -> np.ndarray:
     return result
 
 
-def _hatched(classes: np.ndarray) -> np.ndarray:
+def hatched(classes: np.ndarray) -> np.ndarray:
     """Return the px of the lines through what is not known."""
     diagonal = np.arange(classes.shape[0])[:, None] + np.arange(classes.shape[1])[None, :]
     return (classes == UNKNOWN) & (diagonal % 8 < 2)
@@ -198,7 +198,7 @@ def _sample(edge: int, colour: Colour | None) -> Image.Image:
     """Return a square of a key: its colour, or the hatch of what is not known."""
     square = np.full((edge, edge, 3), PAPER if colour is None else colour, dtype=np.uint8)
     if colour is None:
-        square[_hatched(np.full((edge, edge), UNKNOWN, dtype=np.uint8))] = HATCH
+        square[hatched(np.full((edge, edge), UNKNOWN, dtype=np.uint8))] = HATCH
     return Image.fromarray(square)
 
 
@@ -212,3 +212,9 @@ def _places(pen: Pen, names: Sequence[str], left: int) -> tuple[list[tuple[int, 
         places.append((x, line))
         x += needed + pen.px(18)
     return places, line + 1
+
+
+def patch_strip(images: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
+    """Return patches, each uint8 (h, w, 3), side by side in one size, each under its caption."""
+    panels = [np.asarray(Image.fromarray(one).resize((PANEL_PX, PANEL_PX), Image.Resampling.BICUBIC)) for one in images]
+    return png(_row(panels, captions))

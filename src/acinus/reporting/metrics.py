@@ -4,15 +4,35 @@ import numpy as np
 import pandas as pd
 
 from acinus.records import NORMAL, TUMOR
-from acinus.reporting.figure_parts import Metrics, Part, Statistic, floats, is_tumor, mean_of, patients
+from acinus.reporting.burden_rule import burden_rule_part
+from acinus.reporting.calibration_part import calibration_part
+from acinus.reporting.choices import choice_values
+from acinus.reporting.detection_part import detection_part
+from acinus.reporting.figure_parts import (
+    Metrics,
+    Part,
+    Statistic,
+    floats,
+    is_tumor,
+    mean_of,
+    patients,
+    scored_slides,
+    usable_slides,
+)
+from acinus.reporting.grades import grade_part
+from acinus.reporting.instances import instance_part
 from acinus.reporting.pairwise import pairwise_auc
 from acinus.reporting.segmentation import segmentation_part
-from acinus.reporting.setup import PATCHES, SEGMENTATION, MetricSetup
+from acinus.reporting.setup import PATCHES, SEGMENTATION, MetricSetup, Tables
+from acinus.scoring.agreement import bland_altman
 from acinus.scoring.auc import auc
 from acinus.scoring.bootstrap import interval
 from acinus.scoring.burden import burden_bias, burden_mae
 from acinus.scoring.defined import mean_defined
 from acinus.scoring.dice import Overlap, dice, pooled
+
+FURTHER = ("qwk", "grade_auc", "grade_accuracy", "froc", "pq", "ece", "brier")
+"""Headlines of both tasks; which of them a recipe has depends on its tables."""
 
 HEADLINES_OF: dict[str, tuple[str, ...]] = {
     PATCHES: (
@@ -25,6 +45,7 @@ HEADLINES_OF: dict[str, tuple[str, ...]] = {
         "iou_mean",
         "burden_mae",
         "burden_bias",
+        *FURTHER,
     ),
     SEGMENTATION: (
         "dice_mean_tumor",
@@ -37,31 +58,32 @@ HEADLINES_OF: dict[str, tuple[str, ...]] = {
         "burden_mae",
         "burden_bias",
         "slide_auc",
+        *FURTHER,
     ),
 }
-"""The figures of each task that carry an interval, in the order in which a report shows them."""
+"""The figures of each task that may carry an interval, in the order in which a report shows them."""
 
 HEADLINES = tuple(dict.fromkeys(name for names in HEADLINES_OF.values() for name in names))
 
 COUNTS_PX = ["intersection_px", "pred_px", "true_px"]
 
 
-def recipe_metrics(
-    per_slide: pd.DataFrame,
-    patch_scores: pd.DataFrame,
-    quantities: pd.DataFrame,
-    setup: MetricSetup,
-    bootstrap: int,
-    seed: int,
-) -> Metrics:
+def headlines(metrics: Metrics, task: str) -> tuple[str, ...]:
+    """Return the figures with an interval that a recipe has, in the order in which a report shows them."""
+    return tuple(name for name in HEADLINES_OF.get(task, ()) if f"{name}_ci_low" in metrics)
+
+
+def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, bootstrap: int, seed: int) -> Metrics:
     """Return the figures of a recipe on its test slides, by the names of the design.
 
-    `per_slide` is `tables.per_slide` of the same `setup`, the others records.SCORES and QUANTITIES; only
-    test slides with status ok count, patches of unknown label (-1) do not. Means run over the slides
-    where the figure is defined (the `n_*` beside them); dice_mean_tumor over slides labelled tumor.
-    burden_mae and burden_bias are in percentage points. A patch classifier has patch figures, a
-    segmentation those of `segmentation.segmentation_part`. `<name>.baseline_majority` and
-    `<name>.baseline_colour` are what the baselines reach on the same slides.
+    `per_slide` is `tables.per_slide` of the same `given` and `setup`; only test slides with status ok count,
+    patches of unknown label (-1) do not. Means run over the slides where the figure is defined (the `n_*`
+    beside them); dice_mean_tumor over slides labelled tumor. burden_mae, burden_bias and the limits of
+    agreement burden_loa_* are in percentage points. A patch classifier has patch figures, a segmentation those
+    of `segmentation_part`; both have those of `calibration_part` and `burden_rule_part` and, where there is
+    something to say, of `grade_part`, `detection_part`, `instance_part` and `choice_values` (of the validation
+    split, for the most part). `<name>.baseline_majority` and `<name>.baseline_colour` are what the baselines
+    reach on the same slides.
 
     `<name>_ci_low` and `<name>_ci_high` are the 95 % percentile interval of `bootstrap` resamples of
     whole patients (the same resamples for every figure of the same slides), never of patches; None
@@ -69,16 +91,14 @@ def recipe_metrics(
     n_resamples_undefined is the largest such count of a figure that has a value.
     """
     test = per_slide[(per_slide["split"] == "test").fillna(False)]
-    usable = test[test["status"] == "ok"].reset_index(drop=True)
-    scored = usable[usable["scored"]].reset_index(drop=True)
+    usable, scored = usable_slides(per_slide), scored_slides(per_slide)
     counts: Metrics = {
         "n_slides": len(scored),
         "n_slides_excluded": len(test) - len(scored),
         "n_patients": int(scored["patient"].nunique()),
     }
-    own = segmentation_part(scored, quantities, setup.classes) if setup.segments else _patch_part(usable, patch_scores)
-    figures: Metrics = {**counts, "n_resamples_undefined": 0}
-    for part in (_slide_part(scored), own):
+    figures: Metrics = {**counts, "n_resamples_undefined": 0} | choice_values(given, setup)
+    for part in _parts(usable, scored, given, setup):
         figures |= part.values
         for one in part.statistics:
             found = interval(one.patients, one.over, bootstrap, seed)
@@ -86,6 +106,22 @@ def recipe_metrics(
             if part.values[one.name] is not None:
                 figures["n_resamples_undefined"] = max(int(figures["n_resamples_undefined"] or 0), found.n_undefined)
     return figures
+
+
+def _parts(usable: pd.DataFrame, scored: pd.DataFrame, given: Tables, setup: MetricSetup) -> list[Part]:
+    if setup.segments:
+        own = segmentation_part(scored, given.quantities, setup.classes)
+    else:
+        own = _patch_part(usable, given.patch_scores)
+    return [
+        _slide_part(scored),
+        own,
+        calibration_part(usable, given, setup),
+        grade_part(usable, given, setup),
+        burden_rule_part(scored, given.grades, setup),
+        detection_part(scored, given),
+        instance_part(scored, given.quantities, setup.classes),
+    ]
 
 
 def _patch_part(usable: pd.DataFrame, patch_scores: pd.DataFrame) -> Part:
@@ -127,6 +163,7 @@ def _slide_part(scored: pd.DataFrame) -> Part:
         kept = rows[labelled[rows]]
         return auc(score[kept], tumor[kept])
 
+    limits = bland_altman(floats(scored, "burden_pred"), floats(scored, "burden_true"))
     values: Metrics = {
         "slide_auc": slide_auc(np.arange(len(scored))),
         "dice_mean": mean_defined(overlap).value,
@@ -135,6 +172,8 @@ def _slide_part(scored: pd.DataFrame) -> Part:
         "iou_mean": mean_defined(floats(scored, "iou")).value,
         "burden_mae": burden_mae(burdens).value,
         "burden_bias": burden_bias(burdens).value,
+        "burden_loa_low": limits.low if limits else None,
+        "burden_loa_high": limits.high if limits else None,
         "n_slide_auc": int(labelled.sum()),
         "n_dice": int(np.isfinite(overlap).sum()),
         "n_dice_tumor": int(np.isfinite(overlap[tumor]).sum()),

@@ -1,104 +1,21 @@
 """The report of one recipe and the summary over recipes as self-contained HTML, from small frozen contexts."""
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from acinus import records
-from acinus.reporting import wording
+from acinus.reporting import evidence, wording
 from acinus.reporting.columns import shown_columns
-from acinus.reporting.metrics import HEADLINES_OF, Metrics
+from acinus.reporting.contexts import RecipePage
+from acinus.reporting.figure_parts import groups_of
+from acinus.reporting.flags import FLAGS
+from acinus.reporting.metrics import Metrics, headlines
+from acinus.reporting.rendering import render
 from acinus.reporting.segmentation import BASELINES
-from acinus.reporting.setup import MetricSetup
 from acinus.reporting.summary import COLUMNS, SummaryRow, main_of
-from acinus.reporting.tables import FLAGS
-from acinus.reporting.views import KINDS, View
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What made the figures."""
-
-    recipe: str
-    family: str
-    task: str
-    title: str  # one line that a stranger understands
-    commit: str
-    params_hash: str
-    model: str  # architecture and where its weights began
-    mlflow_run: str | None  # of the training; None where no tracking server was there
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How the figures were taken."""
-
-    threshold: float  # probability from which a map px is tumour
-    slide_score: str  # reduction of the map to one score: max | p99
-    bootstrap: int  # resamples
-    seed: int
-    patches: str  # what a patch is, e.g. "224 px at 1.0 um/px"
-    map_downsample: float  # level-0 px per map px
-    split_rules: tuple[str, ...] = ()  # of manifest.split_rule
-    positive: tuple[str, ...] = ("tumor",)  # classes that count as tumour or foreground
-
-
-@dataclass(frozen=True)
-class ClassKey:
-    """A class of the recipe with the colour of its pixels in the pictures."""
-
-    name: str
-    colour: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The pictures of one slide: files relative to the page; heatmap None where one picture shows all."""
-
-    slide_id: str
-    annotated: str
-    heatmap: str | None = None
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart: file relative to the page, title, and what it shows in words (the alt text)."""
-
-    file: str
-    title: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class RecipePage:
-    """All that the page of one recipe shows.
-
-    `per_slide` is `tables.per_slide`, `classes` in class order, `views` (`views.choose`) have their pictures
-    in `view_folder`, `validation` is validation.json, `files` {label: path}; every path is relative to the page.
-    """
-
-    provenance: Provenance
-    protocol: Protocol
-    metrics: Metrics
-    per_slide: pd.DataFrame
-    pictures: tuple[Pictures, ...] = ()
-    charts: tuple[Chart, ...] = ()
-    files: dict[str, str] = field(default_factory=dict)
-    classes: tuple[ClassKey, ...] = ()
-    views: tuple[View, ...] = ()
-    view_folder: str = "views"
-    validation: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def setup(self) -> MetricSetup:
-        """The recipe's task and classes."""
-        names = tuple(one.name for one in self.classes) or ("normal", "tumor")
-        return MetricSetup(self.provenance.task, names, self.protocol.slide_score)
-
+from acinus.reporting.views import KINDS
 
 MOST_ROWS = 200
 """So many slides stand in the page's table; all are in per_slide.csv."""
@@ -116,8 +33,9 @@ def recipe_page(page: RecipePage) -> str:
     test = [row for row in rows if row["split"] == "test"]
     ids = set(chosen.sort_values(["dice", "slide_id"], kind="stable")["slide_id"][:MOST_ROWS])
     shown = [row for row in test if row["slide_id"] in ids]
-    return _render(
+    return render(
         "recipe.html.j2",
+        scripted=True,
         page=page,
         setup=setup,
         noun=noun,
@@ -133,12 +51,15 @@ def recipe_page(page: RecipePage) -> str:
         baselines=wording.BASELINES.get(setup.task, {}),
         groups=_groups(page.metrics),
         views=[(kind, [one for one in page.views if one.kind == kind]) for kind in KINDS],
+        set_flags=_set_flags(shown),
+        linked=page.evidence.pages,
+        **evidence.parts(page),
     )
 
 
 def summary_page(rows: list[SummaryRow]) -> str:
     """Return reports/index.html: one row per recipe, in the given order."""
-    return _render(
+    return render(
         "summary.html.j2",
         rows=[(row, main_of(row)) for row in rows],
         headlines={name: wording.HEADLINES[name] for name in COLUMNS},
@@ -154,6 +75,11 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+def _set_flags(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the flags and findings that any of the rows has, sorted."""
+    return sorted({one for row in rows for one in (*row["flags"], *row["findings"].split(";")) if one})
+
+
 @dataclass(frozen=True)
 class Card:
     """One headline as the page shows it. Positions on the 0..1 track are percent, None where there is none."""
@@ -166,6 +92,7 @@ class Card:
     n: float | int | None
     why: str  # why the figure is undefined, else ""
     baselines: dict[str, float | int | None]  # by name; empty where the figure has none
+    seeds: evidence.Seeds | None  # what single graders reach, of a figure of grades
 
 
 def _cards(page: RecipePage, labelled: bool) -> list[Card]:
@@ -173,16 +100,20 @@ def _cards(page: RecipePage, labelled: bool) -> list[Card]:
     metrics, setup = page.metrics, page.setup
     main = wording.main_figure(page.provenance.family, setup.task)
     cards = []
-    for name in sorted(HEADLINES_OF.get(setup.task, ()), key=lambda one: one != main):
-        if name in OF_LABELS and setup.segments and not labelled:
+    for name in sorted(headlines(metrics, setup.task), key=lambda one: one != main):
+        if name in IN_SECTIONS or (name in OF_LABELS and setup.segments and not labelled):
             continue
         words, value = wording.words(name, setup.task), metrics[name]
         low, high = metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"]
         found = {key: metrics[f"{name}.baseline_{key}"] for key in BASELINES if f"{name}.baseline_{key}" in metrics}
         why = "" if value is not None else _why(name)
-        cards.append(Card(name, words, value, low, high, metrics[words.counts], why, found))
+        seeds = evidence.seeds_of(metrics, name, setup.task)
+        cards.append(Card(name, words, value, low, high, metrics[words.counts], why, found, seeds))
     return cards
 
+
+IN_SECTIONS = ("ece", "brier", "grade_accuracy", "grade_auc")
+"""Headlines that stand in a section of their own, not among the cards."""
 
 OF_LABELS = ("dice_mean_tumor", "slide_auc")
 """Headlines that need slides labelled normal or tumor."""
@@ -208,31 +139,7 @@ class Group:
 def _groups(metrics: Metrics) -> list[Group]:
     """Return the figures by provider and by tissue type."""
     return [
-        Group(words, key.removeprefix(f"{name}."), value, metrics[f"{words.counts}.{key.removeprefix(f'{name}.')}"])
+        Group(words, group, value, n)
         for name, words in wording.HEADLINES.items()
-        for key, value in sorted(metrics.items())
-        if key.startswith(f"{name}.") and not key.startswith(f"{name}.baseline_")
+        for group, value, n in groups_of(metrics, name, words.counts)
     ]
-
-
-def _href(path: str) -> str:
-    """Return a path as a URL relative to the page: nothing in it can make it another address."""
-    return quote(path.lstrip("/"), safe="/")
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("acinus.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"href": _href, "figure": wording.text}
-    environment.globals |= {name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "TASKS")}
-    return environment
-
-
-def _render(template: str, **context: Any) -> str:
-    return _environment().get_template(template).render(**context)

@@ -1,13 +1,12 @@
 """The figures of a segmentation from the confusion matrices of its slides, and what its baselines reach."""
 
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from acinus.errors import TableError
-from acinus.reporting.figure_parts import Metrics, OverRows, Part, Statistic, is_tumor, patients
+from acinus.reporting.figure_parts import Metrics, OverRows, Part, Statistic, groups, is_tumor, patients, scored_slides
 from acinus.scoring import confusion
 from acinus.scoring.defined import mean_defined
 
@@ -29,8 +28,6 @@ CLASS_FIGURES: dict[str, Callable[[np.ndarray], list[float | None]]] = {
     "class_share_true": lambda matrix: _shares(matrix.sum(axis=1)),
 }
 """Figures of every class of one matrix: `<figure>.<class name>`; the shares are of all px of known truth."""
-
-MOST_GROUPS = 30
 
 
 def segmentation_part(scored: pd.DataFrame, quantities: pd.DataFrame, classes: Sequence[str]) -> Part:
@@ -54,8 +51,8 @@ def segmentation_part(scored: pd.DataFrame, quantities: pd.DataFrame, classes: S
     for name, column in BASELINES.items():
         values |= _baseline(name, scored, *confusions(ids, quantities, column, len(classes)))
     values |= _provider_figures(scored) | _tissue_figures(scored, stack, known)
-    groups = patients(scored)
-    return Part(values, [Statistic(name, groups, _over(stack, figure)) for name, figure in SET_FIGURES.items()])
+    owners = patients(scored)
+    return Part(values, [Statistic(name, owners, _over(stack, figure)) for name, figure in SET_FIGURES.items()])
 
 
 def confusions(
@@ -80,8 +77,7 @@ def confusions(
 
 def summed_confusion(per_slide: pd.DataFrame, quantities: pd.DataFrame, classes: int) -> np.ndarray:
     """Return int64 (classes, classes): the px of all scored test slides, for a chart."""
-    chosen = per_slide[(per_slide["split"] == "test") & per_slide["scored"]]
-    return confusions(chosen["slide_id"].tolist(), quantities, "confusion", classes)[0].sum(axis=0)
+    return confusions(scored_slides(per_slide)["slide_id"].tolist(), quantities, "confusion", classes)[0].sum(axis=0)
 
 
 def _baseline(name: str, scored: pd.DataFrame, stack: np.ndarray, known: np.ndarray) -> Metrics:
@@ -97,7 +93,7 @@ def _baseline(name: str, scored: pd.DataFrame, stack: np.ndarray, known: np.ndar
 
 def _provider_figures(scored: pd.DataFrame) -> Metrics:
     result: Metrics = {}
-    for name, rows in _groups(scored["provider"]):
+    for name, rows in groups(scored["provider"]):
         part = scored.iloc[rows]
         found = mean_defined(part.loc[is_tumor(part), "dice"].to_numpy(dtype=np.float64, na_value=np.nan))
         result |= {f"dice_mean_tumor.{name}": found.value, f"n_dice_tumor.{name}": found.n}
@@ -106,25 +102,9 @@ def _provider_figures(scored: pd.DataFrame) -> Metrics:
 
 def _tissue_figures(scored: pd.DataFrame, stack: np.ndarray, known: np.ndarray) -> Metrics:
     result: Metrics = {}
-    for name, rows in _groups(scored["tissue_type"]):
+    for name, rows in groups(scored["tissue_type"]):
         result |= {f"miou.{name}": confusion.miou(stack[rows].sum(axis=0)), f"n_truth.{name}": int(known[rows].sum())}
     return result
-
-
-def _groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
-    """Return (name, positions) of the largest groups of a column, by name; nothing unless there are several."""
-    values = column.reset_index(drop=True)
-    named = values[values.notna() & (values != "")]
-    found = [(str(name), np.array(rows)) for name, rows in named.groupby(named).groups.items()]
-    if len(found) < 2:
-        return []
-    largest = sorted(found, key=lambda group: (-len(group[1]), group[0]))[:MOST_GROUPS]
-    # a tracking server takes these characters in the name of a figure, and no others
-    return sorted(((re.sub(r"[^\w.:/ -]", "_", name, flags=re.ASCII), rows) for name, rows in largest), key=_name)
-
-
-def _name(group: tuple[str, np.ndarray]) -> str:
-    return group[0]
 
 
 def _over(stack: np.ndarray, figure: Callable[[np.ndarray], float | None]) -> OverRows:

@@ -1,20 +1,77 @@
-"""What a report has to know of its recipe to reduce the tables to figures."""
+"""What a report has to know of its recipe to reduce the tables to figures, and those tables."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from acinus import records
+from acinus.records import Table
 
 PATCHES, SEGMENTATION = "patch_classification", "segmentation"
 """The tasks."""
 
+LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
+"""The columns of a training log."""
+
 
 @dataclass(frozen=True)
 class MetricSetup:
-    """The recipe's task, its classes (0 = background or normal) and the reduction of a map to a slide score."""
+    """The recipe's task, its classes (0 = background or normal) and what its slides are scored and graded by."""
 
     task: str
     classes: tuple[str, ...]
     slide_score: str = "p99"  # names the column score_<name> of records.QUANTITIES
+    positive: tuple[str, ...] = ()  # classes that count as tumour or foreground; none named: every class but the first
+    grade: str = "none"  # what slides are graded by: none | isup | tumor
+    burden_percent: float = 0.5  # the rule calls a slide tumour from this predicted burden (percent of tissue) on
 
     @property
     def segments(self) -> bool:
         """Whether every pixel gets a class of its own, so that there are confusions to score."""
         return self.task == SEGMENTATION
+
+    @property
+    def graded(self) -> bool:
+        """Whether slides are given grades."""
+        return self.grade != "none"
+
+    @property
+    def grades(self) -> int:
+        """How many grades there are: ISUP 0 to 5, or normal and tumour."""
+        return 6 if self.grade == "isup" else 2
+
+    @property
+    def positive_indices(self) -> list[int]:
+        """Return the indices of the positive classes."""
+        return [self.classes.index(name) for name in self.positive or self.classes[1:]]
+
+
+def _empty(table: Table) -> Callable[[], pd.DataFrame]:
+    return lambda: records.frame(table, [])
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All that a report is reduced from: tables of records.py, and what search and calibration left behind.
+
+    A recipe without grades, lesions, search or calibration leaves the later ones empty.
+    """
+
+    manifest: pd.DataFrame
+    quantities: pd.DataFrame
+    patch_scores: pd.DataFrame  # records.SCORES
+    regions: pd.DataFrame = field(default_factory=_empty(records.REGIONS))
+    class_scores: pd.DataFrame = field(default_factory=_empty(records.CLASS_SCORES))  # of the test split
+    grades: pd.DataFrame = field(default_factory=_empty(records.GRADES))
+    log: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LOG_COLUMNS), dtype="float64"))
+    tuning: Mapping[str, Any] = field(default_factory=dict)  # tune/best.yaml: trials and the settings chosen
+    comparison: Mapping[str, Any] = field(default_factory=dict)  # tune/comparison.json: tuned against untuned
+    point: Mapping[str, Any] = field(default_factory=dict)  # the operating point: temperature, threshold, source
+    calibration: Mapping[str, Any] = field(default_factory=dict)  # calibration.json: curves of the validation split
+
+    @property
+    def temperature(self) -> float:
+        """What the network's logits are divided by."""
+        return float(self.point.get("temperature", 1.0))

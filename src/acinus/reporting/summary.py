@@ -47,7 +47,7 @@ def summary_metrics(rows: list[SummaryRow]) -> dict[str, Metrics]:
     return {row.recipe: dict(row.metrics) for row in rows}
 
 
-COLUMNS = ("patch_auc", "slide_auc", "dice_mean_tumor", "miou", "mdice", "burden_mae")
+COLUMNS = ("slide_auc", "miou", "burden_mae", "qwk", "froc", "ece")
 """The figures that stand beside the main one on the summary page, a dash where a task has none."""
 
 HEAD = ["recipe", "main figure, test split", "majority class", "colour only", "slides"]

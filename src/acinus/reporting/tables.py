@@ -9,8 +9,11 @@ import pandas as pd
 from acinus.errors import TableError
 from acinus.files import atomic_path
 from acinus.records import NORMAL, TUMOR, rows
+from acinus.reporting.burden_rule import tumour_by_burden
+from acinus.reporting.flags import FLAGS, flags_of
 from acinus.reporting.segmentation import confusions
-from acinus.reporting.setup import MetricSetup
+from acinus.reporting.setup import MetricSetup, Tables
+from acinus.reporting.slide_parts import REGION_COLUMNS, grade_columns, grade_figures, region_figures
 from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
 from acinus.scoring.burden import burden_error
@@ -29,7 +32,8 @@ COLUMNS: dict[str, str] = {
     "status": "string",  # of the manifest: ok | bad | excluded
     "reason": "string",  # why the slide was not scored, else ""
     "findings": "string",  # of ingest: ';' separated, "" if none
-    "scored": "bool",  # usable and with a probability map
+    "mapped": "bool",  # usable and with a probability map, of any split
+    "scored": "bool",  # mapped and of the test split: part of the figures
     "dice": "float64",  # of a segmentation the mean over the foreground classes in truth or prediction
     "iou": "float64",
     "within_slide_auc": "float64",
@@ -37,6 +41,7 @@ COLUMNS: dict[str, str] = {
     "burden_true": "float64",  # percent of tissue
     "burden_pred": "float64",
     "burden_error": "float64",  # percentage points, predicted - true
+    "tumor_rule": "Int64",  # 1 tumour, 0 normal by predicted burden; null without tissue
     "tumour_mm2": "float64",
     "tissue_mm2": "float64",
     "mpp_x": "float64",  # um per level-0 px
@@ -45,6 +50,7 @@ COLUMNS: dict[str, str] = {
     "intersection_px": "Int64",  # map px, the counts behind dice and iou
     "pred_px": "Int64",
     "true_px": "Int64",
+    **REGION_COLUMNS,
     "flags": "string",  # ';' separated, sorted
 }
 
@@ -54,29 +60,14 @@ SLIDE_COLUMNS = (
 )
 """What the table takes from the manifest as it is."""
 
-FLAGS: dict[str, str] = {
-    "annotation_on_normal": "tumour is annotated on a slide labelled normal",
-    "dice_undefined": "neither the annotation nor the map has tumour, so Dice is undefined",
-    "isup_without_burden": "the ISUP grade is above 0, no tumour was found",
-    "isup_zero_with_burden": "the ISUP grade is 0, tumour was found",
-    "no_map": "no probability map was written",
-    "no_mpp": "pixel size unknown, so areas in mm² are left out",
-    "no_tissue": "no tissue was found",
-    "tumor_missed": "labelled tumour, none found",
-    "tumor_on_normal": "labelled normal, tumour found",
-    "tumor_unannotated": "labelled tumour, none annotated",
-    "truth_unknown": "the slide has no annotation to compare with",
-}
-"""What each flag of the table means."""
-
 
 def columns(setup: MetricSetup) -> dict[str, str]:
     """Return the columns of a recipe's table with their dtypes.
 
-    COLUMNS, then for more than two classes `class_share.<name>`, the predicted percent of the tissue, and
-    for a segmentation `class_dice.<name>` and `pixel_accuracy` of each slide.
+    COLUMNS, then `slide_parts.grade_columns`, then for more than two classes `class_share.<name>`, the
+    predicted share of the tissue (0..1), and for a segmentation `class_dice.<name>` and `pixel_accuracy`.
     """
-    result = dict(COLUMNS)
+    result = COLUMNS | grade_columns(setup)
     if len(setup.classes) > 2:
         result |= {f"class_share.{name}": "float64" for name in setup.classes}
     if setup.segments:
@@ -84,55 +75,65 @@ def columns(setup: MetricSetup) -> dict[str, str]:
     return result
 
 
-def per_slide(
-    manifest: pd.DataFrame, quantities: pd.DataFrame, patch_scores: pd.DataFrame, setup: MetricSetup
-) -> pd.DataFrame:
+def per_slide(given: Tables, setup: MetricSetup) -> pd.DataFrame:
     """Return one row per slide of the manifest with the `columns` of the setup, sorted by slide_id.
 
-    Takes records.MANIFEST, QUANTITIES and SCORES. What is undefined is null. Patches of unknown label
-    are left out.
+    What is undefined is null. Patches of unknown label are left out.
 
     Raises:
-        TableError: a slide of quantities or patch_scores that the manifest does not know, or amounts of
-            another number of classes.
+        TableError: a slide of another table that the manifest does not know, or amounts of another number of
+            classes.
     """
-    for name, table in (("quantities", quantities), ("patch_scores", patch_scores)):
-        strangers = sorted(set(table["slide_id"]) - set(manifest["slide_id"]))
-        if strangers:
-            raise TableError(
-                f"table {name}: slide {strangers[0]!r} is not in the manifest; run ingest and what follows again"
-            )
+    _refuse_strangers(given)
+    patch_scores, quantities = given.patch_scores, given.quantities
     labelled = patch_scores[patch_scores["label"].isin([NORMAL, TUMOR])]
     aucs = within_slide_auc(
         labelled["slide_id"].to_numpy(), labelled["probs"].to_numpy(), labelled["label"].to_numpy(dtype="int64")
     )
     counts = labelled.groupby("slide_id").size()
     amounts = {row["slide_id"]: row for row in rows(quantities)}
-    by_class = _class_figures(quantities, setup)
-    found = []
-    for slide in rows(manifest):
+    grades = {row["slide_id"]: row for row in rows(given.grades)} if setup.graded else {}
+    parts = (_class_figures(quantities, setup), region_figures(quantities, given.regions))
+    of_grades, found = grade_figures(given.grades, setup), []
+    for slide in rows(given.manifest):
         slide_id = slide["slide_id"]
-        row = _row(slide, amounts.get(slide_id), setup.slide_score)
-        row |= by_class.get(slide_id, {}) if row["scored"] else {}
+        row = _row(slide, amounts.get(slide_id), setup)
+        for part in parts if row["mapped"] else ():
+            row |= part.get(slide_id, {})
+        row["flags"] = ""
+        if slide["status"] == "ok":
+            row |= of_grades.get(slide_id, {})
+            row["flags"] = ";".join(flags_of(slide, amounts.get(slide_id), grades.get(slide_id)))
         found.append({**row, "within_slide_auc": aucs.get(slide_id), "n_patches": int(counts.get(slide_id, 0))})
     types = columns(setup)
     result = pd.DataFrame(found, columns=list(types)).astype(types)
     return result.sort_values("slide_id", kind="stable", ignore_index=True)
 
 
-def _row(slide: dict[str, Any], amount: dict[str, Any] | None, slide_score: str) -> dict[str, Any]:
-    """Return the row of one slide but for its patch and class figures."""
+def _refuse_strangers(given: Tables) -> None:
+    known = set(given.manifest["slide_id"])
+    for name in ("quantities", "patch_scores", "regions", "class_scores", "grades"):
+        strangers = sorted(set(getattr(given, name)["slide_id"]) - known)
+        if strangers:
+            raise TableError(
+                f"table {name}: slide {strangers[0]!r} is not in the manifest; run ingest and what follows again"
+            )
+
+
+def _row(slide: dict[str, Any], amount: dict[str, Any] | None, setup: MetricSetup) -> dict[str, Any]:
+    """Return the row of one slide but for its patches, classes, regions, grade and flags."""
     usable = slide["status"] == "ok"
     row = {key: slide[key] for key in SLIDE_COLUMNS}
-    row["scored"] = usable and amount is not None
+    row["mapped"] = usable and amount is not None
+    row["scored"] = row["mapped"] and slide["split"] == "test"
     if usable and amount is None and slide["split"] == "test":
         row["reason"] = slide["reason"] or FLAGS["no_map"]
     if usable and amount is not None:
         row |= {key: amount[key] for key in ("burden_true", "burden_pred", "tumour_mm2", "tissue_mm2")}
         row["burden_error"] = burden_error(amount["burden_pred"], amount["burden_true"])
-        row["slide_score"] = amount[f"score_{slide_score}"]
+        row["tumor_rule"] = tumour_by_burden(amount["burden_pred"], setup.burden_percent)
+        row["slide_score"] = amount[f"score_{setup.slide_score}"]
         row |= _overlap_figures(amount)
-    row["flags"] = ";".join(sorted(_flags(slide, amount))) if usable else ""
     return row
 
 
@@ -148,7 +149,7 @@ def _class_figures(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, di
                     "one per class; run quantify again"
                 )
             total = sum(counts)
-            shares = [100 * count / total if total else None for count in counts]
+            shares = [count / total if total else None for count in counts]
             result[slide_id] |= {f"class_share.{name}": one for name, one in zip(classes, shares, strict=True)}
     if setup.segments:
         stack, known = confusions(ids, quantities, "confusion", len(classes))
@@ -173,26 +174,6 @@ def _overlap_figures(amount: dict[str, Any]) -> dict[str, Any]:
         return {}
     found = Overlap(counts["intersection_px"], counts["pred_px"], counts["true_px"])
     return {**counts, "dice": dice(found), "iou": iou(found)}
-
-
-def _flags(slide: dict[str, Any], amount: dict[str, Any] | None) -> list[str]:
-    """Return the FLAGS of a usable slide."""
-    flags = {"no_mpp": slide["mpp_x"] is None, "no_map": amount is None and slide["split"] == "test"}
-    if amount is not None:
-        label, found = slide["slide_label"], amount["tumour_px"]
-        known, isup = amount["true_px"] is not None, slide["isup"]
-        flags |= {
-            "no_tissue": amount["tissue_px"] == 0,
-            "truth_unknown": not known,
-            "dice_undefined": known and amount["true_px"] == 0 and amount["pred_px"] == 0,
-            "tumor_missed": label == "tumor" and found == 0,
-            "tumor_on_normal": label == "normal" and found > 0,
-            "tumor_unannotated": known and label == "tumor" and amount["true_px"] == 0,
-            "isup_without_burden": isup is not None and isup > 0 and found == 0,
-            "isup_zero_with_burden": isup == 0 and found > 0,
-            "annotation_on_normal": known and label == "normal" and amount["true_px"] > 0,
-        }
-    return [name for name, set_ in flags.items() if set_]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -1,25 +1,13 @@
 """How the figures are named, explained and written on pages and in the console."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from acinus.reporting.figure_parts import Metrics
+from acinus.reporting.figure_words import FURTHER, SIDE_FIGURES, Wording
 from acinus.reporting.setup import SEGMENTATION
 
 UNDEFINED = "\N{EN DASH}"
 """What stands where a figure is undefined."""
-
-
-@dataclass(frozen=True)
-class Wording:
-    """A figure in words. `counts` names the metric that says over how many of `things` it is taken."""
-
-    label: str
-    short: str
-    about: str
-    counts: str
-    things: str
-    kind: str  # share: 0..1; points: percentage points, signed where `signed`
-    signed: bool = False
 
 
 HEADLINES: dict[str, Wording] = {
@@ -105,8 +93,15 @@ HEADLINES: dict[str, Wording] = {
         "points",
         signed=True,
     ),
+    **FURTHER,
 }
 """Every figure with an interval."""
+
+PLAIN: dict[str, Wording] = SIDE_FIGURES
+"""Figures that stand beside the headlines."""
+
+_SCORED_PX: tuple[str, ...] = ("ece", "brier", "ece.uncalibrated", "brier.uncalibrated")
+"""Figures that are of pixels where every pixel has a class."""
 
 _SEGMENTATION: dict[str, str] = {
     "dice_mean_tumor": "per slide the mean Dice of its foreground classes, then the mean over slides labelled tumour",
@@ -148,10 +143,25 @@ SPLIT_RULES: dict[str, str] = {
 """What each manifest.split_rule means."""
 
 
+FILES: dict[str, str] = {
+    "metrics.json": "every figure of this page that is not of a single slide or patch",
+    "per_slide.csv": "a row per slide: the table of slides and the figures on their own pages",
+    "regions.csv": "the regions on the slides' pages, the largest of each slide",
+    "attention.csv": "the patches of highest attention on the slides' pages",
+    "views.csv": "the patches shown, with their places and Dice",
+    "validation.json": "shares of classes, tissue types and findings of the data",
+}
+"""What each file beside the page holds."""
+
+
 def words(name: str, task: str) -> Wording:
-    """Return a figure in the words of a task."""
-    about = _SEGMENTATION.get(name) if task == SEGMENTATION else None
-    return HEADLINES[name] if about is None else replace(HEADLINES[name], about=about)
+    """Return a figure of HEADLINES or PLAIN in the words of a task."""
+    found = HEADLINES[name] if name in HEADLINES else PLAIN[name]
+    if task != SEGMENTATION:
+        return found
+    if name in _SCORED_PX:
+        return replace(found, things="pixels drawn from the patches")
+    return replace(found, about=_SEGMENTATION.get(name, found.about))
 
 
 def main_figure(family: str, task: str) -> str:

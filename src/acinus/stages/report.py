@@ -1,58 +1,53 @@
-"""report: all tables -> reports/<recipe>/ (metrics, table per slide, pictures, views, page) and its summary row."""
+"""report: all tables -> reports/<recipe>/ (metrics, tables, pictures, views, plots, pages) and its summary row."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from acinus import records
-from acinus.files import atomic_path, note_if_empty, read_json, write_json, write_text
+from acinus.drawing.patches import PatchJob, draw_views, patch_results
+from acinus.drawing.slide import LAYERS, SlideJob, draw_slide
+from acinus.drawing.source import Source
+from acinus.files import atomic_path, note_if_empty, read_json, sha256, write_json, write_text
 from acinus.lineage import git_commit
-from acinus.mapping.map_tiff import open_map
-from acinus.mapping.quantify import positive_values, predicted_classes
+from acinus.mapping.operating_point import OperatingPoint, read_point
 from acinus.params import RgbMaskCohort, section_hash
-from acinus.reporting import charts, figures, heatmaps, pages, summary, tables, views
+from acinus.reporting import contexts, drawings, figures, pages, plots_data, slide_pages, summary, tables, views
+from acinus.reporting.layers import png_size
 from acinus.reporting.metrics import Metrics, recipe_metrics
-from acinus.reporting.segmentation import summed_confusion
-from acinus.reporting.setup import MetricSetup
-from acinus.scoring.confusion import confusion, image_dice
-from acinus.slides.geometry import at_downsample
-from acinus.slides.labels import LabelRow, LabelRules, open_labels
-from acinus.slides.open import open_slide
-from acinus.slides.places import Places, mpp_of
-from acinus.slides.tissue import load_tissue
+from acinus.reporting.setup import MetricSetup, Tables
+from acinus.slides.labels import LabelRules
+from acinus.slides.places import Places
 from acinus.stage import Stage
+from acinus.strict_yaml import read_mapping
 
-PICTURES, VIEWED = 24, 200
-"""Slides that get pictures, and slides among whose patches the views are chosen; more are thinned evenly by Dice."""
+PICTURES, PAGES, VIEWED = 24, 200, 200
+"""Slides that get pictures, that get a page, and among whose patches the views are chosen; more are thinned by Dice."""
 
-Row = dict[str, Any]
-Crop = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Predicted classes, truth, and uint8 probability of the positive classes of one patch, on the map's grid."""
+FILES = ("metrics.json", "per_slide.csv", "regions.csv", "attention.csv", "views.csv", "index.html")
+FOLDERS = ("pictures", "views", "slides", "plots")
+
+Rows = dict[str, dict[str, Any]]
 
 
 def run(stage: Stage) -> None:
     """Score the test slides once and show everything."""
-    manifest = records.read(records.MANIFEST, stage.paths.manifest)
-    quantities = records.read(records.QUANTITIES, stage.paths.quantities)
-    scores = records.read(records.SCORES, stage.paths.model / "patch_scores.parquet")
-    settings, folder = stage.recipe.report, stage.paths.reports
-    setup = MetricSetup(stage.recipe.task, tuple(stage.recipe.classes), settings.slide_score)
-    table = tables.per_slide(manifest, quantities, scores, setup)
-    metrics = recipe_metrics(table, scores, quantities, setup, settings.bootstrap, stage.seed("bootstrap"))
+    point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
+    given, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
+    table = tables.per_slide(given, setup)
+    metrics = recipe_metrics(table, given, setup, stage.recipe.report.bootstrap, stage.seed("bootstrap"))
     tables.write_csv(table, folder / "per_slide.csv")
     write_json(folder / "metrics.json", metrics)
-    rows = {row["slide_id"]: row for row in records.rows(manifest)}
-    with atomic_path(folder / "pictures") as target:
+    with atomic_path(folder / "plots") as target:
         target.mkdir()
-        pictures = tuple(_pictures(stage, rows[one], target) for one in views.choose_slides(table, PICTURES))
-        drawn = _charts(stage, table, scores, quantities, target)
-    chosen = _views(stage, rows, table if setup.segments else table.iloc[:0])
+        plots_data.write_plots(target, plots_data.plots(given, table, setup))
+    rows = {row["slide_id"]: row for row in records.rows(given.manifest)}
+    source = _source(stage, point)
+    chosen = _views(stage, source, rows, table if setup.segments else table.iloc[:0])
     tables.write_csv(views.table(chosen), folder / "views.csv")
-    page = _page(stage, manifest, table, metrics)
-    write_text(folder / "index.html", pages.recipe_page(page(pictures=pictures, charts=drawn, views=chosen)))
+    page = _pictured(stage, source, rows, _page(stage, given, table, metrics, chosen), given)
+    write_text(folder / "index.html", pages.recipe_page(page))
     row = summary.SummaryRow(
         recipe=stage.recipe_name,
         family=stage.recipe.family,
@@ -60,16 +55,59 @@ def run(stage: Stage) -> None:
         title=stage.recipe.title,
         metrics=metrics,
         report=f"{stage.recipe_name}/index.html",
-        split_rule=", ".join(_split_rules(manifest)),
+        split_rule=", ".join(_split_rules(given.manifest)),
     )
     write_json(stage.paths.summary_row, summary.row_json(row))
     stage.log.log_metrics(metrics)
     stage.log.share_metrics(metrics)
-    for name in ("metrics.json", "per_slide.csv", "views.csv", "index.html"):
+    for name in FILES:
         stage.log.log_artifact(folder / name, "report")
-    for name in ("pictures", "views"):
+    for name in FOLDERS:
         stage.log.log_artifact(folder / name, f"report/{name}")
+    _log_tables(stage)
     stage.say(summary.console_table([row]).splitlines()[-1])
+
+
+def _log_tables(stage: Stage) -> None:
+    """Record the tables behind the figures, so that runs can be compared on all of them (`acinus compare`)."""
+    model = stage.paths.model
+    for path in (
+        stage.paths.quantities,
+        stage.paths.region_table,
+        stage.paths.grades,
+        model / "patch_scores.parquet",
+        model / "scores_test.parquet",
+    ):
+        stage.log.log_artifact(path, "report/tables")
+
+
+def _setup(stage: Stage) -> MetricSetup:
+    return MetricSetup(
+        task=stage.recipe.task,
+        classes=tuple(stage.recipe.classes),
+        slide_score=stage.recipe.report.slide_score,
+        positive=tuple(stage.recipe.positive),
+        grade=stage.recipe.grade.target,
+        burden_percent=stage.recipe.grade.burden_percent,
+    )
+
+
+def _tables(stage: Stage, point: OperatingPoint) -> Tables:
+    """Read what the report is reduced from."""
+    paths = stage.paths
+    return Tables(
+        manifest=records.read(records.MANIFEST, paths.manifest),
+        quantities=records.read(records.QUANTITIES, paths.quantities),
+        patch_scores=records.read(records.SCORES, paths.model / "patch_scores.parquet"),
+        regions=records.read(records.REGIONS, paths.region_table),
+        class_scores=records.read(records.CLASS_SCORES, paths.model / "scores_test.parquet"),
+        grades=records.read(records.GRADES, paths.grades),
+        log=pd.read_csv(paths.model / "training_log.csv"),
+        tuning=read_mapping(paths.tune / "best.yaml"),
+        comparison=read_json(paths.tune / "comparison.json"),
+        point=point.model_dump(mode="json"),
+        calibration=read_json(paths.calibration),
+    )
 
 
 def _split_rules(manifest: pd.DataFrame) -> list[str]:
@@ -84,191 +122,175 @@ def _colours(stage: Stage) -> dict[str, figures.Colour]:
     return figures.palette(stage.recipe.classes)
 
 
-def _truth(stage: Stage, row: Row) -> Any:
-    """Return the slide's labels, or None where nothing is known."""
-    if row["label_kind"] == "unknown":
-        return None
-    path = Places(stage.cohort_root, stage.paths.rasters).label(row)
-    return open_labels(LabelRow.of(row, path), LabelRules.of(stage.recipe.classes, stage.recipe.cohort))
+def _source(stage: Stage, point: OperatingPoint) -> Source:
+    return Source(
+        paths=stage.paths,
+        places=Places(stage.cohort_root, stage.paths.rasters),
+        rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
+        positive=tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive),
+        colours=_colours(stage),
+        point=point,
+        index=stage.recipe.index,
+        min_tissue=stage.recipe.infer.min_tissue_fraction,
+        picture_px=stage.recipe.report.picture_px,
+    )
 
 
-def _positive(stage: Stage) -> tuple[int, ...]:
-    return tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive)
-
-
-def _pictures(stage: Stage, row: Row, folder: Path) -> pages.Pictures:
-    """Write the slide with its annotation, and with its heatmap or its predicted classes."""
-    slide_id, places = row["slide_id"], Places(stage.cohort_root, stage.paths.rasters)
-    with open_slide(places.image(row), slide_id) as slide:
-        downsample = max(1.0, max(slide.width, slide.height) / stage.recipe.report.picture_px)
-        columns, rows = int(np.ceil(slide.width / downsample)), int(np.ceil(slide.height / downsample))
-        thumbnail = slide.read(0, 0, columns, rows, at_downsample(slide.level_downsamples, downsample))
-        tissue = load_tissue(stage.paths.tissue / f"{slide_id}.png", slide.width, slide.height)
-    labels = _truth(stage, row)
-    truth = labels.raster(columns, rows, downsample) if labels else None
-    with open_map(stage.paths.maps / f"{slide_id}.tif") as reader:
-        prob = reader.sampled(columns, rows, downsample)
-    frame = heatmaps.Frame(downsample, downsample, mpp_of(row))
-    threshold, classes = stage.recipe.quantify.threshold, len(stage.recipe.classes)
-    if classes > 2:
-        predicted = predicted_classes(prob, tissue.raster(columns, rows, downsample), threshold, classes)
-        png = figures.class_pair(thumbnail, predicted, truth, frame, _colours(stage))
-        (folder / f"{slide_id}.png").write_bytes(png)
-        return pages.Pictures(slide_id, f"pictures/{slide_id}.png")
-    (folder / f"{slide_id}_slide.png").write_bytes(heatmaps.annotated(thumbnail, truth, frame))
-    (folder / f"{slide_id}_heatmap.png").write_bytes(heatmaps.overlay(thumbnail, prob[0], truth, frame, threshold))
-    return pages.Pictures(slide_id, f"pictures/{slide_id}_slide.png", f"pictures/{slide_id}_heatmap.png")
-
-
-def _views(stage: Stage, rows: dict[str, Row], table: pd.DataFrame) -> tuple[views.View, ...]:
+def _views(stage: Stage, source: Source, rows: Rows, table: pd.DataFrame) -> tuple[views.View, ...]:
     """Choose patches of the test slides by their Dice and write them as rows of pictures."""
     sample = records.read(records.SAMPLE, stage.paths.sample)
-    results = []
-    for slide_id in views.choose_slides(table, VIEWED):
-        own = sample[sample["slide_id"] == slide_id]
-        places = list(own[["x0", "y0"]].itertuples(index=False, name=None))
-        for (x0, y0), crop in zip(places, _crops(stage, rows[slide_id], own), strict=True):
-            results.append(_result(stage, slide_id, (x0, y0), crop))
-    chosen = views.choose([one for one in results if one is not None], stage.recipe.report.views)
+    places: dict[str, list[tuple[int, int, float]]] = {}
+    for row in records.rows(sample[["slide_id", "x0", "y0", "downsample"]]):
+        places.setdefault(row["slide_id"], []).append((row["x0"], row["y0"], row["downsample"]))
+    jobs = [
+        PatchJob(source, rows[one], tuple(places[one])) for one in views.choose_slides(table, VIEWED) if one in places
+    ]
+    results = [one for found in stage.map(patch_results, jobs) for one in found]
+    chosen = views.choose(results, stage.recipe.report.views)
     with atomic_path(stage.paths.reports / "views") as folder:
         folder.mkdir()
-        for view in chosen:
-            patch = view.patch
-            own = sample[sample[["slide_id", "x0", "y0"]].eq([patch.slide_id, patch.x0, patch.y0]).all(axis=1)]
-            ((predicted, truth, prob),) = _crops(stage, rows[patch.slide_id], own)
-            image = _image(stage, rows[patch.slide_id], patch, float(own["downsample"].iloc[0]))
-            (folder / view.file).write_bytes(figures.patch_view(image, predicted, truth, prob, _colours(stage)))
+        draw = []
+        for slide_id in sorted({view.patch.slide_id for view in chosen}):
+            own = tuple(view for view in chosen if view.patch.slide_id == slide_id)
+            downsample = {(x0, y0): at for x0, y0, at in places[slide_id]}
+            at = [(one.patch.x0, one.patch.y0, downsample[one.patch.x0, one.patch.y0]) for one in own]
+            draw.append(PatchJob(source, rows[slide_id], tuple(at), own, folder))
+        for _ in stage.map(draw_views, draw):
+            pass
         note_if_empty(folder, "A patch classifier gives no mask to look at patch by patch; see the pictures.")
     return chosen
 
 
-def _result(stage: Stage, slide_id: str, place: tuple[int, int], crop: Crop) -> views.PatchResult | None:
-    """Return what the choice of views needs of a patch; nothing where its truth is not known."""
-    predicted, truth, _ = crop
-    matrix = confusion(truth, predicted, len(stage.recipe.classes))
-    if not matrix.sum():
-        return None
-    return views.PatchResult(
-        slide_id=slide_id,
-        x0=int(place[0]),
-        y0=int(place[1]),
-        dice=image_dice(matrix),
-        has_foreground=bool(matrix[1:].sum()),
-        false_px=int(matrix[0, 1:].sum()),
-    )
+def _pictured(
+    stage: Stage, source: Source, rows: Rows, page: contexts.RecipePage, given: Tables
+) -> contexts.RecipePage:
+    """Draw charts and slides, write the slides' own pages and tables, and return the recipe's page with them."""
+    folder, paged = stage.paths.reports, views.choose_slides(page.per_slide, PAGES)
+    attention = records.read(records.ATTENTION, stage.paths.attention)
+    shown = _shown(stage, given.regions, attention, paged)
+    patches: dict[str, list[dict[str, Any]]] = {}
+    for row in records.rows(attention.sort_values("attention", ascending=False, kind="stable")):
+        patches.setdefault(row["slide_id"], []).append(row)
+    with atomic_path(folder / "pictures") as pictures, atomic_path(folder / "slides") as pages_folder:
+        layers = pages_folder / LAYERS
+        pictures.mkdir()
+        layers.mkdir(parents=True)
+        jobs = [
+            SlideJob(source, rows[one], tuple(patches.get(one, ())), pictures, layers)
+            for one in views.choose_slides(page.per_slide, PICTURES)
+        ]
+        drawn = list(stage.map(draw_slide, jobs))
+        seen = {view.slide_id: view for _, view in drawn}
+        evidence = contexts.Evidence(
+            views=tuple(seen.get(one, contexts.SlideView(one)) for one in paged),
+            regions=shown[0],
+            attention=shown[1],
+            n_attention={slide_id: len(own) for slide_id, own in patches.items()},
+        )
+        charts = _charts(stage, given, page, pictures)
+        whole = page.with_pictures(tuple(one for one, _ in drawn), charts, evidence)
+        for slide_id, html in slide_pages.slide_pages(whole):
+            write_text(pages_folder / f"{slide_id}.html", html)
+        note_if_empty(layers, "No test slide was scored, so there is nothing to draw.")
+    return whole
 
 
-def _crops(stage: Stage, row: Row, patches: pd.DataFrame) -> Iterator[Crop]:
-    """Yield the part of the slide's map, and of its truth on the map's grid, that lies under every patch."""
-    labels, positive = _truth(stage, row), _positive(stage)
-    with open_map(stage.paths.maps / f"{row['slide_id']}.tif") as reader:
-        grid = reader.geometry
-        tissue = load_tissue(stage.paths.tissue / f"{row['slide_id']}.png", grid.width, grid.height)
-        for x0, y0, downsample in patches[["x0", "y0", "downsample"]].itertuples(index=False, name=None):
-            edge = round(stage.recipe.index.patch_px * downsample / grid.downsample)
-            left, top = (min(max(0, round(start / grid.downsample)), size - 1) for start, size in _axes(x0, y0, grid))
-            columns, rows = min(edge, grid.columns - left), min(edge, grid.rows - top)
-            prob = reader.window(top, left, rows, columns)
-            inside = tissue.raster(grid.columns, rows, grid.downsample, top)[:, left : left + columns]
-            beyond = ((0, edge - rows), (0, edge - columns))  # the patch is padded there, so the crop is too
-            prob, inside = np.pad(prob, ((0, 0), *beyond)), np.pad(inside, beyond)
-            predicted = predicted_classes(prob, inside, stage.recipe.quantify.threshold, len(stage.recipe.classes))
-            start = (np.array([round(left * grid.downsample)]), np.array([round(top * grid.downsample)]))
-            truth = np.full((edge, edge), heatmaps.TRUTH_IGNORE, dtype=np.uint8)
-            if labels is not None:
-                truth = next(labels.windows(*start, edge, grid.downsample))
-            yield predicted, truth, positive_values(prob, positive)
+def _shown(
+    stage: Stage, regions: pd.DataFrame, attention: pd.DataFrame, paged: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the regions and patches that the slides' pages show as tables beside them, and return both."""
+    own = slide_pages.shown_regions(regions[regions["slide_id"].isin(paged)])
+    looked = slide_pages.shown_attention(attention[attention["slide_id"].isin(paged)])
+    tables.write_csv(own, stage.paths.reports / "regions.csv")
+    tables.write_csv(looked, stage.paths.reports / "attention.csv")
+    return own, looked
 
 
-def _axes(x0: int, y0: int, grid: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (x0, grid.columns), (y0, grid.rows)
-
-
-def _image(stage: Stage, row: Row, patch: views.PatchResult, downsample: float) -> np.ndarray:
-    with open_slide(Places(stage.cohort_root, stage.paths.rasters).image(row), row["slide_id"]) as slide:
-        edge, at = stage.recipe.index.patch_px, at_downsample(slide.level_downsamples, downsample)
-        return slide.read(patch.x0, patch.y0, edge, edge, at)
-
-
-def _charts(
-    stage: Stage, table: pd.DataFrame, scores: pd.DataFrame, quantities: pd.DataFrame, folder: Path
-) -> tuple[pages.Chart, ...]:
-    log = pd.read_csv(stage.paths.model / "training_log.csv")
-    drawn = {
-        "training": (charts.training_figure(log), "Training", "loss and accuracy per epoch, training and validation")
+def _charts(stage: Stage, given: Tables, page: contexts.RecipePage, folder: Path) -> tuple[contexts.Chart, ...]:
+    """Write the charts and the pictures of the search."""
+    drawn: dict[str, tuple[bytes, str, str, str]] = {
+        name: (one.png, one.title, one.alt, one.section)
+        for name, one in drawings.draw(given, page.per_slide, _setup(stage)).items()
     }
-    if stage.recipe.task == "segmentation":
-        matrix = summed_confusion(table, quantities, len(stage.recipe.classes))
-        png = charts.confusion_figure(matrix, stage.recipe.classes)
-        drawn["confusion"] = (png, "Confusion", "which class the pixels of each true class were given, in percent")
-    else:
-        png = charts.roc_figure(_curves(table, scores))
-        drawn["roc"] = (png, "ROC", "ROC curves of the test patches and of the test slides")
-        labelled = scores[scores["label"].isin([records.NORMAL, records.TUMOR])]
-        groups = labelled.groupby("slide_id", sort=True)
-        own = {str(name): (one["probs"].to_numpy(), one["label"].to_numpy(dtype="int64")) for name, one in groups}
-        about = "ROC curve and AUC of the patches of each test slide that has both classes"
-        drawn["roc_slides"] = (charts.slide_roc_figure(own), "ROC within slides", about)
-    scored = table[table["scored"] & (table["split"] == "test")]
-    burden = [scored[f"burden_{kind}"].to_numpy(dtype="float64", na_value=np.nan) for kind in ("pred", "true")]
-    about = "predicted against annotated tumour burden per slide"
-    drawn["burden"] = (charts.burden_figure(*burden), "Burden", about)
-    for name, (png, _, _) in drawn.items():
+    for name, (title, alt) in TUNE_PICTURES.items():
+        picture = stage.paths.tune / f"{name}.png"
+        if picture.is_file():
+            drawn[f"tune_{name}"] = (picture.read_bytes(), title, alt, "tuning")
+    charts = []
+    for name, (png, title, alt, section) in drawn.items():
         (folder / f"{name}.png").write_bytes(png)
-    return tuple(pages.Chart(f"pictures/{name}.png", title, alt) for name, (_, title, alt) in drawn.items())
+        width, height = png_size(png)
+        charts.append(contexts.Chart(f"pictures/{name}.png", title, alt, section, width > WIDE * height))
+    return tuple(charts)
 
 
-def _curves(table: pd.DataFrame, scores: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return scores and labels of the test patches, and of the test slides that have a label and a score."""
-    labelled = scores[scores["label"].isin([records.NORMAL, records.TUMOR])]
-    scored = table[table["scored"] & (table["split"] == "test") & table["slide_label"].notna()]
-    ranked = scored[scored["slide_score"].notna()]  # a slide without tissue has no score
-    tumour = (ranked["slide_label"] == "tumor").to_numpy(dtype="int64")
-    return {
-        "patches": (labelled["probs"].to_numpy(), labelled["label"].to_numpy()),
-        "slides": (ranked["slide_score"].to_numpy(dtype="float64"), tumour),
-    }
+WIDE = 1.6
+"""A chart wider than so many times its height takes a row of its own."""
+
+TUNE_PICTURES = {
+    "history": ("Trials", "the objective of every trial, and the best so far"),
+    "importances": ("Importance", "how much of the objective's variance each setting explains"),
+    "slice": ("Settings", "the objective against each setting"),
+    "parallel": ("Trials as lines", "the settings of every trial, coloured by its objective"),
+}
+"""Pictures that the tune stage leaves -> title, and what each shows."""
 
 
-def _page(stage: Stage, manifest: pd.DataFrame, table: pd.DataFrame, metrics: Metrics) -> Any:
-    """Return a function that makes the page of pictures, charts and views."""
-    card, index = read_json(stage.paths.model / "card.json"), stage.recipe.index
+def _page(
+    stage: Stage, given: Tables, table: pd.DataFrame, metrics: Metrics, chosen: tuple[views.View, ...]
+) -> contexts.RecipePage:
+    """Return the recipe's page without pictures."""
+    index = stage.recipe.index
     where = f"level {index.level}" if index.mpp is None else f"{index.mpp:g} um/px"
-    until_model = (stage.recipe.cohort, index, stage.recipe.sample, stage.recipe.extract, stage.recipe.train)
-    after_model = (stage.recipe.infer, stage.recipe.quantify, stage.recipe.report)
-    network = card["architecture"] + (f" on {card['encoder']}" if card["encoder"] else "")
-    provenance = pages.Provenance(
-        recipe=stage.recipe_name,
-        family=stage.recipe.family,
-        task=stage.recipe.task,
-        title=stage.recipe.title,
-        commit=git_commit(stage.root),
-        params_hash=section_hash(stage.recipe.classes, *until_model, *after_model, stage.project.seed)[:16],
-        model=f"{network}, weights from {card['weights']}, best of {card['epochs']} epochs",
-        mlflow_run=read_json(stage.paths.model_run)["mlflow_run_id"],
-    )
-    protocol = pages.Protocol(
-        threshold=stage.recipe.quantify.threshold,
+    protocol = contexts.Protocol(
+        threshold=given.point["threshold"],
         slide_score=stage.recipe.report.slide_score,
         bootstrap=stage.recipe.report.bootstrap,
         seed=stage.seed("bootstrap"),
         patches=f"{index.patch_px} px at {where}",
         map_downsample=stage.recipe.infer.map_downsample,
-        split_rules=tuple(_split_rules(manifest)),
+        split_rules=tuple(_split_rules(given.manifest)),
         positive=tuple(stage.recipe.positive),
     )
-    files = ("metrics.json", "per_slide.csv", "views.csv", "validation.json")
+    return contexts.RecipePage(
+        provenance=_provenance(stage),
+        protocol=protocol,
+        metrics=metrics,
+        per_slide=table,
+        files={name: name for name in (*FILES[:-1], "validation.json")},
+        classes=tuple(contexts.ClassKey(name, colour) for name, colour in _colours(stage).items()),
+        views=chosen,
+        validation=read_json(stage.paths.reports / "validation.json"),
+        point=given.point,
+        tuning=given.tuning,
+        grade=stage.recipe.grade.target,
+    )
 
-    def page(**shown: Any) -> pages.RecipePage:
-        return pages.RecipePage(
-            provenance=provenance,
-            protocol=protocol,
-            metrics=metrics,
-            per_slide=table,
-            files={name: name for name in files},
-            classes=tuple(pages.ClassKey(name, colour) for name, colour in _colours(stage).items()),
-            validation=read_json(stage.paths.reports / "validation.json"),
-            **shown,
-        )
 
-    return page
+def _provenance(stage: Stage) -> contexts.Provenance:
+    """Return what made the figures."""
+    card, paths = read_json(stage.paths.model / "card.json"), stage.paths
+    until_model = (stage.recipe.cohort, stage.recipe.index, stage.recipe.sample, stage.recipe.extract)
+    model = (stage.recipe.tune, stage.recipe.train, stage.recipe.calibrate)
+    after_model = (stage.recipe.infer, stage.recipe.quantify, stage.recipe.grade, stage.recipe.report)
+    run: dict[str, str | None] = read_json(paths.model_run)
+    network = card["architecture"] + (f" on {card['encoder']}" if card["encoder"] else "")
+    read = {
+        "manifest": paths.manifest,
+        "sample": paths.sample,
+        "weights": paths.model / "model.safetensors",
+        "operating point": paths.operating_point,
+        "quantities": paths.quantities,
+    }
+    return contexts.Provenance(
+        recipe=stage.recipe_name,
+        family=stage.recipe.family,
+        task=stage.recipe.task,
+        title=stage.recipe.title,
+        commit=git_commit(stage.root),
+        params_hash=section_hash(stage.recipe.classes, *until_model, *model, *after_model, stage.project.seed)[:16],
+        model=f"{network}, weights from {card['weights']}, best of {card['epochs']} epochs",
+        mlflow_run=run["mlflow_run_id"],
+        mlflow_parent=run.get("mlflow_parent_id"),
+        inputs={name: sha256(path)[:12] for name, path in read.items()},
+    )

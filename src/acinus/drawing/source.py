@@ -1,0 +1,59 @@
+"""Where the pictures of a recipe's slides are drawn from."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acinus import params
+from acinus.mapping.map_tiff import MapReader
+from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.region_table import find_regions
+from acinus.patches.index import cell_tissue
+from acinus.paths import Paths
+from acinus.reporting.canvas import Colour
+from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.slides.places import Places
+from acinus.slides.tissue import load_tissue
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recipe's files, classes and settings, as far as pictures need them; travels to a worker.
+
+    rules: what the labels mean. positive: indices of the positive classes. colours: {class: RGB} in class order.
+    """
+
+    paths: Paths
+    places: Places
+    rules: LabelRules
+    positive: tuple[int, ...]
+    colours: Mapping[str, Colour]
+    point: OperatingPoint
+    index: params.Index
+    min_tissue: float
+    picture_px: int
+
+    def labels(self, row: Row) -> Labels | None:
+        """Return the slide's labels, or None where nothing is known."""
+        if row["label_kind"] == "unknown":
+            return None
+        return open_labels(LabelRow.of(row, self.places.label(row)), self.rules)
+
+    def classes(self, row: Row, reader: MapReader) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (top, predicted classes after clean-up, uint8 (rows, columns)) of the map, as they were counted."""
+        grid = reader.geometry
+        tissue = load_tissue(self.paths.tissue / f"{row['slide_id']}.png", grid.width, grid.height)
+
+        def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+            for top, prob in reader.bands():
+                place = (grid.columns, prob.shape[1], grid.downsample, top)
+                if self.index.cell_px is None:
+                    yield top, prob, tissue.raster(*place)
+                else:  # a px of the map is a cell
+                    yield top, prob, cell_tissue(tissue, *place, self.min_tissue)
+
+        return find_regions(bands, grid, self.point, self.positive, None).classes()

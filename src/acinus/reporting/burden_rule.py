@@ -1,0 +1,43 @@
+"""The transparent baseline of every recipe: a slide is tumour from a stated predicted burden on."""
+
+import numpy as np
+import pandas as pd
+
+from acinus.reporting.figure_parts import Metrics, Part, Statistic, floats, is_tumor, mean_of, patients
+from acinus.reporting.setup import MetricSetup
+
+
+def tumour_by_burden(burden_pred: float | None, burden_percent: float) -> int | None:
+    """Return 1 (tumour) from burden_percent of the tissue on, with any tumour at all, else 0; None without tissue.
+
+    The same as the rule of records.GRADES (rule_tumor), which stands only for slides that were graded.
+    """
+    return None if burden_pred is None else int(burden_pred > 0 and burden_pred >= burden_percent)
+
+
+def burden_rule_part(scored: pd.DataFrame, given: pd.DataFrame, setup: MetricSetup) -> Part:
+    """Return tumor_rule_accuracy over scored slides labelled normal or tumor (n_tumor_rule), and from what on.
+
+    Where slides are graded by ISUP, tumor_mil_accuracy answers the same question from the grade (`given`,
+    records.GRADES; above 0 is tumour), over n_tumor_mil of those slides.
+    """
+    right = _right(scored, floats(scored, "tumor_rule"))
+    values: Metrics = {"tumor_rule_burden_percent": setup.burden_percent, **_figures("tumor_rule", right)}
+    statistics = [Statistic("tumor_rule_accuracy", patients(scored), mean_of(right))]
+    if setup.grade == "isup" and len(given):
+        by_id = given.set_index("slide_id")["mil"]
+        grade = by_id.reindex(scored["slide_id"].astype("object")).to_numpy(dtype=np.float64, na_value=np.nan)
+        by_grade = _right(scored, np.where(np.isnan(grade), np.nan, grade > 0))
+        values |= _figures("tumor_mil", by_grade)
+        statistics.append(Statistic("tumor_mil_accuracy", patients(scored), mean_of(by_grade)))
+    return Part(values, statistics)
+
+
+def _right(scored: pd.DataFrame, answer: np.ndarray) -> np.ndarray:
+    """Return 1 where an answer (1 tumour, 0 normal) is that of the label, else 0; NaN where either is missing."""
+    labelled = scored["slide_label"].isin(["normal", "tumor"]).to_numpy(dtype=bool)
+    return np.where(labelled & np.isfinite(answer), answer == is_tumor(scored), np.nan)
+
+
+def _figures(name: str, right: np.ndarray) -> Metrics:
+    return {f"{name}_accuracy": mean_of(right)(np.arange(len(right))), f"n_{name}": int(np.isfinite(right).sum())}

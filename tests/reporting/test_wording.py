@@ -1,0 +1,26 @@
+"""Every figure that pages may show has words."""
+
+import pytest
+
+from acinus.reporting import metrics, wording
+from acinus.reporting.summary import COLUMNS
+
+
+def test_every_headline_has_words_and_every_word_a_headline() -> None:
+    assert set(wording.HEADLINES) == set(metrics.HEADLINES)
+    assert set(COLUMNS) <= set(wording.HEADLINES)
+    assert not set(wording.PLAIN) & set(wording.HEADLINES)
+
+
+@pytest.mark.parametrize("task", metrics.HEADLINES_OF)
+def test_words_say_what_is_counted(task: str) -> None:
+    for name in (*metrics.HEADLINES_OF[task], *wording.PLAIN):
+        found = wording.words(name, task)
+        assert found.label, name
+        assert found.about, name
+        assert found.counts.startswith("n_"), name
+
+
+def test_scores_of_px_are_not_called_patches() -> None:
+    assert wording.words("ece", "segmentation").things != wording.words("ece", "patch_classification").things
+    assert wording.words("dice_mean", "segmentation").about != wording.HEADLINES["dice_mean"].about
