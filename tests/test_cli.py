@@ -52,7 +52,9 @@ def test_help_lists_every_stage_in_the_way_of_the_data() -> None:
     assert done.exit_code == 0
     listed = [line.split()[0] for line in done.output.partition("Commands:\n")[2].splitlines()]
     assert [name for name in listed if name in DVC] == list(DVC)
-    assert set(listed) - set(DVC) == {"results", "show", "sweep", "setup", "reproduce", "verify"}
+    assert set(listed) - set(DVC) == {
+        *("results", "predict", "compare", "show", "sweep", "setup", "reproduce", "verify")
+    }
 
 
 @pytest.mark.parametrize("name", list(main.commands))
@@ -105,9 +107,9 @@ def test_a_subprocess_prints_exactly_one_line_and_no_traceback(project: Path) ->
 
 def test_an_unknown_parameter_stops_the_stage(project: Path) -> None:
     path = project / "recipes" / "demo-camelyon.yaml"
-    path.write_text(path.read_text().replace("  threshold: 0.5", "  treshold: 0.5"))
+    path.write_text(path.read_text().replace("  froc: true", "  frok: true"))
     line = error_line(run("sample", "--recipe", "demo-camelyon"))
-    assert line == f"{path}: quantify.treshold = 0.5: unknown key; allowed here: threshold"
+    assert line == f"{path}: quantify.frok = True: unknown key; allowed here: froc, threshold"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_an_unknown_parameter_stops_the_stage(project: Path) -> None:
         (["train", "--recipe", "demo-camelyon"], "manifest.parquet: not found; run the stage that writes it"),
         (["infer", "--recipe", "demo-camelyon"], "manifest.parquet: not found; run the stage that writes it"),
         (["quantify", "--recipe", "demo-camelyon"], "manifest.parquet: not found; run the stage that writes it"),
-        (["report", "--recipe", "demo-camelyon"], "manifest.parquet: not found; run the stage that writes it"),
+        (["report", "--recipe", "demo-camelyon"], "no operating point here; run the calibrate stage"),
         (["summary"], "demo-camelyon.json: not found"),
         (["results"], "demo-camelyon.json: not found"),
         (["verify", "--recipe", "demo-camelyon"], "patches"),

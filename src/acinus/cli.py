@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,9 +18,12 @@ RECIPE_STAGES = {
     "sample": "draw a balanced, seeded sample of patches",
     "validate": "hold the tables against Great Expectations suites",
     "extract": "write the patch store",
-    "train": "train the patch model and score the test patches",
+    "tune": "search train's settings with Optuna, as the recipe says",
+    "train": "train the patch model and score the validation and test patches",
+    "calibrate": "choose temperature, threshold and clean-up on the validation slides",
     "infer": "write whole-slide probability maps",
-    "quantify": "turn maps into masks, burden and areas",
+    "quantify": "turn maps into masks, regions, burden and areas",
+    "grade": "grade slides by attention MIL over their most suspicious patches",
     "report": "figures, tables, pictures and the recipe's page",
 }
 """Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
@@ -73,6 +77,20 @@ def _demo(family: str | None, recipe: str | None) -> None:
         raise click.UsageError("give one of --family and --recipe")
     chosen = family or load_recipe(execution.project_root(), str(recipe)).family
     execution.run_project_stage("demo", lambda stage: demo.run(stage, chosen))
+
+
+@click.command("tune")
+@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+@click.option("--join", is_flag=True, help="Work on trials of a study that another process runs; write no results.")
+def _tune(recipe: str, join: bool) -> None:
+    """Search train's settings with Optuna, as the recipe's section tune says."""
+    from acinus import execution
+    from acinus.stages import tune
+
+    if join:
+        execution.join_recipe_stage("tune", recipe, tune.join)
+    else:
+        execution.run_recipe_stage("tune", recipe, tune.run)
 
 
 @click.command("summary")
@@ -158,8 +176,48 @@ def _sweep(name: str, recipe: str | None) -> None:
     click.echo(sweep.run(root, name, recipe))
 
 
+@click.command("predict")
+@click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", required=True, type=click.Path(path_type=Path), help="A trained model: models/<recipe>.")
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
+@click.option(
+    "--mpp", type=float, help="um per level-0 px of all these slides, instead of what they say; noted in each result."
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Do slides again that are finished; else they are kept while file, model and --mpp are the same.",
+)
+def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp: float | None, force: bool) -> None:
+    """Map, measure and grade slides with a trained model; needs no recipe, no DVC and no MLflow.
+
+    Exits 1 where a slide failed; the others are done all the same.
+    """
+    from acinus import predict
+
+    outcomes = predict.run(slides, model, out, device, mpp, force, click.echo)
+    if any(one.state == "failed" for one in outcomes):
+        raise click.exceptions.Exit(1)
+
+
+@click.command("compare")
+@click.argument("run_a")
+@click.argument("run_b")
+@click.option("--metric", help="One figure only, by its name in the table.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Else reports/compare/<a>-<b>.")
+def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> None:
+    """Compare two runs on the same test slides: difference, interval, p value, a dot per slide.
+
+    A run is an MLflow run id, a recipe with a report, a report's folder or a per_slide.csv.
+    """
+    from acinus import compare, execution
+
+    click.echo(compare.run(execution.project_root(), run_a, run_b, out, metric))
+
+
 main.add_command(_demo)
 for _name, _text in RECIPE_STAGES.items():
-    main.add_command(_recipe_command(_name, _text))
-for _command in (_summary, _results, _show, _sweep, _setup, _reproduce, _verify):
+    main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
+for _command in (_summary, _results, _predict, _compare, _show, _sweep, _setup, _reproduce, _verify):
     main.add_command(_command)

@@ -38,6 +38,7 @@ class Log:
     """Keeps figures where MLflow would."""
 
     run_id: str | None = None
+    parent_id: str | None = None
     metrics: dict[str, float | int | None] = field(default_factory=dict)
 
     def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
@@ -48,6 +49,9 @@ class Log:
 
     def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
         self.metrics.update(metrics)
+
+    def log_model(self, folder: Path) -> None:
+        assert (folder / "card.json").exists()
 
 
 def write_fold(consep: Path, root: Path, fold: int) -> np.ndarray:

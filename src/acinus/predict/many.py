@@ -1,0 +1,251 @@
+"""Many slides, one after the other: a folder for each, kept where it is finished, an error where it cannot be."""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from acinus.cohorts.inventory import fingerprint
+from acinus.errors import AcinusError
+from acinus.files import read_json, write_json
+from acinus.learning.device import pick
+from acinus.predict.model import Model, open_model
+from acinus.predict.one import ASAP, OVERLAY, PROBABILITY, REGIONS, predict_slide
+from acinus.predict.opening import STEPS, Order
+from acinus.records import is_safe_id
+from acinus.slides.slide import MPP_RANGE
+
+RESULT, ERROR = "result.json", "error.json"
+OUTPUTS = (RESULT, ERROR, PROBABILITY, OVERLAY, REGIONS, ASAP)
+Echo = Callable[[str], None]
+
+FORESEEN = (AcinusError, OSError, MemoryError, torch.OutOfMemoryError)
+"""What may go wrong with one slide and leave the others as they are; all else is a fault of ours."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one slide. state: done, kept (finished by an earlier run) or failed; text says it in a line."""
+
+    slide: Path
+    folder: Path
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A slide to predict: its file, its folder, and what its result depends on."""
+
+    path: Path
+    folder: Path
+    key: str
+
+
+def run(
+    slides: Sequence[Path],
+    model: Path,
+    out: Path,
+    device: str = "cpu",
+    mpp: float | None = None,
+    overwrite: bool = False,
+    echo: Echo = print,
+) -> list[Outcome]:
+    """Predict every slide into a folder below `out` and return what became of each, in order.
+
+    model: models/<recipe>. mpp: um per level-0 px of all the slides, instead of their own tags. A slide whose result
+    is there, of the same file, model and mpp, is kept unless `overwrite`. One that cannot be predicted costs a line
+    and error.json; the others go on.
+
+    Raises:
+        AcinusError: before the first slide: no such model or device, an implausible mpp, an `out` that holds others'
+            files in the place of a slide's folder; at any: an `out` that cannot be written.
+    """
+    if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
+        raise AcinusError(f"--mpp {mpp:g}: expected um per level-0 px, {MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}")
+    _check_device(device)
+    known = open_model(model)
+    results: list[Outcome] = []
+    with _progress() as (begin, step):
+        folders = _folders(out, slides)
+        for number, (path, folder) in enumerate(folders.items()):
+            begin(path.name, number, len(folders))
+            source = _Source(path, folder, _key(path, known, mpp))
+            outcome = _one(source, known, _Settings(device, mpp, overwrite, step))
+            echo("".join(one if one.isprintable() else "?" for one in outcome.text))
+            results.append(outcome)
+    return results
+
+
+@dataclass(frozen=True)
+class _Settings:
+    device: str
+    mpp: float | None
+    overwrite: bool
+    step: Callable[[str], None]
+
+
+def _one(source: _Source, model: Model, settings: _Settings) -> Outcome:
+    """Predict one slide, or keep what is there, or write why it cannot be done."""
+    path, folder = source.path, source.folder
+    if not settings.overwrite and _finished(folder, source.key):
+        return Outcome(path, folder, "kept", f"{path.name}: finished before, kept; --force does it again")
+    _clear(folder)
+    order = Order(
+        path, folder.name, folder, settings.mpp, settings.device, max(1, torch.get_num_threads()), settings.step
+    )
+    head = {"format": 1, "path": _utf8(str(path)), "file": _utf8(path.name), "key": source.key}
+    try:
+        result = predict_slide(order, model)
+    except FORESEEN as error:
+        reason = _utf8(" ".join(_reason(error, source).split()))
+        _clear(folder)
+        write_json(folder / ERROR, head | {"slide": folder.name, "reason": reason})
+        return Outcome(path, folder, "failed", f"{path.name}: failed: {reason}")
+    write_json(folder / RESULT, head | result)
+    return Outcome(path, folder, "done", f"{path.name}: {_in_words(result)}")
+
+
+def _reason(error: BaseException, source: _Source) -> str:
+    """Return why a slide could not be predicted, with what helps."""
+    name, file = source.folder.name, source.path.name
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return f"slide {name}: {file} needs more memory than there is; free some, or give another --device"
+    if isinstance(error, OSError):
+        return f"slide {name}: {file} cannot be read or worked on ({error.strerror or error}); check its file and disk"
+    return str(error)
+
+
+def _check_device(device: str) -> None:
+    try:
+        pick(device)
+    except AcinusError as error:
+        raise AcinusError(str(error).replace("compute.device = ", "--device ")) from error
+
+
+def _key(path: Path, model: Model, mpp: float | None) -> str:
+    """Return a digest of what a result depends on: the slide's file, the model with its operating point, mpp."""
+    try:
+        mark = fingerprint(path, path.stat().st_size) if path.is_file() else None
+    except OSError:  # what is wrong with the file is told where it is opened
+        mark = None
+    return hashlib.sha256(json.dumps([1, mark, model.digest, mpp]).encode()).hexdigest()
+
+
+def _folders(out: Path, slides: Sequence[Path]) -> dict[Path, Path]:
+    """Return slide -> folder, each slide once, in order."""
+    found: dict[Path, Path] = {}
+    taken: set[str] = set()
+    for path in dict.fromkeys(path.absolute() for path in slides):  # a link keeps its own name
+        try:
+            found[path] = _folder(out, path, taken)
+        except OSError as error:
+            raise AcinusError(
+                f"{out}: cannot be looked into ({error.strerror}); give another folder by --out"
+            ) from error
+        taken.add(found[path].name.casefold())
+    return found
+
+
+def _folder(out: Path, path: Path, taken: set[str]) -> Path:
+    """Return the slide's folder below `out`: its safe name, with a digest of its path where that is another's.
+
+    A folder with anything in it that no prediction wrote is another's (the data beside a .mrxs file, say).
+    """
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:100].strip("_-") or "slide"
+    mark = hashlib.blake2b(_utf8(str(path)).encode(), digest_size=4).hexdigest()
+    for name in (safe, f"{safe}-{mark}"):
+        if name.casefold() not in taken and is_safe_id(name) and _ours(out / name, path):
+            return out / name
+    raise AcinusError(f"{out / name}: holds other files; give another folder by --out")
+
+
+def _ours(folder: Path, path: Path) -> bool:
+    """Return whether the folder is free, or holds what a prediction of this very slide wrote."""
+    if folder.is_symlink() or not folder.exists():
+        return not folder.is_symlink()
+    if not folder.is_dir() or any(not _is_output(one) for one in folder.iterdir()):
+        return False
+    marks = [folder / name for name in (RESULT, ERROR) if (folder / name).is_file()]
+    return all(_read(mark).get("path", _utf8(str(path))) == _utf8(str(path)) for mark in marks)
+
+
+def _utf8(text: str) -> str:
+    """Return a name or path as text that any file can hold, also where it is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_output(path: Path) -> bool:
+    return path.name in OUTPUTS or (path.name.startswith(".") and path.name.endswith(".part"))
+
+
+def _finished(folder: Path, key: str) -> bool:
+    """Return whether the result is there, whole, and of this key."""
+    whole = all((folder / name).is_file() for name in OUTPUTS if name != ERROR)
+    return whole and _read(folder / RESULT).get("key") == key
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a JSON object that an earlier run wrote; {} where it is damaged."""
+    try:
+        value = read_json(path)
+    except AcinusError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _clear(folder: Path) -> None:
+    """Make the slide's folder and remove what an earlier prediction left there, the mark of a finished one first."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in OUTPUTS:
+            (folder / name).unlink(missing_ok=True)
+        for left in folder.glob(".*.part"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+    except OSError as error:
+        raise AcinusError(f"{folder}: cannot write here ({error.strerror}); give another folder by --out") from error
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    """Return a slide's result in a line."""
+    burden, count, grade = result["burden_percent"], result["regions"]["count"], result["grade"]
+    parts = ["no tissue" if burden is None else f"{burden:.3g} % of tissue"]
+    parts += [f"{result['tumour_mm2']:.3g} mm2"] if result["tumour_mm2"] is not None else []
+    parts.append(f"{count} region{'' if count == 1 else 's'}")
+    parts += [f"{grade['name']} ({grade['confidence']:.2f})"] if grade else []
+    return ", ".join(parts) + "".join(f"; warning: {one}" for one in result["warnings"])
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
+    """Show a bar on a terminal; give what is told of each slide as it begins, and of each of its steps."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def begin(name: str, number: int, count: int) -> None:
+            bar.update(task, total=count * len(STEPS), completed=number * len(STEPS))
+            bar.update(task, description=_plain(f"{name} ({number + 1} of {count})"))
+
+        def step(name: str) -> None:
+            done = bar.tasks[task].completed
+            head = bar.tasks[task].description.partition(": ")[0]
+            bar.update(task, completed=done - done % len(STEPS) + STEPS.index(name), description=f"{head}: {name}")
+
+        yield begin, step
+
+
+def _plain(text: str) -> str:
+    """Return text without what the terminal or the bar's markup would take for more than text."""
+    return re.sub(r"[^\w ().-]", "_", text)

@@ -1,0 +1,199 @@
+"""One slide of `acinus predict`: probability map, regions, amounts, grade and picture."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus import params
+from acinus.files import atomic_path
+from acinus.grading.apply import SlideToGrade, grade_slide
+from acinus.mapping.map_tiff import MapReader, open_map
+from acinus.mapping.quantify import Amounts, Terms
+from acinus.mapping.region_files import Legend, exported
+from acinus.mapping.region_table import Found, find_regions
+from acinus.patches.index import cell_tissue
+from acinus.predict.model import Model
+from acinus.predict.opening import Opened, Order, open_order
+from acinus.reporting import figures, heatmaps
+from acinus.slides.geometry import at_downsample
+from acinus.slides.open import open_slide
+from acinus.slides.tissue import load_tissue
+from acinus.whole_slide import MapJob, map_slide
+
+PROBABILITY, OVERLAY, REGIONS, ASAP = "probability.tif", "overlay.png", "regions.geojson", "regions.xml"
+BATCH = 16
+PICTURE_PX = 1200
+TOP_REGIONS = 10
+
+
+def predict_slide(order: Order, model: Model) -> dict[str, Any]:
+    """Write a slide's probability map, regions and picture to its folder and return its result, ready for JSON.
+
+    Raises:
+        AcinusError: the slide does not open, cannot give the model's resolution, or has damaged pixels.
+    """
+    with tempfile.TemporaryDirectory(prefix=".work.", suffix=".part", dir=order.folder) as scratch:
+        work = Path(scratch)
+        opened = open_order(order, model, work)
+        order.step("probability map")
+        windows = map_slide(_map_job(order, model, opened))
+        with open_map(order.folder / PROBABILITY) as reader:
+            order.step("regions")
+            found, amounts = _quantified(order, model, opened, reader)
+            order.step("grade")
+            grade = _grade(order, model, opened, amounts)
+            order.step("picture")
+            _write_picture(order, model, opened, reader, found)
+    return _result(order, model, opened, found, amounts) | {"grade": grade, "windows": windows}
+
+
+def _map_job(order: Order, model: Model, opened: Opened) -> MapJob:
+    index, maps = model.index, model.maps
+    edge0 = (index.cell_px or index.patch_px) * opened.at.downsample
+    # a cell is a px of the map; otherwise a px may not be larger than what the model looks at
+    wanted = maps.map_downsample
+    if maps.um_per_px is not None and opened.mpp is not None:
+        wanted = maps.um_per_px / (sum(opened.mpp) / 2)
+    downsample = edge0 if index.cell_px is not None else min(wanted, float(math.floor(edge0)))
+    mpp_x, mpp_y = opened.mpp or (None, None)
+    return MapJob(
+        row={"slide_id": order.name, "mpp_x": mpp_x, "mpp_y": mpp_y},
+        image=opened.image,
+        tissue=opened.tissue,
+        model=model.folder,
+        weights=model.weights,
+        target=order.folder / PROBABILITY,
+        index=index,
+        infer=params.Infer(
+            stride_px=maps.stride_px,
+            map_downsample=max(1.0, downsample),
+            batch_size=BATCH,
+            min_tissue_fraction=maps.min_tissue_fraction,
+        ),
+        device=order.device,
+        threads=order.threads,
+        temperature=model.point.temperature,
+    )
+
+
+def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -> tuple[Found, dict[str, Any]]:
+    """Write the regions as GeoJSON and ASAP XML; return them, and the amounts of the cleaned map."""
+    geometry, tissue = reader.geometry, load_tissue(opened.tissue, opened.width, opened.height)
+    cells, least = model.index.cell_px is not None, model.maps.min_tissue_fraction
+
+    def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        for top, prob in reader.bands():
+            place = (geometry.columns, prob.shape[1], geometry.downsample, top)
+            yield top, prob, cell_tissue(tissue, *place, least) if cells else tissue.raster(*place)
+
+    found = find_regions(bands, geometry, model.point, model.positive, opened.mpp)
+    terms = Terms(len(model.card.classes), model.positive, model.point.threshold)
+    source = None if opened.mpp is None else "--mpp" if order.mpp is not None else "tag"
+    amounts = Amounts(geometry, terms, opened.mpp, source)
+    legend = Legend.of(model.card.classes, tuple(model.colours.values()))
+    wide, high = (np.diff(edges) / geometry.downsample for edges in (geometry.edges_x0, geometry.edges_y0))
+    area_px = np.zeros(len(model.card.classes))
+    for band in exported(found, legend, order.folder / REGIONS, order.folder / ASAP):
+        amounts.add(band.prob, band.tissue, predicted=band.classes)
+        rows = slice(band.top, band.top + len(band.classes))
+        shares = np.outer(high[rows], wide)[band.tissue]  # of each px on the slide
+        area_px += np.bincount(band.classes[band.tissue], shares, minlength=len(area_px))
+    return found, amounts.result() | {"class_area_px": area_px.tolist()}
+
+
+def _grade(order: Order, model: Model, opened: Opened, amounts: dict[str, Any]) -> dict[str, Any] | None:
+    if model.grader is None:
+        return None
+    slide = SlideToGrade(
+        slide_id=order.name,
+        image=opened.image,
+        mpp=sum(opened.mpp) / 2 if opened.mpp else None,
+        map=order.folder / PROBABILITY,
+        tissue=opened.tissue,
+        class_px=tuple(amounts["class_px"]),
+        burden_pred=amounts["burden_pred"],
+    )
+    return grade_slide(model.grader, model.folder, slide, order.device, order.threads)
+
+
+def _write_picture(order: Order, model: Model, opened: Opened, reader: MapReader, found: Found) -> None:
+    """Write the slide under its probabilities with the regions outlined, or beside its predicted classes."""
+    downsample = max(1.0, max(opened.width, opened.height) / PICTURE_PX)
+    columns, rows = math.ceil(opened.width / downsample), math.ceil(opened.height / downsample)
+    with open_slide(opened.image, order.name) as slide:
+        thumbnail = slide.read(0, 0, columns, rows, at_downsample(slide.level_downsamples, downsample))
+    classes = _sampled(found, columns, rows, downsample)
+    frame = heatmaps.Frame(downsample, downsample, opened.mpp)
+    if len(model.card.classes) > 2:
+        picture = figures.class_pair(thumbnail, classes, None, frame, model.colours)
+    else:
+        prob = reader.sampled(columns, rows, downsample)[0]
+        picture = heatmaps.overlay(thumbnail, prob, classes, frame, model.point.threshold)
+    with atomic_path(order.folder / OVERLAY) as part:
+        part.write_bytes(picture)
+
+
+def _sampled(found: Found, columns: int, rows: int, downsample: float) -> np.ndarray:
+    """Return the cleaned class under the centre of every px of another grid, uint8 (rows, columns)."""
+    geometry = found.geometry
+    under_y, under_x = (
+        np.minimum(((np.arange(count) + 0.5) * downsample / geometry.downsample).astype(np.int64), size - 1)
+        for count, size in ((rows, geometry.rows), (columns, geometry.columns))
+    )
+    result = np.zeros((rows, columns), dtype=np.uint8)
+    for top, classes in found.classes():
+        wanted = (under_y >= top) & (under_y < top + len(classes))
+        result[wanted] = classes[under_y[wanted] - top][:, under_x]
+    return result
+
+
+def _result(order: Order, model: Model, opened: Opened, found: Found, amounts: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the slide, plain values."""
+    px_mm2 = opened.mpp[0] * opened.mpp[1] * amounts["map_downsample"] ** 2 / 1e6 if opened.mpp else None
+    largest = sorted(found.rows, key=lambda row: (-row["area_px"], row["region"]))[:TOP_REGIONS]
+    density = None if opened.density is None else [round(float(value), 6) for value in opened.density]
+    return {
+        "slide": order.name,
+        "version": version("acinus"),
+        "note": "For research, not for diagnosis.",
+        "size_px": [opened.width, opened.height],
+        "mpp": list(opened.mpp) if opened.mpp else None,
+        "mpp_source": amounts["mpp_source"],
+        "working_downsample": opened.at.downsample,
+        "burden_percent": amounts["burden_pred"],
+        "tumour_px": amounts["tumour_px"],
+        "tissue_px": amounts["tissue_px"],
+        "map_downsample": amounts["map_downsample"],
+        "tumour_mm2": amounts["tumour_mm2"],
+        "tissue_mm2": amounts["tissue_mm2"],
+        "score_max": amounts["score_max"],
+        "score_p99": amounts["score_p99"],
+        "classes": [
+            {
+                "name": name,
+                "colour": list(model.colours[name]),
+                "px": px,
+                "percent_of_tissue": 100 * px / amounts["tissue_px"] if amounts["tissue_px"] else None,
+                "mm2": area_px * px_mm2 if px_mm2 is not None else None,
+            }
+            for name, px, area_px in zip(model.card.classes, amounts["class_px"], amounts["class_area_px"], strict=True)
+        ],
+        "regions": {
+            "count": len(found.rows),
+            "largest": [
+                {key: value for key, value in row.items() if key not in ("lesion", "class_index")}
+                | {"class": model.card.classes[row["class_index"]]}
+                for row in largest
+            ],
+        },
+        "stain": {"mean_optical_density": density, "distance": opened.distance},
+        "operating_point": model.point.model_dump(mode="json"),
+        "model": model.card.model_dump(mode="json"),
+        "weights_sha256": model.weights,
+        "warnings": list(opened.warnings),
+    }
