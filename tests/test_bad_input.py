@@ -287,6 +287,7 @@ def test_a_tile_that_fails_after_ingest_fails_its_slide_by_name(project: Project
     keep = count // 2 if late == "cut off" else 0
     passed(project.until("validate"))
     save_model(project.root / "models" / "tiny")
+    (project.root / "models" / "tiny.temperature.json").write_text('{"temperature": 1.0}')
     before = project.files()
     overwrite(slide, offset + keep, bytes(count - keep))
     refused(project.stage("extract"), "slide test_001", "exclude")
@@ -306,7 +307,7 @@ def save_model(folder: Path) -> None:
     facts: dict[str, Any] = {"version": "0", "architecture": "test_resnet", "weights": "none", "mpp_mean": 0.5}
     facts |= {"task": "patch_classification", "classes": ("normal", "tumor"), "positive": ("tumor",)}
     facts |= {"patch_px": PATCH_PX, "input_px": PATCH_PX, "level": 0, "mpp": None}
-    facts |= {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "recipe_hash": "", "data_hashes": {}}
+    facts |= {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "recipe_hash": "", "data_hashes": {}, "index": {}}
     folder.mkdir(parents=True)
     card.save_model(folder, model, card.Card(**facts, epochs=1, best_epoch=1, seed=0))
 

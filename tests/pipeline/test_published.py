@@ -28,8 +28,8 @@ from acinus.seeds import derive
 
 ROOT = Path(__file__).resolve().parents[2]
 
-UNTIL_TRAIN = ("inventory", "ingest", "index", "sample", "validate", "extract", "train")
-AFTER_TRAIN = ("infer", "quantify", "report")
+UNTIL_TRAIN = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train")
+AFTER_TRAIN = ("calibrate", "infer", "quantify", "grade", "report")
 TWO_STEPS = {"weights": "none", "max_iterations": 2, "batch_size": 2}
 ONE_EACH = {"max_tumor_per_slide": 1, "max_normal_per_slide": 1, "balance": ["train", "val", "test"]}
 
@@ -175,8 +175,8 @@ def test_panda_and_biopsy_up_to_the_report(project: Any, name: str, parameters: 
     assert pixels.shape[-2:] == geometry.shape == size
     assert list(info.classes) == (recipe.classes if len(recipe.classes) > 2 else recipe.classes[1:])
     assert pixels.any()
-    quantities = records.read(records.QUANTITIES, paths.quantities)
-    assert quantities["confusion"].map(sum).tolist() == [size[0] * size[1]]
+    quantities = records.read(records.QUANTITIES, paths.quantities).set_index("slide_id")
+    assert sum(quantities.loc[test["slide_id"], "confusion"]) == size[0] * size[1]
     metrics = read_json(paths.reports / "metrics.json")
     assert (metrics["n_slides"], metrics["n_truth"]) == (1, 1)
     assert 0 <= metrics["dice_mean"] <= 1

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 DATA_STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract")
-LEARNED_STAGES = ("train", "infer", "quantify", "report")
+LEARNED_STAGES = ("tune", "train", "calibrate", "infer", "quantify", "grade", "report")
 
 
 def ran(output: str) -> set[str]:
@@ -54,7 +54,8 @@ def test_the_experiment_changes_learned_outputs_only(experiment: tuple[Any, str]
     changed = {path for path in before if before[path] != after[path]}
     recipe = project.recipe
     assert {f"models/{recipe}", f"data/{recipe}/maps", f"reports/{recipe}/metrics.json"} <= changed
-    assert not [path for path in changed if path.startswith("data/") and not path.endswith(("maps", ".parquet"))]
+    learned = ("maps", "masks", "regions", "calibration.json", ".parquet")
+    assert not [path for path in changed if path.startswith("data/") and not path.endswith(learned)]
     assert not {f"data/{recipe}/{name}.parquet" for name in ("manifest", "index", "sample")} & changed
 
 
