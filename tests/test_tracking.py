@@ -202,6 +202,15 @@ def test_two_pipelines_differ_in_the_parameters_and_figures_that_differ(facts: R
     assert (one.data.metrics, two.data.metrics) == ({"patch_auc": 0.9}, {"patch_auc": 0.8})
 
 
+def test_settings_that_a_search_found_stand_on_the_run_and_on_the_pipelines(facts: RunFacts, monkeypatch) -> None:
+    monkeypatch.setattr(runs_module, "pipeline_key", lambda: "4715-1")
+    with stage_run(replace(facts, stage="train")) as run:
+        run.share_params({"tuned.train.lr": "0.25"})
+    found = {one.info.run_id: one.data.params for one in runs(facts)}
+    for run_id in (run.run_id, run.parent_id):
+        assert found[run_id] == {**facts.params, "tuned.train.lr": "0.25"}
+
+
 def test_a_file_is_fetched_from_a_stages_run_or_from_the_pipelines(
     facts: RunFacts, tmp_path: Path, monkeypatch
 ) -> None:
@@ -271,6 +280,7 @@ def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_pat
         run.log_metrics({"n_normal.train": 3, "undefined": None}, step=2)
         run.log_artifact(tmp_path / "picture.png")
         run.share_metrics({"patch_auc": 0.9})
+        run.share_params({"tuned.train.lr": "0.25"})
         with run.child("trial 0", {"train.lr": "0.1"}) as trial:
             trial.log_metrics({"val_miou": 0.5, "undefined": None}, step=1)
             trial.end("pruned")
@@ -295,6 +305,7 @@ def test_a_server_that_is_down_costs_a_warning_and_a_local_record(facts, tmp_pat
             ],
             "metrics": [{"step": 2, "n_normal.train": 3.0}],
             "shared": {"patch_auc": 0.9},
+            "shared_params": {"tuned.train.lr": "0.25"},
             "artifacts": [str(tmp_path / "picture.png")],
             "children": [
                 {
@@ -370,7 +381,9 @@ def test_no_stage_reads_from_mlflow() -> None:
     from acinus.stage import ChildLog, Log
 
     offered = {name for name in vars(Log) if not name.startswith("_")} | set(Log.__annotations__)
-    assert offered == {"run_id", "log_metrics", "log_artifact", "share_metrics", "child", "log_model"}
+    assert offered == {
+        *("run_id", "parent_id", "log_metrics", "log_artifact", "share_metrics", "share_params", "child", "log_model")
+    }
     hints = {name: typing.get_type_hints(vars(Log)[name])["return"] for name in offered if name in vars(Log)}
     assert {name for name, hint in hints.items() if hint is not type(None)} == {"child"}
     assert hints["child"] == AbstractContextManager[ChildLog]

@@ -38,7 +38,7 @@ class RunFacts:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"metrics": [], "shared": {}, "artifacts": [], "children": [], "models": [], "params": {}}
+    return {"metrics": [], "shared": {}, "artifacts": [], "children": [], "models": [], "shared_params": {}}
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Run:
 
     def share_params(self, params: Mapping[str, str]) -> None:
         """Put what was settled on the way (the best settings of a search) on this run and the pipeline's."""
-        self._local["params"].update(params)
+        self._local["shared_params"].update(params)
         for run_id in (self.run_id, self.parent_id):
             if run_id and params:
                 self._send(partial(log_params, run_id=run_id, params=params))
