@@ -13,7 +13,9 @@ from acinus.cohorts import camelyon, inventory
 from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.slides.geometry import Resolution, at_downsample, resolve
+from acinus.slides.jpeg_tiles import tiles_of
 from acinus.slides.slide import Slide
+from acinus.slides.tile_pass import TilePass
 from acinus.slides.tissue import classify, find_tissue
 
 BOGUS = r"no plausible mpp \(the tag says {}.*set cohort\.mpp"
@@ -54,6 +56,35 @@ def test_patches_are_openslides_pixels(shared_data: Path, name: str) -> None:
     with Slide(path, path.stem) as slide, openslide.OpenSlide(path) as other:
         patch = slide.read(1000, 900, 256, 200, Resolution(1.0, 0, 1.0))
         np.testing.assert_array_equal(patch, np.asarray(other.read_region((1000, 900), 0, (256, 200)).convert("RGB")))
+
+
+@pytest.mark.parametrize("name", sorted(set(VERDICTS) - {"broken"}))
+def test_a_pass_over_any_level_gives_openslides_pixels(shared_data: Path, name: str) -> None:
+    """JPEG tiles as YCbCr and as Aperio's RGB, or none (JPEG 2000, DICOM); downsamples of 2 and of 16.03."""
+    path = next(path for path in (shared_data / "slides").iterdir() if path.stem == name)
+    edge, rng = 150, np.random.default_rng(0)
+    with Slide(path, path.stem) as slide, openslide.OpenSlide(path) as other:
+        for level, own in enumerate(slide.level_downsamples):
+            x0, y0 = (rng.integers(-100, extent, 12) // round(own) * round(own) for extent in other.dimensions)
+            with TilePass(slide, Resolution(own, level, own), x0, y0, edge, 2, 1) as squares:
+                for x, y, pixels in zip(x0.tolist(), y0.tolist(), squares, strict=True):
+                    rgba = other.read_region((x, y), level, (edge, edge))
+                    expected = Image.new("RGB", rgba.size, (255, 255, 255))
+                    expected.paste(rgba, mask=rgba.getchannel("A"))
+                    np.testing.assert_array_equal(pixels, np.asarray(expected))
+                if own == round(own) and tiles_of(slide, level) is not None:
+                    assert squares.counts.through_openslide == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "mcu"),
+    [("cmu-1-small-region.svs", (8, 8)), ("CRC-AI-8_E_X40_IHC.tif", (16, 16)), ("small_HE_levels.tiff", None)],
+)
+def test_which_slides_have_jpeg_tiles(shared_data: Path, name: str, mcu: tuple[int, int] | None) -> None:
+    with Slide(shared_data / "slides" / name, "a") as slide:
+        for level in range(len(slide.level_dimensions)):
+            tiles = tiles_of(slide, level)
+            assert (tiles and tiles.mcu_px) == mcu
 
 
 def test_a_resolution_between_levels_is_the_level_0_pixels_shrunk(shared_data: Path) -> None:

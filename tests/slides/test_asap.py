@@ -4,12 +4,15 @@ from typing import get_args
 
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acinus import params
 from acinus.errors import RecipeError, SlideError
 from acinus.slides import asap
 
 POSITIVE, SUBTRACTED = ["_0", "_1", "Tumor", "metastases"], ["_2", "Exclusion", "normal"]
+ODD = "0123456789.,eE+-_ ;\N{ARABIC-INDIC DIGIT FIVE}nfi\n"
 SQUARE = [(100, 100), (200, 100), (200, 200), (100, 200)]
 
 
@@ -242,3 +245,27 @@ def test_names_are_kept_even_where_missing(parse):
 def test_an_encoding_that_the_parser_does_not_take_is_one_line(parse, encoding):
     text = f'<?xml version="1.0" encoding="{encoding}"?><ASAP_Annotations><Annotations/></ASAP_Annotations>'
     assert "not well-formed XML" in refusal(parse, text)
+
+
+@given(
+    texts=st.lists(st.text(alphabet=ODD, max_size=5), min_size=4, max_size=4),
+    good=st.integers(0, 4),
+)
+def test_a_coordinate_means_the_same_in_whatever_company_it_stands(tmp_path_factory, texts, good):
+    """Numbers as ASAP writes them are taken all at once; that way takes no text that the way one by one refuses."""
+    corners = [("100", "100"), ("900.5", "100"), ("900.5", "700"), ("100", "700")]
+    for place, text in enumerate(texts[good:]):
+        corners[place] = (text.replace("\n", "&#10;"), corners[place][1])
+    path = tmp_path_factory.mktemp("asap") / "tumor_001.xml"
+    path.write_text(document(annotation(corners)))
+
+    def outcome():
+        try:
+            return asap.parse(path, POSITIVE, SUBTRACTED, "refuse").tumour.wkt
+        except SlideError as error:
+            return str(error)
+
+    at_once = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asap, "_plain_vertices", lambda attributes: None)
+        assert outcome() == at_once

@@ -163,6 +163,16 @@ def test_a_tile_that_cannot_be_decoded_fails_by_name(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_bytes_beyond_the_file_are_not_there(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", smooth_picture())
+    data = path.read_bytes()
+    with Slide(path, "a") as slide:
+        assert slide.bytes_at(10, 20) == data[10:30]
+        assert slide.bytes_at(len(data) - 7, 2**62) == data[-7:]  # never asked for: it would be allocated
+        assert slide.bytes_at(len(data), 5) == slide.bytes_at(2**62, 2**62) == slide.bytes_at(-5, 10) == b""
+        assert slide.bytes_at(3, -2) == b""
+
+
 def test_pixels_equal_openslides_own(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", smooth_picture(), levels=2, compression="jpeg")
     with Slide(path, "a") as slide, openslide.OpenSlide(path) as other:

@@ -146,8 +146,18 @@ def test_pages_are_those_of_the_file(sound: dict[str, Path], tmp_path: Path) -> 
         (256, 256, (64, 64), 16),
         (128, 128, (64, 64), 4),
     ]
+    assert not pages[0].offsets.flags.writeable  # they are remembered
     (tmp_path / "a.txt").write_text("no TIFF")
     assert read_pages(tmp_path / "a.txt", "a") == []
+
+
+def test_a_file_that_was_replaced_is_read_again(sound: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    shutil.copy(sound["jpeg"], path)
+    old = read_pages(path, "a")
+    assert read_pages(path, "a")[0] is old[0]
+    shutil.copy(sound["none"], path)
+    assert read_pages(path, "a")[0].compression == 1
 
 
 @pytest.mark.parametrize(("downsample", "level", "tile"), [(1.0, 0, 27), (1.5, 0, 27), (2.0, 1, 6), (4.0, 2, 3)])
@@ -186,9 +196,64 @@ def test_a_tile_that_breaks_off_is_found_under_the_patches_that_need_it(
         assert not (refused and any(beside + above))
 
 
+@pytest.mark.parametrize(("tag", "value"), [("TileOffsets", 2**31), ("TileByteCounts", 2**32 - 1)])
+def test_a_tile_behind_the_files_end_is_found_under_the_patches(
+    sound: dict[str, Path], tmp_path: Path, tag: str, value: int
+) -> None:
+    path = tmp_path / "slide.tif"
+    shutil.copy(sound["jpeg"], path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        values = list(tiff.pages[0].tags[tag].value)
+        values[27] = value
+        tiff.pages[0].tags[tag].overwrite(values)
+    with Slide(path, "slide_1") as slide:
+        at = at_downsample(slide.level_downsamples, 1.0)
+        check_under(slide, at, np.array([0]), np.array([0]), 64.0)
+        said = r"slide slide_1: level 0, tile 27: its \d+ bytes from \d+ on lie behind the file's end \(\d+ bytes\)"
+        with pytest.raises(SlideError, match=said):
+            check_under(slide, at, np.array([200]), np.array([200]), 64.0)
+    with pytest.raises(SlideError, match=r"directory 0: 1 of 64 tiles lie behind the file's end \(tile 27"):
+        run(path, samples=1)
+
+
+def test_a_number_that_no_file_can_have_is_a_damaged_directory(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), tile=(64, 64), photometric="rgb", bigtiff=True)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags["TileByteCounts"].offset
+    data = bytearray(path.read_bytes())
+    data[place + 2 : place + 4] = (16).to_bytes(2, "little")  # a LONG8
+    data[place + 12 : place + 20] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(SlideError, match=r"slide a: a\.tif has a damaged TIFF directory"):
+        read_pages(path, "a")
+
+
 def test_compressions_without_markers_and_no_patches_at_all_pass(sound: dict[str, Path]) -> None:
     for compression in ("deflate", "none"):
         with Slide(sound[compression], "slide_1") as slide:
             at = at_downsample(slide.level_downsamples, 1.0)
             check_under(slide, at, np.arange(0, 512, 64), np.arange(0, 512, 64), 64.0)
             check_under(slide, at, np.array([], dtype=np.int64), np.array([], dtype=np.int64), 64.0)
+
+
+def test_many_squares_are_refused_where_one_of_them_is(sound: dict[str, Path], tmp_path: Path) -> None:
+    path = damage(sound["jpeg"], tmp_path / "slide.tif", 0, 27, 0.5)
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    with Slide(path, "slide_1") as slide:
+        at = at_downsample(slide.level_downsamples, 1.5)
+
+        def refused(x0: np.ndarray, y0: np.ndarray) -> bool:
+            try:
+                check_under(slide, at, x0, y0, 36.0)
+            except SlideError:
+                return True
+            return False
+
+        for _ in range(60):
+            x0, y0 = rng.integers(-60, 560, (2, 12))
+            one_by_one = [refused(x0[i : i + 1], y0[i : i + 1]) for i in range(12)]
+            assert refused(x0, y0) == any(one_by_one)
+            outcomes.add(any(one_by_one))
+    assert outcomes == {True, False}

@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from acinus import params
 from acinus.errors import AcinusError, SlideError
@@ -79,6 +81,38 @@ def test_a_pen_mark_is_not_tissue_and_does_not_hide_the_tissue(pen: tuple[int, i
 def test_a_flat_or_empty_histogram_leaves_the_floor() -> None:
     assert saturation_threshold(np.zeros(0), FLOOR) == FLOOR
     assert saturation_threshold(np.full(50, 0.3), FLOOR) == FLOOR
+
+
+def by_definition(rgb: np.ndarray, floor: float) -> np.ndarray:
+    """classify px by px in floating point, as its docstring and the papers have it."""
+    colour = rgb / 255.0
+    value = colour.max(axis=2)
+    saturation = (value - colour.min(axis=2)) / np.maximum(value, 1e-9)
+    ink = ndimage.binary_dilation(
+        (saturation > 0.5) & (colour[..., 1] - colour[..., 0] > 0.1 * value), np.ones((3, 3), dtype=bool)
+    )
+    stained = (value >= 0.2) & ~ink
+    capped = np.minimum(saturation[stained], 0.4)
+    if capped.size == 0 or np.ptp(capped) < 1e-3:
+        return stained & (saturation >= floor)
+    cut = threshold_otsu(capped)
+    upper = capped > cut
+    share, gap = upper.mean(), capped[upper].mean() - capped[~upper].mean()
+    believed = capped[~upper].mean() <= 2 * floor and share * (1 - share) * gap**2 / capped.var() >= 0.7
+    return stained & (saturation >= (max(cut, floor) if believed else floor))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_px_is_what_the_definition_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    colours = [GLASS, TISSUE, PALE, BLACK, GREEN_PEN, BLUE_PEN]
+    pairs = zip(rng.dirichlet(np.ones(len(colours)) * 0.7), colours, strict=True)
+    strips = [draw((1 + round(90 * a), 80), c, float(rng.uniform(1, 25)), seed) for a, c in pairs]
+    picture = np.concatenate([*strips, rng.integers(0, 256, (9, 80, 3), dtype=np.uint8)])
+    for floor in (FLOOR, 0.15):
+        np.testing.assert_array_equal(classify(picture, floor), by_definition(picture, floor))
+    only = picture[: len(strips[0])]
+    np.testing.assert_array_equal(classify(only, FLOOR), by_definition(only, FLOOR))
 
 
 def test_specks_are_removed_by_px_and_by_um2(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from PIL import Image
 
 from acinus.errors import SlideError
 from acinus.slides import resampling
@@ -117,16 +116,15 @@ class ArraySlide:
         """Return uint8 (rows, columns, 3): the whole image, each px the mean of the area it covers."""
         return resampling.overview(self, columns, rows)
 
-    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
         """Return `size` px from `corner0` on, white beyond the image: see resampling.Pyramid."""
         del level  # there is one
         (x, y), (wide, high) = corner0, size
         left, top = max(x, 0), max(y, 0)
         right, bottom = min(x + wide, self.width), min(y + high, self.height)
-        region = Image.new("RGB", size, (255, 255, 255))
+        region = np.full((high, wide, 3), 255, dtype=np.uint8)
         if right > left and bottom > top:
-            part = np.ascontiguousarray(self._pixels[top:bottom, left:right])
-            region.paste(Image.fromarray(part), (left - x, top - y))
+            region[top - y : bottom - y, left - x : right - x] = self._pixels[top:bottom, left:right]
         return region
 
     @cached_property

@@ -29,6 +29,8 @@ NonePolicy = Literal["refuse", "tumor", "subtract", "ignore"]
 _AREA_TYPES = ("Polygon", "Spline", "Rectangle")
 _POINT_TYPES = ("Dot", "PointSet", "Measurement")
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*\Z")
+_PLAIN = re.compile(r"[0-9.eE+-]*", re.ASCII)
+"""Of these characters Python's float() takes what _NUMBER does, and no more."""
 _ORDER = re.compile(r"\s*\d{1,9}\s*\Z")
 
 
@@ -167,9 +169,13 @@ def _elements(stream: IO[bytes], file_name: str) -> Iterator[Element]:
 
 def _vertices(annotation: Element, where: str) -> np.ndarray:
     """Return the vertices in Order, float64 (n, 2) of x0, y0."""
+    attributes = [c.attrib for c in annotation.iterfind("Coordinates/Coordinate")]
+    plain = _plain_vertices(attributes)
+    if plain is not None:
+        return plain
     rows = [
-        (_order(c.get("Order"), where), _number(c.get("X"), "X", where), _number(c.get("Y"), "Y", where))
-        for c in annotation.iterfind("Coordinates/Coordinate")
+        (_order(a.get("Order"), where), _number(a.get("X"), "X", where), _number(a.get("Y"), "Y", where))
+        for a in attributes
     ]
     rows.sort(key=lambda row: row[0])
     orders = [row[0] for row in rows]
@@ -178,6 +184,19 @@ def _vertices(annotation: Element, where: str) -> np.ndarray:
             what = f"Order {after} stands twice" if after == before else f"Order {before + 1} is missing"
             raise SlideError(f"{where}: {what}; number its coordinates 0, 1, 2, ... without gap or repetition")
     return np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2)
+
+
+def _plain_vertices(attributes: list[dict[str, str]]) -> np.ndarray | None:
+    """Return what `_vertices` does where they are as ASAP writes them, all at once; None: look at them one by one."""
+    try:
+        orders = [a["Order"] for a in attributes]
+        texts = [a[axis] for axis in ("X", "Y") for a in attributes]
+        if orders != [str(place) for place in range(len(orders))] or not _PLAIN.fullmatch("".join(texts)):
+            return None
+        values = np.array([float(text) for text in texts], dtype=np.float64)
+    except (KeyError, ValueError):
+        return None
+    return values.reshape(2, -1).T.copy() if (np.abs(values) <= MAX_COORDINATE).all() else None
 
 
 def _order(text: str | None, where: str) -> int:
@@ -198,7 +217,7 @@ def _number(text: str | None, axis: str, where: str) -> float:
 
 def _area(kind: str, vertices: np.ndarray, where: str) -> shapely.Geometry:
     """Return the valid polygonal area an outline goes around."""
-    distinct = len(np.unique(vertices, axis=0))
+    distinct = np.unique(vertices[:, 0] + 1j * vertices[:, 1]).size
     if kind == "Rectangle":
         # Corner order must not matter: two opposite corners, or all four in any order.
         if distinct not in (2, 4):

@@ -230,6 +230,9 @@ def _outlined(area: asap.TumourArea, row: LabelRow, file_name: str, classes: int
     """Clip the areas to the slide; an outline wholly beyond it belongs to another slide or level."""
     slide = shapely.box(0, 0, row.width, row.height)
     for outline in area.outlines:
+        left, top, right, bottom = shapely.bounds(outline.area)
+        if left >= 0 and top >= 0 and right <= row.width and bottom <= row.height:
+            continue  # wholly on the slide: nothing to cut, and it has an area
         if not shapely.area(shapely.intersection(outline.area, slide)) > 0:
             found = ", ".join(f"{value:.0f}" for value in shapely.bounds(outline.area))
             raise SlideError(

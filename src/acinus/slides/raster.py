@@ -139,8 +139,10 @@ def tiles(bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for band in bands:
         for left in range(0, band.shape[1], TILE_PX):
             tile = band[:, left : left + TILE_PX]
-            missing = [(0, TILE_PX - edge) for edge in tile.shape[:2]]
-            yield np.ascontiguousarray(np.pad(tile, [*missing, (0, 0)][: tile.ndim], mode="edge"))
+            if tile.shape[:2] != (TILE_PX, TILE_PX):
+                missing = [(0, TILE_PX - edge) for edge in tile.shape[:2]]
+                tile = np.pad(tile, [*missing, (0, 0)][: tile.ndim], mode="edge")
+            yield np.ascontiguousarray(tile)
 
 
 def to_pyramid(source: Path, target: Path, quality: int) -> None:
@@ -241,9 +243,13 @@ def _halving(bands: Iterable[np.ndarray], coarser: Path) -> Iterator[np.ndarray]
 
 def _halved(band: np.ndarray) -> np.ndarray:
     """Return the rounded means of 2 x 2 px; an odd last row or column stands for its missing neighbour."""
-    even = np.pad(band, ((0, band.shape[0] % 2), (0, band.shape[1] % 2), (0, 0)), mode="edge")
-    rows = even[::2].astype(np.uint16) + even[1::2]
-    return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
+    odd = band.shape[0] % 2, band.shape[1] % 2
+    even = np.pad(band, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else band
+    rows = np.add(even[::2], even[1::2], dtype=np.uint16)
+    four = rows[:, ::2] + rows[:, 1::2]
+    four += 2
+    four >>= 2
+    return four.astype(np.uint8)
 
 
 def _stored(path: Path, width: int) -> Iterator[np.ndarray]:

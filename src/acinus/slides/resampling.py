@@ -1,6 +1,8 @@
 """White-padded pixels of any pyramid at any working resolution, whatever the pyramid is read from."""
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,9 +22,69 @@ class Pyramid(Protocol):
     level_dimensions: tuple[tuple[int, int], ...]
     level_downsamples: tuple[float, ...]
 
-    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
-        """Return RGB of `size` (width, height) level px from level-0 px `corner0` on, white where there are none."""
+    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
+        """Return uint8 (height, width, 3) of `size` (width, height) level px from level-0 px `corner0` on.
+
+        White where there are none; an array of the caller's own.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """What `size` (width, height) working px at a resolution need of the level that they are read from."""
+
+    size: tuple[int, int]
+    at: Resolution
+
+    @property
+    def ratio(self) -> float:
+        """Return level px per working px."""
+        return self.at.downsample / self.at.level_downsample
+
+    @cached_property
+    def exact(self) -> bool:
+        """Return whether the level is the working resolution, to half a pixel: its px are taken as they are."""
+        return max(self.size) * abs(self.ratio - 1.0) < 0.5
+
+    @cached_property
+    def margin(self) -> int:
+        """Return the level px to read before the first one: the filter sees the pixels around."""
+        return 0 if self.exact else math.ceil(self.ratio) + 1
+
+    @cached_property
+    def level_size(self) -> tuple[int, int]:
+        """Return (width, height) to read, level px."""
+        if self.exact:
+            return self.size
+        wide, high = (math.ceil(edge * self.ratio) + 2 * self.margin + 2 for edge in self.size)
+        return wide, high
+
+    @property
+    def too_large(self) -> bool:
+        """Return whether it is read in pieces, so that memory stays bounded."""
+        return not self.exact and math.prod(self.level_size) > MAX_SOURCE_PX and max(self.size) > 1
+
+    def starts(self, start0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the whole level-0 px to read from (int64), and start0's place in what comes, level px (float64).
+
+        start0: along one axis, any shape. OpenSlide takes whole level-0 px only; the place is relative to
+        where it will really start.
+        """
+        own = self.at.level_downsample
+        if self.exact:
+            got0 = np.floor(start0 + 0.5)
+            return got0.astype(np.int64), np.zeros_like(got0)
+        wanted = start0 / own
+        got0 = np.floor((np.floor(wanted) - self.margin) * own + 0.5)
+        return got0.astype(np.int64), wanted - got0 / own
+
+    def finish(self, pixels: np.ndarray, left: float, top: float) -> np.ndarray:
+        """Return the working px from those of the level: as they are, or shrunk by an antialiased triangle filter."""
+        if self.exact:
+            return pixels
+        box = (left, top, left + self.size[0] * self.ratio, top + self.size[1] * self.ratio)
+        return np.array(Image.fromarray(pixels).resize(self.size, Image.Resampling.BILINEAR, box=box))
 
 
 def read(pyramid: Pyramid, x0: float, y0: float, size: tuple[int, int], at: Resolution) -> np.ndarray:
@@ -31,19 +93,12 @@ def read(pyramid: Pyramid, x0: float, y0: float, size: tuple[int, int], at: Reso
     In pieces where the source is large. Where the level is finer than the working resolution it is shrunk
     with an antialiased triangle filter that also sees the pixels around the patch.
     """
-    ratio = at.downsample / at.level_downsample
-    if max(size) * abs(ratio - 1.0) < 0.5:  # the level is the working resolution, to half a pixel
-        corner = (math.floor(x0 + 0.5), math.floor(y0 + 0.5))
-        return np.array(pyramid.region(corner, at.level, size))
-    margin = math.ceil(ratio) + 1
-    wide, high = (math.ceil(edge * ratio) + 2 * margin + 2 for edge in size)
-    if wide * high > MAX_SOURCE_PX and max(size) > 1:
+    source = Source(size, at)
+    if source.too_large:
         return _halves(pyramid, x0, y0, size, at)
-    corner_x, left = _corner(x0, at.level_downsample, margin)
-    corner_y, top = _corner(y0, at.level_downsample, margin)
-    source = pyramid.region((corner_x, corner_y), at.level, (wide, high))
-    box = (left, top, left + size[0] * ratio, top + size[1] * ratio)
-    return np.array(source.resize(size, Image.Resampling.BILINEAR, box=box))
+    corner, place = source.starts(np.array([x0, y0], dtype=np.float64))
+    pixels = pyramid.region((int(corner[0]), int(corner[1])), at.level, source.level_size)
+    return source.finish(pixels, float(place[0]), float(place[1]))
 
 
 def overview(pyramid: Pyramid, columns: int, rows: int) -> np.ndarray:
@@ -57,7 +112,7 @@ def overview(pyramid: Pyramid, columns: int, rows: int) -> np.ndarray:
         last = min(first + band, rows)
         top, bottom = first * high / rows, last * high / rows
         start, stop = math.floor(top), min(high, math.ceil(bottom))
-        source = pyramid.region(corner0(pyramid, 0, start, level), level, (wide, stop - start))
+        source = Image.fromarray(pyramid.region(corner0(pyramid, 0, start, level), level, (wide, stop - start)))
         box = (0.0, top - start, float(wide), bottom - start)
         pieces.append(np.asarray(source.resize((columns, last - first), Image.Resampling.BOX, box=box)))
     return np.concatenate(pieces)
@@ -80,13 +135,3 @@ def _halves(pyramid: Pyramid, x0: float, y0: float, size: tuple[int, int], at: R
     first = read(pyramid, x0, y0, (half, height), at)
     second = read(pyramid, x0 + half * at.downsample, y0, (width - half, height), at)
     return np.concatenate([first, second], axis=1)
-
-
-def _corner(start0: float, level_downsample: float, margin: int) -> tuple[int, float]:
-    """Return the level-0 px to read from, `margin` level px before start0, and start0's place in what comes.
-
-    OpenSlide takes whole level-0 px only; the place is relative to where it will really start.
-    """
-    wanted = start0 / level_downsample
-    got0 = math.floor((math.floor(wanted) - margin) * level_downsample + 0.5)
-    return got0, wanted - got0 / level_downsample

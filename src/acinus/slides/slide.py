@@ -1,8 +1,10 @@
 """One slide opened with OpenSlide: sizes, levels and white-padded RGB pixels at any working resolution."""
 
+import os
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import openslide
@@ -53,6 +55,21 @@ class Slide:
     def close(self) -> None:
         """Release the file; later reads fail."""
         self._handle.close()
+        if "_file" in self.__dict__:
+            self._file.close()
+
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes of the file from `offset` on, fewer where it ends before, none before its start.
+
+        Read, not mapped: the pages of a mapped file count as memory of the process.
+        """
+        file = self._file.fileno()
+        there = min(count, os.fstat(file).st_size - offset)  # a damaged directory may ask for any number
+        return os.pread(file, there, offset) if offset >= 0 and there > 0 else b""
+
+    @cached_property
+    def _file(self) -> BinaryIO:
+        return self.path.open("rb")
 
     def read(self, x0: int, y0: int, width_px: int, height_px: int, at: Resolution) -> np.ndarray:
         """Return uint8 (height_px, width_px, 3): the pixels whose top-left corner is level-0 (x0, y0).
@@ -78,15 +95,15 @@ class Slide:
         corner0 = resampling.corner0(self, x_px, y_px, level)
         return np.array(self._rgba(corner0, level, (width_px, height_px)))
 
-    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
         """Return `size` px of a level from level-0 px `corner0` on, laid on white: see resampling.Pyramid."""
         rgba = self._rgba(corner0, level, size)
         alpha = rgba.getchannel("A")
         if alpha.getextrema() == (255, 255):
-            return rgba.convert("RGB")
+            return np.array(rgba.convert("RGB"))
         white = Image.new("RGB", rgba.size, (255, 255, 255))
         white.paste(rgba, mask=alpha)
-        return white
+        return np.array(white)
 
     def _rgba(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
         try:

@@ -8,40 +8,21 @@ read; what would pass silently is looked for here: in samples by `probe`, and by
 tiles that patches are about to be read from.
 """
 
-import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import tifffile
 
 from acinus.errors import SlideError
 from acinus.seeds import derive
 from acinus.slides.geometry import Resolution
 from acinus.slides.open import SlidePixels
+from acinus.slides.pages import MARKERS, Page, flaw, pages_of, read_pages
 from acinus.slides.slide import REMEDY, Slide
-
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_DAMAGED = (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, OSError, struct.error)
-_MARKERS = {7: (b"\xff\xd8", b"\xff\xd9"), 33003: (b"\xff\x4f", b"\xff\xd9"), 33005: (b"\xff\x4f", b"\xff\xd9")}
-"""TIFF compression -> first and last two bytes of a tile (JPEG, and Aperio's two kinds of JPEG 2000)."""
 
 _UNCOMPRESSED = 1
 _TAIL_BYTES = 16  # enough to see an end marker behind a little padding
 _PLACE_PX = 256  # edge of a place that is read where the tiles are not known
-
-
-@dataclass(frozen=True)
-class Page:
-    """One directory of a TIFF: its size in px, its tile size (None where striped) and where its bytes lie."""
-
-    width: int
-    height: int
-    tile: tuple[int, int] | None  # (width, height) px
-    compression: int
-    offsets: np.ndarray  # int64, per tile or strip
-    counts: np.ndarray  # int64; 0 is a legal hole
 
 
 def probe(path: Path, slide: SlidePixels, samples: int, seed: int) -> None:
@@ -60,14 +41,15 @@ def probe(path: Path, slide: SlidePixels, samples: int, seed: int) -> None:
     pages = read_pages(path, slide.slide_id)
     size = path.stat().st_size
     for number, page in enumerate(pages):
-        outside = np.flatnonzero((page.offsets < 0) | (page.offsets + page.counts > size))
+        outside = np.flatnonzero((page.offsets < 0) | (page.counts > size - page.offsets))
         outside = outside[page.counts[outside] > 0]
         if outside.size:
             first = int(outside[0])
+            needed = int(page.offsets[first]) + int(page.counts[first])
             raise _bad(
                 slide,
                 f"directory {number}: {outside.size} of {page.counts.size} tiles lie behind the file's end "
-                f"(tile {first} needs {int(page.offsets[first] + page.counts[first])} bytes, the file has {size}): "
+                f"(tile {first} needs {needed} bytes, the file has {size}): "
                 "the file is cut off",
             )
     by_size = {(page.width, page.height): page for page in reversed(pages) if page.tile is not None}
@@ -92,18 +74,23 @@ def check_under(slide: SlidePixels, at: Resolution, x0: np.ndarray, y0: np.ndarr
     """
     if not isinstance(slide, Slide):
         return
-    pages = [page for page in read_pages(slide.path, slide.slide_id) if page.tile is not None]
-    page = next((one for one in pages if (one.width, one.height) == slide.level_dimensions[at.level]), None)
-    if page is None or page.compression not in _MARKERS:
+    page = next(iter(pages_of(slide, at.level)), None)
+    if page is None or page.compression not in MARKERS:
         return
-    start, end = _MARKERS[page.compression]
-    with slide.path.open("rb") as stream:
-        for tile in _under(page, at, x0, y0, edge0):
-            offset, count = int(page.offsets[tile]), int(page.counts[tile])
-            head = _bytes_at(stream, offset, min(len(start), count))
-            tail = _bytes_at(stream, offset + max(0, count - _TAIL_BYTES), min(_TAIL_BYTES, count))
-            if count and not (head == start and tail.rstrip(b"\0").endswith(end)):
-                _check_markers(slide, at.level, tile, _bytes_at(stream, offset, count), page.compression)
+    start, end = MARKERS[page.compression]
+    size = slide.path.stat().st_size
+    for tile in _under(page, at, x0, y0, edge0):
+        offset, count = int(page.offsets[tile]), int(page.counts[tile])
+        if count and not 0 <= offset <= size - count:
+            raise _bad(
+                slide,
+                f"level {at.level}, tile {tile}: its {count} bytes from {offset} on lie behind the file's end "
+                f"({size} bytes)",
+            )
+        head = slide.bytes_at(offset, min(len(start), count))
+        tail = slide.bytes_at(offset + max(0, count - _TAIL_BYTES), min(_TAIL_BYTES, count))
+        if count and not (head == start and tail.rstrip(b"\0").endswith(end)):
+            _check_markers(slide, at.level, tile, slide.bytes_at(offset, count), page.compression)
 
 
 def _under(page: Page, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: float) -> list[int]:
@@ -111,42 +98,17 @@ def _under(page: Page, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: fl
     assert page.tile is not None
     margin = np.ceil(at.downsample / at.level_downsample) + 2
     across, down = -(-page.width // page.tile[0]), -(-page.height // page.tile[1])
-    touched = np.zeros((down, across), dtype=bool)
     ends = []
     for corner, tile_px, number in ((x0, page.tile[0], across), (y0, page.tile[1], down)):
         first = np.floor((corner / at.level_downsample - margin) / tile_px)
         last = np.floor(((corner + edge0) / at.level_downsample + margin) / tile_px)
         ends.append(np.clip(np.stack([first, last]), 0, number - 1).astype(np.int64))
-    for left, right, top, bottom in np.unique(np.concatenate(ends), axis=1).T.tolist():
-        touched[top : bottom + 1, left : right + 1] = True
-    return np.flatnonzero(touched).tolist()
-
-
-def _bytes_at(stream: BinaryIO, offset: int, count: int) -> bytes:
-    stream.seek(offset)
-    return stream.read(count)
-
-
-def read_pages(path: Path, slide_id: str) -> list[Page]:
-    """Return the directories of a TIFF in file order; an empty list where the file is no TIFF."""
-    with path.open("rb") as stream:
-        if stream.read(4) not in _MAGIC:
-            return []
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return [_page(page) for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-    except _DAMAGED as error:
-        raise SlideError(
-            f"slide {slide_id}: {path.name} has a damaged TIFF directory ({' '.join(str(error).split())}); {REMEDY}"
-        ) from error
-
-
-def _page(page: tifffile.TiffPage) -> Page:
-    offsets, counts = (np.asarray(values, dtype=np.int64) for values in (page.dataoffsets, page.databytecounts))
-    if offsets.size != counts.size:
-        raise ValueError(f"{offsets.size} tile offsets but {counts.size} byte counts")
-    tile = (int(page.tilewidth), int(page.tilelength)) if page.is_tiled else None
-    return Page(int(page.imagewidth), int(page.imagelength), tile, int(page.compression), offsets, counts)
+    (left, right), (top, bottom) = ends
+    corners = np.zeros((down + 1, across + 1), dtype=np.int64)  # summed along both axes: squares over each tile
+    for row, column, sign in ((top, left, 1), (top, right + 1, -1), (bottom + 1, left, -1), (bottom + 1, right + 1, 1)):
+        np.add.at(corners, (row, column), sign)
+    squares = corners.cumsum(axis=0).cumsum(axis=1)[:down, :across]
+    return np.flatnonzero(squares).tolist()
 
 
 def _chosen(counts: np.ndarray, samples: int, seed: int) -> np.ndarray:
@@ -179,13 +141,9 @@ def _probe_page(stream: BinaryIO, slide: Slide, level: int, page: Page, chosen: 
 
 
 def _check_markers(slide: Slide, level: int, tile: int, data: bytes, compression: int) -> None:
-    if compression not in _MARKERS:
-        return
-    start, end = _MARKERS[compression]
-    if not data.startswith(start):
-        raise _bad(slide, f"level {level}, tile {tile}: begins with {data[:2].hex()}, not {start.hex()}")
-    if not data.rstrip(b"\0").endswith(end):  # some writers pad a tile with zeros
-        raise _bad(slide, f"level {level}, tile {tile}: its {len(data)} bytes break off without an end marker")
+    found = flaw(data, compression)
+    if found:
+        raise _bad(slide, f"level {level}, tile {tile}: {found}")
 
 
 def _probe_places(slide: Slide, level: int, samples: int, seed: int) -> None:

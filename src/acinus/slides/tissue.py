@@ -19,6 +19,7 @@ MAX_MASK_PX = 64_000_000
 DARK_VALUE = 0.2  # of 1; the brightest channel of stained tissue is well above
 INK_SATURATION, INK_GREEN = 0.5, 0.1  # vivid, and green above red by this share of the brightness
 SATURATION_CAP = 0.4  # what is more saturated is tissue anyway
+OTSU_BINS = 256
 BIMODAL = 0.7  # share of the variance between Otsu's classes; see saturation_threshold
 GLASS_FACTOR = 2.0  # glass may be this many floors grey in the mean (old slides are tinted)
 SPECK_SHARE = 16  # a speck is never more than this part of a small overview
@@ -127,19 +128,39 @@ def classify(rgb: np.ndarray, min_saturation: float) -> np.ndarray:
     Haematoxylin, eosin and DAB all absorb green at least about as much as red, so a px with clearly
     more green than red is no stain. A red pen cannot be told from eosin.
     """
-    rgb = rgb.astype(np.float64) / 255.0
-    value = rgb.max(axis=2)
-    saturation = (value - rgb.min(axis=2)) / np.maximum(value, 1e-9)
-    ink = (saturation > INK_SATURATION) & (rgb[..., 1] - rgb[..., 0] > INK_GREEN * value)
-    ink = ndimage.binary_dilation(ink, np.ones((3, 3), dtype=bool))  # its rim, thinned by glass
-    stained = (value >= DARK_VALUE) & ~ink
-    tissue: np.ndarray = stained & (saturation >= saturation_threshold(saturation[stained], min_saturation))
+    high = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    low = np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    pair = (high.astype(np.uint16) << 8) | low  # all that value and saturation depend on
+    value, saturation = np.repeat(np.arange(256) / 255.0, 256), _saturations()
+    stained = (value >= DARK_VALUE)[pair]
+    stained &= ~ndimage.binary_dilation(_ink(rgb, high, (saturation > INK_SATURATION)[pair]), np.ones((3, 3)))
+    counts = np.bincount(pair[stained], minlength=saturation.size)
+    seen = counts > 0
+    limit = saturation_threshold(saturation[seen], min_saturation, counts[seen])
+    tissue: np.ndarray = stained & (saturation >= limit)[pair]
     return tissue
 
 
-def saturation_threshold(saturation: np.ndarray, min_saturation: float) -> float:
+def _saturations() -> np.ndarray:
+    """Return the HSV saturation of a px by its brightest channel x 256 + its darkest, float64 (65536,)."""
+    high, low = np.divmod(np.arange(65536), 256)
+    value, least = high / 255.0, low / 255.0
+    saturation: np.ndarray = (value - least) / np.maximum(value, 1e-9)
+    return saturation
+
+
+def _ink(rgb: np.ndarray, high: np.ndarray, vivid: np.ndarray) -> np.ndarray:
+    """Return which of the vivid px (bool) have clearly more green than red; their rim, thinned by glass, is not in."""
+    red, green, value = rgb[vivid, 0] / 255.0, rgb[vivid, 1] / 255.0, high[vivid] / 255.0
+    ink = vivid.copy()
+    ink[vivid] = green - red > INK_GREEN * value
+    return ink
+
+
+def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: np.ndarray | None = None) -> float:
     """Return the saturation from which on a px is tissue: Otsu's, or the floor where Otsu has no say.
 
+    saturation: float64 (n,). counts: how many px have each of them; None: one each.
     Otsu always cuts a histogram in two. The cut is believed only where it separates glass from
     tissue: the lower class is as grey as glass (mean below GLASS_FACTOR floors) and the two classes
     stand apart (share of the variance between them at least BIMODAL; one Gaussian has 0.64).
@@ -151,12 +172,15 @@ def saturation_threshold(saturation: np.ndarray, min_saturation: float) -> float
     capped = np.minimum(saturation, SATURATION_CAP)
     if capped.size == 0 or float(np.ptp(capped)) < 1e-3:
         return min_saturation
-    cut = float(threshold_otsu(capped))
+    weights = np.ones(capped.size) if counts is None else counts.astype(np.float64)
+    histogram, edges = np.histogram(capped, bins=OTSU_BINS, weights=weights)
+    cut = float(threshold_otsu(hist=(histogram, (edges[:-1] + edges[1:]) / 2.0)))
     upper = capped > cut
     if not upper.any() or upper.all():
         return min_saturation
-    low, high, share = float(capped[~upper].mean()), float(capped[upper].mean()), float(upper.mean())
-    between = share * (1.0 - share) * (high - low) ** 2 / float(capped.var())
+    high, low = np.average(capped[upper], weights=weights[upper]), np.average(capped[~upper], weights=weights[~upper])
+    share, variance = weights[upper].sum() / weights.sum(), np.cov(capped, aweights=weights, ddof=0)
+    between = share * (1.0 - share) * (high - low) ** 2 / variance
     if low <= GLASS_FACTOR * min_saturation and between >= BIMODAL:
         return max(cut, min_saturation)
     return min_saturation
