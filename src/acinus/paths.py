@@ -62,6 +62,11 @@ class Paths:
         return self.data / "patches"
 
     @property
+    def extraction(self) -> Path:
+        """Which way the patches took into their store, and what encoding cost them. JSON."""
+        return self.data / "extraction.json"
+
+    @property
     def maps(self) -> Path:
         """Folder of probability maps, <slide_id>.tif."""
         return self.data / "maps"
@@ -123,12 +128,12 @@ class Paths:
 
     @property
     def operating_point(self) -> Path:
-        """Temperature, threshold and clean-up, and where they came from. YAML, beside the model."""
+        """Temperature, offsets, threshold and clean-up, and where they came from. YAML, beside the model."""
         return self.root / "models" / f"{self.recipe}.operating_point.yaml"
 
     @property
     def temperature(self) -> Path:
-        """The operating point's temperature alone, which is all of it that a map depends on. JSON."""
+        """The operating point's temperature and offsets alone, which is all of it that a map depends on. JSON."""
         return self.root / "models" / f"{self.recipe}.temperature.json"
 
     @property

@@ -64,6 +64,20 @@ def test_damaged_bytes_are_refused(codec: str):
             decode(bad, codec)
 
 
+@pytest.mark.parametrize("form", [{}, {"restart_marker_blocks": 1}])
+def test_a_slides_own_bytes_are_damaged_where_their_pixels_are(form: dict[str, int]):
+    stream = io.BytesIO()
+    Image.fromarray(SMOOTH).save(stream, "JPEG", quality=90, **form)
+    data = stream.getvalue()
+    strays = data[:-2] + b"\x12\x34\x56" + data[-2:]
+    assert np.array_equal(decode(strays, "source"), decode(data, "source"))
+    assert np.array_equal(decode(memoryview(strays), "source"), decode(data, "jpeg"))
+    middle = data.index(b"\xff\xda") + (len(data) - data.index(b"\xff\xda")) // 2
+    for bad in (b"\xff\xd9", b"\x12\x34\x56\xff\xd9"):  # the rest would be grey
+        with pytest.raises(PatchDataError, match="not a whole JPEG"):
+            decode(data[:middle] + bad + data[middle:], "source")
+
+
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(
     "image",

@@ -11,6 +11,8 @@ import tifffile
 
 from acinus import records
 from acinus.errors import AcinusError, SlideError
+from acinus.patches import extract as extract_module
+from acinus.patches.codec import CODECS
 from acinus.patches.extract import (
     ShardJob,
     SlideSource,
@@ -149,8 +151,8 @@ def test_a_shard_is_written_again_only_when_something_it_is_made_of_changed(samp
         replace(job, plan=replace(plan, form=replace(plan.form, codec="png"))),
     ]
     assert len({identity_of(one) for one in [job, *changed]}) == 1 + len(changed)
-    elsewhere = replace(job, plan=replace(plan, store=plan.store / "moved", max_shards=3))
-    assert identity_of(elsewhere) == identity_of(job)
+    elsewhere = replace(plan, store=plan.store / "moved", max_shards=3, decode_threads=7, memory_mib=99)
+    assert identity_of(replace(job, plan=elsewhere)) == identity_of(job)
     write_shard_of(changed[2])
     assert file.stat().st_ino != before.st_ino
 
@@ -202,6 +204,10 @@ def test_named_shards_hold_their_slides_and_the_others_have_one_each(sample, sou
     assert len(open_store(plan.store).keys()) == 12
 
 
-def test_the_digest_of_the_code_is_stable():
-    assert reading_code() == reading_code()
-    assert len(reading_code()) == 32
+def test_the_digest_of_the_code_is_stable_and_knows_what_cuts_tiles_where_they_are_cut(monkeypatch):
+    codes = {codec: reading_code(codec) for codec in CODECS}
+    assert {codec: reading_code(codec) for codec in CODECS} == codes
+    assert {len(code) for code in codes.values()} == {32}
+    monkeypatch.setattr(extract_module, "cutter_version", lambda: "another")
+    changed = [codec for codec in CODECS if reading_code(codec) != codes[codec]]
+    assert changed == ["source"]

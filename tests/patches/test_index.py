@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,21 @@ import shapely
 
 from acinus import params, records
 from acinus.errors import SlideError
-from acinus.patches.index import LabelRule, SlideFacts, cell_tissue, cell_truth, foreground_of, index_slide, label_of
+from acinus.patches import index as index_module
+from acinus.patches.index import LabelRule, SlideFacts, cell_tissue, cell_truth, foreground_of, label_of
 from acinus.slides.geometry import Resolution
 from acinus.slides.tissue import TissueMask
 
 EMPTY = shapely.Polygon()
+
+
+def index_slide(*arguments: Any) -> pd.DataFrame:
+    """The rows as the next stage reads them; whatever the contract of the table refuses fails here."""
+    rows = index_module.index_slide(*arguments)
+    assert rows.schema == records.INDEX.schema
+    checked = records.check(records.INDEX, rows.to_pandas())
+    assert checked[["x0", "y0"]].to_numpy().tolist() == rows.select(["x0", "y0"]).to_pandas().to_numpy().tolist()
+    return checked
 
 
 @dataclass(frozen=True)

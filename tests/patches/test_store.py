@@ -86,7 +86,7 @@ class StoreContract:
                 read = store.read(key)
                 assert read.dtype == np.uint8
                 assert np.array_equal(read, decode(encode(image, codec, 90), codec))
-                assert np.array_equal(read, image) or codec == "jpeg"
+                assert np.array_equal(read, image) or not CODECS[codec].lossless
             store.verify()
             store.close()
 
@@ -106,6 +106,37 @@ class StoreContract:
                 store.read(key)
         with pytest.raises(AcinusError, match="expected <slide_id>"):
             store.read("../../etc/passwd")
+
+    def test_many_at_once_are_each_as_read_alone_in_the_order_asked(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(store_module, "MAX_OPEN", 1)
+        store = open_store(folder)
+        keys = sorted(IMAGES, key=lambda key: key[::-1])  # back and forth between shards
+        keys += keys[:5]
+        found = store.read_many(keys)
+        assert (found.shape, found.dtype) == ((len(keys), PX, PX, 3), np.uint8)
+        assert found.tobytes() == b"".join(IMAGES[key].tobytes() for key in keys)
+        found[:] = 0  # the caller's own memory, not the store's
+        assert np.array_equal(store.read_many(keys[:1])[0], IMAGES[keys[0]])
+        assert store.read_many([]).shape == (0, PX, PX, 3)
+        visited = list(store.visit(keys))
+        assert sorted(at for at, _ in visited) == list(range(len(keys)))
+        assert all(np.array_equal(image, IMAGES[keys[at]]) for at, image in visited)
+        shards = [
+            next(name for name, slides in made.SHARDS.items() if keys[at].split("/")[0] in slides) for at, _ in visited
+        ]
+        assert shards == sorted(shards)  # each shard once
+
+    def test_one_unknown_or_malformed_key_among_many_is_refused_by_name(self, folder: Path):
+        store, known = open_store(folder), sorted(IMAGES)[:3]
+        for key in ("tumor_001/9999_0", "tumor_999/0_0", "shard-00007/0_0"):
+            with pytest.raises(AcinusError, match=f"no patch {key}"):
+                store.read_many([*known, key])
+        for key in ("tumor_001/0_0/../1_1", "tumor_001/0_0\0", "tumor_001/", "tumor_001", ""):
+            with pytest.raises(AcinusError, match="expected <slide_id>"):
+                store.read_many([*known, key])
+        assert np.array_equal(store.read(known[0]), IMAGES[known[0]])
 
     def test_an_empty_store_and_an_empty_shard_are_valid(self, tmp_path: Path, form: StoreFormat):
         writer = StoreWriter(tmp_path / "store", tmp_path / "ledger", form)

@@ -3,15 +3,18 @@
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import simplejpeg
 
 from acinus.errors import AcinusError
+from acinus.slides.jpeg_pixels import pixels_of
 
 _RAW_HEAD = struct.Struct("<4sII")  # magic, height, width; then height * width * 3 bytes, RGB, row by row
 _RAW_MAGIC = b"RGB8"
+_END = b"\xff\xd9"  # of a JPEG
 
 
 class PatchDataError(AcinusError):
@@ -29,7 +32,7 @@ class Codec:
     suffix: str
     lossless: bool
     encode: Callable[[np.ndarray, int], bytes]
-    decode: Callable[[bytes], np.ndarray]
+    decode: Callable[[bytes | memoryview], np.ndarray]
     depth: tuple[int, ...] = (3,)
 
     @property
@@ -55,7 +58,7 @@ def encode(image: np.ndarray, codec: str, quality: int) -> bytes:
     return own.encode(np.ascontiguousarray(image), quality)
 
 
-def decode(data: bytes, codec: str) -> np.ndarray:
+def decode(data: bytes | memoryview, codec: str) -> np.ndarray:
     """Return the patch, uint8, of the codec's shape.
 
     Raises:
@@ -79,9 +82,19 @@ def _encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     return bytes(simplejpeg.encode_jpeg(image, quality, "RGB", "444", fastdct=False))
 
 
-def _decode_jpeg(data: bytes) -> np.ndarray:
+def _decode_jpeg(data: bytes | memoryview) -> np.ndarray:
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False))
+    except ValueError as error:
+        raise PatchDataError(f"not a whole JPEG ({error})") from error
+
+
+def _decode_source(data: bytes | memoryview) -> np.ndarray:
+    # a slide's own bytes: what is whole to those who read slides is whole here
+    if bytes(data[-2:]) != _END:
+        raise PatchDataError("not a whole JPEG (no end marker)")
+    try:
+        return pixels_of(data)
     except ValueError as error:
         raise PatchDataError(f"not a whole JPEG ({error})") from error
 
@@ -91,9 +104,10 @@ def _encode_png(image: np.ndarray, quality: int) -> bytes:
     return bytes(imagecodecs.png_encode(image, level=1))
 
 
-def _decode_png(data: bytes) -> np.ndarray:
+def _decode_png(data: bytes | memoryview) -> np.ndarray:
+    found: Any = data  # imagecodecs' stubs know no memoryview
     try:
-        return np.asarray(imagecodecs.png_decode(data))
+        return np.asarray(imagecodecs.png_decode(found))
     except (imagecodecs.PngError, ValueError) as error:
         raise PatchDataError(f"not a whole PNG ({error})") from error
 
@@ -107,7 +121,7 @@ def _encode_raw(image: np.ndarray, quality: int) -> bytes:
     return _RAW_HEAD.pack(_RAW_MAGIC, image.shape[0], image.shape[1]) + image.tobytes()
 
 
-def _decode_raw(data: bytes) -> np.ndarray:
+def _decode_raw(data: bytes | memoryview) -> np.ndarray:
     if len(data) < _RAW_HEAD.size:
         raise PatchDataError(f"not a raw patch ({len(data)} bytes, its head alone has {_RAW_HEAD.size})")
     magic, height, width = _RAW_HEAD.unpack_from(data)
@@ -122,8 +136,12 @@ CODECS: dict[str, Codec] = {
     "jpeg": Codec("jpeg", ".jpg", False, _encode_jpeg, _decode_jpeg),
     "png": Codec("png", ".png", True, _encode_png, _decode_png),
     "raw": Codec("raw", "", True, _encode_raw, _decode_raw),
+    "source": Codec("source", ".jpg", False, _encode_jpeg, _decode_source),
 }
-"""Codecs of pixels, those a recipe may name."""
+"""Codecs of pixels, those a recipe may name. source: JPEG too, the slide's own bytes wherever it has them."""
+
+JPEG_CODECS = ("jpeg", "source")
+"""Codecs whose pixels lose something when they are encoded, by the quality that store.json names."""
 
 MASK = Codec("mask", ".png", True, _encode_mask, _decode_png, depth=())
 """The codec of class indices: an 8-bit grey PNG, whatever codec the pixels have."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ from typing import Any
 import numpy as np
 import openslide
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from acinus.code import code_digest
 from acinus.errors import AcinusError, SlideError
+from acinus.patches.encoding import Patch, encoded
+from acinus.patches.facts import ShardFacts, Tally
 from acinus.patches.keys import patch_key
+from acinus.patches.lossless import PACKAGE, cutter_version
+from acinus.patches.reading import Reading, patches_of
 from acinus.patches.store import MASKS, VERSION, ShardInfo, StoreFormat
 from acinus.patches.writer import StoreWriter, plan_shards
 from acinus.slides.geometry import at_downsample
@@ -81,6 +87,8 @@ class StorePlan:
     classes: tuple[str, ...]
     code: str
     rules: LabelRules | None = None
+    decode_threads: int = 1
+    memory_mib: int = 256
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,10 +116,11 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class Written:
-    """The facts of a written shard, and of the shard of its masks (a segmentation's)."""
+    """The facts of a written shard, of the shard of its masks (a segmentation's), and how its patches were made."""
 
     images: ShardInfo
     masks: ShardInfo | None
+    facts: ShardFacts
 
 
 def shard_jobs(sample: pd.DataFrame, sources: Mapping[str, SlideSource], plan: StorePlan) -> list[ShardJob]:
@@ -190,28 +199,43 @@ def write_shard_of(job: ShardJob) -> Written:
         AcinusError: the store cannot be written.
     """
     images, identity = job.plan.images(), identity_of(job)
-    own = images.finished(job.name, identity) or images.write_shard(job.name, identity, _read(job))
+    own, facts = images.finished(job.name, identity), _facts_of(images, job.name)
+    if own is None or facts is None:
+        tally = Tally()
+        with closing(encoded(_read(job, tally), job.plan.form, job.plan.decode_threads, tally)) as patches:
+            own = images.write_shard(job.name, identity, patches, lambda: asdict(tally.facts()))
+        facts = tally.facts()
     if job.plan.rules is None:
-        return Written(own, None)
+        return Written(own, None, facts)
     masks, identity = job.plan.masks(), masks_identity_of(job)
     found = masks.finished(job.name, identity)
     if found is None:
         images.reopen()  # pixels without their masks are no finished store
         found = masks.write_shard(job.name, identity, _read_masks(job, job.plan.rules))
-    return Written(own, found)
+    return Written(own, found, facts)
 
 
-def _read(job: ShardJob) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield (key, class name, pixels) of every patch of a job."""
-    edge = job.plan.form.patch_px
+def _facts_of(images: StoreWriter, shard: str) -> ShardFacts | None:
+    """Return how the patches of a shard were made, as noted when it was written; None where nothing readable is."""
+    try:
+        return TypeAdapter(ShardFacts).validate_python(images.about(shard))
+    except ValidationError:
+        return None
+
+
+def _read(job: ShardJob, tally: Tally) -> Iterator[Patch]:
+    """Yield (key, class name, pixels or bytes) of every patch of a job, slide by slide."""
+    edge, plan = job.plan.form.patch_px, job.plan
+    how = Reading(plan.form.codec, plan.decode_threads, plan.memory_mib)
     for own in job.slides:
         with open_slide(own.source.path, own.slide_id) as slide:
             at = at_downsample(slide.level_downsamples, own.downsample)
             corners = _corners(own)
             _check_on_slide(slide, corners, edge * own.downsample)
             check_under(slide, at, corners[:, 0], corners[:, 1], edge * own.downsample)
-            for x0, y0, label in own.places:
-                yield patch_key(own.slide_id, x0, y0), job.plan.names[label], slide.read(x0, y0, edge, edge, at)
+            for number, patch in patches_of(slide, at, corners, edge, how, tally):
+                x0, y0, label = own.places[number]
+                yield patch_key(own.slide_id, x0, y0), plan.names[label], patch
 
 
 def _read_masks(job: ShardJob, rules: LabelRules) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -241,6 +265,12 @@ def _check_on_slide(slide: SlidePixels, corners: np.ndarray, edge0: float) -> No
         )
 
 
-def reading_code() -> str:
-    """Return a digest of the code that makes pixels and bytes: the rooms slides and patches, and their libraries."""
-    return code_digest(("slides", "patches"), LIBRARIES, {"openslide": openslide.__library_version__})
+def reading_code(codec: str) -> str:
+    """Return a digest of the code that makes pixels and bytes: the rooms slides and patches, and their libraries.
+
+    What cuts JPEGs counts for the codec source alone: with it, or with another version, bytes differ.
+    """
+    others = {"openslide": openslide.__library_version__}
+    if codec == "source":
+        others[PACKAGE] = cutter_version()
+    return code_digest(("slides", "patches"), LIBRARIES, others)

@@ -7,6 +7,7 @@ The shard's own file lists its images with their classes and checksums.
 
 import hashlib
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from acinus.errors import AcinusError
@@ -55,10 +56,11 @@ class _FilesReader:
         self._name = place.name
         self._listed = _listed(place)
 
-    def get(self, key: str) -> bytes | None:
-        if key not in self._listed:
-            return None
-        path = self._listed[key][0]
+    def each(self, keys: Sequence[str]) -> Iterator[bytes | memoryview | None]:
+        for key in keys:
+            yield self._read(self._listed[key][0]) if key in self._listed else None
+
+    def _read(self, path: Path) -> bytes:
         try:
             return path.read_bytes()
         except OSError as error:

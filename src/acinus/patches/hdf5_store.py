@@ -1,5 +1,6 @@
 """Shards as HDF5 files: the encoded patches end to end in one byte array, with keys, classes and offsets beside it."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -46,16 +47,17 @@ class _Hdf5Reader:
         except (OSError, KeyError, RuntimeError) as error:
             raise StoreDamageError(f"shard {place.name} does not open ({error})") from error
 
-    def get(self, key: str) -> bytes | None:
-        wanted = key.encode()
-        at = int(np.searchsorted(self._keys, wanted))
-        if at == len(self._keys) or self._keys[at] != wanted:
-            return None
-        try:
-            data: np.ndarray = self._patches[self._offsets[at] : self._offsets[at + 1]]
-        except (OSError, RuntimeError) as error:
-            raise StoreDamageError(f"shard {self._name} cannot be read ({error})") from error
-        return data.tobytes()
+    def each(self, keys: Sequence[str]) -> Iterator[bytes | memoryview | None]:
+        wanted = [key.encode() for key in keys]
+        for at, key in zip(np.searchsorted(self._keys, np.array(wanted)).tolist(), wanted, strict=True):
+            if at == len(self._keys) or self._keys[at] != key:
+                yield None
+                continue
+            try:
+                data: np.ndarray = self._patches[self._offsets[at] : self._offsets[at + 1]]
+            except (OSError, RuntimeError) as error:
+                raise StoreDamageError(f"shard {self._name} cannot be read ({error})") from error
+            yield data.data
 
     def keys(self) -> list[str]:
         return [str(key, "ascii") for key in self._keys]

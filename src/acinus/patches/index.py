@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from acinus import params
 from acinus.errors import SlideError
 from acinus.patches.grid import cell_margin, cells, positions
-from acinus.records import IGNORE, INDEX, NORMAL, TUMOR, check
+from acinus.patches.index_file import slide_rows
+from acinus.records import IGNORE, NORMAL, TUMOR
 from acinus.slides.geometry import Resolution
 from acinus.slides.labels import Labels
 from acinus.slides.tissue import TissueMask
@@ -69,8 +70,8 @@ def index_slide(
     labels: Labels,
     settings: params.Index,
     rule: LabelRule,
-) -> pd.DataFrame:
-    """Return records.INDEX rows of a slide's candidate patches (an empty, valid table where there are none).
+) -> pa.Table:
+    """Return records.INDEX rows of a slide's candidate patches by y0, then x0 (an empty, valid table for none).
 
     A candidate has enough tissue *or* any tumour: a coarse tissue mask must not lose a small lesion. A
     segmentation may ask for a share of foreground besides (settings.min_foreground_fraction). The label
@@ -97,19 +98,16 @@ def index_slide(
         label = foreground_of(tumour, unknown, settings.tumor_min_fraction)
     else:
         label = label_of(tumour, ignored, settings.tumor_min_fraction, settings.normal_max_fraction)
-    rows = {
-        "slide_id": slide.slide_id,
+    columns: dict[str, np.ndarray | float] = {
         "x0": at_squares.x0[keep],
         "y0": at_squares.y0[keep],
         "downsample": at.downsample,
         "patch_px": settings.patch_px,
         "tissue_fraction": tissue_fraction[keep],
         "tumour_fraction": tumour[keep],
-        "class_fractions": shares[:-1, keep].T.tolist(),
         "label": label[keep],
-        "split": slide.split,
     }
-    return check(INDEX, pd.DataFrame(rows))
+    return slide_rows(slide.slide_id, slide.split, columns, shares[:-1, keep])
 
 
 def squares(slide: SlideFacts, at: Resolution, settings: params.Index) -> Squares:

@@ -1,6 +1,7 @@
 """Shards as LMDB files: one file each, keys in order, values as encoded."""
 
 import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lmdb
@@ -53,13 +54,13 @@ class _LmdbReader:
             raise StoreDamageError(f"shard {place.name} does not open ({error})") from error
         self._env: lmdb.Environment = env
 
-    def get(self, key: str) -> bytes | None:
+    def each(self, keys: Sequence[str]) -> Iterator[bytes | memoryview | None]:
         try:
-            with self._env.begin() as transaction:
-                value: bytes | None = transaction.get(key.encode())
+            with self._env.begin(buffers=True) as transaction:  # the map itself is lent, not a copy of it
+                for key in keys:
+                    yield transaction.get(key.encode())
         except lmdb.Error as error:
             raise StoreDamageError(f"shard {self._name} cannot be read ({error})") from error
-        return value
 
     def keys(self) -> list[str]:
         try:

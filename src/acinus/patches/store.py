@@ -2,7 +2,10 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -40,7 +43,7 @@ class StoreFormat:
     """
 
     backend: Literal["lmdb", "hdf5", "files"]
-    codec: Literal["jpeg", "png", "raw", "mask"]
+    codec: Literal["jpeg", "png", "raw", "source", "mask"]
     quality: int
     patch_px: int
 
@@ -75,7 +78,7 @@ class StoreIndex:
 
     version: int
     backend: Literal["lmdb", "hdf5", "files"]
-    codec: Literal["jpeg", "png", "raw", "mask"]
+    codec: Literal["jpeg", "png", "raw", "source", "mask"]
     jpeg_quality: int | None
     patch_px: int
     count: int
@@ -88,6 +91,12 @@ class Store(Protocol):
 
     def read(self, key: str) -> np.ndarray:
         """Return uint8 (patch_px, patch_px, 3), of masks (patch_px, patch_px). AcinusError: no such key, or damaged."""
+
+    def read_many(self, keys: Sequence[str]) -> np.ndarray:
+        """Return what `read` gives of every key, stacked in their order; read in the order in which they lie."""
+
+    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (number in `keys`, patch) of each, in the order in which they lie; memory holds one."""
 
     def keys(self) -> list[str]:
         """Return every key, sorted."""
@@ -163,10 +172,41 @@ class ShardedStore:
 
     def read(self, key: str) -> np.ndarray:
         """Return uint8 (patch_px, patch_px, 3), of masks (patch_px, patch_px). AcinusError: no such key, or damaged."""
-        shard = self._shard_of.get(parse_key(key)[0])
-        data = self._reader(shard).get(key) if shard is not None else None
+        ((_, image),) = self.visit([key])
+        return image
+
+    def read_many(self, keys: Sequence[str]) -> np.ndarray:
+        """Return what `read` gives of every key, stacked in their order; read in the order in which they lie."""
+        edge = self.index.patch_px
+        # one block and not an array per patch: those would each be new pages of memory, 100 us per 256-px patch
+        images = np.empty((len(keys), edge, edge, *codec_of(self.index.codec).depth), dtype=np.uint8)
+        for at, image in self.visit(keys):
+            images[at] = image
+        return images
+
+    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (number in `keys`, patch) of each, shard by shard and key by key, with one look into every shard."""
+        places = sorted((self._shard(key).name, key, at) for at, key in enumerate(keys))
+        for _, group in groupby(places, key=itemgetter(0)):
+            own = list(group)
+            shard = self._shard(own[0][1])
+            for (_, key, at), data in zip(own, self._reader(shard).each([key for _, key, _ in own]), strict=True):
+                yield at, self._decoded(key, data)
+
+    def _shard(self, key: str) -> ShardInfo:
+        """Return the shard that the slide of a key is in. AcinusError: not a key, or no slide of this store."""
+        shard = self._shard_of.get(key.partition("/")[0])
+        if shard is None:
+            raise self._missing(key)
+        return shard
+
+    def _missing(self, key: str) -> AcinusError:
+        parse_key(key)  # not a key at all: says so. Only here, since a key that is found was checked as it was written
+        return AcinusError(f"{self.folder}: no patch {key}; the sample is newer than the store: run extract")
+
+    def _decoded(self, key: str, data: bytes | memoryview | None) -> np.ndarray:
         if data is None:
-            raise AcinusError(f"{self.folder}: no patch {key}; the sample is newer than the store: run extract")
+            raise self._missing(key)
         try:
             image = decode(data, self.index.codec)
         except PatchDataError as error:

@@ -2,16 +2,18 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, read_json, sha256, write_json
-from acinus.patches.codec import PatchDataError, encode
+from acinus.patches.codec import JPEG_CODECS
+from acinus.patches.encoding import Patch, encoded_patch
 from acinus.patches.shard import Spool
 from acinus.patches.store import (
     BACKENDS,
@@ -56,27 +58,39 @@ class StoreWriter:
         self.form = form
         self._backend = BACKENDS[form.backend]
 
-    def write_shard(self, name: str, identity: str, patches: Iterable[tuple[str, str, np.ndarray]]) -> ShardInfo:
+    def write_shard(
+        self, name: str, identity: str, patches: Iterable[Patch], about: Callable[[], Any] = lambda: None
+    ) -> ShardInfo:
         """Write one shard from (key, class name, patch) in any order; replaces an old one.
 
-        A patch is uint8 (patch_px, patch_px, 3), of the codec mask (patch_px, patch_px).
-        identity: a digest of all that the patches were made from, for `finished`.
+        A patch is uint8 (patch_px, patch_px, 3), of the codec mask (patch_px, patch_px), or what it is encoded
+        as: bytes, or a span. identity: a digest of all that the patches were made from, for `finished`. about: what
+        else to note of the shard in the ledger (plain values), asked for after its last patch.
 
         Raises:
-            AcinusError: a patch of another size, a key twice, an unsafe name, a folder that cannot be written.
+            AcinusError: a patch of another size, a key twice, an unsafe name, a folder that cannot be written; a
+                slide that changed while it was read.
         """
         if not is_safe_id(name):
             raise AcinusError(f"shard name {name!r} is not safe as a file name; rename the slide")
         place = self.form.place(self.folder, name)
         with atomic_path(place.file(self._backend.suffix)) as part, Spool(part.parent) as spool:
             for key, label, image in patches:
-                spool.add(key, label, self._encoded(key, image))
+                spool.add(key, label, encoded_patch(key, image, self.form) if isinstance(image, np.ndarray) else image)
             self._forget(name)
             self._backend.write(part, place, spool)
             entries = len(spool.entries())
             info = ShardInfo(name, entries, part.stat().st_size, sha256(part), spool.slides(), spool.classes())
-        write_json(self._note(name), {"identity": identity, "shard": asdict(info)})
+        write_json(self._note(name), {"identity": identity, "shard": asdict(info), "about": about()})
         return info
+
+    def about(self, name: str) -> Any:
+        """Return what write_shard was told to note of a shard; None where there is no such note."""
+        try:
+            note = read_json(self._note(name))
+        except AcinusError:
+            return None
+        return note.get("about") if isinstance(note, dict) else None
 
     def finished(self, name: str, identity: str) -> ShardInfo | None:
         """Return the shard's facts where it was written whole from the same identity and is undamaged, else None."""
@@ -127,15 +141,6 @@ class StoreWriter:
                     )
                 home[slide] = shard.name
 
-    def _encoded(self, key: str, image: np.ndarray) -> bytes:
-        edge = self.form.patch_px
-        if image.shape[:2] != (edge, edge):
-            raise AcinusError(f"patch {key} has shape {image.shape}, expected ({edge}, {edge}, ...); check patch_px")
-        try:
-            return encode(image, self.form.codec, self.form.quality)
-        except PatchDataError as error:
-            raise PatchDataError(f"patch {key}: {error}") from error
-
     def _note(self, name: str) -> Path:
         return self.ledger / f"{name}.json"
 
@@ -167,7 +172,7 @@ def _index(form: StoreFormat, shards: list[ShardInfo]) -> StoreIndex:
     for shard in shards:
         for label, count in shard.classes.items():
             classes[label] = classes.get(label, 0) + count
-    quality = form.quality if form.codec == "jpeg" else None
+    quality = form.quality if form.codec in JPEG_CODECS else None
     count = sum(shard.count for shard in shards)
     return StoreIndex(VERSION, form.backend, form.codec, quality, form.patch_px, count, classes, tuple(shards))
 

@@ -1,9 +1,10 @@
-"""extract: sample, slides, labels and verdict -> patches/."""
+"""extract: sample, slides, labels and verdict -> patches/, extraction.json."""
 
 from acinus import records
 from acinus.errors import AcinusError
-from acinus.files import read_json
+from acinus.files import read_json, write_json
 from acinus.patches.extract import SlideSource, StorePlan, reading_code, shard_jobs, write_shard_of
+from acinus.patches.facts import extraction, figures
 from acinus.patches.finish import finish_stores
 from acinus.patches.store import StoreFormat
 from acinus.slides.labels import LabelRow, LabelRules
@@ -24,8 +25,10 @@ def run(stage: Stage) -> None:
         form=StoreFormat(settings.backend, settings.codec, settings.jpeg_quality, stage.recipe.index.patch_px),
         max_shards=settings.max_shards,
         classes=tuple(stage.recipe.classes),
-        code=reading_code(),
+        code=reading_code(settings.codec),
         rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort) if segmented else None,
+        decode_threads=stage.decode_threads,
+        memory_mib=stage.memory_mib,
     )
     written = []
     jobs = shard_jobs(sample, _sources(stage), plan)
@@ -33,8 +36,11 @@ def run(stage: Stage) -> None:
         written.append(one)
         stage.say(f"{one.images.name}: {one.images.count} patches ({len(written)} of {len(jobs)})")
     index = finish_stores(plan, written, sample)
+    made = extraction(one.facts for one in written)
+    write_json(stage.paths.extraction, made)
     size = sum(one.images.bytes + (one.masks.bytes if one.masks else 0) for one in written)
-    stage.log.log_metrics({"n_shards": len(written), "n_patches": index.count, "store_mb": size / 1e6})
+    counts = {"n_shards": len(written), "n_patches": index.count, "store_mb": size / 1e6}
+    stage.log.log_metrics(counts | figures(made) | {"tile_decodes": sum(one.facts.decodes for one in written)})
 
 
 def _sources(stage: Stage) -> dict[str, SlideSource]:

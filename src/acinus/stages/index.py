@@ -1,15 +1,18 @@
 """index: manifest -> index.parquet and tissue/."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from acinus import params, records
 from acinus.files import atomic_path
 from acinus.patches.index import LabelRule, SlideFacts, index_slide
+from acinus.patches.index_file import write_index
 from acinus.slides.geometry import at_downsample, resolve
 from acinus.slides.labels import LabelRow, LabelRules, open_labels
 from acinus.slides.open import SlidePixels, open_slide
@@ -39,18 +42,27 @@ def run(stage: Stage) -> None:
     rule = LabelRule(len(classes), tuple(classes.index(name) for name in stage.recipe.positive), stage.recipe.task)
     rules = LabelRules.of(classes, stage.recipe.cohort)
     places = Places(stage.cohort_root, stage.paths.rasters)
+    counted = Counter[str]()
     with atomic_path(stage.paths.tissue) as folder:
         folder.mkdir()
         jobs = [Job(row, places, folder, stage.recipe.index, rules, rule) for row in usable]
-        parts = list(stage.map(index_one, jobs))
-    table = pd.concat(parts, ignore_index=True) if parts else records.frame(records.INDEX, [])
-    table = records.write(records.INDEX, table, stage.paths.index)
-    tumour, ignored = int((table["label"] == records.TUMOR).sum()), int((table["label"] == records.IGNORE).sum())
-    stage.say(f"{len(table)} candidates of {len(jobs)} slides: {tumour} tumour, {ignored} to ignore")
-    stage.log.log_metrics({"n_slides": len(jobs), "n_patches": len(table), "n_tumor": tumour, "n_ignore": ignored})
+        write_index(_counted(stage.map(index_one, jobs), counted), stage.paths.index)
+    patches, tumour, ignored = (counted[name] for name in ("patches", "tumour", "ignored"))
+    stage.say(f"{patches} candidates of {len(jobs)} slides: {tumour} tumour, {ignored} to ignore")
+    stage.log.log_metrics({"n_slides": len(jobs), "n_patches": patches, "n_tumor": tumour, "n_ignore": ignored})
 
 
-def index_one(job: Job) -> pd.DataFrame:
+def _counted(slides: Iterator[pa.Table], counted: Counter[str]) -> Iterator[pa.Table]:
+    """Yield the slides' rows on their way to the file, counting them."""
+    for rows in slides:
+        label = rows["label"].to_numpy()
+        counted["patches"] += rows.num_rows
+        counted["tumour"] += int((label == records.TUMOR).sum())
+        counted["ignored"] += int((label == records.IGNORE).sum())
+        yield rows
+
+
+def index_one(job: Job) -> pa.Table:
     """Index one slide: its tissue mask goes to the folder, its INDEX rows come back."""
     row = job.row
     with open_slide(job.places.image(row), row["slide_id"]) as slide:
