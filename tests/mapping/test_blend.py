@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
-from acinus.mapping.blend import blended_rows
+from acinus.mapping.blend import blended_rows, shown
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.windows import Windows, grid
 
@@ -18,17 +18,11 @@ Answer = Callable[[int, int], np.ndarray]  # (x0, y0) -> (classes,) or (classes,
 
 
 def run(geometry: MapGeometry, windows: Windows, answer: Answer, batch_size: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Blend what `answer` says of each window; its corner travels through the pixels, as in a real model."""
-
-    def read(x0: int, y0: int) -> np.ndarray:
-        return np.frombuffer(np.array([x0, y0, 0], dtype="<i4").tobytes(), dtype=np.uint8).reshape(2, 2, 3)
-
-    def predict(patches: np.ndarray) -> np.ndarray:
-        corners = patches.reshape(len(patches), 12).view("<i4")
-        return np.stack([answer(int(x0), int(y0)) for x0, y0, _ in corners])
-
-    classes = len(answer(0, 0))
-    bands = list(blended_rows(geometry, windows, read, predict, classes, batch_size))
+    """Blend what `answer` says of each window."""
+    classes, corners = len(answer(0, 0)), list(zip(windows.x0.tolist(), windows.y0.tolist(), strict=True))
+    parts = (corners[start : start + batch_size] for start in range(0, len(corners), batch_size))
+    answers = (np.stack([answer(x0, y0) for x0, y0 in part]) for part in parts)
+    bands = list(blended_rows(geometry, windows, answers, classes, batch_size))
     return np.concatenate([b.probs for b in bands], axis=1), np.concatenate([b.covered for b in bands])
 
 
@@ -208,6 +202,34 @@ def test_predictions_that_are_none_stop_the_slide(answer: np.ndarray, words: str
         run(MapGeometry(20, 20, 5.0), grid(20, 20, 10, 10), lambda x0, y0: answer)
 
 
+@settings(deadline=None, max_examples=60)
+@given(layouts())
+def test_what_is_not_shown_would_change_nothing(layout: tuple[MapGeometry, Windows]) -> None:
+    geometry, windows = layout
+    seen = shown(geometry, windows)
+    some, covered = run(geometry, seen, noise((1,)))
+    every, same = run(geometry, windows, noise((1,)))
+    assert np.array_equal(some, every)
+    assert np.array_equal(covered, same)
+    for x0, y0 in zip(seen.x0.tolist(), seen.y0.tolist(), strict=True):  # and each that is shown covers something
+        one = Windows(np.array([x0]), np.array([y0]), windows.edge0)
+        assert run(geometry, one, noise((1,)))[1].any()
+
+
+def test_windows_without_a_map_px_are_not_shown() -> None:
+    # 20 px of slide, map px of 8: the last one is 16 to 20, its centre 18
+    found = shown(MapGeometry(20, 20, 8.0), grid(20, 20, 8, 1))
+    assert sorted(set(found.x0.tolist())) == list(range(19))
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_as_many_answers_as_windows_are_expected(batches: int) -> None:
+    geometry, windows = MapGeometry(20, 10, 5.0), grid(20, 10, 10, 5)  # 8 windows
+    answers = iter([np.ones((4, 1))] * batches)
+    with pytest.raises(ValueError, match="zip"):
+        list(blended_rows(geometry, windows, answers, 1, 4))
+
+
 def test_map_px_larger_than_a_window_are_refused() -> None:
     with pytest.raises(AcinusError, match=r"larger than a window of 10 level-0 px; lower infer.map_downsample"):
         run(MapGeometry(200, 200, 11.0), grid(200, 200, 10, 10), noise((1,)))
@@ -219,9 +241,8 @@ def test_memory_depends_on_the_width_not_on_the_area() -> None:
         windows = grid(width, height, 128, 128)
         tracemalloc.start()
         try:
-            for _ in blended_rows(
-                geometry, windows, lambda x0, y0: np.zeros((4, 4, 3), np.uint8), lambda p: np.ones((len(p), 1)), 1, 8
-            ):
+            answers = (np.ones((min(8, len(windows) - at), 1)) for at in range(0, len(windows), 8))
+            for _ in blended_rows(geometry, windows, answers, 1, 8):
                 pass
             return tracemalloc.get_traced_memory()[1]
         finally:

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from acinus import params
+from acinus.errors import AcinusError
 from acinus.mapping import point_score
 from acinus.mapping.confidence import confidence
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.judged_files import open_judged, save_judged
 from acinus.mapping.lesion_grid import LesionGrid
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import OperatingPoint, read_point, read_scaling, write_point, write_scaling
 from acinus.mapping.point_score import Judged, Result, measure, slide_f1, tells
 from acinus.mapping.point_search import Found, search
 from acinus.mapping.threshold_curve import THRESHOLDS, histogram, threshold_curve
 from acinus.scoring.calibration import ece, nll, reliability
 from acinus.scoring.froc import lesions
+from acinus.scoring.scaling import AS_TRAINED, Scaling, scaled
 
 PLAIN = OperatingPoint(temperature=1.5)
 WIDE = params.Calibrate(trials=30, max_smoothing_px=2.0, max_region_px=64, max_hole_px=64)
@@ -311,7 +313,8 @@ def drawn_scores(temperature: float) -> tuple[np.ndarray, np.ndarray]:
 def test_the_temperature_is_recovered_and_betters_every_figure(temperature: float) -> None:
     probs, labels = drawn_scores(temperature)
     trust = confidence(probs, labels, fit=True)
-    assert trust.temperature == pytest.approx(temperature, rel=0.06)
+    assert trust.scaling.temperature == pytest.approx(temperature, rel=0.06)
+    assert trust.scaling.bias == ()
     assert all(trust.after[name] < trust.before[name] for name in ("ece", "brier", "nll"))
     assert trust.before["nll"] == pytest.approx(-np.log(probs[np.arange(6000), labels]).mean()) == nll(probs, labels)
     right = probs.argmax(axis=1) == labels
@@ -334,8 +337,68 @@ def test_where_nothing_can_be_fitted_the_temperature_is_1_and_says_why(
 ) -> None:
     values = np.array(probs, dtype=np.float64)
     trust = confidence(values, np.array(labels, dtype=np.int64), fit)
-    assert trust.temperature == 1.0
+    assert trust.scaling == AS_TRAINED
     assert trust.before == trust.after
     assert trust.note is not None
     assert trust.note.startswith(note)
     assert (trust.before["ece"] is None) == (len(labels) == 0)
+
+
+def one_sided_scores() -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of a network that takes the first class too often, and the true offsets and temperature."""
+    probs, labels = drawn_scores(2.0)
+    return scaled(probs, Scaling(1.0, (1.5, 0.0, 0.0))), labels
+
+
+def test_offsets_mend_a_network_that_takes_one_class_too_often() -> None:
+    probs, labels = one_sided_scores()
+    alone, both = confidence(probs, labels, fit=True), confidence(probs, labels, fit=True, bias=True)
+    assert alone.scaling.bias == ()
+    assert both.scaling.temperature == pytest.approx(2.0, rel=0.06)
+    assert both.scaling.bias == pytest.approx([-0.5, 0.25, 0.25], abs=0.06)  # -1.5 / 2 of the first, mean 0
+    assert all(both.after[name] < alone.after[name] < both.before[name] for name in ("brier", "nll"))
+    assert both.after["ece"] < alone.after["ece"]
+    assert both.note is None
+    numbers = (both.scaling.temperature, *both.scaling.bias)
+    assert [round(one, 6) for one in numbers] == list(numbers), "what is written is what was used"
+
+
+def test_without_a_temperature_there_are_no_offsets_either() -> None:
+    trust = confidence(*one_sided_scores(), fit=False, bias=True)
+    assert trust.scaling == AS_TRAINED
+    assert trust.before == trust.after
+
+
+def test_offsets_that_would_leave_nothing_wrong_are_not_taken() -> None:
+    """p 0.6 to 0.9 of the first class: 0.75 in between parts them, so that no offset is the best."""
+    first = np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.3])
+    labels = np.array([1, 1, 1, 0, 0, 0, 1])
+    trust = confidence(np.stack([first, 1 - first], axis=1), labels, fit=True, bias=True)
+    assert trust.scaling.bias == ()
+    assert trust.scaling == confidence(np.stack([first, 1 - first], axis=1), labels, fit=True).scaling
+    assert trust.note == "no offsets: they would leave no validation score wrong"
+
+
+def test_a_point_with_offsets_comes_back_and_one_without_does_not_name_them(tmp_path: Path) -> None:
+    for bias in ([], [0.25, -0.25]):
+        point = OperatingPoint(temperature=1.5, bias=bias, threshold=0.25)
+        write_point(tmp_path / "point.yaml", point)
+        write_scaling(tmp_path / "scaling.json", point.scaling)
+        assert read_point(tmp_path / "point.yaml") == point
+        assert read_scaling(tmp_path / "scaling.json") == point.scaling == Scaling(1.5, tuple(bias))
+        text = (tmp_path / "point.yaml").read_text()
+        assert text.startswith("temperature: 1.5\nbias:\n- 0.25\n- -0.25\nthr" if bias else "temperature: 1.5\nthr")
+    write_scaling(tmp_path / "scaling.json", Scaling(1.5))
+    assert (tmp_path / "scaling.json").read_bytes() == b'{\n  "temperature": 1.5\n}\n'  # as before there were offsets
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[1.5]", '{"temperature": "hot"}', '{"temperature": 0}', '{"temperature": 1, "bias": [NaN, 0]}']
+)
+def test_what_is_no_scaling_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.temperature.json").write_text(text)
+    with pytest.raises(AcinusError, match=r"r\.temperature\.json: .*run the calibrate stage") as caught:
+        read_scaling(tmp_path / "r.temperature.json")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(AcinusError, match=r"missing\.json: not found"):
+        read_scaling(tmp_path / "missing.json")

@@ -36,10 +36,31 @@ def test_rounded_starts_do_not_drift() -> None:
 
 def test_windows_without_tissue_never_run() -> None:
     windows = grid(width=40, height=10, edge0=10, step0=10)
-    fractions = np.array([0.0, 0.001, 0.5, 1.0])
+    share = {0: 0.0, 10: 0.001, 20: 0.5, 30: 1.0}
+
+    def fractions(x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
+        assert (y0 == 0).all()
+        assert edge0 == 10
+        return np.array([share[x] for x in x0.tolist()])
+
     assert with_tissue(windows, fractions, 0.0).x0.tolist() == [10, 20, 30]
     assert with_tissue(windows, fractions, 0.5).x0.tolist() == [20, 30]
-    assert len(with_tissue(windows, np.zeros(4), 0.0)) == 0
+    assert len(with_tissue(windows, lambda x0, y0, edge0: np.zeros(len(x0)), 0.0)) == 0
+
+
+def test_tissue_is_asked_for_a_part_of_many_windows_at_a_time() -> None:
+    windows, asked = grid(width=300, height=300, edge0=2, step0=1), []
+
+    def fractions(x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
+        asked.append(len(x0))
+        return ((x0 * 7 + y0) % 5) / 4
+
+    found = with_tissue(windows, fractions, 0.5)
+    expected = windows.only((windows.x0 * 7 + windows.y0) % 5 >= 2)
+    assert np.array_equal(found.x0, expected.x0)
+    assert np.array_equal(found.y0, expected.y0)
+    assert sum(asked) == len(windows) == 90_000
+    assert max(asked) < len(windows) / 4
 
 
 def test_gaps_and_disorder_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Calibration figures by hand, against scikit-learn, and a temperature that is known beforehand."""
+"""Calibration figures by hand, against scikit-learn, and temperatures and offsets that are known beforehand."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from acinus.scoring.calibration import (
@@ -15,11 +17,13 @@ from acinus.scoring.calibration import (
     Bins,
     brier,
     ece,
+    fit_bias_corrected,
     fit_temperature,
     nll,
     reliability,
     temper,
 )
+from acinus.scoring.scaling import Scaling, scaled
 
 
 def drawn(count: int, classes: int, seed: int, scale: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +158,85 @@ def test_a_zero_for_the_true_class_does_not_break_the_fit() -> None:
     assert 1 < fit_temperature(probs, labels) < 3
 
 
+@given(st.integers(0, 1000), st.floats(0.1, 10))
+@settings(max_examples=50)
+def test_scaling_a_softmax_is_the_softmax_of_scaled_logits(seed: int, temperature: float) -> None:
+    logits, _ = drawn(6, 4, seed)
+    bias = np.random.default_rng(seed).normal(0, 2, 4)
+    found = scaled(softmax(logits, axis=1).reshape(2, 3, 4), Scaling(temperature, tuple(bias)))
+    assert found.reshape(6, 4) == pytest.approx(softmax(logits / temperature + bias, axis=1), rel=1e-9)
+    assert temper(softmax(logits, axis=1), temperature) == pytest.approx(softmax(logits / temperature, axis=1))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_classes_give_the_logistic_regression_on_the_difference_of_logs(seed: int) -> None:
+    """Platt's own form: slope 1/T, and the intercept is what the second class is above the first."""
+    logits, labels = drawn(3000, 2, seed)
+    probs = softmax(1.7 * logits + np.array([0.8, 0.0]), axis=1)
+    found = fit_bias_corrected(probs, labels)
+    difference = np.log(probs[:, 1]) - np.log(probs[:, 0])
+    reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(difference[:, None], labels)
+    assert 1 / found.temperature == pytest.approx(reference.coef_[0, 0], rel=1e-5)
+    assert found.bias[1] - found.bias[0] == pytest.approx(reference.intercept_[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_known_temperature_with_known_offsets_is_found(true: float, classes: int) -> None:
+    logits, labels = drawn(40_000, classes, seed=12)
+    bias = np.linspace(-1, 1, classes) ** 3 + 0.2
+    found = fit_bias_corrected(softmax(true * (logits - bias), axis=1), labels)
+    assert found.temperature == pytest.approx(true, rel=0.05)
+    assert np.array(found.bias) == pytest.approx(bias - bias.mean(), abs=0.06)
+    assert sum(found.bias) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_fit_is_the_minimum_that_a_search_without_gradients_finds() -> None:
+    logits, labels = drawn(1500, 3, seed=9)
+    probs = softmax(3 * logits + np.array([1.0, -0.5, 0.0]), axis=1)
+
+    def loss(at: np.ndarray) -> float:
+        moved = at[0] * np.log(probs) + np.array([at[1], at[2], 0.0])
+        return float(-log_softmax(moved, axis=1)[np.arange(1500), labels].mean())
+
+    free = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000, "maxfev": 4000}
+    expected = minimize(loss, [1.0, 0.0, 0.0], method="Nelder-Mead", options=free)
+    found = fit_bias_corrected(probs, labels)
+    assert nll(scaled(probs, found), labels) == pytest.approx(expected.fun, abs=1e-9)
+    assert 1 / found.temperature == pytest.approx(expected.x[0], rel=1e-4)
+    assert np.array(found.bias) - found.bias[2] == pytest.approx([*expected.x[1:], 0.0], abs=1e-4)
+    single = nll(temper(probs, fit_temperature(probs, labels)), labels)
+    assert single is not None
+    assert expected.fun < single - 0.001  # the offsets are worth something here
+    assert fit_bias_corrected(probs, labels) == found
+
+
+def test_at_the_minimum_every_class_is_expected_as_often_as_it_is_there() -> None:
+    """The derivative by an offset is mean p of the class less its share: 0 where the fit has arrived."""
+    logits, labels = drawn(2000, 4, seed=10)
+    probs = softmax(2 * logits + np.array([2.0, 0.0, 0.0, -1.0]), axis=1).astype(np.float32)
+    mean = scaled(probs, fit_bias_corrected(probs, labels)).mean(axis=0)
+    assert mean == pytest.approx(np.bincount(labels, minlength=4) / 2000, abs=1e-6)
+
+
+def test_a_class_that_does_not_occur_has_no_offset() -> None:
+    logits, labels = drawn(4000, 4, seed=13)
+    kept = labels != 2
+    found = fit_bias_corrected(softmax(logits[kept], axis=1), labels[kept])
+    assert found.bias[2] == 0
+    assert sum(found.bias) == pytest.approx(0, abs=1e-9)
+    assert max(map(abs, found.bias)) > 0
+    only = fit_bias_corrected(softmax(logits, axis=1)[labels == 1], labels[labels == 1])
+    assert only.bias == (0, 0, 0, 0)
+
+
+def test_classes_that_offsets_part_end_at_the_range() -> None:
+    first = np.array([0.6, 0.7, 0.8, 0.9])
+    found = fit_bias_corrected(np.stack([first, 1 - first], axis=1), np.array([1, 1, 0, 0]))
+    assert found.temperature == pytest.approx(COLDEST, rel=0.01)
+    assert all(math.isfinite(one) for one in found.bias)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -161,6 +244,9 @@ def test_a_zero_for_the_true_class_does_not_break_the_fit() -> None:
         (lambda: nll(np.ones((2, 2)), np.array([0, 2])), "labels from 0 to 2, expected 0 to 1"),
         (lambda: brier(np.ones((2, 2)), np.array([0, -1])), "labels from -1 to 0"),
         (lambda: brier(np.ones(2), np.array([0, 1])), r"expected \(n, C\), \(n,\)"),
+        (lambda: fit_bias_corrected(np.empty((0, 2)), np.array([], dtype=int)), "no labelled items"),
+        (lambda: scaled(np.ones((1, 2)), Scaling(1.0, (0.1, 0.2, 0.3))), r"3 offsets for .* \(1, 2\)"),
+        (lambda: Scaling(1.0, (math.inf, 0.0)), "expected finite"),
         (lambda: temper(np.ones((1, 2)), 0.0), "temperature 0.0"),
         (lambda: temper(np.ones((1, 2)), math.nan), "temperature nan"),
         (lambda: reliability(np.array([1.5]), np.array([1])), "expected 0 to 1"),

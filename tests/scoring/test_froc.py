@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.measure import label
 
 from acinus.scoring.froc import FALSE_POSITIVES, Detection, Froc, Lesions, curve, froc, hit, lesions, outcomes
 
@@ -259,3 +260,16 @@ def test_a_slide_drawn_twice_counts_as_two_slides() -> None:
 def test_what_cannot_be_is_refused(detection: Detection, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         froc([*HAND, detection], HAND_SLIDES)
+
+
+def test_lesions_grow_alike_in_strips_and_as_a_whole() -> None:
+    """Against scipy's distances over the whole mask, with tumour on both sides of the strips' borders."""
+    rng = np.random.default_rng(4)
+    for um_per_px in (4.0, 9.0, 30.0):
+        tumour = np.zeros((700, 90), dtype=bool)
+        rows, columns = rng.integers(0, 700, 12), rng.integers(0, 90, 12)
+        tumour[rows, columns] = True
+        tumour[[255, 256, 511, 512], [10, 40, 70, 80]] = True
+        grown = ndimage.distance_transform_edt(~tumour) < 75 / (2 * um_per_px)
+        expected = label(ndimage.binary_fill_holes(grown), connectivity=2)
+        np.testing.assert_array_equal(lesions(tumour, um_per_px).labels, expected)

@@ -24,7 +24,7 @@ from acinus.errors import AcinusError
 from acinus.files import atomic_path
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.map_head import MapInfo, describe, parse
-from acinus.mapping.pyramid import TILE, count_levels, levels, tiles
+from acinus.mapping.pyramid import TILE, Level, count_levels, levels, tiles
 
 _DAMAGE = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, struct.error, zlib.error)
 _REDUCED, _PAGE = 1, 2  # NewSubfileType; OpenSlide takes reduced pages only for levels
@@ -251,7 +251,7 @@ def _scratch(channels: list[Path], bands: Iterable[np.ndarray], geometry: MapGeo
 
 def _write_pyramid(
     tiff: tifffile.TiffWriter,
-    pyramid: Iterable[np.ndarray],
+    pyramid: Iterable[Level],
     um_per_px: tuple[float, float] | None,
     head: dict[str, Any],
 ) -> None:

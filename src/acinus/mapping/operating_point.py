@@ -1,4 +1,4 @@
-"""The operating point: how probabilities are tempered, cut and cleaned up, and where that came from."""
+"""The operating point: how probabilities are scaled, cut and cleaned up, and where that came from."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,8 +7,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acinus.errors import AcinusError
-from acinus.files import write_text
+from acinus.files import read_json, write_json, write_text
+from acinus.scoring.scaling import Scaling
 from acinus.strict_yaml import read_mapping
+
+PRECISION, ENGINE = "32-true", "torch"
+"""How `acinus predict` runs a network, whatever the maps were made with that its operating point was chosen on."""
 
 
 class Maps(BaseModel):
@@ -16,6 +20,7 @@ class Maps(BaseModel):
 
     um_per_px: mean um per map px of the slides that it was chosen on, for a model that works at so many um per px:
     on a slide of another resolution the same clean-up needs map px of the same size. None: by level, or unknown.
+    precision, engine: what ran the network, left out where it was torch in 32 bits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -24,12 +29,15 @@ class Maps(BaseModel):
     map_downsample: Annotated[float, Field(ge=1.0)]
     min_tissue_fraction: Annotated[float, Field(ge=0.0, le=1.0)]
     um_per_px: Annotated[float, Field(gt=0.0)] | None = None
+    precision: Annotated[str, Field(exclude_if=lambda one: one == PRECISION)] = PRECISION
+    engine: Annotated[str, Field(exclude_if=lambda one: one == ENGINE)] = ENGINE
 
 
 class OperatingPoint(BaseModel):
     """What stands between the network's logits and a slide's mask.
 
-    temperature: logits are divided by it (maps already are: infer does it). threshold: on p of the positive class
+    temperature: logits are divided by it, bias: then an offset per class is added, left out where there is none (maps
+    are made so already: infer does it). threshold: on p of the positive class
     where there are two classes. smoothing_px: sigma of a Gaussian over the map, 0 none. min_region_px: smaller
     regions (8-connected) are removed. max_hole_px: holes (4-connected, enclosed) up to this size are filled before.
     All px are of the map; maps: how such a map is made. source: what it was chosen on and what that gave, for a reader.
@@ -38,12 +46,18 @@ class OperatingPoint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    bias: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(exclude_if=lambda one: not one)] = []
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     smoothing_px: Annotated[float, Field(ge=0.0)] = 0.0
     min_region_px: Annotated[int, Field(ge=0)] = 0
     max_hole_px: Annotated[int, Field(ge=0)] = 0
     maps: Maps | None = None
     source: dict[str, Any] = {}
+
+    @property
+    def scaling(self) -> Scaling:
+        """What is done to the network's logits."""
+        return Scaling(self.temperature, tuple(self.bias))
 
     def with_threshold(self, threshold: float | None) -> "OperatingPoint":
         """Return the same with another threshold, where one is given."""
@@ -68,3 +82,23 @@ def read_point(path: Path) -> OperatingPoint:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
         raise AcinusError(f"{path}: not an operating point ({faults}); run the calibrate stage again") from error
+
+
+def write_scaling(path: Path, scaling: Scaling) -> None:
+    """Write a scaling alone, which is all of an operating point that a map depends on: JSON, `bias` where any."""
+    write_json(path, {"temperature": scaling.temperature} | ({"bias": list(scaling.bias)} if scaling.bias else {}))
+
+
+def read_scaling(path: Path) -> Scaling:
+    """Read what `write_scaling` wrote.
+
+    Raises:
+        AcinusError: missing or invalid, in one line.
+    """
+    if not path.is_file():
+        raise AcinusError(f"{path}: not found; run the calibrate stage (dvc repro)")
+    found = read_json(path)
+    try:
+        return Scaling(float(found["temperature"]), tuple(float(one) for one in found.get("bias", ())))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AcinusError(f"{path}: not a temperature with offsets; run the calibrate stage again") from error

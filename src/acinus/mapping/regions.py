@@ -79,10 +79,10 @@ def smoothed(prob: np.ndarray, sigma_px: float) -> np.ndarray:
     """Return uint8 (channels, rows, columns) convolved with a Gaussian (4 sigmas, reflecting borders), rounded."""
     if sigma_px <= 0:
         return prob
-    values = ndimage.gaussian_filter(
-        prob.astype(np.float64), (0.0, sigma_px, sigma_px), mode="reflect", truncate=_TRUNCATE
-    )
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    values = prob.astype(np.float64)  # in place from here on: of a band of a large slide it is the largest array
+    ndimage.gaussian_filter(values, (0.0, sigma_px, sigma_px), output=values, mode="reflect", truncate=_TRUNCATE)
+    np.rint(values, out=values)
+    return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 
 def reach(sigma_px: float) -> int:

@@ -1,8 +1,14 @@
 """Where the model looks: square windows on a regular grid over the slide."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+Fractions = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+"""x0, y0 (n,) and edge, level-0 px -> the tissue share of each square, float64 (n,)."""
+
+_AT_A_TIME = 1 << 14  # windows
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,16 @@ def _starts(extent: int, step0: float) -> np.ndarray:
     return starts[starts < extent]
 
 
-def with_tissue(windows: Windows, tissue_fractions: np.ndarray, min_fraction: float) -> Windows:
+def with_tissue(windows: Windows, fractions: Fractions, min_fraction: float) -> Windows:
     """Return the windows that hold tissue, and at least `min_fraction` of it (share of the window's area).
 
-    A window without any tissue is never run, whatever `min_fraction` is: with 0.0 every window that
-    touches tissue runs, so that no tissue is left without a probability.
+    fractions: x0, y0, edge in level-0 px -> the tissue share of each square; asked for a part of the windows at a
+    time, so that memory does not grow with their number. A window without any tissue is never run, whatever
+    `min_fraction` is: with 0.0 every window that touches tissue runs, so that no tissue is left without a probability.
     """
-    return windows.only((tissue_fractions > 0.0) & (tissue_fractions >= min_fraction))
+    keep = np.zeros(len(windows), dtype=bool)
+    for start in range(0, len(windows), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        share = fractions(windows.x0[part], windows.y0[part], windows.edge0)
+        keep[part] = (share > 0.0) & (share >= min_fraction)
+    return windows.only(keep)

@@ -1,4 +1,4 @@
-"""calibrate: model and validation slides -> operating point (temperature, threshold, clean-up) and its curves.
+"""calibrate: model and validation slides -> operating point (scaling, threshold, clean-up) and its curves.
 
 Validation slides only: no test slide and no score of one is read.
 """
@@ -20,16 +20,17 @@ from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.judged_files import open_judged, save_judged
 from acinus.mapping.lesion_grid import lesion_grid
 from acinus.mapping.map_tiff import read_map
-from acinus.mapping.operating_point import Maps, OperatingPoint, write_point
+from acinus.mapping.operating_point import Maps, OperatingPoint, write_point, write_scaling
 from acinus.mapping.point_score import Judged, Result, measure, tells
 from acinus.mapping.point_search import PLAIN, Found, search
 from acinus.mapping.threshold_curve import histogram, threshold_curve
 from acinus.patches.index import cell_tissue, cell_truth
+from acinus.scoring.scaling import Scaling
 from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
 from acinus.slides.places import Places, mean_mpp
 from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
-from acinus.whole_slide import MapJob, map_slide
+from acinus.whole_slide import MapJob, map_slide, running_as
 
 BAND_ROWS = 256
 """Rows of a truth that are drawn at a time."""
@@ -48,19 +49,21 @@ class Job:
 
 
 def run(stage: Stage) -> None:
-    """Fit the temperature, map the validation slides with it, and search the point that does best on them."""
+    """Fit temperature and offsets, map the validation slides with them, and search the point that does best there."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     scores = records.read(records.CLASS_SCORES, stage.paths.model / "scores_val.parquet")
     probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(stage.recipe.classes))
-    trust = confidence(probs, scores["label"].to_numpy(), stage.recipe.calibrate.temperature)
-    stage.say(f"temperature {trust.temperature:g}" + (f" ({trust.note})" if trust.note else ""))
     settings = stage.recipe.calibrate
+    trust = confidence(probs, scores["label"].to_numpy(), settings.temperature, settings.bias)
+    offsets = ", ".join(f"{name} {one:+g}" for name, one in _offsets(stage, trust.scaling).items())
+    said = f"temperature {trust.scaling.temperature:g}" + (f", offsets {offsets}" if offsets else "")
+    stage.say(said + (f" ({trust.note})" if trust.note else ""))
     rows = chosen_slides(records.rows(manifest), settings.objective, settings.max_slides)
     scratch = stage.root / ".acinus" / "calibrate" / stage.recipe_name
     shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
     scratch.mkdir(parents=True)
     try:
-        _choose(stage, _judged_slides(stage, rows, trust.temperature, scratch), trust, _um_per_px(stage, rows))
+        _choose(stage, _judged_slides(stage, rows, trust.scaling, scratch), trust, _um_per_px(stage, rows))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -87,7 +90,7 @@ def _is_judged(row: dict[str, Any]) -> bool:
     return row["label_kind"] != "unknown" and bool(row["exhaustive"])
 
 
-def _judged_slides(stage: Stage, rows: list[dict[str, Any]], temperature: float, scratch: Path) -> list[Judged]:
+def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, scratch: Path) -> list[Judged]:
     """Map every slide into `scratch` and return it beside its truth; the arrays stay on disk."""
     compute, places = stage.project.compute, Places(stage.cohort_root, stage.paths.rasters)
     weights = sha256(stage.paths.model / WEIGHTS_FILE)
@@ -104,7 +107,10 @@ def _judged_slides(stage: Stage, rows: list[dict[str, Any]], temperature: float,
                 infer=stage.recipe.infer,
                 device=compute.device,
                 threads=compute.threads,
-                temperature=temperature,
+                scaling=scaling,
+                decode_threads=stage.decode_threads,
+                memory_mib=stage.memory_mib,
+                running=running_as(compute, stage.recipe.infer),
             ),
             label=places.label(row),
             rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
@@ -176,8 +182,10 @@ def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: fl
         map_downsample=infer.map_downsample,
         min_tissue_fraction=infer.min_tissue_fraction,
         um_per_px=um_per_px,
+        precision=infer.precision,
+        engine=infer.engine,
     )
-    plain = OperatingPoint(temperature=trust.temperature, maps=maps)
+    plain = OperatingPoint(temperature=trust.scaling.temperature, bias=list(trust.scaling.bias), maps=maps)
     two = len(stage.recipe.classes) == 2
 
     def results(point: OperatingPoint) -> Result:
@@ -204,15 +212,22 @@ def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: fl
     }
     write_json(stage.paths.calibration, document)
     source = _source(stage, found, trust, note) | {"slides": sorted(at_half)}
-    write_json(stage.paths.temperature, {"temperature": found.point.temperature})
+    write_scaling(stage.paths.temperature, found.point.scaling)
     write_point(stage.paths.operating_point, found.point.model_copy(update={"source": source}))
     _tell(stage, found, trust, len(slides), note)
 
 
 def _trust(trust: Confidence) -> dict[str, Any]:
-    """Return the temperature's part of calibration.json: every figure before and after."""
+    """Return the scaling's part of calibration.json: every figure before and after."""
     figures = {name: {"before": trust.before[name], "after": trust.after[name]} for name in trust.before}
-    return {"temperature": trust.temperature, "temperature_note": trust.note, "n_scores": trust.n_scores, **figures}
+    bias = {"bias": list(trust.scaling.bias)} if trust.scaling.bias else {}
+    noted = {"temperature_note": trust.note, "n_scores": trust.n_scores}
+    return {"temperature": trust.scaling.temperature, **bias, **noted, **figures}
+
+
+def _offsets(stage: Stage, scaling: Scaling) -> dict[str, float]:
+    """Return class -> its offset, none where there is no bias."""
+    return dict(zip(stage.recipe.classes, scaling.bias, strict=True)) if scaling.bias else {}
 
 
 def _settings(point: OperatingPoint) -> dict[str, float]:
@@ -243,7 +258,8 @@ def _tell(stage: Stage, found: Found, trust: Confidence, n_slides: int, note: st
     stage.log.log_metrics(
         {
             "n_slides": n_slides,
-            "temperature": trust.temperature,
+            "temperature": trust.scaling.temperature,
+            **{f"bias.{one}": value for one, value in _offsets(stage, trust.scaling).items()},
             "val.ece": trust.after["ece"],
             "val.ece.uncalibrated": trust.before["ece"],
             f"val.{name}": found.value,

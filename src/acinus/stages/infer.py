@@ -1,24 +1,22 @@
 """infer: model, operating point and slides -> maps/<slide_id>.tif."""
 
 from acinus import records
-from acinus.errors import AcinusError
-from acinus.files import atomic_path, read_json, sha256
+from acinus.files import atomic_path, sha256
 from acinus.learning.card import WEIGHTS_FILE
 from acinus.learning.device import pick
+from acinus.mapping.operating_point import read_scaling
 from acinus.slides.places import Places
 from acinus.stage import Stage
-from acinus.whole_slide import MapJob, map_slide
+from acinus.whole_slide import MapJob, map_slide, running_as
 
 
 def run(stage: Stage) -> None:
     """Write the class probabilities of every usable slide of the splits asked for."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     wanted = manifest[(manifest["status"] == "ok") & manifest["split"].isin(stage.recipe.infer.splits)]
-    compute, windows = stage.project.compute, 0
+    compute = stage.project.compute
     places = Places(stage.cohort_root, stage.paths.rasters)
-    if not stage.paths.temperature.is_file():
-        raise AcinusError(f"{stage.paths.temperature}: not found; run the calibrate stage (dvc repro)")
-    temperature = float(read_json(stage.paths.temperature)["temperature"])
+    scaling = read_scaling(stage.paths.temperature)
     weights = sha256(stage.paths.model / WEIGHTS_FILE)
     on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
     with atomic_path(stage.paths.maps) as folder:
@@ -35,12 +33,23 @@ def run(stage: Stage) -> None:
                 infer=stage.recipe.infer,
                 device=compute.device,
                 threads=compute.threads,
-                temperature=temperature,
+                scaling=scaling,
+                decode_threads=stage.decode_threads,
+                memory_mib=stage.memory_mib,
+                running=running_as(compute, stage.recipe.infer),
             )
             for row in records.rows(wanted)
         ]
-        counts = stage.map(map_slide, jobs) if on_cpu else map(map_slide, jobs)
-        for job, number in zip(jobs, counts, strict=True):
-            windows += number
-            stage.say(f"{job.row['slide_id']}: {number} windows")
-    stage.log.log_metrics({"n_slides": len(wanted), "n_windows": windows})
+        found = []
+        for job, one in zip(jobs, stage.map(map_slide, jobs) if on_cpu else map(map_slide, jobs), strict=True):
+            found.append(one)
+            stage.say(f"{job.row['slide_id']}: {one.windows} windows, {one.windows / one.seconds:.0f} per second")
+    stage.log.log_metrics(
+        {
+            "n_slides": len(wanted),
+            "n_windows": sum(one.windows for one in found),
+            "n_tiles": sum(one.pixels.tiles for one in found),
+            "n_tiles_decoded": sum(one.pixels.decoded for one in found),
+            "n_squares_through_openslide": sum(one.pixels.through_openslide for one in found),
+        }
+    )
