@@ -165,6 +165,15 @@ def test_the_operating_point_decides(slide: Path, tmp_path: Path) -> None:
         assert result(tmp_path / f"out{temperature}")["burden_percent"] == burden
 
 
+def test_the_offsets_of_the_operating_point_are_added(slide: Path, tmp_path: Path) -> None:
+    """At temperature 2 the second class is ahead by 1; offsets of 0.75 either way put it behind by 0.5."""
+    model = make_model(tmp_path / "models", point=POINT.model_copy(update={"bias": [0.75, -0.75]}))
+    run([slide], model, tmp_path / "out")
+    pixels, _, _ = read_map(tmp_path / "out" / "one" / "probability.tif")
+    assert np.unique(pixels).tolist() == [round(255 / (1 + math.exp(0.5)))]
+    assert result(tmp_path / "out")["operating_point"]["bias"] == [0.75, -0.75]
+
+
 def test_a_segmentation_tells_every_class(slide: Path, tmp_path: Path) -> None:
     model = make_model(tmp_path / "models", "segmentation")
     (outcome,) = run([slide], model, tmp_path / "out")
@@ -195,6 +204,16 @@ def test_px_of_the_map_are_as_large_on_a_slide_of_another_resolution(slide: Path
     for mpp, downsample in ((0.4, 10.0), (0.8, 5.0)):
         run([slide], model, tmp_path / str(mpp), mpp=mpp)
         assert result(tmp_path / str(mpp))["map_downsample"] == pytest.approx(downsample)
+
+
+def test_a_point_chosen_on_maps_of_another_kind_is_warned_of(slide: Path, tmp_path: Path) -> None:
+    for maps, warned in (({}, False), ({"precision": "bf16-mixed"}, True), ({"engine": "openvino"}, True)):
+        made = Maps(stride_px=16, map_downsample=8.0, min_tissue_fraction=0.0, **maps)
+        assert made.model_dump(exclude={"stride_px", "map_downsample", "min_tissue_fraction", "um_per_px"}) == maps
+        folder = tmp_path / "-".join(["m", *maps])
+        model = make_model(folder / "models", point=POINT.model_copy(update={"maps": made}))
+        run([slide], model, folder / "out")
+        assert any("maps of another kind" in line for line in result(folder / "out")["warnings"]) == warned
 
 
 def test_a_raster_is_streamed_into_a_pyramid_that_does_not_stay(model: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from acinus.files import atomic_path, read_json
 from acinus.mapping.operating_point import read_point
 from acinus.params import load_project
 from acinus.paths import Paths
-from acinus.reporting.comparable import EXPLAINED, Behind, held_against
+from acinus.reporting.comparable import EXPLAINED, Behind, held_against, setup_of
 from acinus.reporting.setup import Tables
 from acinus.reporting.side_by_side import Pair, by_slide, figures, missing, paired, scatter_figure, usable_test
 from acinus.reporting.tables import COLUMNS
@@ -151,7 +151,9 @@ def _side(root: Path, uri: str, name: str) -> Side:
         try:
             told = read_json(fetched(METRICS))
             places = {key: fetched(f"tables/{file}") for key, (_, file) in BEHIND.items()}
-            return Side(slides, told, held_against(usable_test(slides), _tables(places, told.get("temperature")), told))
+            return Side(
+                slides, told, held_against(usable_test(slides), _tables(places, _point_told(told, slides)), told)
+            )
         except AcinusError:  # a report by hand, or an older one
             return Side(slides, told, why="the run does not have the tables behind its report")
 
@@ -174,13 +176,21 @@ def _of_folder(path: Path) -> Side:
     }
     try:
         point = paths.operating_point
-        temperature = read_point(point).temperature if point.is_file() else None
-        return Side(slides, told, held_against(usable_test(slides), _tables(places, temperature), told))
+        chosen = read_point(point).model_dump(mode="json") if point.is_file() else {}
+        return Side(slides, told, held_against(usable_test(slides), _tables(places, chosen), told))
     except AcinusError as error:
         return Side(slides, told, why=str(error))
 
 
-def _tables(places: Mapping[str, Path], temperature: float | None) -> Tables:
+def _point_told(told: Mapping[str, Any], slides: pd.DataFrame) -> dict[str, Any]:
+    """Return what metrics.json tells of the operating point: how probabilities are scaled."""
+    if told.get("temperature") is None:
+        return {}
+    names = [f"bias.{name}" for name in setup_of(slides).classes]
+    return {"temperature": told["temperature"], "bias": [told[name] for name in names if told.get(name) is not None]}
+
+
+def _tables(places: Mapping[str, Path], point: Mapping[str, Any]) -> Tables:
     """Read what the pooled figures rest on, by the names of BEHIND; a table that is not there is empty.
 
     Raises:
@@ -190,7 +200,6 @@ def _tables(places: Mapping[str, Path], temperature: float | None) -> Tables:
         key: records.read(table, places[key]) if places[key].is_file() else records.frame(table, [])
         for key, (table, _) in BEHIND.items()
     }
-    point = {} if temperature is None else {"temperature": temperature}
     return Tables(records.frame(records.MANIFEST, []), **found, point=point)
 
 

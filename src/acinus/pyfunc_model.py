@@ -11,6 +11,7 @@ import numpy as np
 
 from acinus.learning.card import load_model
 from acinus.learning.predict import predict_probs
+from acinus.scoring.scaling import Scaling
 
 BATCH = 64
 """Patches that the network sees at a time; a request may hold more."""
@@ -25,10 +26,10 @@ class PatchModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """Return softmax probabilities; the logits are divided by params["temperature"] (1: as trained)."""
-        patches, temperature = np.asarray(model_input), float((params or {}).get("temperature", 1.0))
+        patches, scaling = np.asarray(model_input), Scaling(float((params or {}).get("temperature", 1.0)))
         starts = range(0, max(1, len(patches)), BATCH)
         parts = [patches[start : start + BATCH] for start in starts]
-        return np.concatenate([predict_probs(self._model, part, self._card, "auto", temperature) for part in parts])
+        return np.concatenate([predict_probs(self._model, part, self._card, "auto", scaling) for part in parts])
 
 
 mlflow.models.set_model(PatchModel())

@@ -142,6 +142,8 @@ def training_key(training: Training) -> str:
         training.seed(),
         training.machine.threads,
         training.machine.device,
+        training.machine.channels_last,
+        training.machine.compile,
         code_digest(("learning", "scoring", "params", "training.py", "trials.py"), LIBRARIES),
     )
     return "-".join([key, *data_hashes(training.paths).values()])

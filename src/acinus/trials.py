@@ -11,6 +11,8 @@ import pandas as pd
 
 from acinus import params
 from acinus.code import code_digest
+from acinus.files import atomic_path, write_text
+from acinus.learning.checkpoints import BEST, LAST
 from acinus.learning.course import DivergedError
 from acinus.learning.fit import FitJob, FitResult, OnEpoch, fit
 from acinus.learning.measures import measured
@@ -131,6 +133,29 @@ def compare(search: Search, study: Study, stores: Stores, sample: pd.DataFrame) 
         "untuned": figures[0],
         "tuned": none if best is None else figures[best],
     }
+
+
+def hand_over(search: Search, study: Study) -> bool:
+    """Leave the best trial's checkpoints where stage train looks for its own, and return whether it did.
+
+    Only where the trial was the very training that train is to do: train then finds it finished, as after a kill.
+    """
+    best = next((row["trial"] for row in study.rows() if row["best"]), None)
+    if best is None:
+        return False
+    settings = study.settings(best)
+    wanted = search.train_with(settings)
+    whole = search.with_settings(settings).train.model_copy(update={"checkpoint_every": wanted.checkpoint_every})
+    trial, place = _folder(study, best), search.training.paths.checkpoints
+    if whole != wanted or not all((trial / name).is_file() for name in (LAST, BEST)):
+        return False
+    for name in ("key", LAST, BEST):  # without its key no checkpoint counts
+        (place / name).unlink(missing_ok=True)
+    for name in (LAST, BEST):
+        with atomic_path(place / name) as part:
+            shutil.copyfile(trial / name, part)
+    write_text(place / "key", training_key(replace(search.training, train=wanted)))
+    return True
 
 
 def _test(search: Search, study: Study, ordinal: int, stores: Stores, sample: pd.DataFrame) -> float | None:

@@ -13,7 +13,7 @@ from torch import nn
 from acinus import params
 from acinus.learning import torchvision_hook
 from acinus.learning.augmentation import Augmentation
-from acinus.learning.dataset import PatchDataset
+from acinus.learning.dataset import PatchDataset, Reader
 from acinus.learning.device import Machine
 from acinus.learning.fit import FitJob
 from acinus.learning.inputs import InputSpec
@@ -21,7 +21,7 @@ from acinus.learning.inputs import InputSpec
 EPOCHS = 5
 
 
-class StripeStore:
+class StripeStore(Reader):
     """32-px patches of noise with stripes: lying ones are normal, standing ones tumour (turning would mix them)."""
 
     def read(self, key: str) -> np.ndarray:
@@ -70,7 +70,7 @@ def job(
 CLASSES = ("background", "tumor", "stroma")
 
 
-class SpotStore:
+class SpotStore(Reader):
     """16-px patches of noise with a red and a blue spot, or their masks: 0, 1 red, 2 blue, 255 in the first row.
 
     Keys ending in /0 are patches without a red spot.

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError
 from acinus.learning.card import Card, load_model, read_card, save_model
+from acinus.learning.dataset import Reader
 from acinus.learning.models import build_model
 from acinus.learning.predict import map_channels, predict_keys, predict_probs
 from acinus.learning.spec import ModelSpec
+from acinus.scoring.scaling import Scaling, scaled
 
 TINY = "test_resnet"
 
@@ -73,7 +75,7 @@ def test_a_saved_model_predicts_the_same_and_has_the_same_bytes(tmp_path: Path) 
 def test_predictions_of_keys_are_those_of_their_patches_and_none_give_an_empty_table() -> None:
     patches = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
-    class Store:
+    class Store(Reader):
         def read(self, key: str) -> np.ndarray:
             return patches[int(key)]
 
@@ -240,6 +242,25 @@ def test_probabilities_come_back_at_the_size_of_the_patch_and_sum_to_one(input_p
     np.testing.assert_allclose(sure, 1 / (1 + 2 * np.exp(-10)), atol=1e-6)  # to the border
 
 
+def test_offsets_are_added_after_the_temperature() -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    bias = np.array([0.5, -1.5, 1.0])
+    probs = predict_probs(Bright(), patches, plain(), "cpu", Scaling(2.0, tuple(bias)))
+    powers = np.exp(patches.transpose(0, 3, 1, 2) / 255 * 5 + bias[:, None, None])
+    np.testing.assert_allclose(probs, powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+    with pytest.raises(AcinusError, match=r"2 offsets \(bias\) for a model of 3 classes; run the calibrate"):
+        predict_probs(Bright(), patches, plain(), "cpu", Scaling(2.0, (0.5, -0.5)))
+
+
+def test_the_offsets_of_a_classifier_are_those_of_its_probabilities() -> None:
+    torch.manual_seed(0)
+    model = build_model(card().spec())
+    patches = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    scaling = Scaling(0.5, (1.0, -1.0))
+    found = predict_probs(model, patches, card(), "cpu", scaling)
+    np.testing.assert_allclose(found, scaled(predict_probs(model, patches, card(), "cpu"), scaling), atol=1e-5)
+
+
 def test_shrinking_back_averages_instead_of_picking() -> None:
     """A line 1 px wide of 128 has 1/4 of a px of 32: picked out of every fourth it would be all or nothing."""
 
@@ -255,7 +276,7 @@ def test_shrinking_back_averages_instead_of_picking() -> None:
 
 
 def test_no_patches_give_an_empty_table_of_px() -> None:
-    class Store:
+    class Store(Reader):
         def read(self, key: str) -> np.ndarray:
             return np.zeros((32, 32, 3), dtype=np.uint8)
 

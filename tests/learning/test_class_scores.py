@@ -8,7 +8,8 @@ from torch import nn
 
 from acinus import records
 from acinus.learning.card import Card
-from acinus.learning.class_scores import PX_PER_PATCH, class_scores
+from acinus.learning.class_scores import PX_PER_PATCH, ScoringMachine, class_scores
+from acinus.learning.dataset import Reader
 
 EDGE = 16
 
@@ -25,7 +26,7 @@ class Colour(nn.Module):
         return torch.stack([torch.zeros_like(red), red], dim=1)
 
 
-class Shelf:
+class Shelf(Reader):
     """A store of patches held in a dict."""
 
     def __init__(self, patches: dict[str, np.ndarray]) -> None:
@@ -82,7 +83,7 @@ def test_a_classifier_answers_once_for_every_labelled_patch(patches: dict[str, n
         rows([1, -1, 0]),
         (Shelf(patches), None),
         list("abc"),
-        ("cpu", 2),
+        ScoringMachine("cpu", 2),
         1,
     )
     assert [(one["slide_id"], one["x0"], one["y0"], one["px"], one["label"]) for one in found] == [
@@ -100,7 +101,9 @@ def test_a_segmentation_answers_for_drawn_px_of_known_truth(patches: dict[str, n
     masks["a"][:] = 1
     masks["b"][3, 5] = 0
     stores = (Shelf(patches), Shelf(masks))
-    found = class_scores(Colour(True), card("segmentation"), rows([1, -1, 0]), stores, list("abc"), ("cpu", 2), 1)
+    found = class_scores(
+        Colour(True), card("segmentation"), rows([1, -1, 0]), stores, list("abc"), ScoringMachine("cpu", 2), 1
+    )
     first = [one for one in found if one["x0"] == 0]
     assert len(first) == PX_PER_PATCH
     assert {one["label"] for one in first} == {1}
@@ -111,8 +114,8 @@ def test_a_segmentation_answers_for_drawn_px_of_known_truth(patches: dict[str, n
         expected = sigmoid(patches[key].reshape(-1, 3)[one["px"], 0] / 255)
         np.testing.assert_allclose(one["probs"][1], expected, atol=1e-6)
     assert found == class_scores(
-        Colour(True), card("segmentation"), rows([1, -1, 0]), stores, list("abc"), ("cpu", 2), 1
+        Colour(True), card("segmentation"), rows([1, -1, 0]), stores, list("abc"), ScoringMachine("cpu", 2), 1
     )
     assert found != class_scores(
-        Colour(True), card("segmentation"), rows([1, -1, 0]), stores, list("abc"), ("cpu", 2), 2
+        Colour(True), card("segmentation"), rows([1, -1, 0]), stores, list("abc"), ScoringMachine("cpu", 2), 2
     )

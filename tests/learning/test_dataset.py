@@ -1,6 +1,7 @@
 """Items, copies, order and the symmetries of the square."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from torch.utils.data import DataLoader
 from acinus import params
 from acinus.errors import AcinusError
 from acinus.learning.augmentation import Augmentation, draw, transform
-from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
+from acinus.learning.dataset import PatchDataset, Reader, ShuffledTickets, plain_tickets
+from acinus.learning.photometric import jitter
 
 
-class MemoryStore:
+class MemoryStore(Reader):
     """A patch store in memory."""
 
     def __init__(self, patches: dict[str, np.ndarray]) -> None:
@@ -43,15 +45,21 @@ def hwc(tensor: torch.Tensor) -> np.ndarray:
     return tensor.permute(1, 2, 0).numpy()
 
 
-def test_the_eight_symmetries_are_distinct_keep_the_pixels_and_form_a_group() -> None:
+def turned(patch: np.ndarray, symmetry: int) -> np.ndarray:
+    """The symmetry as numpy has it: quarter turns, then a flip; (n, n, channels) or (n, n)."""
+    image = np.rot90(patch, symmetry % 4)
+    return np.fliplr(image) if symmetry >= 4 else image
+
+
+def test_the_eight_symmetries_are_numpys_turns_and_flips_and_all_distinct() -> None:
     patch = np.arange(5 * 5 * 3).reshape(5, 5, 3)
     images = [transform(patch, k) for k in range(8)]
+    for k, image in enumerate(images):
+        np.testing.assert_array_equal(image, turned(patch, k))
     assert len({image.tobytes() for image in images}) == 8
     assert all(sorted(image.reshape(-1, 3).tolist()) == sorted(patch.reshape(-1, 3).tolist()) for image in images)
     again = {transform(image, k).tobytes() for image in images for k in range(8)}
     assert again == {image.tobytes() for image in images}
-    np.testing.assert_array_equal(images[0], patch)
-    np.testing.assert_array_equal(images[4], np.fliplr(patch))
 
 
 def test_each_tumour_patch_is_there_once_plain_and_aug_factor_times_changed() -> None:
@@ -66,7 +74,7 @@ def test_each_tumour_patch_is_there_once_plain_and_aug_factor_times_changed() ->
         (key,) = [
             key
             for key, patch in noise_store(5).patches.items()
-            if any(np.array_equal(pixels, transform(patch, k)) for k in range(8))
+            if any(np.array_equal(pixels, turned(patch, k)) for k in range(8))
         ]
         plain = np.array_equal(pixels, noise_store(5).patches[key])
         assert label == LABELS[int(key[2])]
@@ -150,7 +158,7 @@ def test_counts_are_of_patches_not_of_copies() -> None:
     assert plain_tickets(dataset(Augmentation())) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
 
 
-class IndexStore:
+class IndexStore(Reader):
     """4-px patches whose red channel is a number per pixel, and masks with the very same numbers."""
 
     def __init__(self, mask: bool) -> None:
@@ -193,11 +201,11 @@ def test_colours_change_the_image_and_never_the_mask() -> None:
 
 
 def test_pixels_are_counted_once_per_patch_and_strange_values_refused() -> None:
-    class Masks:
+    class Masks(Reader):
         def read(self, key: str) -> np.ndarray:
             return np.array([[0, 1], [1, 255]], np.uint8) if key == "a" else np.array([[2, 0], [0, 0]], np.uint8)
 
-    class Patches:
+    class Patches(Reader):
         def read(self, key: str) -> np.ndarray:
             return np.zeros((2, 2, 3), np.uint8)
 
@@ -220,3 +228,42 @@ def test_extra_items_come_last_as_often_as_asked_and_leave_the_others_alone() ->
     for item, patch in zip(range(4, 8), (2, 2, 0, 0), strict=True):
         torch.testing.assert_close(grown[(3, item)][1], data[(3, patch)][1], rtol=0, atol=0)
     assert list(grown.labels) == [0, 1, 0]
+
+
+class BatchStore(MemoryStore):
+    """A store that reads in the order of its keys, as those on disk do, and notes what was asked for at once."""
+
+    def __init__(self, patches: dict[str, np.ndarray]) -> None:
+        super().__init__(patches)
+        self.asked: list[list[str]] = []
+
+    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+        self.asked.append(list(keys))
+        for at in sorted(range(len(keys)), key=lambda at: keys[at]):
+            yield at, self.patches[keys[at]]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_batch_is_the_items_one_by_one(masked: bool) -> None:
+    augmentation = Augmentation(2, True, 4, params.Photometric(brightness=0.3, hue=0.1, stain=0.2))
+    images = BatchStore(noise_store(5).patches)
+    masks = BatchStore({key: patch[..., 0] for key, patch in images.patches.items()}) if masked else None
+    data = PatchDataset(images, list(images.patches), LABELS, 8, augmentation, masks)
+    tickets = list(ShuffledTickets(len(data), 5, 11, 2))
+    assert len(tickets) == 9
+    batches = list(DataLoader(data, batch_size=4, sampler=tickets))
+    asked = [len(keys) for keys in images.asked]
+    assert asked == [4, 4, 1]  # each batch at once
+    assert masks is None or masks.asked == images.asked
+    for (epoch, item), pixels, target in zip(
+        tickets, torch.cat([one for one, _ in batches]), torch.cat([one for _, one in batches]), strict=True
+    ):
+        sample, copy = (item, 0) if item < 5 else ([1, 1, 4, 4][item - 5], 1 + (item - 5) % 2)
+        patch = noise_store(5).patches[f"s/{sample}_0"]
+        symmetry = draw(augmentation, epoch, item, copy)
+        colours = jitter(patch, augmentation.photometric, 4, epoch, item)
+        np.testing.assert_array_equal(hwc(pixels), turned(colours, symmetry))
+        if masked:
+            np.testing.assert_array_equal(target.numpy(), turned(patch[..., 0], symmetry))
+        else:
+            assert int(target) == LABELS[sample]

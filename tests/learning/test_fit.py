@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import math
 import signal
 import subprocess
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import save
 
 from acinus.errors import AcinusError
-from acinus.learning import checkpoints
+from acinus.learning import checkpoints, feed
+from acinus.learning.dataset import Reader
 from acinus.learning.device import pick, reproducible
 from acinus.learning.fit import FitResult, fit
 from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
@@ -33,6 +35,8 @@ def load_case() -> ModuleType:
 
 
 case = load_case()
+
+GETITEMS = case.PatchDataset.__getitems__
 
 
 def weights_of(model: torch.nn.Module) -> bytes:
@@ -168,6 +172,34 @@ def test_never_stopping_early_trains_to_the_end(tmp_path: Path) -> None:
     assert not result.stopped_early
 
 
+def test_waits_for_data_are_told_of_every_epoch_and_are_no_part_of_the_result(
+    straight: Straight, tmp_path: Path
+) -> None:
+    ticks, heard = itertools.count(), []
+    job = dataclasses.replace(
+        case.job(tmp_path), clock=lambda: float(next(ticks)), on_wait=lambda *waited: heard.append(waited)
+    )
+    result = fit(job)
+    # every look at this clock is a second: one passes in waiting and one in the step
+    assert heard == [(epoch, 0.5) for epoch in range(1, 6)]
+    assert result.data_wait_share == 0.5
+    assert result == straight.result
+    assert (tmp_path / "log.csv").read_bytes() == (straight.folder / "log.csv").read_bytes()
+    again = fit(job)  # nothing is left to train, so nothing is waited for
+    assert (again, again.data_wait_share, len(heard)) == (result, None, 5)
+
+
+def test_batches_read_one_by_one_or_ahead_give_the_same_weights(
+    straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_made_ahead", iter)
+    monkeypatch.delattr(case.PatchDataset, "__getitems__")
+    monkeypatch.setattr(case.PatchDataset, "__getitem__", lambda data, ticket: GETITEMS(data, [ticket])[0])
+    job = case.job(tmp_path)
+    assert fit(job) == straight.result
+    assert weights_of(job.model) == straight.weights
+
+
 class KilledError(RuntimeError):
     """Raised after an epoch's checkpoint, in the place of a kill."""
 
@@ -267,7 +299,7 @@ def test_data_of_another_task_and_masks_that_teach_nothing_are_refused(tmp_path:
     with pytest.raises(AcinusError, match=r"mask train/0/0: value 2 found, expected classes 0..1 or 255"):
         fit(dataclasses.replace(job, classes=case.CLASSES[:2]))
 
-    class Unknown:
+    class Unknown(Reader):
         def read(self, key: str) -> np.ndarray:
             return np.full((16, 16), 255, np.uint8)
 

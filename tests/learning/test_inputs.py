@@ -20,6 +20,24 @@ def test_input_is_normalised_by_hand_and_resized_by_pillow() -> None:
     np.testing.assert_allclose(small, pillow, atol=1.01)  # Pillow rounds to whole values, twice
 
 
+@pytest.mark.parametrize("edge", [16, 24])
+def test_the_bits_of_an_input_do_not_depend_on_how_its_patches_lie(edge: int) -> None:
+    """Loaded for training a patch lies channel by channel, for prediction px by px: by hand, one value at a time."""
+    patches = np.random.default_rng(0).integers(0, 256, (3, edge, edge, 3), dtype=np.uint8)
+    spec = InputSpec((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), edge)
+    by_px, by_channel = to_tensor(patches), to_tensor(patches).contiguous()
+    assert by_px.stride() != by_channel.stride()
+    number = np.float32
+    of_255 = patches.transpose(0, 3, 1, 2).astype(number) / number(255)
+    mean, std = (np.array(of, dtype=number).reshape(3, 1, 1) for of in (spec.mean, spec.std))
+    for batch in (by_px, by_channel):
+        for last in (True, False):
+            found = to_input(batch, spec, channels_last=last)
+            np.testing.assert_array_equal(found, (of_255 - mean) / std)
+            assert found.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+            assert torch.equal(batch, to_tensor(patches))
+
+
 def test_a_target_of_the_same_size_is_the_mask_itself() -> None:
     masks = np.random.default_rng(0).choice(np.array([0, 1, 5, 255], dtype=np.uint8), (2, 9, 9))
     target = to_target(torch.from_numpy(masks), 9)

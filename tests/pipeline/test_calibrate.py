@@ -21,7 +21,7 @@ from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.map_tiff import read_map
 from acinus.mapping.operating_point import OperatingPoint, read_point
 from acinus.paths import Paths
-from acinus.scoring.calibration import fit_temperature
+from acinus.scoring.calibration import fit_bias_corrected, fit_temperature
 from acinus.slides.tissue import load_tissue
 from acinus.stages import calibrate
 
@@ -158,6 +158,30 @@ def test_the_point_and_its_figures_are_those_of_the_validation_slides(ready: Any
     assert point["maps"] == {"stride_px": 64, "map_downsample": 16.0, "min_tissue_fraction": 0.1, "um_per_px": None}
     assert {name: point[name] for name in curves["point"]} == curves["point"]
     assert len(curves["trials"]) == point["source"]["trials"] == 8
+
+
+def test_offsets_reach_the_maps_and_are_written_only_where_there_are_any(fresh: Callable[[], Any]) -> None:
+    """The network itself answers the same of every slide: each map px is moved by what the offsets say."""
+    plain, project = fresh(), fresh()
+    maps = {}
+    for one, bias in ((plain, False), (project, True)):
+        recipe = recipe_of(one, bias=bias, trials=0)
+        paths = one.run(NAME, recipe, "calibrate", "infer")
+        point, curves = outputs(paths)
+        kept = {key: point[key] for key in ("temperature", "bias") if key in point}
+        assert read_json(paths.temperature) == kept == {key: curves[key] for key in kept}
+        assert ("bias" in kept) == ("bias" in curves) == bias
+        slides = [row["slide_id"] for row in split_of(paths, "val")]
+        maps[bias] = kept, np.concatenate([read_map(paths.maps / f"{name}.tif")[0].ravel() for name in slides])
+    scores = pd.read_parquet(paths.model / "scores_val.parquet")
+    fitted = fit_bias_corrected(np.array(scores["probs"].tolist()), scores["label"].to_numpy())
+    assert (kept["temperature"], *kept["bias"]) == pytest.approx((fitted.temperature, *fitted.bias), abs=1e-6)
+    (before, one), (after, other) = maps[False], maps[True]
+    inside = (one > 3) & (one < 252)  # where 8 bits tell enough
+    assert inside.any()
+    logit = before["temperature"] * np.log(one[inside] / (255.0 - one[inside]))
+    moved = logit / after["temperature"] + after["bias"][1] - after["bias"][0]
+    np.testing.assert_allclose(other[inside], 255 / (1 + np.exp(-moved)), atol=3)
 
 
 def test_nothing_but_validation_slides_is_opened(fresh: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acinus.mapping.blend import blended_rows
+from acinus.mapping.blend import blended_rows, shown
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.quantify import quantify
 from acinus.mapping.windows import grid
@@ -23,14 +23,9 @@ def amounts(width: int, height: int, downsample: float, mask_downsample: float) 
     tissue = TissueMask(np.ones(own, dtype=bool), width, height)
     truth = Outlined(shapely.box(0, 0, width, height), NOTHING, None, width, height)
     edge = int(np.ceil(downsample * 2))
-    ones = blended_rows(
-        geometry,
-        grid(width, height, edge, edge),
-        lambda x0, y0: np.zeros((2, 2, 3), dtype=np.uint8),
-        lambda patches: np.ones((len(patches), 1), dtype=np.float32),
-        1,
-        8,
-    )
+    windows = shown(geometry, grid(width, height, edge, edge))
+    answers = (np.ones((min(8, len(windows) - start), 1), dtype=np.float32) for start in range(0, len(windows), 8))
+    ones = blended_rows(geometry, windows, answers, 1, 8)
     prob = np.concatenate([np.rint(band.probs[0] * 255).astype(np.uint8) for band in ones])
     arguments = (geometry.columns, geometry.rows, downsample)
     return quantify(prob, tissue.raster(*arguments), truth.raster(*arguments), 0.5, geometry, (0.5, 0.5), "tag")

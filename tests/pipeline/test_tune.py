@@ -155,11 +155,25 @@ def test_outputs_say_the_same_as_the_runs(straight: Any, patches: Tuned) -> None
             assert min(image.size) > 200
 
 
+@dataclass
+class Steps(Heard):
+    """A log that hears in how many epochs steps were trained."""
+
+    epochs: int = 0
+
+    def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
+        self.epochs += "data_wait_share" in metrics
+
+
 def test_train_delivers_what_the_best_trial_had(straight: Any, patches: Tuned) -> None:
     """The same seeds: validation curve and test figure of the model are those that the search reported."""
     outputs = straight[1]
     assert patches.outputs() == outputs
-    train.run(patches.stage(Heard(), "train"))
+    train.run(patches.stage(taken := Steps(), "train"))
+    over = {path.name: path.read_bytes() for path in sorted(patches.paths.model.iterdir())}
+    train.run(patches.stage(anew := Steps(), "train"))
+    assert (taken.epochs, anew.epochs) == (0, 2)
+    assert {path.name: path.read_bytes() for path in sorted(patches.paths.model.iterdir())} == over
     log = (patches.paths.model / "training_log.csv").read_text().splitlines()
     best = next(row for row in straight[0].trials if row["name"] == f"trial {_best(patches)}")
     losses = [f"{one['val_loss']:.9g}" for step, one in best["curve"].items() if step]
@@ -199,6 +213,13 @@ def test_lost_checkpoints_are_trained_again(straight: Any, patches: Tuned) -> No
     tune.run(patches.stage(log))
     assert not log.trials, "finished trials are not begun again"
     assert patches.outputs() == straight[1]
+    forget(patches)
+
+
+def test_a_shorter_trial_is_not_handed_over(patches: Tuned) -> None:
+    tune.run(patches.stage(Heard(), trials=1, max_epochs=1))
+    train.run(patches.stage(log := Steps(), "train", trials=1, max_epochs=1))
+    assert log.epochs == 2
     forget(patches)
 
 

@@ -23,6 +23,7 @@ from acinus.learning.job import FitJob
 from acinus.learning.losses import Objective, PatchObjective, training_loss, validation_loss
 from acinus.learning.measures import Gauge, gauge
 from acinus.learning.optimisers import Schedule, build_optimiser, epochs_of
+from acinus.learning.running import Network
 from acinus.learning.segmentation_losses import SegmentationObjective
 from acinus.params.results import Measure
 from acinus.seeds import derive
@@ -77,6 +78,7 @@ class Course:
     def __init__(self, job: FitJob, weights: tuple[float, ...], start: Snapshot | None) -> None:
         """Begin at `start`, or at the beginning; `weights` are those of the classes."""
         self.job, self._start = job, start
+        self.network: Network = job.model  # what runs it; compiled, it is another callable with the same weights
         self.history = list(start.history) if start else []
         self.first_epoch = len(self.history)
         items = ShuffledTickets(len(job.train), job.settings.batch_size, job.seed, 0)
@@ -129,7 +131,7 @@ class Course:
         patches, target = batch
         if self.job.task == "segmentation":
             target = to_target(target, self.job.inputs.px)
-        logits = self.job.model(to_input(patches, self.job.inputs))
+        logits = self.network(to_input(patches, self.job.inputs, channels_last=self.job.machine.channels_last))
         if self._gauge and split == "val":
             self._gauge.batch(logits, target)
         return self._tally[split].batch(logits, target)

@@ -15,11 +15,16 @@ from acinus.errors import AcinusError
 
 @dataclass(frozen=True)
 class Machine:
-    """`device` as in params.yaml (cpu, auto, cuda, cuda:1, mps), CPU `threads`, data loading `workers`."""
+    """`device` as in params.yaml (cpu, auto, cuda, cuda:1, mps), CPU `threads`, data loading `workers`.
+
+    channels_last, compile: how a network is laid out and run; results then differ in the last bits.
+    """
 
     device: str = "cpu"
     threads: int = 1
     workers: int = 0
+    channels_last: bool = True
+    compile: bool = False
 
 
 def pick(device: str) -> torch.device:
@@ -48,10 +53,10 @@ def pick(device: str) -> torch.device:
     return torch.device("cuda:0") if device == "cuda" else wanted
 
 
-def place(model: nn.Module, device: torch.device) -> None:
-    """Move `model` to `device`, weights channels last as `inputs.to_input` lays out patches."""
+def place(model: nn.Module, device: torch.device, *, channels_last: bool = True) -> None:
+    """Move `model` to `device`, weights channels last as `inputs.to_input` lays out patches, or channels first."""
     module: Any = model  # torch's stubs do not know memory_format
-    module.to(device, memory_format=torch.channels_last)
+    module.to(device, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
 @contextlib.contextmanager

@@ -18,9 +18,11 @@ from acinus.learning import checkpoints, torchvision_hook
 from acinus.learning.course import Course
 from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
 from acinus.learning.device import pick, place, reproducible
+from acinus.learning.feed import Feed, Stopwatch
 from acinus.learning.history import best_epoch, stops_early, to_csv
 from acinus.learning.job import FitJob, FitResult, OnEpoch, class_counts
 from acinus.learning.losses import class_weights
+from acinus.learning.running import compiled
 
 __all__ = ["FitJob", "FitResult", "OnEpoch", "fit"]
 
@@ -39,19 +41,21 @@ def fit(job: FitJob) -> FitResult:
     device = pick(job.machine.device)
     with reproducible(device, job.machine.threads):
         course = Course(job, weights, checkpoints.restore(job.checkpoints, job.key))
+        waits: list[float] = []
         if not course.finished:
             with _quiet():
-                _run(course, device)
+                _run(course, device, waits)
     job.model.cpu().load_state_dict(checkpoints.load(job.checkpoints / checkpoints.BEST).model)
     job.model.eval()
     write_text(job.log, to_csv(course.history))
     history = tuple(course.history)
     stopped = stops_early(history, job.settings.stop_patience)
-    return FitResult(history, best_epoch(history), stopped, pruned=course.given_up)
+    waited = sum(waits) / len(waits) if waits else None
+    return FitResult(history, best_epoch(history), stopped, pruned=course.given_up, data_wait_share=waited)
 
 
-def _run(course: Course, device: torch.device) -> None:
-    """Run the epochs that are left."""
+def _run(course: Course, device: torch.device, waits: list[float]) -> None:
+    """Run the epochs that are left; `waits` takes the share of each that the training steps waited for data."""
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.plugins.environments import LightningEnvironment
 
@@ -74,16 +78,25 @@ def _run(course: Course, device: torch.device) -> None:
         def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
             return course.score("train", batch)
 
+        def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+            watch.stepped()
+
         def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
             course.score("val", batch)
 
         def on_train_epoch_end(self) -> None:
             course.close_epoch()
+            waits.append(watch.share())
+            course.job.on_wait(len(course.history), waits[-1])
             self.trainer.should_stop = course.finished
 
     settings = course.job.settings
-    place(course.job.model, device)
+    watch = Stopwatch(course.job.clock)
+    machine = course.job.machine
+    place(course.job.model, device, channels_last=machine.channels_last)
     course.job.model.train()
+    if machine.compile:
+        course.network = compiled(course.job.model, device)
     trainer = Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=[device.index] if device.type == "cuda" else 1,
@@ -98,15 +111,15 @@ def _run(course: Course, device: torch.device) -> None:
         plugins=[LightningEnvironment()],  # one process, whatever SLURM or torchrun set around it
         deterministic=True,
     )
-    trainer.fit(Loop(), *_loaders(course.job, course.first_epoch, device))
+    trainer.fit(Loop(), *_feeds(course.job, course.first_epoch, device, watch))
 
 
-def _loaders(job: FitJob, first_epoch: int, device: torch.device) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return the training and validation loaders; neither touches torch's own random numbers."""
+def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch) -> tuple[Feed, Feed]:
+    """Return the training and validation batches, the first watched; neither touches torch's own random numbers."""
     size = job.settings.batch_size
 
-    def loader(data: PatchDataset, tickets: Any) -> DataLoader[Any]:
-        return DataLoader(
+    def feed(data: PatchDataset, tickets: Any, watch: Stopwatch) -> Feed:
+        loader: DataLoader[Any] = DataLoader(
             data,
             batch_size=size,
             sampler=tickets,
@@ -114,9 +127,10 @@ def _loaders(job: FitJob, first_epoch: int, device: torch.device) -> tuple[DataL
             pin_memory=device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )
+        return Feed(loader, watch)
 
     shuffled = ShuffledTickets(len(job.train), size, job.seed, first_epoch)
-    return loader(job.train, shuffled), loader(job.val, plain_tickets(job.val))
+    return feed(job.train, shuffled, watch), feed(job.val, plain_tickets(job.val), Stopwatch(job.clock))
 
 
 @contextlib.contextmanager

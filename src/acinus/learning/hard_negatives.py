@@ -42,8 +42,8 @@ def second_pass(job: FitJob, extra: Sequence[int], after: int = 0) -> FitJob:
     """Return the follow-up of a finished training, with the patches of `extra` in it so many times more.
 
     It goes on from the weights that the job's model has now, with an optimiser and a schedule of its
-    own, for `hard_negatives.epochs`. `after` is the number of epochs of the first pass: `on_epoch` counts
-    on from it.
+    own, for `hard_negatives.epochs`. `after` is the number of epochs of the first pass: `on_epoch` and
+    `on_wait` count on from it.
     """
     settings = job.settings
     chosen = hashlib.sha256(",".join(str(index) for index in extra).encode()).hexdigest()[:16]
@@ -56,4 +56,5 @@ def second_pass(job: FitJob, extra: Sequence[int], after: int = 0) -> FitJob:
         key=f"{job.key}-{SECOND}-{chosen}",
         log=job.log.with_name(f"{job.log.stem}_{SECOND}{job.log.suffix}"),
         on_epoch=lambda epoch, metrics: job.on_epoch(after + epoch, metrics),
+        on_wait=lambda epoch, share: job.on_wait(after + epoch, share),
     )

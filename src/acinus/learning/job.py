@@ -1,7 +1,8 @@
 """What a training is made of, and what must hold before it starts."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
@@ -19,6 +20,9 @@ from acinus.params.results import Measure
 OnEpoch = Callable[[int, dict[str, float]], None]
 """(epoch from 1, {train_loss, train_acc, val_loss, val_acc, lr}), and val_<measure> where a job has one."""
 
+OnWait = Callable[[int, float], None]
+"""(epoch from 1, the share of its training steps' time that was spent waiting for data, 0 to 1)."""
+
 Prune = Callable[[int, float], bool]
 """(epoch from 1, the epoch's measure) -> whether the training is given up after it."""
 
@@ -33,6 +37,8 @@ class FitJob:
     The data sets of task `segmentation` have masks, and the model answers (n, classes, px, px) logits.
     `measure` is taken on the validation patches after every epoch; `prune` is asked with it, after
     `on_epoch`, and after a resume asked again of the earlier epochs.
+    `on_wait` hears how long the steps waited for data by `clock` (seconds, the host's): after a resume not of
+    the earlier epochs, since it is no result but a figure of the machine.
     """
 
     model: nn.Module
@@ -50,16 +56,23 @@ class FitJob:
     task: Task = "patch_classification"
     measure: Measure | None = None
     prune: Prune | None = None
+    on_wait: OnWait = lambda epoch, share: None
+    clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a training went; `best_epoch` is the one whose weights the job's model now has."""
+    """How a training went; `best_epoch` is the one whose weights the job's model now has.
+
+    data_wait_share: mean over the epochs that were trained now of `FitJob.on_wait`, None without any; a timing,
+    so no part of what makes two results equal.
+    """
 
     history: tuple[EpochRecord, ...]
     best_epoch: int
     stopped_early: bool
     pruned: bool = False
+    data_wait_share: float | None = field(default=None, compare=False)
 
 
 def class_counts(job: FitJob) -> list[int]:

@@ -92,9 +92,9 @@ def measured(job: FitJob, measure: Measure, data: PatchDataset) -> float | None:
     if not len(data):
         return None
     device, taken = pick(job.machine.device), gauge(measure, len(job.classes))
-    tickets = plain_tickets(data)
+    tickets, layout = plain_tickets(data), job.machine.channels_last
     with reproducible(device, job.machine.threads), torch.inference_mode():
-        place(job.model, device)
+        place(job.model, device, channels_last=layout)
         job.model.eval()
         for start in range(0, len(tickets), job.settings.batch_size):
             items = [data[ticket] for ticket in tickets[start : start + job.settings.batch_size]]
@@ -102,6 +102,6 @@ def measured(job: FitJob, measure: Measure, data: PatchDataset) -> float | None:
             if job.task == "segmentation":
                 target = to_target(target, job.inputs.px)
             patches = torch.stack([item[0] for item in items]).to(device)
-            taken.batch(job.model(to_input(patches, job.inputs)), target)
+            taken.batch(job.model(to_input(patches, job.inputs, channels_last=layout)), target)
         job.model.cpu()
     return taken.close()

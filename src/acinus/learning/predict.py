@@ -1,56 +1,87 @@
 """Class probabilities of patches, prepared exactly as in training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acinus.errors import AcinusError
 from acinus.learning.card import Card
 from acinus.learning.dataset import Reader
-from acinus.learning.device import pick, place
-from acinus.learning.inputs import to_input, to_tensor
+from acinus.learning.device import pick
+from acinus.learning.inputs import to_device, to_input
+from acinus.learning.running import AS_IS, Running, network
+from acinus.scoring.scaling import AS_TRAINED, Scaling
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""uint8 (n, h, w, 3) patches -> float32 probabilities, (n, classes) or (n, classes, h, w)."""
+
+
+def predictor(
+    model: nn.Module, card: Card, device: str, scaling: Scaling = AS_TRAINED, how: Running = AS_IS
+) -> Predict:
+    """Return the function from uint8 (n, h, w, 3) patches to float32 softmax probabilities, one batch per call.
+
+    (n, classes), or (n, classes, h, w) of a segmentation: every px of the patch, whatever the size that
+    the network saw it in; over the classes they sum to 1 within 1e-5. The logits are divided by the scaling's
+    temperature, then its offsets are added. The model is put on `device` and into evaluation mode once, here;
+    whoever moves or trains it afterwards asks for another function. Bits repeat for the same batch on the same
+    device, build and thread count (`device.reproducible`).
+
+    Raises:
+        AcinusError: no such device, or one that cannot run the model as `how` says.
+    """
+    where, inputs = pick(device), card.inputs()
+    run = network(model, where, inputs.px, how)
+    layout = how.channels_last and how.engine == "torch"
+
+    def predict(patches: np.ndarray) -> np.ndarray:
+        height, width = patches.shape[1:3]
+        if len(patches) == 0:
+            return _none(card, height, width)
+        with torch.inference_mode():
+            logits = run(to_input(to_device(patches, where), inputs, channels_last=layout))
+            probs = torch.softmax(scaled_logits(logits, scaling), dim=1)
+            if card.task == "segmentation":
+                probs = _at_size(probs, height, width)
+            return probs.cpu().contiguous().numpy()  # channels last within, if the network computes so
+
+    return predict
 
 
 def predict_probs(
-    model: nn.Module, patches: np.ndarray, card: Card, device: str, temperature: float = 1.0
+    model: nn.Module, patches: np.ndarray, card: Card, device: str, scaling: Scaling = AS_TRAINED
 ) -> np.ndarray:
-    """Return float32 softmax probabilities of uint8 (n, h, w, 3) patches, as one batch.
-
-    (n, classes), or (n, classes, h, w) of a segmentation: every px of the patch, whatever the size that
-    the network saw it in; over the classes they sum to 1 within 1e-5. The logits are divided by `temperature`.
-    The model is put on `device` and
-    into evaluation mode. Bits repeat for the same batch on the same device, build and thread count
-    (`device.reproducible`).
-    """
-    height, width = patches.shape[1:3]
-    if len(patches) == 0:
-        place_px = (height, width) if card.task == "segmentation" else ()
-        return np.zeros((0, len(card.classes), *place_px), dtype=np.float32)
-    where = pick(device)
-    place(model, where)
-    model.eval()
-    with torch.inference_mode():
-        logits = model(to_input(to_tensor(patches).to(where), card.inputs()))
-        probs = torch.softmax(logits.float() / temperature, dim=1)
-        if card.task == "segmentation":
-            probs = _at_size(probs, height, width)
-        return probs.cpu().contiguous().numpy()  # channels last within, if the network computes so
+    """Return what `predictor` gives for one batch; for many, make the function once."""
+    return predictor(model, card, device, scaling)(patches)
 
 
 def predict_keys(
     model: nn.Module, store: Reader, keys: Sequence[str], card: Card, device: str, *, batch_size: int
 ) -> np.ndarray:
-    """Return float32 probabilities of the patches of `keys`, read from a store, as `predict_probs` does."""
-    batches = [
-        predict_probs(model, np.stack([store.read(key) for key in keys[start : start + batch_size]]), card, device)
-        for start in range(0, len(keys), batch_size)
-    ]
-    if not batches:
-        none = np.zeros((0, card.patch_px, card.patch_px, 3), dtype=np.uint8)
-        return predict_probs(model, none, card, device)
-    return np.concatenate(batches)
+    """Return float32 probabilities of the patches of `keys`, read from a store, as `predictor` does."""
+    predict = predictor(model, card, device)
+    batches = [predict(store.read_many(keys[start : start + batch_size])) for start in range(0, len(keys), batch_size)]
+    return np.concatenate(batches) if batches else _none(card, card.patch_px, card.patch_px)
+
+
+def scaled_logits(logits: Tensor, scaling: Scaling) -> Tensor:
+    """Return float32 logits / temperature + bias; the classes are axis 1.
+
+    Raises:
+        AcinusError: offsets that are not one per class.
+    """
+    cooled = logits.float() / scaling.temperature
+    if not scaling.bias:
+        return cooled
+    if len(scaling.bias) != logits.shape[1]:
+        raise AcinusError(
+            f"operating point: {len(scaling.bias)} offsets (bias) for a model of {logits.shape[1]} classes; run the "
+            "calibrate stage again"
+        )
+    return cooled + cooled.new_tensor(scaling.bias).view(-1, *[1] * (logits.ndim - 2))
 
 
 def map_channels(probs: np.ndarray, card: Card) -> np.ndarray:
@@ -59,6 +90,12 @@ def map_channels(probs: np.ndarray, card: Card) -> np.ndarray:
     Of two classes the second alone, since the first is what is missing to 1; of more all of them.
     """
     return probs[:, 1:2] if len(card.classes) == 2 else probs
+
+
+def _none(card: Card, height: int, width: int) -> np.ndarray:
+    """Return the probabilities of no patches of that size."""
+    place_px = (height, width) if card.task == "segmentation" else ()
+    return np.zeros((0, len(card.classes), *place_px), dtype=np.float32)
 
 
 def _at_size(probs: Tensor, height: int, width: int) -> Tensor:

@@ -5,6 +5,7 @@ import numpy as np
 from acinus.errors import SlideError
 from acinus.learning.card import Card
 from acinus.learning.stain import TrainingStain
+from acinus.mapping.operating_point import ENGINE, PRECISION, Maps
 from acinus.slides.geometry import MPP_TOLERANCE, Resolution, resolve
 from acinus.slides.open import SlidePixels
 
@@ -65,6 +66,16 @@ def mpp_warnings(slide: SlidePixels, card: Card, at: Resolution, mpp: Mpp | None
                 f"({ratio:.2f} x off, more than {MPP_RATIO:g})"
             )
     return found
+
+
+def running_warnings(maps: Maps) -> list[str]:
+    """Return what is doubtful about an operating point that was chosen on maps that were run in another way."""
+    if (maps.precision, maps.engine) == (PRECISION, ENGINE):
+        return []
+    return [
+        f"maps of another kind: the operating point was chosen on maps by {maps.engine} at {maps.precision}, "
+        f"this one is by {ENGINE} at {PRECISION}"
+    ]
 
 
 def stain_distance(density: np.ndarray, training: TrainingStain | None) -> float | None:

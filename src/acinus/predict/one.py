@@ -27,6 +27,7 @@ from acinus.whole_slide import MapJob, map_slide
 
 PROBABILITY, OVERLAY, REGIONS, ASAP = "probability.tif", "overlay.png", "regions.geojson", "regions.xml"
 BATCH = 16
+DECODE_THREADS = 2
 PICTURE_PX = 1200
 TOP_REGIONS = 10
 
@@ -41,7 +42,7 @@ def predict_slide(order: Order, model: Model) -> dict[str, Any]:
         work = Path(scratch)
         opened = open_order(order, model, work)
         order.step("probability map")
-        windows = map_slide(_map_job(order, model, opened))
+        windows = map_slide(_map_job(order, model, opened)).windows
         with open_map(order.folder / PROBABILITY) as reader:
             order.step("regions")
             found, amounts = _quantified(order, model, opened, reader)
@@ -77,7 +78,8 @@ def _map_job(order: Order, model: Model, opened: Opened) -> MapJob:
         ),
         device=order.device,
         threads=order.threads,
-        temperature=model.point.temperature,
+        scaling=model.point.scaling,
+        decode_threads=DECODE_THREADS,
     )
 
 

@@ -1,7 +1,7 @@
 """train: patch store, sample and best settings -> models/<recipe>/ (weights, card, log, baseline, scores, stain)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from acinus import records
 from acinus.files import atomic_path, write_json
 from acinus.learning.best import read_best
 from acinus.learning.card import WEIGHTS_FILE, Card, save_model
-from acinus.learning.class_scores import class_scores
+from acinus.learning.class_scores import ScoringMachine, class_scores
 from acinus.learning.colour import MOST, ColourModel, fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
 from acinus.learning.device import Machine, pick, reproducible
 from acinus.learning.fit import FitJob, FitResult, fit
@@ -29,6 +29,9 @@ from acinus.training import Training, data_hashes, input_spec, new_model, open_s
 
 SCORED_PATCHES = 5000
 """Patches of each split on which a segmentation's calibration is measured."""
+
+AT_ONCE = 4
+"""Batches that are scored at the same time at most: each holds its answers for every px."""
 
 COLOUR_PATCHES = 400
 """Training patches from which the colour-only baseline of a segmentation learns, evenly taken."""
@@ -46,6 +49,7 @@ def run(stage: Stage) -> None:
         folder.mkdir()
         model = new_model(training)
         job = training_job(training, model, stores, sample, folder / "training_log.csv", _say(stage))
+        job = replace(job, on_wait=lambda epoch, share: stage.log.log_metrics({"data_wait_share": share}, step=epoch))
         result = fit(job)
         card = _card(stage, training, inputs, result, manifest, sample)
         if stores[1] is not None and training.train.hard_negatives.epochs:
@@ -62,6 +66,8 @@ def run(stage: Stage) -> None:
     stage.log.log_model(stage.paths.model)
     stage.log.log_metrics({"best_epoch": result.best_epoch, "epochs": len(result.history)})
     stage.say(f"best epoch {result.best_epoch} of {len(result.history)}, {scored} test patches scored")
+    if result.data_wait_share is not None:
+        stage.say(f"training steps waited for data {result.data_wait_share:.1%} of their time")
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,13 @@ def _training(stage: Stage) -> Training:
         tuple(stage.recipe.classes),
         stage.recipe.index,
         with_values(stage.recipe, settings).train if settings else stage.recipe.train,
-        Machine(stage.project.compute.device, stage.project.compute.threads),
+        Machine(
+            stage.project.compute.device,
+            stage.project.compute.threads,
+            stage.loader_workers,
+            channels_last=stage.project.compute.channels_last,
+            compile=stage.project.compute.compile_,
+        ),
         stage.seed,
         stage.paths,
     )
@@ -114,7 +126,7 @@ def _second_pass(stage: Stage, job: FitJob, card: Card, stores: tuple[Store, Sto
         for start in range(0, len(keys), settings.batch_size):
             part = keys[start : start + settings.batch_size]
             probs = predict_keys(job.model, stores[0], part, card, device, batch_size=settings.batch_size)
-            masks = np.stack([stores[1].read(key) for key in part])
+            masks = stores[1].read_many(part)
             scores += false_positives(probs, masks, positive).tolist()
     extra = hardest(scores, keys, labels, settings.hard_negatives.share)
     stage.say(f"second pass: {len(extra)} of {labels.count(0)} normal patches have false positives to unlearn")
@@ -124,8 +136,8 @@ def _second_pass(stage: Stage, job: FitJob, card: Card, stores: tuple[Store, Sto
     if _loss(second) > _loss(first):
         job.model.load_state_dict(before)
         stage.say("second pass: no better on validation; the first pass's weights stay")
-        return FitResult(history, first.best_epoch, second.stopped_early)
-    return FitResult(history, len(first.history) + second.best_epoch, second.stopped_early)
+        return replace(first, history=history, stopped_early=second.stopped_early)
+    return replace(second, history=history, best_epoch=len(first.history) + second.best_epoch)
 
 
 def _loss(result: FitResult) -> float:
@@ -195,7 +207,9 @@ def _class_scores(stage: Stage, trained: _Trained, rows: pd.DataFrame, stores: S
         rows = (
             rows.iloc[np.unique(np.linspace(0, len(rows) - 1, SCORED_PATCHES).astype(np.int64))] if len(rows) else rows
         )
-    machine = (stage.project.compute.device, trained.batch_size)
+    on_cpu = pick(stage.project.compute.device).type == "cpu"  # a GPU takes one batch after the other
+    at_once = min(stage.project.compute.workers, AT_ONCE) if on_cpu else 1
+    machine = ScoringMachine(stage.project.compute.device, trained.batch_size, at_once)
     found = class_scores(trained.model, trained.card, rows, stores, patch_keys(rows), machine, stage.seed("px"))
     return records.frame(records.CLASS_SCORES, found)
 

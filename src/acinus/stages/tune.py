@@ -25,7 +25,7 @@ def run(stage: Stage) -> None:
         return
     from acinus.learning.study import open_study, search  # torch only where something is trained
     from acinus.training import open_stores
-    from acinus.trials import compare, run_trial
+    from acinus.trials import compare, hand_over, run_trial
 
     settings = _search(stage)
     sample = records.read(records.SAMPLE, stage.paths.sample)
@@ -34,6 +34,8 @@ def run(stage: Stage) -> None:
         search(study, partial(run_trial, settings, stores, sample))
         comparison = compare(settings, study, stores, sample)
     _write(stage, study, comparison)
+    if hand_over(settings, study):
+        stage.say("the best trial is the training that stage train is to do: its checkpoints are left there")
     stage.log.log_artifact(stage.paths.tune, "tune")
     measure = settings.objective
     figures = {
@@ -76,7 +78,13 @@ def _search(stage: Stage) -> "Search":
         classes=tuple(stage.recipe.classes),
         index=stage.recipe.index,
         train=stage.recipe.train,
-        machine=Machine(stage.project.compute.device, stage.project.compute.threads),
+        machine=Machine(
+            stage.project.compute.device,
+            stage.project.compute.threads,
+            stage.loader_workers,
+            channels_last=stage.project.compute.channels_last,
+            compile=stage.project.compute.compile_,
+        ),
         seed=partial(seeds.derive, stage.project.seed, "train"),
         paths=stage.paths,
     )
