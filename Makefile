@@ -47,8 +47,8 @@ sweep-%: install ## run sweeps/<name>.yaml: sweep-biopsy, sweep-pannuke, sweep-c
 	acinus setup
 	acinus sweep $* $(if $(RECIPE),--recipe $(RECIPE))
 
-bench: install ## memory of a 15,000 x 16,000 raster on its way to a pyramid (speed is not measured yet)
-	python benchmarks/raster_memory.py
+bench: install ## speed and memory beside plain scripts and the machine's limits (about 15 minutes)
+	python -m benchmarks
 
 lock: ## write requirements.lock anew from the packages in .venv
 	@{ echo "# Every package at the version the results were made with. \`make lock\` writes it anew from the environment."; \

@@ -17,6 +17,15 @@ def test_results_table_is_that_of_the_committed_figures() -> None:
     assert match[1] == markdown(ROOT), "put the output of `acinus results --markdown` there"
 
 
+def test_table_of_targets_is_that_of_the_committed_benchmarks() -> None:
+    match = re.search(r"<!-- benchmarks: reports/benchmarks.md -->\n(.*?)\n<!-- /benchmarks -->", README, re.DOTALL)
+    assert match is not None
+    report = (ROOT / "reports" / "benchmarks.md").read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", report, re.MULTILINE)
+    assert tables[0].startswith("| work | target |")
+    assert match[1] == tables[0].strip(), "put the first table of reports/benchmarks.md there"
+
+
 def test_every_make_target_named_exists_and_is_in_help() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     helped = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))

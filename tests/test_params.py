@@ -320,6 +320,7 @@ SEGMENTATION = [
         "  hard_negatives: {epochs: 1}\n  loss:",
         "train.hard_negatives.epochs = 1: is for task seg",
     ),
+    ("demo-camelyon", "  bias: false", "  bias: true", "calibrate.bias = True: is for task segmentation"),
     ("demo-camelyon", "class_weights: balanced", "class_weights: [1, 2, 3]", "3 numbers for 2 classes (normal, tumor)"),
 ]
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from acinus.parallel import exit_with_process
 from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
 from acinus.stage import ProjectStage, Stage
-from acinus.tracking import RunFacts, create_database, stage_run
+from acinus.tracking import Run, RunFacts, create_database, stage_run, startup
 
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 """In a URL, as that of a database of studies."""
@@ -46,6 +47,7 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
     facts = _facts(root, project, name, recipe_name, recipe)
     with _alone(root, f"{name}@{recipe_name}"), stage_run(facts) as run:
         _sweep(root, name, recipe_name)
+        _begin(root, name, recipe_name, run)
         function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
 
 
@@ -65,6 +67,7 @@ def run_project_stage(name: str, function: Callable[[ProjectStage], None]) -> No
     _end_with_dvc()
     with _alone(root, name), stage_run(_facts(root, project, name, None, None)) as run:
         _sweep(root, name, None)
+        _begin(root, name, None, run)
         function(ProjectStage(name, root, project, run))
 
 
@@ -127,6 +130,13 @@ def _facts(root: Path, project: Project, name: str, recipe_name: str | None, rec
         tags=tags,
         inputs=tuple(inputs),
     )
+
+
+def _begin(root: Path, name: str, recipe_name: str | None, run: Run) -> None:
+    """Record what it cost to come here: this process's CPU seconds since it was started."""
+    cpu_s = time.process_time()
+    run.log_metrics({startup.METRIC: cpu_s})
+    startup.remember(root, name, recipe_name, cpu_s)
 
 
 def _end_with_dvc() -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -33,10 +34,10 @@ def map_over(
         yield from map(function, jobs)
         return
     with _executor(scheduler, min(workers, max(1, len(jobs)))) as pool:
-        futures = [pool.submit(function, job) for job in jobs]
+        futures = deque(pool.submit(function, job) for job in jobs)
         try:
-            for future in futures:
-                yield future.result()
+            while futures:  # a result is let go of once it is given out
+                yield futures.popleft().result()
         except BrokenProcessPool as error:
             raise AcinusError(
                 "a worker process died, mostly for want of memory; lower compute.workers in params.yaml"

@@ -6,6 +6,7 @@ from acinus.files import read_json
 from acinus.params import load_project, load_recipe
 from acinus.reporting.summary import console_table, markdown_table, read_row
 from acinus.reporting.wording import main_figure
+from acinus.tracking import startup
 
 
 def markdown(root: Path) -> str:
@@ -22,3 +23,6 @@ def show(root: Path) -> None:
     print(console_table(rows))
     print(f"report:  {root / 'reports' / 'index.html'}")
     print(f"MLflow:  {project.tracking.uri}  (make ui)")
+    cpu_s, stages = startup.total(root, project.recipes)
+    if stages:
+        print(f"startup: {cpu_s:.0f} s of CPU before the work of {stages} stages began, as each was run last")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from acinus.errors import TableError
+from acinus.errors import AcinusError, TableError
 from acinus.reporting.calibration_part import believed, calibration_part
 from acinus.reporting.figure_parts import usable_slides
 from acinus.reporting.setup import MetricSetup
+from acinus.scoring.scaling import AS_TRAINED
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 
@@ -48,6 +49,19 @@ def test_the_temperature_of_the_operating_point_is_used(scored) -> None:
     assert found["temperature"] == 2.0
 
 
+def test_the_offsets_of_the_operating_point_are_used(scored) -> None:
+    """Offsets of log 2 and -log 2 take the odds of the second class to a quarter: 9 becomes 9/4, 3/7 becomes 3/28."""
+    given = {"temperature": 1.0, "bias": [np.log(2), -np.log(2)], "threshold": 0.5}
+    found = scored(point=given).metrics
+    both, lower, upper = 9 / 13, 28 / 31, 12 / 19  # p of the likeliest: tumor, tumor, and normal of the last two
+    assert found["ece"] == pytest.approx((2 * abs(both - 0.5) + 1 - lower + upper) / 4)
+    assert found["ece.uncalibrated"] == pytest.approx(0.35)
+    assert (found["bias.normal"], found["bias.tumor"]) == (np.log(2), -np.log(2))
+    assert not any(name.startswith("bias.") for name in scored(point=given | {"bias": []}).metrics)
+    with pytest.raises(AcinusError, match=r"3 offsets \(bias\), expected 2, one per class"):
+        scored(point=given | {"bias": [0.1, 0.2, 0.3]})
+
+
 def test_resamples_of_slides_add_up(scored) -> None:
     """A slide given twice counts twice, as if its patches stood there twice."""
     cohort = scored()
@@ -83,5 +97,5 @@ def test_scores_of_other_classes_are_refused(scored, rows) -> None:
 def test_believed_keeps_the_slide_of_every_score(scored) -> None:
     cohort = scored()
     usable = usable_slides(cohort.per_slide)
-    found = believed(usable, cohort.tables, SETUP, 1.0)
+    found = believed(usable, cohort.tables, SETUP, AS_TRAINED)
     assert [usable["slide_id"][row] for row in found.slide] == ["test_a", "test_a", "test_c", "test_c"]

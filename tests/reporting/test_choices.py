@@ -63,6 +63,17 @@ def test_the_operating_point_and_what_it_gave(values) -> None:
     assert set(values(point=POINT | {"source": {}})) == {"temperature", "threshold"}
 
 
+def test_offsets_are_named_by_their_classes(values) -> None:
+    found = values(point=POINT | {"bias": [0.5, -0.5]})
+    assert {name: value for name, value in found.items() if name.startswith("bias.")} == {
+        "bias.other": 0.5,
+        "bias.cancer": -0.5,
+    }
+    assert values(point=POINT | {"bias": []}) == values(point=POINT)
+    with pytest.raises(AcinusError, match=r"2 offsets \(bias\), expected 3, one per class"):
+        values(setup=THREE, point=POINT | {"bias": [0.5, -0.5]})
+
+
 def test_calibration_before_and_after(values) -> None:
     found = values(calibration={"ece": {"before": 0.2, "after": 0.1}, "brier": {"before": 0.4, "after": None}})
     assert found == {"val.ece": 0.1, "val.ece.uncalibrated": 0.2, "val.brier": None, "val.brier.uncalibrated": 0.4}

@@ -31,7 +31,9 @@ def project(root: Path, name: str, cohort: Any) -> Path:
     records.write(records.REGIONS, given.regions, paths.region_table)
     records.write(records.CLASS_SCORES, given.class_scores, paths.model / "scores_test.parquet")
     records.write(records.GRADES, given.grades, paths.grades)
-    write_point(paths.operating_point, OperatingPoint(temperature=given.temperature))
+    write_point(
+        paths.operating_point, OperatingPoint(temperature=given.scaling.temperature, bias=list(given.scaling.bias))
+    )
     write_csv(cohort.per_slide, paths.reports / "per_slide.csv")
     write_json(paths.reports / "metrics.json", cohort.metrics)
     return paths.reports
@@ -114,6 +116,29 @@ def test_every_figure_of_a_patch_classifier_is_the_report_s(root: Path, everythi
     assert "not compared" not in text
     assert text.count("lesions_hit_share, not in metrics.json: ") == 1
     assert "pixel_accuracy" not in text
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_probabilities_are_compared_with_their_offsets(
+    root: Path, everything: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tracked: bool
+) -> None:
+    """Also where only metrics.json tells of them, as a tracked run's does."""
+    cohort = everything(point={"temperature": 1.5, "bias": [0.75, -0.75], "threshold": 0.5})
+    folder = project(root, "one", cohort)
+    assert cohort.metrics["ece"] != pytest.approx(everything().metrics["ece"], rel=1e-3)
+    places = Paths(root, "one")
+    kept = {"quantities": places.quantities, "regions": places.region_table, "grades": places.grades}
+    kept |= {"patch_scores": places.model / "patch_scores.parquet", "scores_test": places.model / "scores_test.parquet"}
+
+    def artifact(uri: str, root: Path, run: str, file: str, scratch: Path) -> Path:
+        name = Path(file)
+        return kept[name.stem] if name.suffix == ".parquet" else folder / name.name
+
+    monkeypatch.setattr(compare, "run_artifact", artifact)
+    text, found = compared(root, "0" * 32 if tracked else "one", "one")
+    assert found.loc["ece", "a"] == pytest.approx(cohort.metrics["ece"])
+    assert found.loc["ece", "b"] == pytest.approx(cohort.metrics["ece"])
+    assert "not compared" not in text
 
 
 def test_every_figure_of_a_segmentation_is_the_report_s(root: Path, segment: Callable[..., Any]) -> None:

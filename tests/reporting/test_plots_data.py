@@ -92,6 +92,10 @@ def test_reliability_before_and_after(build, rows) -> None:
     assert (before["confidence_before"], before["accuracy_before"]) == pytest.approx((0.9, 0.75))
     assert (after["confidence_after"], after["accuracy_after"]) == pytest.approx((0.75, 0.75))
     assert (table["count_before"].sum(), table["count_after"].sum(), len(table)) == (4, 4, 15)
+    moved = {"temperature": 1.0, "bias": [np.log(3), 0.0], "threshold": 0.5}  # odds of 9 become 3
+    table = of(build(bootstrap=0, class_scores=scores, point=moved))["reliability"]
+    after = table[table["count_after"] > 0].iloc[0]
+    assert (after["confidence_after"], after["accuracy_after"]) == pytest.approx((0.75, 0.75))
 
 
 def test_burden_and_threshold_curves(build) -> None:

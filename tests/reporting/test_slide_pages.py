@@ -180,6 +180,19 @@ def test_a_calibration_that_did_not_lower_the_error_says_so(graded, figures, spl
     assert splits is None or splits in said
 
 
+def test_offsets_stand_on_the_page_with_their_classes(graded) -> None:
+    page = page_of(graded, [])
+    assert "offsets" not in said_by(page)
+    own = page.metrics | {"bias.normal": 0.375, "bias.tumor": -0.375, "temperature": 1.0}
+    page = dataclasses.replace(page, metrics=own | {"ece": 0.2, "ece.uncalibrated": 0.1})
+    said = said_by(page)
+    assert "logits divided by 1.0, then offsets added (normal 0.375, tumor -0.375), tumour from" in said.replace(
+        "divided by 1,", "divided by 1.0,"
+    )
+    assert "the temperature and the offsets minimise the log-loss" in said
+    assert {"0.375", "-0.375"} <= set(Reader(pages.recipe_page(page)).values())
+
+
 def test_a_point_that_was_not_searched_for_is_not_called_chosen(graded) -> None:
     page = page_of(graded, [])
     said = said_by(dataclasses.replace(page, metrics=page.metrics | {"n_point_trials": 0}))

@@ -11,12 +11,23 @@ Family = Literal["camelyon", "panda", "rgb_mask", "pannuke"]
 
 
 class Compute(Section):
-    """Where the work runs. `scheduler` local = processes here; tcp://host:port = a Dask cluster."""
+    """Where the work runs. `scheduler` local = processes here; tcp://host:port = a Dask cluster.
+
+    threads: of torch. decode_threads: of one process that decode tiles ahead. memory_mib: decoded tiles that one
+    process holds at most; beyond it a tile is decoded again. loader_workers: processes that read training's patches
+    (0: a thread beside the steps). channels_last, compile: how torch lays out and runs
+    a network in training and for maps; another choice gives other last bits.
+    """
 
     scheduler: Annotated[str, Field(pattern=r"^(local|(tcp|tls)://.+:\d+)$")] = "local"
     workers: Count = 2
     threads: Count = 2
     device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?|mps)$")] = "cpu"
+    decode_threads: Count = 2
+    memory_mib: Annotated[int, Field(ge=16)] = 256
+    loader_workers: Annotated[int, Field(ge=0)] = 0
+    channels_last: bool = True
+    compile_: bool = Field(default=False, alias="compile")
 
 
 class Tracking(Section):

@@ -101,6 +101,11 @@ class Recipe(Section):
             raise ValueError(
                 f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: cross_entropy, focal"
             )
+        if self.calibrate.bias:
+            raise ValueError(
+                "calibrate.bias = True: is for task segmentation, since offsets change the answers for patches whose "
+                "figures are those of the network as trained; write false"
+            )
         cell = self.index.cell_px
         if cell is not None and not cell == self.index.stride_px == self.infer.stride_px:
             raise ValueError(f"index.cell_px = {cell}: index.stride_px and infer.stride_px must be {cell} too")

@@ -72,6 +72,8 @@ class Tune(Section):
 class Calibrate(Section):
     """Temperature, then Optuna over threshold and clean-up, on validation slides only.
 
+    bias: besides the temperature one offset per class on the logits (bias-corrected temperature scaling), for a
+    network that takes one class too often; it may then answer with another class than before.
     objective: of whole slides: dice (mean Dice of the positive classes over slides where it is defined), f1 (of
     tumour against normal slides, by any region left) or froc. trials 0: threshold 0.5 and no clean-up. The largest
     values searched: max_smoothing_px (sigma), max_region_px (smallest region kept), max_hole_px (largest hole
@@ -79,6 +81,7 @@ class Calibrate(Section):
     """
 
     temperature: bool = True
+    bias: bool = False
     trials: Annotated[int, Field(ge=0)] = 0
     objective: Literal["dice", "f1", "froc"] = "dice"
     max_smoothing_px: NotNegative = 2.0

@@ -108,10 +108,14 @@ class Validate(Section):
 
 
 class Extract(Section):
-    """How the patch store is written."""
+    """How the patch store is written.
+
+    codec source: a slide's own JPEG bytes where a patch is a tile, cut without loss where it is a part of one on
+    its grid of blocks; what is neither is decoded and encoded once, at jpeg_quality.
+    """
 
     backend: Literal["lmdb", "hdf5", "files"] = "lmdb"
-    codec: Literal["jpeg", "png", "raw"] = "jpeg"
+    codec: Literal["jpeg", "png", "raw", "source"] = "jpeg"
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     max_shards: Count = 256
 
@@ -185,13 +189,18 @@ class Train(Section):
 
 
 class Infer(Section):
-    """Which slides get a probability map, and how finely windows overlap."""
+    """Which slides get a probability map, and how finely windows overlap.
+
+    precision: bf16 and fp16 are autocast on a GPU. engine: what runs the network; openvino on a CPU only.
+    """
 
     splits: Annotated[list[Split], Field(min_length=1)] = ["test"]
     stride_px: Count
     map_downsample: Annotated[float, Field(ge=1.0)]
     batch_size: Count = 64
     min_tissue_fraction: Fraction = 0.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    engine: Literal["torch", "openvino"] = "torch"
 
 
 class Report(Section):

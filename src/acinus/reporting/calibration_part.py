@@ -8,12 +8,13 @@ import pandas as pd
 from acinus.errors import TableError
 from acinus.reporting.figure_parts import Metrics, Part, Statistic, patients
 from acinus.reporting.setup import MetricSetup, Tables
-from acinus.scoring.calibration import Bins, brier, ece, reliability, temper
+from acinus.scoring.calibration import Bins, brier, ece, reliability
+from acinus.scoring.scaling import AS_TRAINED, Scaling, scaled
 
 
 @dataclass(frozen=True)
 class Believed:
-    """Known patches (or px) of the test slides: the slide of each, tempered probabilities and the true class."""
+    """Known patches (or px) of the test slides: the slide of each, calibrated probabilities and the true class."""
 
     slide: np.ndarray  # int64 (n,): row of the table of slides
     probs: np.ndarray  # float64 (n, classes)
@@ -25,12 +26,14 @@ class Believed:
         return reliability(self.probs.max(axis=1), self.probs.argmax(axis=1) == self.labels)
 
 
-def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, temperature: float) -> Believed:
-    """Return the class scores of the usable slides at a temperature.
+def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, scaling: Scaling) -> Believed:
+    """Return the class scores of the usable slides under a scaling.
 
     Raises:
         TableError: scores of another number of classes.
+        AcinusError: offsets of another number of classes.
     """
+    setup.offsets(scaling.bias)
     place = pd.Index(usable["slide_id"].astype("object")).get_indexer(given.class_scores["slide_id"].astype("object"))
     kept = (place >= 0) & given.class_scores["label"].ge(0).to_numpy(dtype=bool)
     scores = given.class_scores[kept]
@@ -41,18 +44,18 @@ def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, temperatur
             f"{wrong['slide_id'].iloc[0]}, expected {len(setup.classes)}, one per class; run train again"
         )
     probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(setup.classes))
-    tempered = temper(probs, temperature) if len(probs) else probs
-    return Believed(place[kept].astype(np.int64), tempered, scores["label"].to_numpy(dtype=np.int64))
+    own = scaled(probs, scaling) if len(probs) else probs
+    return Believed(place[kept].astype(np.int64), own, scores["label"].to_numpy(dtype=np.int64))
 
 
 def calibration_part(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> Part:
-    """Return ece and brier of the tempered probabilities, and `.uncalibrated` as the network gives them.
+    """Return ece and brier of the calibrated probabilities, and `.uncalibrated` as the network gives them.
 
     Over known patches of a patch classifier, over px drawn from known patches of a segmentation (n_class_scores);
     resampled by patients.
     """
-    after = believed(usable, given, setup, given.temperature)
-    before = believed(usable, given, setup, 1.0)
+    after = believed(usable, given, setup, given.scaling)
+    before = believed(usable, given, setup, AS_TRAINED)
     values: Metrics = {"n_class_scores": len(after.labels)}
     for suffix, one in (("", after), (".uncalibrated", before)):
         values[f"ece{suffix}"], values[f"brier{suffix}"] = ece(one.bins), brier(one.probs, one.labels)

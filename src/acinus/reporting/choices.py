@@ -15,10 +15,10 @@ def choice_values(given: Tables, setup: MetricSetup) -> Metrics:
     """Return the figures of search, calibration and operating point; a recipe without any of them has none.
 
     n_trials and best.<setting> (numbers only) of a search that ran; tuned.val.<objective> and tuned.<objective>
-    (test) stand beside untuned.*, only where any of them was measured. The operating point's temperature and
-    clean-up (px of the map), how many slides (n_slides_calibrated) and trials (n_point_trials) chose it; threshold
-    only where there are two classes (more are decided by the likeliest); val.<objective> of whole validation slides
-    beside the same `.at_half`, at threshold 0.5 and without clean-up.
+    (test) stand beside untuned.*, only where any of them was measured. The operating point's temperature, offsets
+    (bias.<class>, where there are any) and clean-up (px of the map), how many slides (n_slides_calibrated) and trials
+    (n_point_trials) chose it; threshold only where there are two classes (more are decided by the likeliest);
+    val.<objective> of whole validation slides beside the same `.at_half`, at threshold 0.5 and without clean-up.
     """
     searched = _chosen(given.tuning) | _searched(given.comparison)
     return searched | _point(given.point, setup) | _calibrated(given.calibration)
@@ -53,6 +53,8 @@ def _point(point: Mapping[str, Any], setup: MetricSetup) -> Metrics:
     if not point:
         return {}
     values: Metrics = {"temperature": _number(point["temperature"], "temperature")}
+    offsets = setup.offsets(point.get("bias") or ())
+    values |= {f"bias.{name}": _number(one, f"bias.{name}") for name, one in offsets.items()}
     if len(setup.classes) == 2:
         values["threshold"] = _number(point["threshold"], "threshold")
     values |= {name: _number(point[name], name) for name in CLEAN_UP if name in point}

@@ -118,7 +118,7 @@ class RecipePage:
 
     `per_slide` is `tables.per_slide`, `classes` in class order, `views` (`views.choose`) have their pictures
     in `view_folder`, `validation` is validation.json, `files` {label: path}; every path is relative to the page.
-    point: the operating point's fields; tuning: best.yaml's.
+    point: the operating point's fields; tuning: best.yaml's; extraction: extraction.json's.
     """
 
     provenance: Provenance
@@ -136,6 +136,7 @@ class RecipePage:
     point: Mapping[str, Any] = field(default_factory=dict)
     tuning: Mapping[str, Any] = field(default_factory=dict)
     grade: str = "none"  # what slides are graded for: none | isup | tumor
+    extraction: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def setup(self) -> MetricSetup:

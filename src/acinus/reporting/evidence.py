@@ -53,6 +53,7 @@ def parts(page: RecipePage) -> dict[str, Any]:
         "tuned": _tuned(metrics),
         "calibrated": _calibrated(metrics),
         "not_lowered": _not_lowered(metrics),
+        "offsets": _offsets(page),
         "grades": _grades(page),
         "seeds": _seeds(page),
         "rule": _rule(page),
@@ -148,9 +149,15 @@ CALIBRATED = {
 }
 
 
+def _offsets(page: RecipePage) -> list[tuple[str, Value]]:
+    """Return the classes with their offsets in the operating point, none where there is no bias."""
+    names = {one.name: f"bias.{one.name}" for one in page.classes}
+    return [(name, page.metrics[key]) for name, key in names.items() if key in page.metrics]
+
+
 def _not_lowered(metrics: Metrics) -> list[str]:
-    """Return the splits whose ECE is not lower after the temperature; none where there was no temperature."""
-    if metrics.get("temperature") in (None, 1.0):
+    """Return the splits whose ECE is not lower after the calibration; none where nothing was done."""
+    if metrics.get("temperature") in (None, 1.0) and not any(name.startswith("bias.") for name in metrics):
         return []
     found = []
     for name, split in (("ece", "test"), ("val.ece", "validation")):
@@ -161,7 +168,7 @@ def _not_lowered(metrics: Metrics) -> list[str]:
 
 
 def _calibrated(metrics: Metrics) -> list[Pair]:
-    """Return figures before and after: those of the temperature, and the objective at 0.5 and at the chosen point."""
+    """Return figures before and after: those of the calibration, and the objective at 0.5 and at the chosen point."""
     pairs = [
         Pair(
             text,

@@ -8,6 +8,7 @@ from acinus.reporting.burden_rule import burden_rule_part
 from acinus.reporting.calibration_part import calibration_part
 from acinus.reporting.choices import choice_values
 from acinus.reporting.detection_part import detection_part
+from acinus.reporting.extraction_part import extraction_values
 from acinus.reporting.figure_parts import (
     Metrics,
     Part,
@@ -81,9 +82,9 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     beside them); dice_mean_tumor over slides labelled tumor. burden_mae, burden_bias and the limits of
     agreement burden_loa_* are in percentage points. A patch classifier has patch figures, a segmentation those
     of `segmentation_part`; both have those of `calibration_part` and `burden_rule_part` and, where there is
-    something to say, of `grade_part`, `detection_part`, `instance_part` and `choice_values` (of the validation
-    split, for the most part). `<name>.baseline_majority` and `<name>.baseline_colour` are what the baselines
-    reach on the same slides.
+    something to say, of `grade_part`, `detection_part`, `instance_part`, `choice_values` (of the validation
+    split, for the most part) and `extraction_values` (of all splits). `<name>.baseline_majority` and
+    `<name>.baseline_colour` are what the baselines reach on the same slides.
 
     `<name>_ci_low` and `<name>_ci_high` are the 95 % percentile interval of `bootstrap` resamples of
     whole patients (the same resamples for every figure of the same slides), never of patches; None
@@ -98,6 +99,7 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
         "n_patients": int(scored["patient"].nunique()),
     }
     figures: Metrics = {**counts, "n_resamples_undefined": 0} | choice_values(given, setup)
+    figures |= extraction_values(given.extraction)
     for part in _parts(usable, scored, given, setup):
         figures |= part.values
         for one in part.statistics:

@@ -16,6 +16,7 @@ from acinus.reporting.segmentation import summed_confusion
 from acinus.reporting.setup import LOG_COLUMNS, MetricSetup, Tables
 from acinus.reporting.tables import write_csv
 from acinus.scoring.confusion import confusion
+from acinus.scoring.scaling import AS_TRAINED
 
 MOST_POINTS = 2000
 """Longer curves are thinned evenly, the ends kept."""
@@ -70,7 +71,7 @@ def write_plots(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 def patch_scores(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> Scored:
     """Return P(positive) and truth of known test patches; of px drawn from them where every px has a class."""
     if setup.segments:
-        known = believed(usable, given, setup, given.temperature)
+        known = believed(usable, given, setup, given.scaling)
         positive = setup.positive_indices
         return known.probs[:, positive].sum(axis=1), np.isin(known.labels, positive).astype(np.int64)
     own = given.patch_scores[given.patch_scores["slide_id"].isin(usable["slide_id"])]
@@ -130,8 +131,8 @@ def _pr(patches: Scored) -> pd.DataFrame:
 
 def _reliability(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> pd.DataFrame:
     result: dict[str, np.ndarray] = {}
-    for when, temperature in (("before", 1.0), ("after", given.temperature)):
-        found = believed(usable, given, setup, temperature)
+    for when, scaling in (("before", AS_TRAINED), ("after", given.scaling)):
+        found = believed(usable, given, setup, scaling)
         if not found.labels.size:
             return pd.DataFrame()
         bins = found.bins

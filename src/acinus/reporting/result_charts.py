@@ -14,7 +14,7 @@ from acinus.scoring.froc import FALSE_POSITIVES, Froc
 
 
 def reliability_figure(bins: pd.DataFrame) -> bytes:
-    """Return accuracy against confidence before and after the temperature (plots_data `reliability`), with counts."""
+    """Return accuracy against confidence before and after calibration (plots_data `reliability`), with counts."""
 
     def draw(figure: Figure) -> None:
         top, foot = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))

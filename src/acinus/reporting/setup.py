@@ -1,13 +1,15 @@
 """What a report has to know of its recipe to reduce the tables to figures, and those tables."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from acinus import records
+from acinus.errors import AcinusError
 from acinus.records import Table
+from acinus.scoring.scaling import Scaling
 
 PATCHES, SEGMENTATION = "patch_classification", "segmentation"
 """The tasks."""
@@ -47,6 +49,19 @@ class MetricSetup:
         """Return the indices of the positive classes."""
         return [self.classes.index(name) for name in self.positive or self.classes[1:]]
 
+    def offsets(self, bias: Sequence[float]) -> dict[str, float]:
+        """Return class -> its offset of an operating point; none where there is no bias.
+
+        Raises:
+            AcinusError: offsets that are not one per class.
+        """
+        if bias and len(bias) != len(self.classes):
+            raise AcinusError(
+                f"operating point: {len(bias)} offsets (bias), expected {len(self.classes)}, one per class; run the "
+                "calibrate stage again"
+            )
+        return dict(zip(self.classes, bias, strict=False))
+
 
 def _empty(table: Table) -> Callable[[], pd.DataFrame]:
     return lambda: records.frame(table, [])
@@ -68,10 +83,11 @@ class Tables:
     log: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LOG_COLUMNS), dtype="float64"))
     tuning: Mapping[str, Any] = field(default_factory=dict)  # tune/best.yaml: trials and the settings chosen
     comparison: Mapping[str, Any] = field(default_factory=dict)  # tune/comparison.json: tuned against untuned
-    point: Mapping[str, Any] = field(default_factory=dict)  # the operating point: temperature, threshold, source
+    point: Mapping[str, Any] = field(default_factory=dict)  # the operating point: temperature, bias, threshold, source
     calibration: Mapping[str, Any] = field(default_factory=dict)  # calibration.json: curves of the validation split
+    extraction: Mapping[str, Any] = field(default_factory=dict)  # extraction.json: which way the patches took
 
     @property
-    def temperature(self) -> float:
-        """What the network's logits are divided by."""
-        return float(self.point.get("temperature", 1.0))
+    def scaling(self) -> Scaling:
+        """What is done to the network's logits."""
+        return Scaling(float(self.point.get("temperature", 1.0)), tuple(self.point.get("bias", ())))

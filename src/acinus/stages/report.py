@@ -107,6 +107,7 @@ def _tables(stage: Stage, point: OperatingPoint) -> Tables:
         comparison=read_json(paths.tune / "comparison.json"),
         point=point.model_dump(mode="json"),
         calibration=read_json(paths.calibration),
+        extraction=read_json(paths.extraction),
     )
 
 
@@ -264,6 +265,7 @@ def _page(
         point=given.point,
         tuning=given.tuning,
         grade=stage.recipe.grade.target,
+        extraction=given.extraction,
     )
 
 
