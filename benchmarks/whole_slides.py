@@ -1,0 +1,104 @@
+"""Our own work with whole slides, beside inference: the index of a slide and the regions of its map."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus import params
+from acinus.mapping.geometry import MapGeometry
+from acinus.mapping.map_head import MapInfo
+from acinus.mapping.map_tiff import write_map
+from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.region_files import Legend
+from acinus.patches.index import LabelRule
+from acinus.slides.labels import LabelRules
+from acinus.slides.open import open_slide
+from acinus.slides.places import Places
+from acinus.slides.tissue import find_tissue, save_tissue
+from acinus.stages.index import Job as IndexJob
+from acinus.stages.index import index_one
+from acinus.stages.quantify import Job as QuantifyJob
+from acinus.stages.quantify import quantify_one
+from benchmarks.slides import MPP, TILE_PX, BenchSlide, load
+from benchmarks.tasks import Done, Work
+
+CLASSES = ("normal", "tumor")
+RULES = LabelRules(CLASSES, {}, ("_0",), ("_2",))
+MAP_DOWNSAMPLE = 32.0
+INDEX = params.Index(level=0, patch_px=256, stride_px=256, tissue=params.Tissue(downsample=128.0))
+
+
+def row_of(slide: BenchSlide) -> dict[str, Any]:
+    """Return the slide's manifest row."""
+    return {
+        "slide_id": slide.path.stem,
+        "image": slide.path.name,
+        "label_source": slide.annotation.name,
+        "label_kind": "asap_xml",
+        "exhaustive": True,
+        "split": "test",
+        "provider": "",
+        "mpp_x": MPP,
+        "mpp_y": MPP,
+        "mpp_source": "tag",
+        "width": slide.width,
+        "height": slide.height,
+        "derived": False,
+    }
+
+
+def tissue_of(slide: BenchSlide, path: Path) -> None:
+    """Write the slide's tissue mask as the index does."""
+    with open_slide(slide.path, slide.path.stem) as opened:
+        save_tissue(find_tissue(opened, INDEX.tissue, (MPP, MPP)), path)
+
+
+def index(out: str, slide: str) -> Work:
+    """A slide's tissue and every candidate patch of it with its exact areas of annotation."""
+    own = load(Path(slide))
+    rule = LabelRule(len(CLASSES), (1,), "patch_classification")
+    job = IndexJob(row_of(own), Places(own.path.parent, own.path.parent), Path(out), INDEX, RULES, rule)
+    return lambda: Done(1, {"candidates": len(index_one(job))})
+
+
+def quantify(out: str, slide: str) -> Work:
+    """A slide's map into regions, files and amounts."""
+    own, folder = load(Path(slide)), Path(out)
+    geometry = MapGeometry(own.width, own.height, MAP_DOWNSAMPLE)
+    write_map(folder / "map.tif", _bands(own, geometry), geometry, MapInfo(own.path.stem, CLASSES[1:], (MPP, MPP)))
+    tissue_of(own, folder / "tissue.png")
+    job = QuantifyJob(
+        row=row_of(own),
+        places=Places(own.path.parent, own.path.parent),
+        map=folder / "map.tif",
+        tissue=folder / "tissue.png",
+        rules=RULES,
+        positive=(1,),
+        point=OperatingPoint(smoothing_px=1.0, min_region_px=16, max_hole_px=16),
+        index=INDEX,
+        min_tissue=0.1,
+        baseline=None,
+        legend=Legend.of(CLASSES),
+        mask=folder / "mask.png",
+        coloured=False,
+        regions=folder / own.path.stem,
+        froc=False,
+    )
+    return lambda: Done(1, {"regions": len(quantify_one(job)[1])})
+
+
+def _bands(slide: BenchSlide, geometry: MapGeometry) -> Iterator[np.ndarray]:
+    """Yield a map with one soft spot in every third tile of tissue, band by band: float32 (1, rows, columns)."""
+    px = int(TILE_PX / geometry.downsample)
+    y, x = np.mgrid[0:px, 0:px] - (px - 1) / 2
+    spot = np.exp(-(x**2 + y**2) / (2 * (px / 4) ** 2)).astype(np.float32)
+    rows: dict[int, list[int]] = {}
+    for row, column in slide.tissue[::3]:
+        rows.setdefault(row, []).append(column)
+    for top in range(0, geometry.rows, px):
+        band = np.zeros((1, px, geometry.columns + px), dtype=np.float32)
+        for column in rows.get(top // px, ()):
+            band[0, :, column * px : (column + 1) * px] = spot
+        yield band[:, : geometry.rows - top, : geometry.columns]
