@@ -6,8 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from acinus.files import write_json, write_text
-from benchmarks.bench import measure, prepare
+from pydantic import TypeAdapter
+
+from acinus.files import read_json, write_json, write_text
+from benchmarks.bench import Report, joined, measure, prepare
 from benchmarks.cases import NAMES, Scale
 from benchmarks.measure import ROOT
 
@@ -27,7 +29,10 @@ def main() -> int:
         print(f"building slides in {work}", flush=True)
         files = prepare(work, scale, options.shared if options.shared.is_dir() else None)
         report = measure(files, scale, work, options.repeats, options.only, lambda text: print(text, flush=True))
-    write_json(options.reports / "benchmarks.json", report.as_json())
+    known = options.reports / "benchmarks.json"
+    if options.only and known.is_file():
+        report = joined(TypeAdapter(Report).validate_python(read_json(known)), report, options.only)
+    write_json(known, report.as_json())
     write_text(options.reports / "benchmarks.md", report.as_markdown())
     print(report.as_markdown())
     return 1 if report.failures else 0
@@ -38,7 +43,9 @@ def _options() -> argparse.Namespace:
     scale = Scale()
     parser.add_argument("--work", type=Path, help="keep slides here and use those that are there (default: temporary)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of every case (default: %(default)s)")
-    parser.add_argument("--only", action="append", default=[], choices=NAMES, help="a group of cases; may be repeated")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=NAMES, help="a group of cases; others stay as reported before"
+    )
     parser.add_argument("--slide-px", type=int, default=scale.slide_px, help="edge of the slide (%(default)s)")
     parser.add_argument("--large-px", type=int, default=scale.large_px, help="edge of the large slide (%(default)s)")
     parser.add_argument("--raster-px", type=int, nargs=2, default=scale.raster_px, metavar=("WIDTH", "HEIGHT"))

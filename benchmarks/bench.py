@@ -16,6 +16,8 @@ from benchmarks.slides import build, load
 from benchmarks.table import markdown
 from benchmarks.targets import Verdict, judged
 
+NOWHERE = Files(*5 * (Path(),))
+"""For the names of the cases alone."""
 LIBRARIES = ("openslide-bin", "simplejpeg", "turbojpeg", "pillow", "lmdb", "torch", "pyvips-binary")
 
 
@@ -71,6 +73,24 @@ def measure(
             say(f"{name}: failed: {why}")
     verdicts = judged({one.name: one for one in results})
     return Report(_facts(files, scale, repeats), tuple(results), tuple(verdicts), failures)
+
+
+def joined(before: Report, now: Report, names: Collection[str]) -> Report:
+    """Return the report of groups `names`, run just now, with an older one's other groups.
+
+    Nothing is compared across groups, so each ratio is still of one run.
+
+    Raises:
+        ValueError: the older report is of other slides, libraries or another machine.
+    """
+    if before.facts != now.facts:
+        raise ValueError("reports/benchmarks.json is of other slides, libraries, repeats or another machine: run all")
+    again = {case.name for group in groups(NOWHERE, Scale()) if group.name in names for case in group.cases}
+    kept = {one.name: one for one in before.results if one.name not in again} | {one.name: one for one in now.results}
+    order = [case.name for group in groups(NOWHERE, Scale()) for case in group.cases]
+    results = tuple(kept[name] for name in order if name in kept)
+    failures = {name: why for name, why in before.failures.items() if name not in again} | now.failures
+    return Report(now.facts, results, tuple(judged(kept)), failures)
 
 
 def _facts(files: Files, scale: Scale, repeats: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from acinus.slides import asap
 from benchmarks import cases, slides, source_bytes, targets
+from benchmarks.bench import Report, joined
 from benchmarks.cases import Files, Scale
 from benchmarks.measure import Case, Result, Run, in_turn, memory_of_tree, summed_up
 from benchmarks.slides import TILE_PX, BenchSlide
@@ -239,3 +240,16 @@ def test_targets_name_every_line_of_the_issue() -> None:
         "acinus --help",
         "dvc repro, nothing to do",
     }
+
+
+def test_a_part_run_again_takes_the_place_of_its_group_alone() -> None:
+    facts = {"machine": "this one"}
+    old = [result("index of the large slide", cpu_ms=500.0), result("read: raw", cpu_ms=1.0)]
+    before = Report(facts, tuple(old), (), {"whole tiles": "no turbojpeg", "dvc repro": "busy"})
+    now = Report(facts, (result("index of the large slide", cpu_ms=2000.0),), (), {})
+    both = joined(before, now, ["index", "whole tiles"])
+    assert {one.name: one.cpu_ms for one in both.results} == {"read: raw": 1.0, "index of the large slide": 2000.0}
+    assert both.failures == {"dvc repro": "busy"}
+    assert both.verdicts[numbered("under 1 s")].met is False
+    with pytest.raises(ValueError, match="other slides"):
+        joined(Report({"machine": "another"}, (), (), {}), now, ["index"])
