@@ -47,7 +47,7 @@ sweep-%: install ## run sweeps/<name>.yaml: sweep-biopsy, sweep-pannuke, sweep-c
 	acinus setup
 	acinus sweep $* $(if $(RECIPE),--recipe $(RECIPE))
 
-bench: install ## speed and memory beside plain scripts and the machine's limits (about 15 minutes)
+bench: install ## speed and memory beside plain scripts and the machine's limits (about 11 minutes)
 	python -m benchmarks
 
 lock: ## write requirements.lock anew from the packages in .venv

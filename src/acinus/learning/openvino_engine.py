@@ -63,7 +63,7 @@ def _package() -> types.ModuleType:
         import openvino  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise AcinusError(
-            f"infer.engine = 'openvino': the package cannot be imported ({error}); pip install 'acinus[openvino]', "
+            f"infer.engine = 'openvino': the package cannot be imported ({error}); pip install openvino, "
             "or set infer.engine: torch"
         ) from error
     finally:

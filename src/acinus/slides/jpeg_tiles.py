@@ -26,7 +26,7 @@ _ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}  # the last byte of an Adobe marker: wha
 _HOLES_ARE_WHITE = {"generic-tiff": True, "philips": True, "aperio": False}
 """Formats whose levels OpenSlide lays out as the plain grid of their tiles; Aperio's holes show another level."""
 
-_SOI, _APP0, _APP14, _SOS, _DQT, _DHT = 0xD8, 0xE0, 0xEE, 0xDA, 0xDB, 0xC4
+_APP0, _APP14, _SOS, _DQT, _DHT = 0xE0, 0xEE, 0xDA, 0xDB, 0xC4
 _REMEMBERED = 64  # headers of tiles: those of a level are mostly one
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, Huffman coded
 
