@@ -11,7 +11,7 @@ WAYS = ("tile", "cut", "encoded", "stored")
 COUNTS = (*WAYS, "source_tiles", "decodes")
 """What a tally counts one by one."""
 
-SAMPLED = 16
+SAMPLED = 32
 """One encoded patch in so many, chosen by its key, is decoded again to see what encoding cost it."""
 
 
