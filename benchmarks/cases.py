@@ -105,6 +105,7 @@ def _processes(files: Files, scale: Scale) -> Group:
         "processes",
         (
             Case("extract: 1 process", "ours.extract_several", {**several, "workers": 1}),
+            Case("extract: 1 process on one core", "ours.extract_several", {**several, "workers": 1, "cores": 1}),
             Case("extract: 2 processes", "ours.extract_several", {**several, "workers": 2}),
         ),
     )

@@ -73,9 +73,10 @@ def test_a_ratio_of_cpu_times_is_met_from_its_limit_on(
         assert found.met is met, found
 
 
-def test_two_processes_are_judged_by_the_clock_on_the_wall() -> None:
-    one, two = "extract: 1 process", "extract: 2 processes"
-    number = numbered("1.7 x")
+@pytest.mark.parametrize("one", ["extract: 1 process", "extract: 1 process on one core"])
+def test_two_processes_are_judged_by_the_clock_on_the_wall(one: str) -> None:
+    two = "extract: 2 processes"
+    number = numbered(f"1.7 x {one} (wall)")
     assert verdict([result(one, wall_ms=17.0), result(two, wall_ms=10.0, cpu_ms=9.0)], number).met
     assert not verdict([result(one, wall_ms=16.9), result(two, wall_ms=10.0, cpu_ms=0.1)], number).met
 
