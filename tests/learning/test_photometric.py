@@ -65,9 +65,19 @@ def test_brightness_contrast_and_saturation_by_hand() -> None:
         np.testing.assert_allclose(change(rgb(), 1.0), rgb(), atol=1e-6)
 
 
-@pytest.mark.parametrize("turns", [0.25, -0.1, 0.5])
-def test_hue_equals_colorsys(turns: float) -> None:
-    pixels = rgb()
+@pytest.mark.parametrize("kind", KINDS[:4])
+def test_the_picture_given_stays_as_it_is(kind: str) -> None:
+    given = rgb()
+    given.flags.writeable = False
+    changed = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}[kind](given, 0.7)
+    assert not np.shares_memory(changed, given)
+    assert not np.shares_memory(stain(given, np.full(3, 1.1)), given)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (1, 1), (200, 170), (3, 17_000)])  # the larger ones in several blocks
+@pytest.mark.parametrize("turns", [0.25, -0.1, 0.5, -0.5, 1.0, -1.0])
+def test_hue_equals_colorsys(turns: float, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (*shape, 3)).astype(np.float32) / 255
     expected = np.empty_like(pixels)
     for place in np.ndindex(*pixels.shape[:2]):
         h, s, v = colorsys.rgb_to_hsv(*(float(value) for value in pixels[place]))
