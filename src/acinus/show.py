@@ -67,7 +67,7 @@ def _row(manifest: pd.DataFrame, paths: Paths, slide_id: str) -> dict[str, Any]:
 
 def _example(manifest: pd.DataFrame, paths: Paths) -> str:
     """Return the slide with the largest annotated tumour area."""
-    index = records.read(records.INDEX, paths.index)
+    index = records.read(records.INDEX, paths.index, without=records.FRACTIONS)
     usable = set(manifest.loc[(manifest["status"] == "ok") & (manifest["label_kind"] != "unknown"), "slide_id"])
     area = index["tumour_fraction"] * (index["patch_px"] * index["downsample"]) ** 2
     totals = area[index["slide_id"].isin(usable)].groupby(index["slide_id"]).sum()

@@ -1,4 +1,4 @@
-"""index.parquet written slide by slide: the bytes of the table written whole; what is out of order is refused."""
+"""index.parquet written slide by slide: the bytes of the table written whole; what is read in part is part of it."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ import pytest
 from acinus import records
 from acinus.errors import TableError
 from acinus.patches import index_file
-from acinus.patches.index_file import slide_rows, write_index
+from acinus.patches.index_file import class_fractions, rows_at, slide_rows, write_index
 
 COUNTS = (0, 7, 1, 0, 30, 12, 5)
 """Rows of the slides; with groups of 10 rows some slides are cut and some groups hold several."""
@@ -97,3 +97,38 @@ def test_rows_that_no_table_may_have_are_refused(name, value, message) -> None:
     missing[1, 2] = np.nan
     with pytest.raises(TableError, match="a fraction is no number"):
         slide_rows("a", "train", good, missing)
+
+
+@pytest.mark.parametrize("group", [10, 1024 * 1024])
+@pytest.mark.parametrize("chosen", [(), (0,), (9, 10), (0, 7, 8, 37, 38, 54), tuple(range(55))], ids=len)
+def test_rows_read_by_their_numbers_are_those_of_the_whole(tmp_path, monkeypatch, group, chosen) -> None:
+    monkeypatch.setattr(index_file, "ROW_GROUP", group)
+    path = tmp_path / "index.parquet"
+    write_index((rows(count, n) for n, count in enumerate(COUNTS)), path)
+    found = records.check(records.SAMPLE, rows_at(path, np.array(chosen, dtype=np.int64)))
+    whole = records.read(records.INDEX, path)
+    assert len(whole) == 55
+    pd.testing.assert_frame_equal(found, whole.iloc[list(chosen)].reset_index(drop=True))
+    light = records.read(records.INDEX, path, without=records.FRACTIONS)
+    pd.testing.assert_frame_equal(light, whole.drop(columns="class_fractions"))
+
+
+@pytest.mark.parametrize("group", [10, 1024 * 1024])
+@pytest.mark.parametrize("counts", [COUNTS, (0, 0)], ids=str)
+def test_class_fractions_are_read_as_one_array(tmp_path, monkeypatch, group, counts) -> None:
+    monkeypatch.setattr(index_file, "ROW_GROUP", group)
+    path = tmp_path / "index.parquet"
+    write_index((rows(count, n) for n, count in enumerate(counts)), path)
+    expected = list(records.read(records.INDEX, path)["class_fractions"])
+    found = class_fractions(path, 2)
+    assert (found.dtype, found.shape) == (np.float64, (sum(counts), 2))
+    assert found.tolist() == [list(one) for one in expected]
+
+
+@pytest.mark.parametrize("damage", [[0.5], [0.5, 0.25, 0.25], [0.5, None], [0.5, float("nan")], None])
+def test_fractions_of_other_classes_or_none_are_refused(tmp_path, damage) -> None:
+    path = tmp_path / "index.parquet"
+    fractions = [[0.5, 0.5], damage]
+    pq.write_table(index_file.pa.table({"class_fractions": fractions}), path)
+    with pytest.raises(TableError, match=r"index.parquet: class_fractions is not 2 numbers in every row; run index"):
+        class_fractions(path, 2)

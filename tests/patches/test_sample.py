@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from acinus import params, records
-from acinus.patches.sample import SCHEMES, draw_sample, spread, statistics, statistics_text
+from acinus.patches.sample import SCHEMES, drawn_rows, spread, statistics, statistics_text
 
 KEY = ["slide_id", "y0", "x0"]
 
@@ -35,6 +36,15 @@ def patches(slide_id: str, split: str, tumour: int, normal: int, ignore: int = 0
 
 def table(*slides: list[dict[str, object]]) -> pd.DataFrame:
     return records.frame(records.INDEX, [row for slide in slides for row in slide])
+
+
+def draw_sample(index: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
+    """The rows that are kept, of a table as `records.read` gives it."""
+    ordered = records.check(records.INDEX, index)
+    rows = drawn_rows(ordered.drop(columns=list(records.FRACTIONS)), settings, seed)
+    assert rows.dtype == np.int64
+    assert (np.diff(rows) > 0).all()
+    return records.check(records.SAMPLE, ordered.iloc[rows])
 
 
 def counts(sample: pd.DataFrame, label: int) -> dict[str, int]:

@@ -46,8 +46,8 @@ class Case:
     def frames(self) -> dict[str, pd.DataFrame]:
         return {
             "manifest": manifest_view(self.manifest, self.places, self.tolerate),
-            "index": patch_view(self.index, self.manifest).drop(columns="class_fractions"),
-            "sample": patch_view(self.sample, self.manifest).drop(columns="class_fractions"),
+            "index": patch_view(self.index, self.manifest),
+            "sample": patch_view(self.sample, self.manifest),
             "splits": split_view(self.manifest, self.sample),
         }
 

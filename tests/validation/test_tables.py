@@ -1,5 +1,6 @@
 """Views of the tables: what a rule over rows becomes as a column."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -90,9 +91,9 @@ def test_class_shares_by_hand(case) -> None:
     """Train: two patches, known areas 1 and 0.5 (half of it ignored); val: nothing known; test: no patch."""
     index = case.index.iloc[[6, 9, 12]].reset_index(drop=True)  # two of train, one of val
     assert index["split"].tolist() == ["train", "train", "val"]
-    index["class_fractions"] = pd.Series([(0.25, 0.75, 0.0), (0.125, 0.125, 0.25), (0.0, 0.0, 0.0)], dtype=object)
+    fractions = np.array([(0.25, 0.75, 0.0), (0.125, 0.125, 0.25), (0.0, 0.0, 0.0)])
     manifest = case.having("manifest", 0, status="bad").manifest
-    assert class_shares(index, manifest, ["background", "benign", "cancer"]) == {
+    assert class_shares(index["split"], fractions, manifest, ["background", "benign", "cancer"]) == {
         "train": {
             "slides": 2,
             "patches": 2,

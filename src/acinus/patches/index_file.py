@@ -1,10 +1,12 @@
-"""index.parquet written slide by slide: of a whole cohort's rows, memory holds one row group and one slide."""
+"""index.parquet written slide by slide and read in part: of a whole cohort's rows, memory holds few as objects."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from acinus.errors import TableError
@@ -86,3 +88,30 @@ def _row_groups(slides: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _joined(held: list[pa.Table]) -> pa.Table:
     """Return tables as one with whole columns: where chunks meet, the writer would begin another page."""
     return pa.concat_tables(held).combine_chunks()
+
+
+def rows_at(path: Path, rows: np.ndarray) -> pd.DataFrame:
+    """Return records.INDEX rows of a written index by their numbers, int64 (n,), ascending."""
+    with pq.ParquetFile(path) as file:
+        parts, first = [INDEX.schema.empty_table()], 0
+        for group in range(file.num_row_groups):
+            after = first + file.metadata.row_group(group).num_rows
+            own = rows[np.searchsorted(rows, first) : np.searchsorted(rows, after)]
+            if own.size:
+                parts.append(file.read_row_group(group).take(own - first))
+            first = after
+    return pa.concat_tables(parts).to_pandas()
+
+
+def class_fractions(path: Path, classes: int) -> np.ndarray:
+    """Return that column of a written index as float64 (rows, classes).
+
+    Raises:
+        TableError: a row without its fractions, with more or fewer of them, or with one that is no number.
+    """
+    column = pq.read_table(path, columns=["class_fractions"])["class_fractions"]
+    values = np.concatenate([np.empty(0), *(chunk.flatten().to_numpy(False) for chunk in column.chunks)])
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if lengths not in ([], [classes]) or not np.isfinite(values.astype(np.float64)).all():
+        raise TableError(f"{path}: class_fractions is not {classes} numbers in every row; run index again (dvc repro)")
+    return values.astype(np.float64).reshape(-1, classes)

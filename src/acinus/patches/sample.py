@@ -7,28 +7,28 @@ import numpy as np
 import pandas as pd
 
 from acinus import params
-from acinus.records import IGNORE, NORMAL, SAMPLE, TUMOR, check
+from acinus.records import IGNORE, NORMAL, TUMOR
 from acinus.seeds import derive
 
 Counts = dict[str, int]
 """Patches per slide."""
 
 
-def draw_sample(index: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
-    """Return records.SAMPLE rows: the splits of `settings.balance` drawn, the others with every labelled patch
-    (up to `max_per_slide`).
+def drawn_rows(index: pd.DataFrame, settings: params.Sample, seed: int) -> np.ndarray:
+    """Return which patches are kept, int64 (n,) row numbers, ascending: of the splits of `settings.balance` those
+    drawn, of the others every labelled patch (up to `max_per_slide`). index: records.INDEX rows, sorted by its key.
 
     Patches to ignore are dropped. How many each slide gives is the scheme's affair (see SCHEMES); which
     ones is not: choice within a slide depends on (seed, slide, class) only, so that another slide in the
     cohort can change how many patches are taken here, never their order of preference. A split without
     tumour keeps its (capped) normals, so that validation can say what is wrong. The split is never changed.
     """
-    labelled = check(SAMPLE, index)
+    labelled = index[["slide_id", "split", "label"]].reset_index(drop=True)
     labelled = labelled[labelled["label"] != IGNORE]
     kept = []
     for split, rows in labelled.groupby("split", sort=True):
         kept.append(_drawn(rows, settings, seed) if split in settings.balance else _capped_slides(rows, settings, seed))
-    return check(SAMPLE, pd.concat(kept) if kept else labelled)
+    return np.sort(pd.concat(kept).index.to_numpy()) if kept else np.empty(0, dtype=np.int64)
 
 
 def _capped_slides(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:

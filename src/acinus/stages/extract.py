@@ -16,7 +16,7 @@ def run(stage: Stage) -> None:
     """Write the shards that are not there yet, then store.json over all of them."""
     if not read_json(stage.paths.reports / "validation.json")["success"]:
         raise AcinusError(f"{stage.paths.reports / 'validation.json'}: validation failed; mend that first")
-    sample = records.read(records.SAMPLE, stage.paths.sample)
+    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     settings = stage.recipe.extract
     segmented = stage.recipe.task == "segmentation"
     plan = StorePlan(

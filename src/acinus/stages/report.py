@@ -139,7 +139,7 @@ def _source(stage: Stage, point: OperatingPoint) -> Source:
 
 def _views(stage: Stage, source: Source, rows: Rows, table: pd.DataFrame) -> tuple[views.View, ...]:
     """Choose patches of the test slides by their Dice and write them as rows of pictures."""
-    sample = records.read(records.SAMPLE, stage.paths.sample)
+    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     places: dict[str, list[tuple[int, int, float]]] = {}
     for row in records.rows(sample[["slide_id", "x0", "y0", "downsample"]]):
         places.setdefault(row["slide_id"], []).append((row["x0"], row["y0"], row["downsample"]))

@@ -42,7 +42,7 @@ Stores = tuple[Store, Store | None]
 def run(stage: Stage) -> None:
     """Train, then score validation and test patches with the best weights; beside it what knows colours only."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
-    sample = records.read(records.SAMPLE, stage.paths.sample)
+    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     training = _training(stage)
     inputs = input_spec(training)
     with open_stores(training) as stores, atomic_path(stage.paths.model) as folder:

@@ -28,7 +28,7 @@ def run(stage: Stage) -> None:
     from acinus.trials import compare, hand_over, run_trial
 
     settings = _search(stage)
-    sample = records.read(records.SAMPLE, stage.paths.sample)
+    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     study = open_study(settings.plan())
     with open_stores(settings.training) as stores:
         search(study, partial(run_trial, settings, stores, sample))
@@ -62,7 +62,7 @@ def join(stage: Stage) -> None:
     from acinus.trials import run_trial
 
     settings = _search(stage)
-    sample = records.read(records.SAMPLE, stage.paths.sample)
+    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     with open_stores(settings.training) as stores:
         search(open_study(settings.plan()), partial(run_trial, settings, stores, sample), join=True)
 

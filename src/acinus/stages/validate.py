@@ -5,6 +5,7 @@ from typing import Any
 from acinus import records
 from acinus.errors import TableError
 from acinus.files import atomic_path, read_json, write_json
+from acinus.patches.index_file import class_fractions
 from acinus.slides.places import Places
 from acinus.stage import Stage
 from acinus.validation.suites import all_suites
@@ -23,13 +24,14 @@ from acinus.validation.verdict import judge
 def run(stage: Stage) -> None:
     """Hold the tables against their suites; the verdict is written whether it is good or bad."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
-    index = records.read(records.INDEX, stage.paths.index)
-    sample = records.read(records.SAMPLE, stage.paths.sample)
+    index = records.read(records.INDEX, stage.paths.index, without=records.FRACTIONS)
+    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
+    classes = stage.recipe.classes
     places = Places(stage.cohort_root, stage.paths.rasters)
     frames = {
         "manifest": manifest_view(manifest, places, stage.recipe.validate_.tolerate),
-        "index": patch_view(index, manifest).drop(columns="class_fractions"),
-        "sample": patch_view(sample, manifest).drop(columns="class_fractions"),
+        "index": patch_view(index, manifest),
+        "sample": patch_view(sample, manifest),
         "splits": split_view(manifest, sample),
     }
     suites = all_suites(stage.recipe.sample, stage.recipe.validate_, stage.recipe.cohort.split_by, stage.recipe.task)
@@ -40,7 +42,9 @@ def run(stage: Stage) -> None:
         "split_by": stage.recipe.cohort.split_by,
         "split_rules": sorted(set(manifest.loc[manifest["status"] == "ok", "split_rule"])),
         "candidates": candidate_table(index),
-        "class_shares": class_shares(index, manifest, stage.recipe.classes),
+        "class_shares": class_shares(
+            index["split"], class_fractions(stage.paths.index, len(classes)), manifest, classes
+        ),
         "tissue_types": tissue_types(manifest),
         "findings": findings(manifest),
         "colours": _colours(stage),

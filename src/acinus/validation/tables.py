@@ -40,16 +40,19 @@ def findings(manifest: pd.DataFrame) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-def class_shares(index: pd.DataFrame, manifest: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def class_shares(
+    splits: pd.Series, fractions: np.ndarray, manifest: pd.DataFrame, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """Return for every split its slides, patches and the share of each class over its patches' known area.
 
     The statistics table of a segmentation's data set. Patches that overlap count their common area twice.
+    splits: of the index's n patches. fractions: float64 (n, classes), their class_fractions.
     """
     usable = manifest[manifest["status"] == "ok"]
     table = {}
     for split in SPLITS:
-        own = index.loc[index["split"] == split, "class_fractions"]
-        areas = np.array([*own], dtype=np.float64).reshape(len(own), len(classes)).sum(axis=0)
+        own = fractions[(splits == split).to_numpy()]
+        areas = own.sum(axis=0)
         known = float(areas.sum())
         shares = {name: float(area) / known if known else None for name, area in zip(classes, areas, strict=True)}
         table[split] = {"slides": int((usable["split"] == split).sum()), "patches": len(own), "shares": shares}
