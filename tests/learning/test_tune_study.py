@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 from PIL import Image
 
 from acinus.errors import AcinusError
-from acinus.learning.study import JOURNAL, Plan, Trial, open_study, search, whereabouts
+from acinus.learning import study as study_module
+from acinus.learning.study import JOURNAL, Plan, Trial, claimed, open_study, search, whereabouts
+from acinus.learning.study_locks import try_lock
 from acinus.learning.trial_pictures import importances, pictures
 from acinus.params.results import Choices, Range
 
@@ -246,6 +249,33 @@ def test_two_workers_share_a_study_and_its_trials_are_as_many_as_asked_for(stora
         hands.setdefault(trial, set()).add(process)
     assert {len(one) for one in hands.values()} == {1}, "a trial was in two hands"
     assert len(set.union(*hands.values())) == 2, "one worker did everything"
+
+
+def test_a_trial_finished_while_another_worker_looks_is_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen once on a busy machine: running at the first look, finished and let go of before its lock was tried."""
+    chosen = plan(tmp_path, trials=3)
+    with ExitStack() as held:
+        begun = held.enter_context(claimed(open_study(chosen)))
+        assert begun is not None
+        tried = []
+
+        def meanwhile(path: Path) -> TextIOWrapper | None:
+            if not tried:
+                begun.complete(0.5)
+                held.close()
+            tried.append(path.name)
+            return try_lock(path)
+
+        monkeypatch.setattr(study_module, "try_lock", meanwhile)
+        with claimed(open_study(chosen)) as other:
+            assert other is not None
+            assert (other.ordinal, tried) == (1, ["trial_0000.lock", "trial_0001.lock"])
+            other.complete(0.25)
+    rows = run(chosen)
+    assert [row["state"] for row in rows] == ["complete"] * 3
+    assert [row["value"] for row in rows[:2]] == [0.5, 0.25]
 
 
 def test_the_one_who_waits_takes_over_from_a_worker_that_died(tmp_path: Path) -> None:

@@ -193,8 +193,11 @@ def _claim(study: Study) -> tuple[Trial | None, TextIOWrapper | None]:
     for ordinal, one in enumerate(trials):
         if one.state == TrialState.RUNNING:
             lock = try_lock(_trial_lock(study, one.number))
-            if lock is not None:
+            if lock is None:
+                continue
+            if study.trials()[ordinal].state == TrialState.RUNNING:
                 return Trial(study, one.number, ordinal, json.loads(one.user_attrs[SETTINGS])), lock
+            lock.close()  # its worker finished it after the first look and before it let go of the lock
     if len(trials) >= study.plan.trials:
         return None, None
     settings, params, space = _settings(study, len(trials))
