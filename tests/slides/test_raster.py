@@ -290,3 +290,57 @@ def test_regrouping_keeps_every_row_in_order(lengths: list[int], rows: int) -> N
     assert [len(group) for group in groups[:-1]] == [rows] * (len(groups) - 1)
     assert all(0 < len(group) <= rows for group in groups)
     assert [value for group in groups for value in group[:, 0].tolist()] == list(range(sum(lengths)))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lzma", "jpeg2000"])
+def test_tiles_that_libvips_would_paint_black_are_refused(compression: str, tmp_path: Path) -> None:
+    tiff(photometric="rgb", tile=(128, 128), compression=compression)(tmp_path / "a.tif")
+    with pytest.raises(
+        SlideError, match=r"a\.tif: tiles of compression \w+ cannot be read; save it with LZW or deflate"
+    ):
+        raster.to_pyramid(tmp_path / "a.tif", tmp_path / "made" / "a.tif", 90)
+    assert not list((tmp_path / "made").iterdir())
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "jpeg"])
+def test_a_tiled_tiff_that_breaks_off_is_refused(compression: str | None, tmp_path: Path) -> None:
+    tiff(photometric="rgb", tile=(128, 128), compression=compression)(tmp_path / "whole.tif")
+    data = (tmp_path / "whole.tif").read_bytes()
+    assert sum(len(one) for one in raster.stripes(raster.open_raster(tmp_path / "whole.tif"))) == HEIGHT
+    for name, kept in (("a", len(data) // 2), ("b", len(data) - 1)):
+        (tmp_path / f"{name}.tif").write_bytes(data[:kept])
+        with pytest.raises(
+            SlideError, match=rf"{name}\.tif: tile \d+ of 45 is missing or breaks off; replace the file"
+        ):
+            list(raster.stripes(raster.open_raster(tmp_path / f"{name}.tif")))
+
+
+@pytest.mark.parametrize("damage", [b"\0", b"\xa5"], ids=["zeros", "noise"])
+def test_a_damaged_tile_is_refused_with_its_number(damage: bytes, tmp_path: Path) -> None:
+    tiff(photometric="rgb", tile=(128, 128), compression="zlib")(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as whole:
+        offset, count = whole.pages.first.dataoffsets[7], whole.pages.first.databytecounts[7]
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[offset : offset + count] = damage * count
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(SlideError, match=r"a\.tif: tile 7 of 45 is damaged \(.+\); replace the file"):
+        list(raster.stripes(raster.open_raster(tmp_path / "a.tif")))
+
+
+@pytest.mark.parametrize(("largest", "refused"), [(1, True), (255, True), (4095, True), (4096, False), (0, False)])
+@pytest.mark.parametrize("form", ["grey", "alpha"])
+def test_16_bits_that_hold_8_or_12_are_refused_not_made_black(
+    largest: int, refused: bool, form: str, tmp_path: Path
+) -> None:
+    values = np.full((40, 30), largest, dtype=np.uint16)
+    values[::2] = 0
+    pixels = values if form == "grey" else np.dstack([values, values, values, np.full_like(values, 65535)])
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    opened = raster.open_raster(tmp_path / "a.png")
+    if refused:
+        with pytest.raises(
+            SlideError, match=rf"a\.png: 16-bit pixels of which the largest is {largest}, of 65535; save"
+        ):
+            list(raster.stripes(opened))
+    else:
+        assert len(list(raster.stripes(opened))) == 1

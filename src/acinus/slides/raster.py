@@ -17,12 +17,15 @@ import tifffile
 from acinus.errors import SlideError
 from acinus.files import atomic_path
 from acinus.slides.slide import MPP_RANGE
+from acinus.slides.tiff_tiles import check_tiles
 
 TILE_PX = 512
 STRIPE_ROWS = 64
 """Rows decoded at a time."""
 MAX_INTERLACED_PX = 2**25
 """Largest raster whose pixels come in passes: all of it is in memory before the first row is known."""
+TWELVE_BITS = 2**12
+"""16-bit values all below this are those of a camera or of 8 bits, and would become black."""
 LOADERS = {
     b"\x89PNG\r\n\x1a\n": "pngload",
     b"\xff\xd8\xff": "jpegload",
@@ -104,9 +107,12 @@ def stripes(raster: Raster) -> Iterator[np.ndarray]:
     16-bit values become v / 257, rounded.
 
     Raises:
-        SlideError: the pixels are damaged or break off.
+        SlideError: the pixels are damaged or break off; 16-bit values that are of 8 or 12 bits, by the largest
+            (told behind the last stripe: what is made of the others is no picture).
     """
-    deep = raster.image.format == "ushort"
+    deep, largest = raster.image.format == "ushort", 0
+    if raster.loader == "tiffload":
+        check_tiles(raster.path)
     with _damage(raster.path):
         region = pyvips.Region.new(raster.image)
     for top in range(0, raster.height, STRIPE_ROWS):
@@ -115,7 +121,12 @@ def stripes(raster: Raster) -> Iterator[np.ndarray]:
             data = region.fetch(0, top, raster.width, rows)
         values = np.frombuffer(data, dtype=np.uint16 if deep else np.uint8)
         values = values.reshape(rows, raster.width, raster.channels)
+        largest = max(largest, int(values[..., : 3 if raster.channels >= 3 else 1].max()))
         yield ((values.astype(np.uint32) + 128) // 257).astype(np.uint8) if deep else values
+    if deep and 0 < largest < TWELVE_BITS:
+        raise SlideError(
+            f"{raster.path.name}: 16-bit pixels of which the largest is {largest}, of 65535; save it with 8 bits"
+        )
 
 
 def regrouped(pieces: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
