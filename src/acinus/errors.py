@@ -13,5 +13,9 @@ class TableError(AcinusError):
     """A table does not have the columns, types or values of its contract."""
 
 
+class WriteError(AcinusError):
+    """An output cannot be written: a matter of the disk, and no fault of what it is made from."""
+
+
 class SlideError(AcinusError):
     """A slide (or its label) cannot be used; the text names the slide."""

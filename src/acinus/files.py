@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, WriteError
 
 _WRITE_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
@@ -23,13 +23,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     the final name that did not stand there before.
 
     Raises:
-        AcinusError: the folder cannot be made or written.
+        WriteError: the folder cannot be made or written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
-        raise AcinusError(
+        raise WriteError(
             f"{path.parent}: cannot write here ({error.strerror}); make the folder writable or change the path"
         ) from error
     try:
@@ -41,7 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _WRITE_FAILURES:  # an input that failed inside the block is not ours to explain
             raise
-        raise AcinusError(f"{path}: cannot be written ({error.strerror}); free space or change the path") from error
+        raise WriteError(f"{path}: cannot be written ({error.strerror}); free space or change the path") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

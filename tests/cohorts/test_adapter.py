@@ -1,5 +1,6 @@
 """The shared part of the adapters: rows of the manifest's shape, resolution, failures of single slides."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from acinus import params, records
 from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, new_row
-from acinus.errors import AcinusError, SlideError
+from acinus.errors import AcinusError, SlideError, WriteError
+from acinus.files import atomic_path
 
 
 def order(root: Path, *files: str) -> Order:
@@ -53,6 +55,10 @@ def test_a_failure_keeps_what_was_known_and_names_no_folder(tmp_path: Path) -> N
     with adapter.judged(row, tmp_path):
         raise OSError(5, "Input/output error")
     assert row["reason"] == "slide s: x/s.tif cannot be read (Input/output error); check the disk"
+    row = new_row("s", "x/s.tif", "f")
+    with pytest.raises(WriteError, match="free space"), adapter.judged(row, tmp_path), atomic_path(tmp_path / "made"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert row["status"] == "ok", "a full disk says nothing of the slide"
     with pytest.raises(KeyError), adapter.judged(new_row("s", "x", "f"), tmp_path):
         raise KeyError("a mistake of ours is not the slide's")
 

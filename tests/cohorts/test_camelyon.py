@@ -286,6 +286,24 @@ def test_a_test_set_is_drawn_where_names_give_none(layout: Layout) -> None:
         assert sorted(drawn) == ["test", "test", "train", "train", "train", "val"]
 
 
+def test_groups_csv_keeps_slides_of_one_patient_in_one_split(layout: Layout) -> None:
+    for number in range(8):
+        layout.slide(f"normal_{number:03d}.tif")
+    layout.text("groups.csv", "slide_id,patient\n" + "".join(f"normal_{n:03d},p{n // 4}\n" for n in range(6)))
+    rows = layout.rows(val_fraction=0.4)
+    patients = [rows[f"normal_{number:03d}"]["patient"] for number in range(8)]
+    assert patients == [*["p0"] * 4, "p1", "p1", "normal_006", "normal_007"]
+    assert all(len({row["split"] for row in rows.values() if row["patient"] == one}) == 1 for one in patients)
+    layout.text("groups.csv", "slide_id,patient\nnormal_099,p\n")
+    with pytest.raises(AcinusError, match=r"groups.csv: row 2: slide_id 'normal_099' is no slide of this cohort"):
+        layout.rows()
+
+
+@pytest.mark.parametrize("suffix", [".svs", ".NDPI", ".mrxs", ".tif", ""])
+def test_a_reference_names_slides_with_any_slides_suffix(suffix: str) -> None:
+    assert parse_reference(f"slideB{suffix},Tumor\n", "reference.csv", {"slideB"}) == {"slideB": "tumor"}
+
+
 def test_splits_csv_may_not_tear_a_patient_apart(layout: Layout) -> None:
     layout.slide("patient_001_node_0.tif")
     layout.slide("patient_001_node_1.tif")

@@ -13,7 +13,7 @@ from typing import Any
 
 from acinus import params
 from acinus.cohorts import splits
-from acinus.errors import AcinusError, SlideError
+from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.slides.open import SlidePixels, below
 from acinus.slides.slide import MPP_RANGE
 
@@ -83,9 +83,14 @@ def judged(row: Row, root: Path) -> Iterator[None]:
     """Turn a failure inside the block into status bad and a reason, in `row` itself; what it held so far stays.
 
     The reason names files relative to the root, which differs between machines.
+
+    Raises:
+        WriteError: what is made of the slide cannot be written.
     """
     try:
         yield
+    except WriteError:  # a full disk says nothing of the slide
+        raise
     except AcinusError as error:
         row |= {"status": "bad", "reason": str(error).replace(f"{root}/", "")}
     except OSError as error:

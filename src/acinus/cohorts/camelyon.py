@@ -90,13 +90,13 @@ def discover(order: Order) -> list[Found]:
             f"{some([labels[one] for one in orphans])}: annotation without a slide of that name; add the slide, "
             "move the file away or list its id under cohort.exclude"
         )
-    listed = adapter.listed_splits(order, images)
+    listed, groups = adapter.listed_splits(order, images), adapter.groups(order, images)
     stated = _stated(order.root, files, set(images))
     found = []
     for slide_id in sorted(images):
         verdict, problem = _verdict(slide_id, stated.get(slide_id), slide_id in labels)
         source = labels.get(slide_id) if verdict != "itc" else None  # isolated cells teach neither class
-        split, split_rule, patient, provider = _placed(slide_id, listed.get(slide_id))
+        split, split_rule, patient, provider = _placed(slide_id, listed.get(slide_id), groups)
         found.append(
             Found(
                 slide_id=slide_id,
@@ -157,12 +157,20 @@ def _settings(cohort: params.Cohort) -> params.CamelyonCohort:
     return cohort
 
 
-def _placed(slide_id: str, listed: splits.Listed | None) -> tuple[str | None, str, str, str]:
-    """Return split, the rule that decided it, patient and provider: from splits.csv, else from the name."""
+def _placed(slide_id: str, listed: splits.Listed | None, groups: Mapping[str, str]) -> tuple[str | None, str, str, str]:
+    """Return split, the rule that decided it, patient and provider: from splits.csv, else from the name.
+
+    groups: slide_id -> patient of groups.csv, which goes before the name's.
+    """
     if listed:
         return listed.split, "splits.csv", listed.patient, listed.provider or adapter.NO_PROVIDER
     named = "test" in slide_id.lower()
-    return "test" if named else None, "name" if named else "drawn", _patient(slide_id), adapter.NO_PROVIDER
+    return (
+        "test" if named else None,
+        "name" if named else "drawn",
+        groups.get(slide_id) or _patient(slide_id),
+        adapter.NO_PROVIDER,
+    )
 
 
 def _in_the_case_of(images: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:

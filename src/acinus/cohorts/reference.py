@@ -24,14 +24,14 @@ MEANINGS: dict[str, Verdict] = {
 """Second column, lower case -> what the slide is. itc: isolated tumour cells, neither positive nor normal."""
 
 _HEADS = frozenset({"patient", "slide", "slide_id", "image", "image_id", "id", "name", "filename", "file"})
-_IMAGE_SUFFIXES = (".tif", ".tiff")
+_IMAGE_SUFFIXES = (".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu")
 
 
 def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, Verdict]:
     """Return slide_id -> normal, tumor or itc for the slides in `known`.
 
-    Rows: id (with or without .tif, in any case), verdict, then columns that do not matter here (type, extent). A
-    header may stand first. Rows of slides that are not here, and patient rows of CAMELYON17
+    Rows: id (with or without a slide's suffix, in any case), verdict, then columns that do not matter here (type,
+    extent). A header may stand first. Rows of slides that are not here, and patient rows of CAMELYON17
     (patient_004.zip, pN1), are passed over: the published files list whole data sets.
 
     Raises:
