@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
 
 from acinus import params
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, WriteError
 from acinus.patches import store as store_module
 from acinus.patches.codec import CODECS, decode, encode
 from acinus.patches.shard import StoreDamageError
@@ -472,6 +473,18 @@ class TestFiles(StoreContract):
 def test_the_recipe_offers_the_backends_there_are():
     assert set(get_args(params.Extract.model_fields["backend"].annotation)) == set(BACKENDS)
     assert {kind.backend for kind in StoreContract.__subclasses__()} == set(BACKENDS)
+
+
+def test_hdf5_begins_no_shard_that_the_disk_has_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """libhdf5 ends with a segmentation fault when a disk fills up under it."""
+    usage = SimpleNamespace(free=2**20 + 100)
+    monkeypatch.setattr("acinus.patches.hdf5_store.shutil.disk_usage", lambda folder: usage)
+    form = StoreFormat("hdf5", "raw", 90, PX)
+    with pytest.raises(WriteError, match=r"normal_001\.h5: needs \d+ bytes, \d+ are free; free space"):
+        made.write(tmp_path / "store", tmp_path / "ledger", form)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    usage.free = 2**30
+    assert made.write(tmp_path / "store", tmp_path / "ledger", form) == list(made.SHARDS)
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, WriteError
 from acinus.files import atomic_path, write_text
 from acinus.learning.history import EpochRecord, best_epoch
 
@@ -94,4 +94,7 @@ def _write(path: Path, snapshot: Snapshot) -> None:
     state = {name: getattr(snapshot, name) for name in ("model", "optimizer", "plateau", "precision")}
     history = [[value for value in astuple(record) if value is not None] for record in snapshot.history]
     with atomic_path(path) as part:
-        torch.save({**state, "history": history}, part)
+        try:
+            torch.save({**state, "history": history}, part)
+        except RuntimeError as error:  # torch's own writer: a full disk is no OSError to it
+            raise WriteError(f"{path}: cannot be written ({' '.join(str(error).split())[:80]}); free space") from error

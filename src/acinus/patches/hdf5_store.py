@@ -1,14 +1,17 @@
 """Shards as HDF5 files: the encoded patches end to end in one byte array, with keys, classes and offsets beside it."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from acinus.errors import WriteError
 from acinus.patches.shard import Backend, Entry, Place, Reader, Spool, StoreDamageError, nothing_beside
 
 SUFFIX = ".h5"
+_BESIDE = 1 << 20  # room for keys, classes and what libhdf5 adds
 
 
 def _write(part: Path, place: Place, spool: Spool) -> None:
@@ -16,6 +19,9 @@ def _write(part: Path, place: Place, spool: Spool) -> None:
     entries = spool.entries()
     offsets = np.zeros(len(entries) + 1, dtype=np.int64)
     np.cumsum([entry.size for entry in entries], out=offsets[1:])
+    needed, free = int(offsets[-1]), shutil.disk_usage(part.parent).free
+    if free < needed + _BESIDE:  # libhdf5 does not survive a disk that fills up under it
+        raise WriteError(f"{place.file(SUFFIX)}: needs {needed + _BESIDE} bytes, {free} are free; free space")
     with h5py.File(part, "w") as file:
         # track_times=False: else HDF5 stores the time of writing and no two files are alike
         file.create_dataset("keys", data=_text([entry.key for entry in entries]), track_times=False)
