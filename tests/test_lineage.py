@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from acinus.lineage import Input, dependencies, git_commit, outputs, stage_inputs
+from acinus.lineage import WRITTEN, Input, dependencies, git_commit, outputs, stage_inputs
 
 DVC_YAML = """
 stages:
@@ -127,6 +127,22 @@ def test_the_commit_is_whole_and_says_when_tracked_files_differ(tmp_path: Path) 
     assert git_commit(tmp_path) == commit
     (tmp_path / "a").write_text("changed")
     assert git_commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_what_the_pipeline_writes_does_not_make_a_clean_clone_dirty(tmp_path: Path) -> None:
+    names = ("a", *WRITTEN)
+    (tmp_path / "reports").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("1")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", *names)
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    commit = git(tmp_path, "rev-parse", "HEAD").strip()
+    for name in WRITTEN:
+        (tmp_path / name).write_text("made anew")
+    assert git_commit(tmp_path) == git_commit(tmp_path / "reports") == commit
+    (tmp_path / "a").write_text("changed")
+    assert git_commit(tmp_path) == git_commit(tmp_path / "reports") == f"{commit}-dirty"
 
 
 def test_outside_git_and_before_the_first_commit_the_commit_is_unknown(

@@ -13,6 +13,9 @@ try:  # the C loader is ten times faster on a long dvc.lock
 except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
 
+WRITTEN = ("dvc.lock", "reports/metrics.json", "reports/machine.json")
+"""Files in git that the pipeline writes."""
+
 CODE = ("src/", "recipes/", "params.yaml")
 
 
@@ -74,16 +77,19 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def git_commit(root: Path) -> str:
-    """Return the commit of the working tree, with `-dirty` where tracked files differ; `unknown` outside git."""
+    """Return the commit of the working tree, with `-dirty` where tracked files differ; `unknown` outside git.
+
+    What the pipeline itself writes (WRITTEN) may differ: a clean clone stays clean while its stages run.
+    """
+    own = [f":(exclude,top){name}" for name in WRITTEN]
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", *own)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True, timeout=20)
     return done.stdout.strip()
