@@ -10,9 +10,7 @@ from acinus.errors import AcinusError
 from acinus.patches.shard import Backend, Place, Reader, Spool, StoreDamageError, nothing_beside
 
 SUFFIX = ".lmdb"
-PUTS_PER_TRANSACTION = 16
-"""Few, so that their pages take the memory of those before them: of 1000 puts most take new pages of the system, a
-tenth of what a lossless cut costs. A part of the format, since it decides which pages are written twice."""
+PUTS_PER_TRANSACTION = 1000  # bounds memory; a part of the format, since it decides which pages are written twice
 _MIB = 1 << 20
 _PAGE = 4096
 
