@@ -87,6 +87,7 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
         _text(table),
         "",
         *_explained(table),
+        *_narrowed(table, len(pair.first)),
         *([] if metric or not left_out else [f"not compared: {_listed(left_out)}"]),
         str(folder),
     ]
@@ -98,6 +99,12 @@ def _explained(table: pd.DataFrame) -> list[str]:
     names = table["figure"].tolist()
     chosen = [one for one in EXPLAINED if any(name == one or name.startswith(f"{one}.") for name in names)]
     return [f"{one}, not in metrics.json: {EXPLAINED[one]}" for one in chosen]
+
+
+def _narrowed(table: pd.DataFrame, slides: int) -> list[str]:
+    """Return a line where figures rest on some of the slides only, so that a run's own figure is another."""
+    names = table.loc[table["n"] < slides, "figure"].tolist()
+    return [f"only over the slides where both runs define it: {', '.join(names)}"] if names else []
 
 
 def _listed(left_out: dict[str, str]) -> str:

@@ -103,6 +103,8 @@ def _of_calibration(found: Mapping[str, pd.DataFrame], given: Tables) -> dict[st
     if not found["threshold"].empty:
         chosen = given.point.get("threshold")
         png = result_charts.threshold_figure(found["threshold"], None if chosen is None else float(chosen))
-        text = "Dice and F1 of the validation slides against the threshold, the chosen one marked"
+        text = (
+            "Dice and F1 of the validation slides' maps, before clean-up, against the threshold; the chosen one marked"
+        )
         result["threshold"] = Drawing(png, "Threshold", text, "calibration")
     return result
