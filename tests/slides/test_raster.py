@@ -1,5 +1,6 @@
 """Rasters of every form against Pillow's and tifffile's own reading, by streaming and within a bound of memory."""
 
+import contextlib
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 from acinus.errors import SlideError
 from acinus.slides import raster
 from acinus.slides.slide import Slide
+from acinus.slides.tiff_tiles import check_tiles
 
 HEIGHT, WIDTH = 611, 1030
 y, x = np.mgrid[:HEIGHT, :WIDTH]
@@ -325,6 +327,26 @@ def test_a_damaged_tile_is_refused_with_its_number(damage: bytes, tmp_path: Path
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(SlideError, match=r"a\.tif: tile 7 of 45 is damaged \(.+\); replace the file"):
         list(raster.stripes(raster.open_raster(tmp_path / "a.tif")))
+
+
+def test_a_tile_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None:
+    tiff(photometric="rgb", tile=(128, 128), compression="zlib")(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages.first.tags["TileWidth"].overwrite(2**15)
+        file.pages.first.tags["TileLength"].overwrite(2**15)
+    with pytest.raises(SlideError, match=r"a\.tif: tiles of 32768 x 32768 px, more than 33554432 px; save it"):
+        check_tiles(tmp_path / "a.tif")
+
+
+@given(st.binary(max_size=40), st.integers(0, 3000))
+def test_a_damaged_directory_is_one_line_or_harmless(tmp_path_factory, noise: bytes, at: int) -> None:
+    folder = tmp_path_factory.mktemp("noise")
+    tiff(PICTURE[:200, :200], photometric="rgb", tile=(64, 64), compression="zlib")(folder / "a.tif")
+    data = bytearray((folder / "a.tif").read_bytes())
+    data[at : at + len(noise)] = noise
+    (folder / "a.tif").write_bytes(data)
+    with contextlib.suppress(SlideError):
+        check_tiles(folder / "a.tif")
 
 
 @pytest.mark.parametrize(("largest", "refused"), [(1, True), (255, True), (4095, True), (4096, False), (0, False)])

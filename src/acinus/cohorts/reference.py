@@ -24,7 +24,8 @@ MEANINGS: dict[str, Verdict] = {
 """Second column, lower case -> what the slide is. itc: isolated tumour cells, neither positive nor normal."""
 
 _HEADS = frozenset({"patient", "slide", "slide_id", "image", "image_id", "id", "name", "filename", "file"})
-_IMAGE_SUFFIXES = (".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu")
+SLIDE_SUFFIXES = (".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu")
+"""Of the files that are slides of family camelyon."""
 
 
 def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, Verdict]:
@@ -64,7 +65,7 @@ def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, V
 
 
 def _slide_id(text: str) -> str:
-    for suffix in _IMAGE_SUFFIXES:
+    for suffix in SLIDE_SUFFIXES:
         if text.lower().endswith(suffix):
             return text[: -len(suffix)]
     return text

@@ -16,7 +16,8 @@ MARKERS = {JPEG: (b"\xff\xd8", b"\xff\xd9"), 33003: (b"\xff\x4f", b"\xff\xd9"), 
 """TIFF compression -> first and last two bytes of a tile (JPEG, and Aperio's two kinds of JPEG 2000)."""
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_DAMAGED = (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, OSError, OverflowError, struct.error)
+DAMAGED = (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, OSError, OverflowError, struct.error)
+"""What tifffile raises where a directory is damaged."""
 _REMEMBERED = 8  # files whose directories are kept: a directory of 80,000 tiles takes a second to read again
 
 
@@ -60,7 +61,7 @@ def read_pages(path: Path, slide_id: str) -> list[Page]:
     facts = path.stat()
     try:
         return list(_pages(path, facts.st_size, facts.st_mtime_ns))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise SlideError(
             f"slide {slide_id}: {path.name} has a damaged TIFF directory ({' '.join(str(error).split())}); {REMEDY}"
         ) from error
