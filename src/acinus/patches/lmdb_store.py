@@ -7,10 +7,13 @@ from pathlib import Path
 import lmdb
 
 from acinus.errors import AcinusError
-from acinus.patches.shard import Backend, Place, Reader, Spool, StoreDamageError, nothing_beside
+from acinus.patches.shard import Backend, Entry, Place, Reader, Spool, StoreDamageError, nothing_beside
 
 SUFFIX = ".lmdb"
-PUTS_PER_TRANSACTION = 1000  # bounds memory; a part of the format, since it decides which pages are written twice
+PUTS_PER_TRANSACTION = 16
+"""Few, since what a transaction holds is new memory; a part of the format: it decides which pages are written twice."""
+PUTS_PER_OPENING = 64 * PUTS_PER_TRANSACTION
+"""The map is let go after so many, since the pages that transactions look at stay in memory while it is open."""
 _MIB = 1 << 20
 _PAGE = 4096
 
@@ -26,17 +29,28 @@ def _write(part: Path, place: Place, spool: Spool) -> None:
     entries = spool.entries()
     size = sum(_PAGE * (2 + (len(entry.key) + entry.size) // _PAGE) for entry in entries)
     map_size = (2 * size // _MIB + 16) * _MIB  # an upper bound only: without writemap the file ends with its pages
+
+    def opened() -> lmdb.Environment:
+        return lmdb.open(str(part), map_size=map_size, subdir=False, lock=False, sync=False, metasync=False)
+
     try:
-        with lmdb.open(str(part), map_size=map_size, subdir=False, lock=False, sync=False, metasync=False) as env:
-            for first in range(0, len(entries), PUTS_PER_TRANSACTION):
-                with env.begin(write=True) as transaction:
-                    for entry in entries[first : first + PUTS_PER_TRANSACTION]:
-                        transaction.put(entry.key.encode(), spool.data(entry), append=True)
+        for some in _parts(entries, PUTS_PER_OPENING):
+            with opened() as env:
+                for few in _parts(some, PUTS_PER_TRANSACTION):
+                    with env.begin(write=True) as transaction:
+                        for entry in few:
+                            transaction.put(entry.key.encode(), spool.data(entry), append=True)
+        with opened() as env:
             env.sync(True)
     except lmdb.Error as error:
         raise AcinusError(
             f"{place.file(SUFFIX)}: cannot be written ({error}); free space or change the path"
         ) from error
+
+
+def _parts(entries: list[Entry], size: int) -> Iterator[list[Entry]]:
+    for first in range(0, len(entries), size):
+        yield entries[first : first + size]
 
 
 class _LmdbReader:
