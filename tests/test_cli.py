@@ -164,6 +164,17 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch) -> None:
     assert error_line(run("mendable")) == "what, why; how"
 
 
+def test_ctrl_c_is_one_line_and_exit_130(monkeypatch) -> None:
+    @click.command("stopped")
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(main.commands, "stopped", stopped)
+    done = run("stopped")
+    assert done.exit_code == 130
+    assert done.stderr == "stopped; the same command goes on from what is finished\n"
+
+
 def test_a_missing_option_is_a_usage_error() -> None:
     done = run("sample")
     assert done.exit_code == 2

@@ -1,6 +1,7 @@
 """One way to map over slides: order, failures and deaths are the same wherever the work runs."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,11 @@ def on_a_cluster():
 if __name__ == "__main__":
     if sys.argv[1:] == ["cluster"]:
         on_a_cluster()
+    elif sys.argv[1:2] == ["stopped"]:
+        try:
+            list(map_over(naps, sys.argv[2:] * 2, "local", 2))
+        except KeyboardInterrupt:
+            sys.exit(130)
     elif sys.argv[1:]:
         list(map_over(naps, sys.argv[1:] * 2, "local", 2))
     else:
@@ -120,6 +126,20 @@ def test_one_worker_or_one_job_needs_no_process(jobs: list[int], workers: int) -
 
     assert list(map_over(note, jobs, "local", workers)) == [-job for job in jobs]
     assert seen == jobs
+
+
+def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path: Path) -> None:
+    signs = tmp_path / "signs"
+    signs.mkdir()
+    command = [*program(tmp_path), "stopped", str(signs)]
+    stage = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 30
+    while len(list(signs.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(stage.pid, signal.SIGINT)  # as a terminal does: to all of them
+    said = stage.communicate(timeout=30)[1]
+    assert (stage.returncode, said) == (130, "")
+    assert not any(psutil.pid_exists(int(one.name)) for one in signs.iterdir())
 
 
 def test_workers_end_when_the_process_above_them_is_killed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from acinus import params, records
 from acinus.errors import AcinusError, RecipeError
+from acinus.params import faults
 from acinus.params.sections import Term
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -332,6 +333,76 @@ def test_what_does_not_fit_together_is_said_once_with_key_value_and_remedy(root,
     text = refusal(root, old, new, name)
     assert said in text
     assert text.count("Input should") + text.count("must be") <= 1, text  # not once per branch of a union
+
+
+LATE = [  # what a stage would refuse too, after all that comes before it
+    (
+        "demo-camelyon",
+        "backend: lmdb\n  codec: jpeg",
+        "backend: files\n  codec: raw",
+        "extract.codec = 'raw' makes no image files, which extract.backend = 'files' keeps; choose a codec of jpeg, ",
+    ),
+    ("demo-camelyon", "weights: package", "weights: imagnet", "train.weights = 'imagnet': unknown; use none (from scr"),
+    (
+        "demo-camelyon",
+        "model: tf_efficientnet_lite0",
+        "model: resnet18",
+        "train.weights = 'package' holds tf_efficientnet_lite0 only, found train.model = 'resnet18'; set train.model: ",
+    ),
+    (
+        "demo-panda",
+        "encoder: tf_efficientnet_lite0",
+        "encoder: resnet18",
+        "train.weights = 'package' holds tf_efficientnet_lite0 only, found train.encoder = 'resnet18'; set train.enco",
+    ),
+    (
+        "demo-panda",
+        "encoder: model\n  weights: none",
+        "encoder: resnet18\n  weights: package",
+        "grade.weights = 'package' holds tf_efficientnet_lite0 only, found grade.encoder = 'resnet18'; set grade.enco",
+    ),
+    (
+        "demo-camelyon",
+        "map_downsample: 32.0",
+        "map_downsample: 129.0",
+        "map downsample 129 is larger than a window of 128 level-0 px; lower infer.map_downsample to at most 128",
+    ),
+    (
+        "demo-camelyon-context",
+        "map_downsample: 128.0",
+        "map_downsample: 64.0",
+        "infer.map_downsample = 64, but a cell of 128 px is 128 level-0 px; write that, so that the map has one value",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "said"), LATE, ids=[f"{c[0]}-{c[2][:24]}" for c in LATE])
+def test_what_a_stage_would_refuse_hours_later_is_refused_when_the_recipe_is_read(root, name, old, new, said) -> None:
+    assert refusal(root, old, new, name).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("demo-camelyon", "backend: lmdb\n  codec: jpeg", "backend: files\n  codec: source"),
+        ("demo-camelyon", "backend: lmdb\n  codec: jpeg", "backend: hdf5\n  codec: raw"),
+        ("demo-camelyon", "weights: package", "weights: mine/w.safetensors"),
+        ("demo-camelyon", "encoder: model\n  weights: none", "encoder: resnet18\n  weights: package"),  # target: none
+        ("demo-camelyon", "map_downsample: 32.0", "map_downsample: 128.0"),
+        ("demo-biopsy", "map_downsample: 2.0", "map_downsample: 400.0"),  # level 1: what a px of it is, the slide says
+        ("demo-camelyon-context", "map_downsample: 128.0", "map_downsample: 128.02"),  # pyramids round their sizes
+    ],
+)
+def test_what_may_be_possible_is_not_refused(root: Path, name: str, old: str, new: str) -> None:
+    load(root, old, new, name)
+
+
+def test_what_the_recipe_knows_of_codecs_and_cells_is_what_the_stages_hold() -> None:
+    from acinus.patches.codec import CODECS
+    from acinus.slides.geometry import MPP_TOLERANCE
+
+    assert [name for name, codec in CODECS.items() if codec.suffix] == list(faults.IMAGE_CODECS)
+    assert faults.CELL_TOLERANCE == MPP_TOLERANCE
 
 
 @pytest.mark.parametrize("key", ["ohem: true", "ohem_ratio: 2.0"])

@@ -20,9 +20,9 @@ RANKS = [
     {"params"},
     {"records"},
     {"slides", "scoring", "stage", "tracking"},
-    {"cohorts", "patches", "learning", "mapping", "reporting", "validation", "execution"},
-    {"grading", "training", "whole_slide"},
-    {"drawing", "pyfunc_model", "trials"},
+    {"cohorts", "patches", "learning", "mapping", "reporting", "validation"},
+    {"grading", "training", "whole_slide", "preflight"},
+    {"execution", "drawing", "pyfunc_model", "trials"},
     {"stages", "results", "reproduce", "show", "sweep", "predict", "compare"},
     {"cli"},
 ]

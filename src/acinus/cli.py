@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ RECIPE_STAGES = {
 """Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
 
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status of a command that Ctrl-C stopped, as shells have it."""
+
+
 class _Group(click.Group):
-    """Print an expected failure as one line and exit 1; a traceback is for our own faults."""
+    """Print an expected failure as one line and exit 1, Ctrl-C as one and exit 130; a traceback is for our faults."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -38,6 +43,9 @@ class _Group(click.Group):
         except AcinusError as error:
             click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)  # a file's name may hold a line break
             ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on from what is finished", err=True)
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(1)

@@ -1,5 +1,7 @@
 """The one base of every failure a person can mend: one line that says what, why and how."""
 
+import textwrap
+
 
 class AcinusError(Exception):
     """A failure with a remedy. Its text is one line; the command line prints it and exits 1."""
@@ -19,3 +21,8 @@ class WriteError(AcinusError):
 
 class SlideError(AcinusError):
     """A slide (or its label) cannot be used; the text names the slide."""
+
+
+def brief(error: BaseException, most: int = 160) -> str:
+    """Return another library's error as one line of at most `most` characters, cut between words; never empty."""
+    return textwrap.shorten(str(error), most, placeholder=" ...") or type(error).__name__

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from acinus import preflight
 from acinus.dvc_process import dvc_above, dvc_runs
 from acinus.errors import AcinusError
 from acinus.lineage import git_commit, outputs, stage_inputs
@@ -43,6 +44,7 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
     """Run one stage of one recipe: parameters first, then alone, then recorded."""
     root = project_root()
     project, recipe = load_project(root), load_recipe(root, recipe_name)
+    preflight.check(root, project, recipe_name, recipe, name)
     _end_with_dvc()
     facts = _facts(root, project, name, recipe_name, recipe)
     with _alone(root, f"{name}@{recipe_name}"), stage_run(facts) as run:
@@ -55,6 +57,7 @@ def join_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], N
     """Run a further worker of a stage beside the execution that writes its outputs: neither alone nor swept."""
     root = project_root()
     project, recipe = load_project(root), load_recipe(root, recipe_name)
+    preflight.check(root, project, recipe_name, recipe, name)
     worker = f"{name}-join-{os.getpid()}"  # its runs are not those of the execution that it joins
     with stage_run(replace(_facts(root, project, name, recipe_name, recipe), stage=worker)) as run:
         function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
@@ -82,7 +85,7 @@ def prepare(root: Path) -> None:
         lock.unlink()
     project = load_project(root)
     for name in project.recipes:  # a wrong key stops here, even in a section that no stage would rerun for
-        load_recipe(root, name)
+        preflight.check(root, project, name, load_recipe(root, name))
     uri = project.tracking.uri
     database = root / uri.removeprefix("sqlite:///")
     if not (uri.startswith("sqlite:///") and database.exists()):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -52,7 +53,7 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
     if scheduler == "local":
         # spawn: a forked child inherits threads' locks in an unknown state (torch, OpenSlide)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=exit_with_process, initargs=(os.getpid(),)) as pool:
+        with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
             yield pool
         return
     from distributed import CancelledError, Client, KilledWorker
@@ -71,6 +72,12 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
             f"params.yaml: compute.scheduler = {scheduler!r}: its workers or its scheduler died, mostly for want of "
             "memory; look at their logs, give each worker more memory and run again"
         ) from error
+
+
+def _begin_worker(above: int) -> None:
+    """Make ready a process that works for the process `above`."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all: one line of the stage's, no traceback of each
+    exit_with_process(above)
 
 
 def exit_with_process(pid: int, every_s: float = 0.5) -> None:

@@ -21,6 +21,7 @@ from acinus.learning.job import FitJob, OnEpoch
 from acinus.learning.models import build_model, check_input, normalisation
 from acinus.learning.spec import ModelSpec
 from acinus.params import section_hash
+from acinus.params.faults import weights_file_fault
 from acinus.params.recipe import Task
 from acinus.patches.keys import patch_key
 from acinus.patches.store import MASKS, Store, open_mask_store, open_store
@@ -166,14 +167,13 @@ def _weights(training: Training) -> str:
 
     DVC tracks the recipe, not the file: without the checksum another file would go unnoticed.
     """
-    train, where = training.train, f"recipes/{training.paths.recipe}.yaml: train.weights"
+    train, root, where = training.train, training.paths.root, f"recipes/{training.paths.recipe}.yaml"
     if not train.weights.endswith(".safetensors"):
         return train.weights
-    path = training.paths.root / Path(train.weights).expanduser()
-    if not path.is_file():
-        raise RecipeError(f"{where} = {train.weights!r}: no such file; put it there or name another")
-    if sha256(path) != train.weights_sha256:
-        raise RecipeError(
-            f"{where}_sha256 = {train.weights_sha256}: the file has {sha256(path)}; write that if it is meant"
-        )
+    if (fault := weights_file_fault(root, train.weights)) is not None:
+        raise RecipeError(f"{where}: {fault}")
+    path = root / Path(train.weights).expanduser()
+    found, named = sha256(path), train.weights_sha256
+    if found != named:
+        raise RecipeError(f"{where}: train.weights_sha256 = {named}: the file has {found}; write that if it is meant")
     return str(path)

@@ -61,6 +61,7 @@ def test_columns_in_any_order_and_others_beside_them() -> None:
         (HEAD + "a,radboud,1,\n", "row 2: image_id a: gleason_score '' is no Gleason score"),
         (HEAD + "a,radboud,0,0+0\nA,radboud,0,0+0\n", "row 3: image_id 'A' stands twice"),
         (HEAD + "../a,radboud,0,0+0\n", r"row 2: image_id '\.\./a' is not safe as a file name"),
+        (HEAD + "a" * 201 + ",radboud,0,0+0\n", "row 2: image_id 'a{201}' is too long; .* to at most 200 characters$"),
         (HEAD + "a,radboud,0\n", "row 2: 3 fields; expected 4"),
         (HEAD + '"a,radboud,0,0+0\n', r"row \d: not CSV"),
     ],

@@ -322,7 +322,12 @@ def test_cohorts_that_do_not_go_together_are_refused(layout: Layout) -> None:
     layout.image("odd name")
     with pytest.raises(AcinusError, match=r"train_images/odd name\.tiff: not safe as slide ids"):
         layout.rows()
-    (layout.root / "train_images/odd name.tiff").rename(layout.root / "train_images/K4.tiff")
+    (layout.root / "train_images/odd name.tiff").rename(layout.root / f"train_images/{'k' * 201}.tiff")
+    with pytest.raises(
+        AcinusError, match=r"train_images/k{201}\.tiff: too long as slide ids; .* at most 200 characters"
+    ):
+        layout.rows()
+    (layout.root / f"train_images/{'k' * 201}.tiff").rename(layout.root / "train_images/K4.tiff")
     with pytest.raises(AcinusError, match=r"two files with the id k4: train_images/K4\.tiff and train_images/k4\.tiff"):
         layout.rows()
     (layout.root / "train_images/K4.tiff").unlink()

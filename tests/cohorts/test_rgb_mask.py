@@ -171,6 +171,9 @@ def test_what_cannot_be_used_is_a_row_with_its_reason(fault: str, layout: Layout
     assert layout.made() == {"a.tif", "a_mask.tif", "a.json"}
 
 
+LONG = r"images/a{201}\.png: too long as slide ids; rename the files to at most 200 characters before the suffix$"
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -182,6 +185,7 @@ def test_what_cannot_be_used_is_a_row_with_its_reason(fault: str, layout: Layout
         (lambda layout: layout.file("masks/a.tif", RGB), "two masks with the id a"),
         (lambda layout: layout.file("masks/z.png", RGB), r"masks/z\.png: mask without an image"),
         (lambda layout: layout.file("images/a b.png", PICTURE), r"images/a b\.png: not safe as slide ids"),
+        (lambda layout: layout.file(f"images/{'a' * 201}.png", PICTURE), LONG),
         (lambda layout: layout.text("splits.csv", "slide_id,split,patient\nq,test,q\n"), "no slide of this cohort"),
     ],
 )

@@ -131,6 +131,27 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(straight: Straight, 
             torch.testing.assert_close(mine.optimizer, theirs.optimizer, rtol=0, atol=0)
 
 
+def test_ctrl_c_comes_through_and_the_same_training_goes_on(straight: Straight, tmp_path: Path) -> None:
+    """Lightning makes of it an exit with status 1, without a word, and ignores what comes after."""
+    handler = signal.getsignal(signal.SIGINT)
+
+    def stop(epoch: int, metrics: dict[str, float]) -> None:
+        if epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(case.job(tmp_path, stop))
+    assert signal.getsignal(signal.SIGINT) == handler
+    job = case.job(tmp_path)
+    assert fit(job) == straight.result
+    assert weights_of(job.model) == straight.weights
+
+
+def test_fp16_on_a_cpu_is_refused_where_lightning_would_take_bf16(tmp_path: Path) -> None:
+    with pytest.raises(AcinusError, match=r"train.precision = '16-mixed' trains on a GPU only, found device cpu; set"):
+        fit(case.job(tmp_path, precision="16-mixed"))
+
+
 def test_a_finished_training_is_not_trained_further(straight: Straight) -> None:
     job = case.job(straight.folder)
     before = (straight.folder / "checkpoints" / "last.ckpt").stat().st_mtime_ns

@@ -16,7 +16,7 @@ from acinus.errors import AcinusError
 from acinus.learning.inputs import InputSpec, to_input, to_tensor
 from acinus.learning.models import build_model, check_input, normalisation
 from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import PACKAGED
+from acinus.learning.weights import PACKAGED, hub_failure
 
 TINY = "test_resnet"
 
@@ -72,6 +72,17 @@ def test_offline_imagenet_weights_are_one_line_with_the_ways_out(
     ) as caught:
         build_model(classifier("resnet10t", "imagenet", 2))
     assert "\n" not in str(caught.value)
+
+
+def test_a_long_reason_of_the_hub_is_cut_between_words_on_one_line() -> None:
+    words = [f"word{n}\n" for n in range(60)]
+    text = str(hub_failure("resnet10t", "train.model", OSError(" ".join(words))))
+    reason = text.partition("(")[2].partition(")")[0]
+    assert len(reason) <= 160
+    assert reason.endswith(" ...")
+    assert reason.removesuffix(" ...").split() == [f"word{n}" for n in range(len(reason.split()) - 1)]
+    assert text.endswith("with train.weights: package")
+    assert "(OSError)" in str(hub_failure("resnet10t", "train.model", OSError()))
 
 
 def test_the_packages_weights_are_for_one_model() -> None:

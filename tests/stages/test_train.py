@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from acinus.errors import AcinusError, RecipeError
@@ -79,6 +80,31 @@ def test_settings_that_train_does_not_allow_are_refused_in_one_line(tmp_path: Pa
         train._training(named)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(512.0, ""), (512.5, "slide b: map downsample 512.5 is larger than a w")])
+def test_a_map_that_windows_cannot_make_is_refused_before_the_training(
+    tmp_path: Path, wanted: float, said: str
+) -> None:
+    """Of another level than 0 only the slides tell: here patches of 128 px, 4 to 4.1 level-0 px each."""
+    named = stage(tmp_path)
+    infer = named.recipe.infer.model_copy(update={"map_downsample": wanted})
+    named = replace(named, recipe=named.recipe.model_copy(update={"infer": infer}))
+    sample = pd.DataFrame({"slide_id": ["a", "a", "b"], "downsample": [4.1, 4.1, 4.0]})
+    if not said:
+        train._check_map(named, sample)
+        return
+    with pytest.raises(AcinusError, match=rf"^{said}.*lower infer.map_downsample to at most 512$"):
+        train._check_map(named, sample)
+
+
+def test_a_segmentation_does_not_say_that_no_patch_was_scored(tmp_path: Path) -> None:
+    training = train._training(stage(tmp_path))
+    assert train._tested(training, 7) == "7 test patches scored"
+    assert (
+        train._tested(replace(training, task="segmentation"), 0)
+        == "a segmentation is scored on the maps of whole slides"
+    )
 
 
 def test_without_a_search_s_file_the_stage_to_run_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from acinus import params
 from acinus.cohorts import splits
 from acinus.errors import AcinusError, SlideError, WriteError
+from acinus.records import LONGEST_ID, is_safe_id
 from acinus.slides.open import SlidePixels, below
 from acinus.slides.slide import MPP_RANGE
 
@@ -179,6 +180,23 @@ def only(files: Iterable[str], name: str, what: str) -> str | None:
 def exclusions(cohort: params.Cohort) -> dict[str, str]:
     """Return why cohort.exclude leaves slides out, under their ids in casefold: ids are compared in any case."""
     return {one.casefold(): reason or "listed under cohort.exclude" for one, reason in cohort.exclude.items()}
+
+
+def refuse_unsafe(files: Mapping[str, str]) -> None:
+    """Refuse files (slide id -> path) whose names cannot be slide ids.
+
+    Raises:
+        AcinusError: names the first few, and how to rename them.
+    """
+    unsafe = sorted(one for one in files if not is_safe_id(one))
+    odd = [files[one] for one in unsafe if len(one) <= LONGEST_ID]
+    if odd:
+        raise AcinusError(f"{some(odd)}: not safe as slide ids; rename the files to letters, digits, '_', '-' and '.'")
+    if unsafe:
+        raise AcinusError(
+            f"{some([files[one] for one in unsafe])}: too long as slide ids; rename the files to at most "
+            f"{LONGEST_ID} characters before the suffix"
+        )
 
 
 def some(names: Sequence[str]) -> str:

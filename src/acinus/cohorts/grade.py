@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from acinus.cohorts.splits import csv_rows
 from acinus.errors import AcinusError
-from acinus.records import is_safe_id
+from acinus.records import LONGEST_ID, is_safe_id
 
 ISUP = range(6)
 """Grade groups: 0 is no cancer, 5 the worst."""
@@ -86,6 +86,10 @@ def parse_grades(text: str, name: str, providers: Collection[str]) -> dict[str, 
 
 def _graded(row: dict[str, str], where: str, providers: Collection[str]) -> Graded:
     image_id, provider, isup, gleason = (row[column] for column in NEEDED)
+    if len(image_id) > LONGEST_ID:
+        raise AcinusError(
+            f"{where}: image_id {image_id!r} is too long; rename it and its files to at most {LONGEST_ID} characters"
+        )
     if not is_safe_id(image_id):
         raise AcinusError(
             f"{where}: image_id {image_id!r} is not safe as a file name; use letters, digits, '_', '-' and '.'"

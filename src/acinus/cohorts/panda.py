@@ -17,7 +17,6 @@ from acinus.cohorts import adapter, grade, splits
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.grade import Graded
 from acinus.errors import AcinusError
-from acinus.records import is_safe_id
 from acinus.slides.labels import LabelRow, LabelRules, check_source
 from acinus.slides.open import SlidePixels, below, open_slide
 from acinus.slides.tiles import probe
@@ -242,12 +241,7 @@ def _by_id(paths: Iterable[str], folder: str, ending: str) -> dict[str, str]:
 
 def _refuse(images: Mapping[str, str], masks: Mapping[str, str], graded: Collection[str]) -> None:
     """Refuse a cohort whose files do not go with each other."""
-    unsafe = sorted(slide_id for slide_id in images if not is_safe_id(slide_id))
-    if unsafe:
-        raise AcinusError(
-            f"{some([images[one] for one in unsafe])}: not safe as slide ids; rename the files to "
-            "letters, digits, '_', '-' and '.'"
-        )
+    adapter.refuse_unsafe(images)
     if not set(images) & set(graded):
         raise AcinusError(
             f"train.csv: none of its {len(graded)} slides has an image {IMAGES}/<image_id>.tiff "

@@ -15,7 +15,6 @@ from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.errors import AcinusError, SlideError
 from acinus.files import write_json
 from acinus.params import section_hash
-from acinus.records import is_safe_id
 from acinus.slides.colours import Counts, to_class_mask
 from acinus.slides.open import below, open_slide
 from acinus.slides.raster import check_budget, declared_size, to_pyramid
@@ -50,12 +49,7 @@ def discover(order: Order) -> list[Found]:
     """Return the rasters among the order's files, sorted by id; reads only the CSV files."""
     files = order.files
     images, masks = _by_id(IMAGES, files), _by_id(MASKS, files)
-    unsafe = sorted(slide_id for slide_id in images if not is_safe_id(slide_id))
-    if unsafe:
-        raise AcinusError(
-            f"{some([images[one] for one in unsafe])}: not safe as slide ids; rename the files to "
-            "letters, digits, '_', '-' and '.'"
-        )
+    adapter.refuse_unsafe(images)
     excluded = adapter.exclusions(order.cohort)
     orphans = sorted(one for one in set(masks) - set(images) if one.casefold() not in excluded)
     if orphans:

@@ -17,7 +17,8 @@ from acinus.learning.inputs import InputSpec, to_input, to_tensor
 from acinus.learning.models import build_model, normalisation
 from acinus.learning.segmenters import Padded
 from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import PACKAGED, check_name, fill, read_tensors, timm
+from acinus.learning.weights import check_name, fill, read_tensors, timm
+from acinus.params.faults import package_fault
 
 OWN = "model"
 ENCODER_FILE = "encoder.safetensors"
@@ -54,11 +55,8 @@ def make_encoder(name: str, weights: str, patch_px: int, folder: Path, seed: int
         AcinusError: unknown name, or weights that cannot be had.
     """
     check_name(name, "grade.encoder")
-    if weights == "package" and name != PACKAGED:
-        raise AcinusError(
-            f"grade.weights = 'package' holds {PACKAGED} only, found grade.encoder = {name!r}; "
-            f"set grade.encoder: {PACKAGED}, or grade.weights to none or imagenet"
-        )
+    if weights == "package" and (fault := package_fault(name, "grade.encoder", "grade")) is not None:
+        raise AcinusError(fault)
     spec = ModelSpec(task="patch_classification", name=name, classes=2, weights=weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

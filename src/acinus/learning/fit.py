@@ -5,6 +5,7 @@ Lightning drives the batches, the device and the precision; what must survive a 
 
 import contextlib
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from acinus.errors import AcinusError
 from acinus.files import write_text
 from acinus.learning import checkpoints, torchvision_hook
 from acinus.learning.course import Course
@@ -23,6 +25,7 @@ from acinus.learning.history import best_epoch, stops_early, to_csv
 from acinus.learning.job import FitJob, FitResult, OnEpoch, class_counts
 from acinus.learning.losses import class_weights
 from acinus.learning.running import compiled
+from acinus.params.faults import training_fault
 
 __all__ = ["FitJob", "FitResult", "OnEpoch", "fit"]
 
@@ -34,11 +37,15 @@ def fit(job: FitJob) -> FitResult:
     started again in between.
 
     Raises:
-        AcinusError: a class or a split without patches, no such device, a damaged checkpoint, a measure that
-            is undefined on the validation patches, or (DivergedError) a loss that is no longer a number.
+        AcinusError: a class or a split without patches, no such device or one that cannot train at this precision,
+            a damaged checkpoint, a measure that is undefined on the validation patches, or (DivergedError) a loss
+            that is no longer a number.
+        KeyboardInterrupt: as it came; what was checkpointed stays.
     """
     weights = class_weights(job.settings.loss, class_counts(job))
     device = pick(job.machine.device)
+    if (fault := training_fault(job.settings.precision, device.type)) is not None:
+        raise AcinusError(fault)
     with reproducible(device, job.machine.threads):
         course = Course(job, weights, checkpoints.restore(job.checkpoints, job.key))
         waits: list[float] = []
@@ -111,7 +118,12 @@ def _run(course: Course, device: torch.device, waits: list[float]) -> None:
         plugins=[LightningEnvironment()],  # one process, whatever SLURM or torchrun set around it
         deterministic=True,
     )
-    trainer.fit(Loop(), *_feeds(course.job, course.first_epoch, device, watch))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(Loop(), *_feeds(course.job, course.first_epoch, device, watch))
+    except SystemExit as ended:  # how Lightning ends after Ctrl-C, which it then ignores and says nothing of
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from ended
 
 
 def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch) -> tuple[Feed, Feed]:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, brief
+from acinus.params.faults import no_openvino
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -29,9 +30,8 @@ def converted(model: nn.Module, px: int, threads: int) -> "OpenVinoNetwork":
         try:
             graph = openvino.convert_model(model, example_input=example, input=[[-1, 3, px, px]])
         except RuntimeError as error:  # OpenVINO's own errors are RuntimeErrors
-            reason = " ".join(str(error).split())[:200]
             raise AcinusError(
-                f"infer.engine = 'openvino': it cannot convert the network ({reason}); set infer.engine: torch"
+                f"infer.engine = 'openvino': it cannot convert the network ({brief(error)}); set infer.engine: torch"
             ) from error
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the CPU has it
@@ -62,10 +62,7 @@ def _package() -> types.ModuleType:
     try:
         import openvino  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
-        raise AcinusError(
-            f"infer.engine = 'openvino': the package cannot be imported ({error}); pip install openvino, "
-            "or set infer.engine: torch"
-        ) from error
+        raise AcinusError(no_openvino(str(error))) from error
     finally:
         if before is unset:
             del sys.modules[_TELEMETRY]

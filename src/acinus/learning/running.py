@@ -13,8 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, brief
 from acinus.learning.device import place
+from acinus.params.faults import running_fault
 
 Network = Callable[[Tensor], Tensor]
 """float32 (n, 3, px, px) on the device -> logits (n, classes, ...)."""
@@ -68,26 +69,11 @@ def mixed(run: Network, device: torch.device, number: torch.dtype) -> Network:
 def check(how: Running, device: torch.device) -> None:
     """Refuse what `device` cannot run, before any work.
 
-    Autocast is for GPUs: on a CPU without its own bf16 units ResNet-18 runs 6 to 8 times slower than in float32.
-
     Raises:
         AcinusError: as said.
     """
-    if how.engine == "openvino":
-        if device.type != "cpu":
-            raise AcinusError(
-                f"infer.engine = 'openvino' runs on a CPU only, found device {device}; set infer.engine: torch, "
-                "or compute.device: cpu"
-            )
-        if how.compile:
-            raise AcinusError(
-                "infer.engine = 'openvino' with compute.compile: true; OpenVINO compiles by itself, set one of the two"
-            )
-    if how.precision != "32-true" and device.type == "cpu":
-        raise AcinusError(
-            f"infer.precision = {how.precision!r} runs on a GPU only, found device cpu (where it is several times "
-            "slower); set infer.precision: 32-true, or compute.device: cuda"
-        )
+    if (fault := running_fault(how.precision, how.engine, how.compile, str(device))) is not None:
+        raise AcinusError(fault)
 
 
 def compiled(model: nn.Module, device: torch.device) -> Network:
@@ -113,9 +99,8 @@ def compiled(model: nn.Module, device: torch.device) -> Network:
         try:
             return fast(inputs)
         except TorchDynamoException as error:
-            reason = " ".join(str(error).split())[:200]
             raise AcinusError(
-                f"compute.compile: torch cannot compile the network ({reason}); set it to false"
+                f"compute.compile: torch cannot compile the network ({brief(error)}); set it to false"
             ) from error
 
     return run

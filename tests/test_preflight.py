@@ -1,0 +1,198 @@
+"""What a recipe asks of the machine is refused before the first stage's work, and no later stage pays for it."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from acinus import preflight
+from acinus.cli import RECIPE_STAGES
+from acinus.errors import RecipeError
+from acinus.execution import join_recipe_stage, prepare, run_recipe_stage
+from acinus.params import Project, Recipe, load_project, load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSIFIER, SEGMENTER = "demo-camelyon", "demo-panda"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in the current folder; MLflow is down there."""
+    (tmp_path / "recipes").mkdir()
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"tracking": {"uri": "http://127.0.0.1:9"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings | {"recipes": ["mine"]}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    return tmp_path
+
+
+def write(project: Path, like: str, changes: dict[str, Any]) -> tuple[Project, Recipe]:
+    """Write the recipe `mine`: that of the repository with other values below dotted keys (compute: of params.yaml)."""
+    pages = {"params.yaml": project / "params.yaml", "mine": ROOT / "recipes" / f"{like}.yaml"}
+    read = {name: yaml.safe_load(path.read_text()) for name, path in pages.items()}
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        read["params.yaml" if section == "compute" else "mine"][section][name] = value
+    (project / "params.yaml").write_text(yaml.safe_dump(read["params.yaml"]))
+    (project / "recipes" / "mine.yaml").write_text(yaml.safe_dump(read["mine"]))
+    return load_project(project), load_recipe(project, "mine")
+
+
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [  # like, changes, said, the last stage that needs it
+    (
+        CLASSIFIER,
+        {"train.model": "resnet51", "train.weights": "none"},
+        "train.model = 'resnet51': timm has no",
+        "train",
+    ),
+    (SEGMENTER, {"train.model": "unett"}, "train.model = 'unett': no such architecture; known are dee", "train"),
+    (SEGMENTER, {"train.model": "Unet"}, "train.model = 'Unet': no such architecture; known are dee", "train"),
+    (
+        SEGMENTER,
+        {"train.encoder": "resnet51", "train.weights": "none"},
+        "train.encoder = 'resnet51': timm has no such model; close to it: ",
+        "train",
+    ),
+    (
+        SEGMENTER,
+        {"grade.encoder": "resnet51", "grade.weights": "imagenet"},
+        "grade.encoder = 'resnet51': timm has no such model",
+        "grade",
+    ),
+    (
+        CLASSIFIER,
+        {"train.weights": "mine/w.safetensors"},
+        "train.weights = 'mine/w.safetensors': no such file; put it there or name another",
+        "train",
+    ),
+    (
+        CLASSIFIER,
+        {"train.weights": "~nobody-of-that-name/w.safetensors"},
+        "train.weights = '~nobody-of-that-name/w.safetensors': no such user's home",
+        "train",
+    ),
+    (CLASSIFIER, {"train.precision": "16-mixed"}, "train.precision = '16-mixed' trains on a GPU only, found", "train"),
+    (CLASSIFIER, {"infer.precision": "bf16-mixed"}, "infer.precision = 'bf16-mixed' runs on a GPU only, f", "infer"),
+    (
+        CLASSIFIER,
+        {"infer.engine": "openvino", "compute.device": "cuda"},
+        "infer.engine = 'openvino' runs on a CPU only, found device cuda; set",
+        "infer",
+    ),
+    (
+        CLASSIFIER,
+        {"infer.engine": "openvino", "compute.compile": True},
+        "infer.engine = 'openvino' with compute.compile: true; ",
+        "infer",
+    ),
+    (
+        CLASSIFIER,
+        {
+            "tune.trials": 3,
+            "tune.objective": "patch_auc",
+            "tune.space": {"model": {"choices": ["resnet18", "resnet51"]}},
+            "train.weights": "none",
+        },
+        "train.model = 'resnet51': timm has no such model",
+        "train",
+    ),
+]
+
+
+@pytest.mark.parametrize(("like", "changes", "said", "last"), REFUSED, ids=[str(one[1])[:50] for one in REFUSED])
+def test_every_stage_that_comes_before_refuses_it_and_none_behind(
+    project: Path, like: str, changes: dict[str, Any], said: str, last: str
+) -> None:
+    known = write(project, like, changes)
+    needs_it = preflight.WAY[: preflight.WAY.index(last) + 1]
+    for stage in (None, *needs_it):
+        with pytest.raises(RecipeError) as refused:
+            preflight.check(project, known[0], "mine", known[1], stage)
+        assert str(refused.value).startswith(f"recipes/mine.yaml: {said}")
+        assert "\n" not in str(refused.value)
+    for stage in preflight.WAY[len(needs_it) :]:
+        preflight.check(project, known[0], "mine", known[1], stage)
+
+
+def test_the_first_stage_a_joining_worker_and_making_ready_begin_with_it(project: Path) -> None:
+    write(project, CLASSIFIER, {"train.weights": "mine/w.safetensors"})
+    for begin in (run_recipe_stage, join_recipe_stage):
+        with pytest.raises(RecipeError, match="no such file; put it there"):
+            begin("inventory", "mine", lambda _: pytest.fail("the work began"))
+    with pytest.raises(RecipeError, match="no such file; put it there"):
+        prepare(project)
+    assert sorted(one.name for one in project.iterdir()) == ["params.yaml", "recipes"]
+    (project / "mine").mkdir()
+    (project / "mine" / "w.safetensors").touch()
+    begun: list[str] = []
+    run_recipe_stage("inventory", "mine", lambda stage: begun.append(stage.name))
+    assert begun == ["inventory"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_openvino_is_refused_where_it_is_not_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    known, asked = write(project, CLASSIFIER, {"infer.engine": "openvino"}), importlib.util.find_spec
+    there = asked("json") if installed else None
+    monkeypatch.setattr(preflight, "find_spec", lambda name: there if name == "openvino" else asked(name))
+    if installed:
+        preflight.check(project, *known[:1], "mine", known[1], "ingest")
+        return
+    with pytest.raises(
+        RecipeError, match=r"^recipes/mine.yaml: infer.engine = 'openvino': .* pip install openvino, or"
+    ):
+        preflight.check(project, known[0], "mine", known[1], "ingest")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"infer.precision": "bf16-mixed", "compute.device": "auto"},  # which may be a GPU: the stage looks
+        {"infer.precision": "16-mixed", "train.precision": "16-mixed", "compute.device": "cuda:1"},
+        {"train.precision": "bf16-mixed"},  # slow on a CPU, and done
+        {"train.model": "resnet50.a1_in1k", "train.weights": "none"},
+        {"train.model": "gluon_resnet50_v1b", "train.weights": "none"},  # an old name that timm still takes
+        {"grade.encoder": "resnet51", "grade.weights": "imagenet"},  # not used: grade.target is none
+    ],
+)
+def test_what_may_be_possible_is_not_refused(project: Path, changes: dict[str, Any]) -> None:
+    known = write(project, CLASSIFIER, changes)
+    preflight.check(project, known[0], "mine", known[1])
+
+
+def test_every_name_that_timm_and_smp_know_is_found_without_asking_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each stage would import torch to hear that all is well."""
+    from acinus.learning import segmenters, weights
+
+    timm = weights.timm()
+    names = [*timm.list_models()[::7], "gluon_resnet50_v1b", "tf_efficientnet_lite0", "resnet50"]
+    architectures = list(segmenters._smp().MODEL_ARCHITECTURES_MAPPING)
+    monkeypatch.setattr(weights, "check_name", lambda name, key: pytest.fail(f"{name} had to be asked for"))
+    monkeypatch.setattr(segmenters, "check_architecture", lambda name: pytest.fail(f"{name} had to be asked for"))
+    for name in names:
+        preflight.check_network(name, "train.model")
+    for name in architectures:
+        preflight.check_architecture(name)
+
+
+def test_recipes_that_can_be_done_are_looked_at_without_torch() -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom acinus import preflight\nfrom acinus.params import *\n"
+        f"root = Path({str(ROOT)!r})\nproject = load_project(root)\n"
+        "for path in sorted((root / 'recipes').glob('*.yaml')):\n"
+        "    preflight.check(root, project, path.stem, load_recipe(root, path.stem))\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "acinus" in loaded
+    assert not loaded & {"torch", "timm", "segmentation_models_pytorch", "openvino", "numpy"}
+
+
+def test_the_way_of_the_data_is_that_of_the_commands() -> None:
+    assert list(preflight.WAY) == list(RECIPE_STAGES)
