@@ -14,18 +14,14 @@ from typing import Literal
 import numpy as np
 
 from acinus import params
-from acinus.cohorts import adapter, reference, splits
+from acinus.cohorts import adapter, dicom, reference, splits
 from acinus.cohorts.adapter import Order, Row, new_row, some
-from acinus.cohorts.reference import Verdict
+from acinus.cohorts.reference import SLIDE_SUFFIXES, Verdict
 from acinus.errors import AcinusError, SlideError
-from acinus.records import is_safe_id
 from acinus.slides.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.slides.open import below, open_slide
 from acinus.slides.tiles import probe
 
-SLIDE_SUFFIXES = frozenset(
-    {".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}
-)
 MASK_SUFFIXES = frozenset({".tif", ".tiff"})
 _PATIENT = re.compile(r"(patient_\d+)(?:_|\Z)", re.IGNORECASE)
 _NAMED = re.compile(r"(normal|tumou?r)(?:[_\W\d]|\Z)", re.IGNORECASE)
@@ -66,7 +62,7 @@ def ingest(order: Order) -> list[Row]:
     settings = _settings(order.cohort)
     rules = LabelRules.of(order.classes, settings)
     look = partial(examine, root=order.root, settings=settings, rules=rules, seed=order.seed)
-    rows = list(order.map(look, discover(order)))
+    rows = dicom.one_per_series(list(order.map(look, discover(order))), order.root)
     return adapter.with_splits(rows, settings, order.seed, lambda row: row["slide_label"] or adapter.UNKNOWN)
 
 
@@ -74,12 +70,7 @@ def discover(order: Order) -> list[Found]:
     """Return the slides among the order's files, sorted by id; reads only the CSV files."""
     files, settings = order.files, _settings(order.cohort)
     images = _by_id("slides", (path for path in files if _is_slide(path)))
-    unsafe = sorted(slide_id for slide_id in images if not is_safe_id(slide_id))
-    if unsafe:
-        raise AcinusError(
-            f"{some([images[one] for one in unsafe])}: not safe as slide ids; rename the files to "
-            "letters, digits, '_', '-' and '.'"
-        )
+    adapter.refuse_unsafe(images)
     labels = _by_id("labels", (path for path in files if _is_label(path, settings.labels)))
     excluded = adapter.exclusions(settings)
     partial_ids = {slide_id.casefold() for slide_id in settings.not_exhaustive}

@@ -1,0 +1,58 @@
+"""DICOM slides are several files, a level each, and open from any of them: which of them stands for the slide."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from acinus.cohorts.adapter import Row, some
+from acinus.errors import SlideError
+from acinus.slides.open import below, open_slide
+
+SUFFIX = ".dcm"
+_SERIES = "dicom.SeriesInstanceUID"  # one acquisition of one slide (DICOM PS3.3, C.7.3.1)
+
+
+def one_per_series(rows: Sequence[Row], root: Path) -> list[Row]:
+    """Return the manifest rows with one slide for every DICOM series; all files else would be slides with one picture.
+
+    The file that has an annotation stands for the slide, else one that splits.csv names, else the first by id; its
+    fingerprint covers them all. The others become excluded. A series with two annotations is bad. Rows that are
+    excluded already, and files that do not open, belong to no series.
+    """
+    members: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        if PurePosixPath(row["image"]).suffix.lower() == SUFFIX and row["status"] != "excluded":
+            series = series_of(below(root, row["image"]), row["slide_id"])
+            if series is not None:
+                members.setdefault(series, []).append(number)
+    result = list(rows)
+    for numbers in members.values():
+        if len(numbers) > 1:
+            for number, row in zip(numbers, _settled([rows[one] for one in numbers]), strict=True):
+                result[number] = row
+    return result
+
+
+def series_of(path: Path, slide_id: str) -> str | None:
+    """Return the series that a DICOM file is of; None where it does not open or names none."""
+    try:
+        with open_slide(path, slide_id) as slide:
+            return slide.properties.get(_SERIES) or None
+    except SlideError:
+        return None
+
+
+def _settled(rows: list[Row]) -> list[Row]:
+    """Return the rows of one series, one of them for the slide."""
+    kept = min(rows, key=lambda row: (row["label_source"] is None, row["split_rule"] != "splits.csv", row["slide_id"]))
+    own = kept | {"fingerprint": _digest([row["fingerprint"] for row in rows])}
+    labelled = sorted(row["slide_id"] for row in rows if row["label_source"] is not None)
+    if len(labelled) > 1:
+        reason = f"annotations of several files of one DICOM series ({some(labelled)}); keep one"
+        own |= {"status": "bad", "reason": f"slide {kept['slide_id']}: {reason}"}
+    left_out = {"status": "excluded", "reason": f"a file of the DICOM series of slide {kept['slide_id']}"}
+    return [own if row is kept else row | left_out for row in rows]
+
+
+def _digest(fingerprints: list[str]) -> str:
+    return hashlib.blake2b("\n".join(sorted(fingerprints)).encode(), digest_size=16).hexdigest()
