@@ -1,5 +1,6 @@
 """A slide through a network to its map: as windows read one by one, whatever the threads; failures leave nothing."""
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -196,6 +197,21 @@ def test_a_cell_is_a_px_of_the_map(job: MapJob, tmp_path: Path) -> None:
     assert probs.shape == (14, 16)
     assert found.windows == np.count_nonzero(probs[:, :10]) == 10 * 13  # a network never says 0 exactly here
     assert not probs[:, 10:].any()
+
+
+def test_cells_whose_size_is_not_whole_are_the_px_of_the_map(job: MapJob, tmp_path: Path) -> None:
+    """As of a pyramid whose downsamples are not whole: every px of the map is one window's, on the cells' own grid."""
+    own = params.Index.model_validate({"patch_px": 48, "cell_px": 16, "stride_px": 16, "mpp": 0.5005, "tissue": {}})
+    said = {"stride_px": 16, "map_downsample": 32.0, "batch_size": 7, "min_tissue_fraction": 0.2}
+    row = ROW | {"mpp_x": 0.25, "mpp_y": 0.25}
+    target, infer = tmp_path / "map.tif", params.Infer.model_validate(said)
+    found = map_slide(replace(job, row=row, index=own, infer=infer, target=target))
+    probs, geometry, _ = read_map(target)
+    assert geometry.downsample == pytest.approx(32.032)
+    assert probs.shape == (math.ceil(HEIGHT / 32.032), math.ceil(WIDTH / 32.032))
+    assert found.windows == np.count_nonzero(probs)
+    with pytest.raises(AcinusError, match=r"map_downsample = 32.5, but a cell of 16 px is 32.032 level-0 px"):
+        map_slide(replace(job, row=row, index=own, infer=infer.model_copy(update={"map_downsample": 32.5})))
 
 
 def test_how_the_network_runs_is_what_the_parameters_say() -> None:

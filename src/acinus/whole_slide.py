@@ -22,6 +22,7 @@ from acinus.mapping.blend import blended_rows, shown
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.map_tiff import MapInfo, write_map
 from acinus.mapping.windows import Windows, grid, with_tissue
+from acinus.params.faults import cell_fault
 from acinus.patches.grid import cell_margin
 from acinus.scoring.scaling import AS_TRAINED, Scaling
 from acinus.slides.geometry import Resolution, resolve
@@ -101,8 +102,8 @@ def map_slide(job: MapJob, clock: Callable[[], float] = time.perf_counter) -> Ma
     _, card = _model(job.model, job.weights)
     with reproducible(pick(job.device), job.threads), open_slide(job.image, row["slide_id"]) as slide:
         at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
+        geometry = MapGeometry(slide.width, slide.height, _map_downsample(job, at))
         inside, margin0 = _windows(job, slide, at)
-        geometry = MapGeometry(slide.width, slide.height, infer.map_downsample)
         seen = shown(geometry, inside)
         names = card.classes[1:] if len(card.classes) == 2 else card.classes
         info = MapInfo(row["slide_id"], names, mpp_of(row))
@@ -125,19 +126,28 @@ def _windows(job: MapJob, slide: SlidePixels, at: Resolution) -> tuple[Windows, 
 
     A window here is what the model answers for, a cell where the recipe has cells: the rest of its pixels is context.
     """
-    row, index, infer = job.row, job.index, job.infer
+    index, infer = job.index, job.infer
     cell_px = index.cell_px or index.patch_px
     edge0, margin0 = cell_px * at.downsample, cell_margin(index.patch_px, cell_px, at.downsample)
-    if index.cell_px is not None and abs(infer.map_downsample - edge0) > 1e-6:
-        raise AcinusError(
-            f"slide {row['slide_id']}: infer.map_downsample = {infer.map_downsample:g}, but a cell of "
-            f"{cell_px} px is {edge0:g} level-0 px; write that, so that the map has one value per cell"
-        )
     tissue = load_tissue(job.tissue, slide.width, slide.height)
     every = grid(slide.width, slide.height, edge0, infer.stride_px * at.downsample)
     inside = with_tissue(every, tissue.fractions, infer.min_tissue_fraction)
     check_under(slide, at, inside.x0 - margin0, inside.y0 - margin0, index.patch_px * at.downsample)
     return inside, margin0
+
+
+def _map_downsample(job: MapJob, at: Resolution) -> float:
+    """Return the level-0 px per px of a slide's map: as set, or those of its cells, which are the map's px.
+
+    Pyramids round their sizes, so cells differ a little from slide to slide.
+    """
+    wanted, cell_px = job.infer.map_downsample, job.index.cell_px
+    if cell_px is None:
+        return wanted
+    edge0 = cell_px * at.downsample
+    if (fault := cell_fault(wanted, cell_px, edge0)) is not None:
+        raise AcinusError(f"slide {job.row['slide_id']}: {fault}")
+    return edge0
 
 
 def _pixels(job: MapJob, slide: SlidePixels, at: Resolution, windows: Windows, margin0: int) -> TilePass:
