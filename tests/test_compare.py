@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
-from acinus import compare
+from acinus import compare, records
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.reporting.comparable import measures
-from acinus.reporting.side_by_side import by_slide, figures, paired, scatter_figure
+from acinus.reporting.comparable import Behind, measures
+from acinus.reporting.patch_sets import of_other_patches
+from acinus.reporting.setup import Tables
+from acinus.reporting.side_by_side import by_slide, defined, figures, paired, scatter_figure
 from acinus.tracking import RunFacts, create_database, stage_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,12 +165,27 @@ def test_what_cannot_be_compared_is_one_line() -> None:
         figures(paired(one, one), "froc", 10, seed=0)
 
 
-def test_a_figure_undefined_in_one_run_has_no_row_but_when_asked_for() -> None:
-    pair = paired(table(row("a", "tumor", dice=0.5)), table(row("a", "tumor", dice=np.nan)))
-    assert figures(pair, None, 10, seed=0).empty
-    asked = figures(pair, "dice_mean", 10, seed=0)
-    assert asked.loc[0, "n"] == 0
-    assert asked[["a", "b", "difference", "p_value"]].isna().all(axis=None)
+def test_a_figure_undefined_in_one_run_has_no_row_and_is_refused_when_asked_for() -> None:
+    first = table(row("a", "tumor", dice=0.5, burden_error=1.0))
+    pair = paired(first, table(row("a", "tumor", dice=np.nan, burden_error=1.0)))
+    assert list(figures(pair, None, 10, seed=0)["figure"]) == ["burden_mae", "burden_bias"]
+    assert defined(pair) == ["burden_mae", "burden_bias"]
+    with pytest.raises(AcinusError, match=r"no figure 'dice_mean' in both runs; known: burden_mae, burden_bias$"):
+        figures(pair, "dice_mean", 10, seed=0)
+
+
+def test_a_figure_that_one_run_lacks_is_refused_before_anything_is_written(root: Path) -> None:
+    compare.run(root, "one", "two", None, None)
+    folder = root / "reports" / "compare" / "one-two"
+    kept = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    path = root / "reports" / "two" / "per_slide.csv"
+    pd.read_csv(path).assign(dice=np.nan).to_csv(path, index=False)
+    both = r"ask for one that A \(one\) and B \(two\) both have: slide_auc, burden_mae, burden_bias$"
+    for metric, who in (("dice_mean", r"B \(two\) has none"), ("qwk", r"A \(one\) and B \(two\) have none")):
+        with pytest.raises(AcinusError, match=rf"compare: {metric} cannot be compared \({who}\); {both}") as caught:
+            compare.run(root, "one", "two", None, metric)
+        assert "\n" not in str(caught.value)
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == kept
 
 
 def test_recipes_are_compared_and_written(root: Path) -> None:
@@ -290,4 +307,33 @@ def test_figures_of_a_table_are_those_its_columns_allow() -> None:
     assert list(measures(table(row("a", "tumor", slide_score=0.5, tumor_true=1, tumor_mil=1)))) == [
         "slide_auc",
         "grade_accuracy",
+    ]
+
+
+def test_figures_that_rest_on_some_of_the_slides_are_named() -> None:
+    table = pd.DataFrame({"figure": ["dice_mean", "miou", "iou_mean"], "n": [3, 6, 5]})
+    assert compare._narrowed(table, 6) == ["only over the slides where both runs define it: dice_mean, iou_mean"]
+    assert compare._narrowed(table, 3) == []
+
+
+def patches(places: list[tuple[int, int]]) -> Behind:
+    rows = [{"slide_id": "a", "x0": x, "y0": 0, "label": label, "probs": 0.5, "preds": 0} for x, label in places]
+    scores = records.frame(records.SCORES, [{**one, "colour_probs": 0.5} for one in rows])
+    of_class = [{"slide_id": "a", "x0": x, "y0": 0, "px": -1, "label": one, "probs": [0.5, 0.5]} for x, one in places]
+    none = {"manifest": records.frame(records.MANIFEST, []), "quantities": records.frame(records.QUANTITIES, [])}
+    return Behind(Tables(**none, patch_scores=scores, class_scores=records.frame(records.CLASS_SCORES, of_class)))
+
+
+def test_figures_of_other_patches_are_named() -> None:
+    one, names = table(row("a", "tumor", n_patches=3)), ["dice_mean", "ece", "patch_auc", "within_slide_auc_mean"]
+    first, moved = patches([(0, 0), (8, 1), (16, 1)]), patches([(0, 0), (8, 0), (24, 1), (32, -1)])
+    assert of_other_patches(paired(one, one, (first, first)), names) == []
+    assert of_other_patches(paired(one, one, (first, moved)), names) == [
+        "of other patches in A than in B (3 and 3 patches, 1 of them in both): patch_auc, within_slide_auc_mean",
+        "of other patches in A than in B (3 and 3 patches or px, 1 of them in both): ece",
+    ]
+    assert of_other_patches(paired(one, one, (first, moved)), ["dice_mean"]) == []
+    fewer = table(row("a", "tumor", n_patches=2))
+    assert of_other_patches(paired(one, fewer), names) == [
+        "of other patches in A than in B (3 and 2 patches): patch_auc, within_slide_auc_mean"
     ]

@@ -131,7 +131,7 @@ def test_every_figure_of_a_slide_that_is_tumour_all_over(slide: Path, model: Pat
     lines: list[str] = []
     (outcome,) = run([slide], model, tmp_path / "out", echo=lines.append)
     assert (outcome.state, outcome.folder) == ("done", tmp_path / "out" / "one")
-    assert lines == ["one.tif: 100 % of tissue, 0.00375 mm2, 1 region"]  # 150 * 0.5 um by 100 * 0.5 um
+    assert lines == ["one.tif: 100 % of tissue is tumor (0.00375 mm2), 1 region"]  # 150 * 0.5 um by 100 * 0.5 um
     kept = {"result.json", "probability.tif", "overlay.png", "regions.geojson", "regions.xml"}
     assert set(files(outcome.folder)) == kept
     pixels, geometry, info = read_map(outcome.folder / "probability.tif")
@@ -265,9 +265,9 @@ def test_slides_that_cannot_be_predicted_have_a_reason_and_stop_nothing(slide: P
         (
             "the model works at 0.5 um/px, the slide has 1 um/px at best",
             "does not tell its um/px (no tag); give it by --mpp",
-            "text.svs does not open",
-            "missing.svs is not there",
-            "is not there",
+            "; replace the file, or leave the slide out",
+            "missing.svs is not there; check the path",
+            f"{tmp_path} is a folder; give the slides' files",
         ),
         strict=True,
     ):
@@ -519,7 +519,7 @@ def test_a_stain_unlike_the_trainings_is_told(model: Path, tmp_path: Path) -> No
     assert far["stain"]["distance"] == pytest.approx(expected, rel=0.03)
     (warning,) = far["warnings"]
     assert warning.startswith("stain far from training: ")
-    assert warning.endswith("more than 3")
+    assert warning.endswith("more than 3; look at the picture before trusting the figures")
 
 
 @pytest.mark.parametrize(
@@ -527,7 +527,7 @@ def test_a_stain_unlike_the_trainings_is_told(model: Path, tmp_path: Path) -> No
     [
         (1, "stain not judged: the model was trained on 1 slide, which does not tell how stains vary"),
         (0, "stain not judged: the model was trained on 0 slides, which does not tell how stains vary"),
-        (None, "stain not judged: no stain.json beside the model's weights"),
+        (None, "stain not judged: no stain.json beside the model's weights; copy it there, or train again"),
     ],
 )
 def test_a_training_that_says_nothing_of_stains_is_told(slide, model, tmp_path, slides: int | None, said: str) -> None:

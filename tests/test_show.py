@@ -16,6 +16,7 @@ from acinus.cli import main
 from acinus.errors import AcinusError
 from acinus.params import load_recipe
 from acinus.paths import Paths
+from acinus.slides.palette import class_colours
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 800, 600
@@ -150,7 +151,7 @@ def test_the_values_of_each_provider_are_its_own(project: Project) -> None:
 def test_a_colour_coded_cohort_is_shown_from_its_rasters_in_its_own_colours(project: Project) -> None:
     root = project("demo-biopsy", [slide("a", image="a.png", derived=True, label_source="masks/a.png")], [])
     recipe = load_recipe(root, "mine")
-    assert show.class_colours(recipe)["grey"] == (150, 150, 150)
+    assert class_colours(recipe.classes, recipe.cohort)["grey"] == (150, 150, 150)
     _, tinted = panels(Path(show.run(root, "mine", "a", None)))
     assert box((tinted != PINK).any(axis=2)) == (75, 225, 250, 350)
     middle = tinted[150, 300].astype(int)  # between the slide's pink and the cohort's grey, class 2

@@ -17,8 +17,19 @@ from acinus.mapping.operating_point import read_point
 from acinus.params import load_project
 from acinus.paths import Paths
 from acinus.reporting.comparable import EXPLAINED, Behind, held_against, setup_of
+from acinus.reporting.patch_sets import of_other_patches
 from acinus.reporting.setup import Tables
-from acinus.reporting.side_by_side import Pair, by_slide, figures, missing, paired, scatter_figure, usable_test
+from acinus.reporting.side_by_side import (
+    Pair,
+    by_slide,
+    defined,
+    figures,
+    missing,
+    paired,
+    scatter_figure,
+    usable_test,
+    why_not,
+)
 from acinus.reporting.tables import COLUMNS
 from acinus.tracking import run_artifact
 
@@ -65,9 +76,11 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
     a, b = (_side(root, project.tracking.uri, name) for name in (first, second))
     pair = paired(a.slides, b.slides, (a.behind, b.behind))
     left_out = missing(pair, (a.told, b.told), (a.why, b.why))
-    if metric in left_out:
+    if metric is not None and metric not in (both := defined(pair)):
+        reason = left_out.get(metric) or why_not(pair, metric, (first, second))
         raise AcinusError(
-            f"compare: {metric} cannot be compared ({left_out[metric]}); leave --metric out for the others"
+            f"compare: {metric} cannot be compared ({reason}); ask for one that A ({first}) and B ({second}) both "
+            f"have: {', '.join(both) or 'there is none'}"
         )
     seed = seeds.derive(project.seed, "compare")
     table = figures(pair, metric, RESAMPLES, seed)
@@ -88,6 +101,7 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
         "",
         *_explained(table),
         *_narrowed(table, len(pair.first)),
+        *of_other_patches(pair, set(table["figure"])),
         *([] if metric or not left_out else [f"not compared: {_listed(left_out)}"]),
         str(folder),
     ]
@@ -254,4 +268,4 @@ def _write(folder: Path, pair: Pair, table: pd.DataFrame, names: tuple[str, str]
         with atomic_path(folder / name) as part:
             one.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
     with atomic_path(folder / "slides.png") as part:
-        part.write_bytes(scatter_figure(values, names))
+        part.write_bytes(scatter_figure(values, names, len(setup_of(pair.first).classes)))

@@ -5,7 +5,6 @@ from pathlib import Path
 from acinus.files import read_json
 from acinus.params import load_project, load_recipe
 from acinus.reporting.summary import console_table, markdown_table, read_row
-from acinus.reporting.wording import main_figure
 from acinus.tracking import startup
 
 
@@ -13,7 +12,7 @@ def markdown(root: Path) -> str:
     """Return the README's table of results, from the figures that are in git."""
     metrics = read_json(root / "reports" / "metrics.json")
     recipes = {name: load_recipe(root, name) for name in metrics}
-    return markdown_table(metrics, {name: main_figure(one.family, one.task) for name, one in recipes.items()})
+    return markdown_table(metrics, {name: (one.family, one.task) for name, one in recipes.items()})
 
 
 def show(root: Path) -> None:

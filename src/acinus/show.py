@@ -9,14 +9,13 @@ import pandas as pd
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import atomic_path
-from acinus.params import Recipe, RgbMaskCohort, cohort_root, load_recipe
+from acinus.params import Recipe, cohort_root, load_recipe
 from acinus.paths import Paths
-from acinus.reporting.figures import class_overlay, palette
+from acinus.reporting.figures import class_overlay
 from acinus.slides.labels import LabelRow, LabelRules, open_labels
 from acinus.slides.open import open_slide
+from acinus.slides.palette import class_colours
 from acinus.slides.places import Places
-
-Colour = tuple[int, int, int]
 
 
 def run(root: Path, recipe_name: str, slide_id: str | None, out: str | None) -> str:
@@ -43,14 +42,7 @@ def picture(row: dict[str, Any], places: Places, recipe: Recipe) -> bytes:
     classes = labels.raster(int(np.ceil(width / downsample)), int(np.ceil(height / downsample)), downsample)
     with open_slide(places.image(row), row["slide_id"]) as slide:
         thumbnail = slide.overview(classes.shape[1], classes.shape[0])
-    return class_overlay(thumbnail, classes, class_colours(recipe))
-
-
-def class_colours(recipe: Recipe) -> dict[str, Colour]:
-    """Return class -> RGB: the cohort's own colours where it has some."""
-    if isinstance(recipe.cohort, RgbMaskCohort):
-        return {name: (one[0], one[1], one[2]) for name, one in recipe.cohort.colours.items()}
-    return palette(recipe.classes)
+    return class_overlay(thumbnail, classes, class_colours(recipe.classes, recipe.cohort))
 
 
 def _row(manifest: pd.DataFrame, paths: Paths, slide_id: str) -> dict[str, Any]:

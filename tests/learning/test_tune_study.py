@@ -323,6 +323,15 @@ def test_pictures_are_png_and_the_same_each_time(straight: Any) -> None:
     assert few["importances.png"] != drawn["importances.png"]
 
 
+@pytest.mark.parametrize("keys", [["lr"], ["aug_factor", "lr"], sorted(SPACE)])
+def test_no_picture_is_cut_off_at_its_sides(straight: Any, keys: list[str]) -> None:
+    """The legend above the panels is wider than a single panel."""
+    for name, png in pictures(straight["median"], {key: SPACE[key] for key in keys}, "miou").items():
+        pixels = np.asarray(Image.open(BytesIO(png)).convert("RGB"))
+        assert (pixels[:40, :2] == 255).all(), name
+        assert (pixels[:40, -2:] == 255).all(), name
+
+
 def test_importances_find_the_setting_that_matters(tmp_path: Path) -> None:
     """A value that hangs on the learning rate alone."""
     rows = run(plan(tmp_path, trials=20, pruner="none"), lambda t: t.complete(-abs(np.log10(t.settings["lr"]) + 3)))

@@ -16,9 +16,9 @@ from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.operating_point import OperatingPoint
 from acinus.mapping.region_files import Legend, exported
 from acinus.mapping.region_table import Found, find_regions
-from acinus.reporting import figures
 from acinus.slides import asap
 from acinus.slides.geometry import pixel_centres
+from acinus.slides.palette import palette
 from acinus.slides.polygons import rasterise
 
 TWO = Legend.of(("normal", "tumor"))
@@ -166,7 +166,7 @@ def test_each_class_goes_out_under_its_own_name(
 @pytest.mark.parametrize("number", [2, 3, 9, 10, 14])
 def test_without_colours_those_of_the_reports_pictures(number: int) -> None:
     names = tuple(f"c{index}" for index in range(number))
-    assert Legend.of(names).colours == tuple(figures.palette(names).values())
+    assert Legend.of(names).colours == tuple(palette(names).values())
 
 
 def test_an_unknown_area_is_left_out(tmp_path: Path) -> None:

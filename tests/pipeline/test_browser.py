@@ -191,3 +191,19 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, reports: Path) -> Non
         browser.get(page.as_uri())
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= 390, page
+
+
+def test_wide_tables_take_the_window_and_scroll_within_it(browser: Any, reports: Path) -> None:
+    """1400 px: the text's column is narrower, and a table that needs more than the window scrolls in its own box."""
+    browser.set_window_size(1400, 900)
+    ends = (
+        "const b = arguments[0].getBoundingClientRect(); return [b.left, b.right, document.documentElement.clientWidth]"
+    )
+    for page in (reports / "index.html", reports / RECIPE / "index.html"):
+        browser.get(page.as_uri())
+        (box,) = browser.find_elements(By.CSS_SELECTOR, ".scroll.wide")
+        left, right, window = browser.execute_script(ends, box)
+        assert 0 <= left < right <= window
+        needed = browser.execute_script("return arguments[0].scrollWidth", box)
+        assert right - left > 1100 or needed <= right - left + 1
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= window

@@ -44,6 +44,11 @@ def test_a_recipe_gets_the_charts_it_has_data_for(cohort, segmentation, build, r
         "burden",
         "bland_altman",
     ]
+    assert found["burden"].alt == "predicted against annotated tumour burden per slide"
+    several = draw(segmentation.tables, segmentation.per_slide, three)
+    for name in ("burden", "bland_altman"):
+        assert "burden (share of tissue that is gland, stroma)" in several[name].alt
+        assert "tumour" not in several[name].alt
     more = build(
         bootstrap=0,
         grades=[rows.grade("test_a", 2, 3, 1)],

@@ -8,6 +8,7 @@ from PIL import Image
 
 from acinus.errors import AcinusError
 from acinus.reporting import figures, heatmaps
+from acinus.slides.palette import PALETTE, palette
 
 COLOURS = {"other": (255, 255, 255), "gland": (255, 0, 0), "stroma": (0, 0, 255)}
 FRAME = heatmaps.Frame(thumbnail_downsample=4.0, map_downsample=8.0, mpp=(0.5, 0.5))
@@ -62,9 +63,9 @@ def test_the_key_names_every_class_with_its_colour(slide, classes) -> None:
 def test_a_key_of_many_classes_takes_more_lines() -> None:
     names = [f"class number {number}" for number in range(20)]
     small = np.full((50, 60, 3), 255, np.uint8)
-    drawn = pixels(figures.class_overlay(small, np.zeros((50, 60), np.uint8), figures.palette(names)))
+    drawn = pixels(figures.class_overlay(small, np.zeros((50, 60), np.uint8), palette(names)))
     assert drawn.shape[0] > 50 + 5 * figures.KEY_PX
-    for colour in list(figures.palette(names).values())[1:]:
+    for colour in list(palette(names).values())[1:]:
         assert (drawn == colour).all(axis=2).sum() > 10, colour
 
 
@@ -130,7 +131,7 @@ def test_what_does_not_fit_is_refused(slide, classes) -> None:
 
 def test_every_class_of_the_largest_recipe_has_a_colour_of_its_own() -> None:
     names = [str(number) for number in range(64)]
-    colours = figures.palette(names)
+    colours = palette(names)
     assert list(colours) == names
     assert len(set(colours.values())) == 64
     assert all(0 <= part <= 255 for colour in colours.values() for part in colour)
@@ -139,7 +140,7 @@ def test_every_class_of_the_largest_recipe_has_a_colour_of_its_own() -> None:
 def test_the_first_colours_stay_apart_without_red_and_green() -> None:
     """Deuteranopia after Vienot, Brettel and Mollon (1999), in linear RGB: the first five differ there too."""
     simulate = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
-    linear = (np.array(figures.PALETTE[:5]) / 255) ** 2.2
+    linear = (np.array(PALETTE[:5]) / 255) ** 2.2
     seen = 255 * np.clip(linear @ simulate.T, 0, 1) ** (1 / 2.2)
     apart = np.linalg.norm(seen[:, None] - seen[None, :], axis=2) + 1e9 * np.eye(5)
     assert apart.min() > 30

@@ -139,6 +139,14 @@ def test_figures_of_labels_are_left_out_where_no_slide_has_any(segment, segmenta
     assert not {"dice_mean_tumor", "slide_auc"} & ids
 
 
+def test_a_key_in_the_colours_of_the_masks_says_so(segmentation) -> None:
+    """A cohort may call sky blue red: then the key is no mistake of ours."""
+    page = segmentation_page(segmentation)
+    said = "Colours as in the cohort's masks, whatever a class is called."
+    assert said in pages.recipe_page(dataclasses.replace(page, mask_colours=True))
+    assert said not in pages.recipe_page(page)
+
+
 def test_a_class_has_its_colour_and_class_0_none(segmentation) -> None:
     tags = Reader(pages.recipe_page(segmentation_page(segmentation))).tags
     styles = [attributes.get("style") for tag, attributes in tags if tag == "i"]
@@ -331,11 +339,12 @@ def test_console_table_aligns_and_shows_the_main_figures(cohort, segmentation) -
         row_of(cohort, recipe="x", metrics={"n_slides": 0, "patch_auc": None}),
     ]
     lines = summary.console_table(rows).splitlines()
-    assert max(map(len, lines)) <= 110
+    assert max(map(len, lines)) <= 120
     assert lines[0].split()[0] == "recipe"
     assert "patch AUC 0.694 [" in lines[2]
     assert lines[2].split()[-3:] == ["0.500", "0.833", "5"]
-    for line, name, figure in zip(lines[3:6], ("mIoU", "Dice", "Dice (tumour)"), METRICS_OF_ROWS, strict=True):
+    shorts = ("mIoU", "Dice (mean of classes)", "Dice (mean of classes, tumour)")  # of three classes
+    for line, name, figure in zip(lines[3:6], shorts, METRICS_OF_ROWS, strict=True):
         low, high = (f"{segmentation.metrics[f'{figure}_ci_{end}']:.3f}" for end in ("low", "high"))
         assert f" {name} {segmentation.metrics[figure]:.3f} [{low} to {high}]" in line
         assert f"{segmentation.metrics[f'{figure}.baseline_colour']:.3f}" in line
@@ -347,10 +356,23 @@ def test_console_table_aligns_and_shows_the_main_figures(cohort, segmentation) -
 METRICS_OF_ROWS = ("miou", "dice_mean", "dice_mean_tumor")
 
 
+def test_a_mean_over_classes_is_called_so_on_page_table_and_console(segmentation) -> None:
+    """Of two classes there is but one foreground class, and its Dice is no mean."""
+    row = row_of(segmentation, recipe="b", family="rgb_mask", task="segmentation")
+    assert "Dice (mean of classes) 0." in summary.console_table([row])
+    assert "| Dice (mean of classes) 0." in summary.markdown_table({"b": row.metrics}, {"b": ("rgb_mask", row.task)})
+    assert "Dice, all slides, mean of classes" in pages.summary_page([row])
+    html = pages.recipe_page(segmentation_page(segmentation))
+    assert "<h3>Dice, all slides, mean of classes</h3>" in html
+    assert ">Dice, mean of classes</th>" in html
+    two = {name: value for name, value in row.metrics.items() if name != "class_dice.stroma"}
+    assert "Dice (tumour) 0." in summary.markdown_table({"p": two}, {"p": ("panda", row.task)})
+
+
 def test_markdown_table_says_what_the_console_says(cohort, segmentation) -> None:
     rows = [row_of(cohort), row_of(segmentation, recipe="s", family="pannuke", task="segmentation")]
-    mains = {row.recipe: summary.main_of(row) for row in rows}
-    lines = summary.markdown_table(summary.summary_metrics(rows), mains).splitlines()
+    known = {row.recipe: (row.family, row.task) for row in rows}
+    lines = summary.markdown_table(summary.summary_metrics(rows), known).splitlines()
     assert [set(cell.strip()) for cell in lines[1].strip("|").split("|")] == [{"-"}] * 5
     cells = [cell.strip() for cell in lines[3].strip("|").split("|")]
     assert cells[0] == "`s`"

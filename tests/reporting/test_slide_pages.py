@@ -216,6 +216,14 @@ def test_the_page_says_which_file_holds_which_table(graded) -> None:
         assert f"{name}: {wording.FILES[name]}" in said
 
 
+def test_the_page_links_great_expectations_pages_where_there_are_any(graded) -> None:
+    page = page_of(graded, [])
+    docs = {one: f"data_docs/{one}/index.html" for one in ("index", "manifest")}
+    links = Reader(pages.recipe_page(dataclasses.replace(page, data_docs=docs))).links()
+    assert [link for link in links if link.startswith("data_docs")] == list(docs.values())
+    assert "data_docs" not in pages.recipe_page(page)
+
+
 def test_the_table_links_to_the_pages_that_there_are(graded) -> None:
     page = page_of(graded, ATTENTION)
     links = Reader(pages.recipe_page(page)).links()

@@ -21,6 +21,15 @@ def test_words_say_what_is_counted(task: str) -> None:
         assert found.counts.startswith("n_"), name
 
 
+def test_a_figure_that_is_a_mean_over_classes_says_so() -> None:
+    for name in ("dice_mean", "dice_mean_tumor", "iou_mean"):
+        two, three = (wording.words(name, "segmentation", classes) for classes in (2, 3))
+        assert (two.label, two.short) == (wording.HEADLINES[name].label, wording.HEADLINES[name].short)
+        assert all("mean of classes" in text for text in (three.label, three.short))
+    assert wording.classes_of({"class_dice.a": 1, "class_dice.b": None, "class_dice.c": 0.5, "dice_mean": 1}) == 3
+    assert wording.classes_of({"patch_auc": 1}) == 2
+
+
 def test_scores_of_px_are_not_called_patches() -> None:
     assert wording.words("ece", "segmentation").things != wording.words("ece", "patch_classification").things
     assert wording.words("dice_mean", "segmentation").about != wording.HEADLINES["dice_mean"].about

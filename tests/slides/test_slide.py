@@ -142,6 +142,8 @@ def test_a_file_that_is_no_slide_is_one_line(tmp_path: Path) -> None:
         Slide(empty, "a")
     with pytest.raises(SlideError, match=r"slide b: text\.svs does not open"):
         Slide(text, "b")
+    with pytest.raises(SlideError, match=r"slide d: .* is a folder, not a file; replace the file or"):
+        Slide(tmp_path, "d")
     with pytest.raises(SlideError, match=r"slide c: .*is not there"):
         Slide(tmp_path / "gone.tif", "c")
 

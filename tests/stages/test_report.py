@@ -49,3 +49,15 @@ def test_a_test_slide_without_tissue_leaves_the_curves_whole(tmp_path: Path) -> 
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (400).to_bytes(4) + (200).to_bytes(4) + b"\x08\x02\x00\x00\x00"
 """The head of a picture of 400 x 200 px."""
+
+
+def test_data_docs_are_found_where_there_are_any(tmp_path: Path) -> None:
+    assert report._data_docs(tmp_path) == {}
+    for name in ("sample", "index"):
+        (tmp_path / "data_docs" / name).mkdir(parents=True)
+        (tmp_path / "data_docs" / name / "index.html").touch()
+    (tmp_path / "data_docs" / "empty").mkdir()
+    assert report._data_docs(tmp_path) == {
+        "index": "data_docs/index/index.html",
+        "sample": "data_docs/sample/index.html",
+    }

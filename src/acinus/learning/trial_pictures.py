@@ -32,6 +32,9 @@ _STYLE: Any = {
     "axes.axisbelow": True,
 }
 
+LEGEND_INCHES = 5.2
+"""Room for three entries of a legend side by side."""
+
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0}
 
 Row = Mapping[str, Any]
@@ -143,7 +146,8 @@ def _slice(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> b
         panels[0, 0].set_ylabel(f"{objective} (validation)")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
 
-    return _picture(draw if rows else _too_few, (3.4 * columns, 3.2 * lines + 0.4))
+    # the legend, which does not wrap, is wider than one panel
+    return _picture(draw if rows else _too_few, (max(LEGEND_INCHES, 3.4 * columns), 3.2 * lines + 0.4))
 
 
 def _parallel(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> bytes:

@@ -1,6 +1,5 @@
 """The regions of a slide as files for other programs, written while the cleaned map passes by."""
 
-import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,10 @@ from acinus.mapping import asap_regions, geojson
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.region_outlines import Shapes, outlines
 from acinus.mapping.region_table import CleanBand, Found
+from acinus.slides.palette import Colour, palette
 
-Colour = tuple[int, int, int]
 TUMOUR_GROUP = "Tumor"
 """The ASAP group of the positive class where there is only one: the name that CAMELYON's readers know."""
-_COLOURS: tuple[Colour, ...] = (
-    (255, 255, 255),
-    (0, 114, 178),
-    (230, 159, 0),
-    (0, 158, 115),
-    (240, 228, 66),
-    (213, 94, 0),
-    (86, 180, 233),
-    (204, 121, 167),
-    (70, 70, 70),
-)  # as the pictures of the report have them
 
 
 @dataclass(frozen=True)
@@ -38,18 +26,11 @@ class Legend:
     @classmethod
     def of(cls, names: tuple[str, ...], colours: tuple[Colour, ...] = ()) -> "Legend":
         """Return the legend of these classes; without colours in those of the report's pictures."""
-        return cls(names, colours or _standard(len(names)))
+        return cls(names, colours or tuple(palette(names).values()))
 
     def group(self, index: int) -> str:
         """Return the ASAP group of a class."""
         return TUMOUR_GROUP if len(self.names) == 2 else self.names[index]
-
-
-def _standard(number: int) -> tuple[Colour, ...]:
-    """Return the colours of `number` classes: white for class 0, _COLOURS, then hues that repeat none of them."""
-    hues = (colorsys.hsv_to_rgb((0.03 + i * 0.618034) % 1.0, 0.85, 0.55 + 0.35 * (i % 2)) for i in range(number))
-    more = [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
-    return (*_COLOURS, *more)[:number]
 
 
 def exported(found: Found, legend: Legend, geojson_path: Path, asap_path: Path) -> Iterator[CleanBand]:

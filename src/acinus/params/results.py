@@ -74,10 +74,12 @@ class Calibrate(Section):
 
     bias: besides the temperature one offset per class on the logits (bias-corrected temperature scaling), for a
     network that takes one class too often; it may then answer with another class than before.
-    objective: of whole slides: dice (mean Dice of the positive classes over slides where it is defined), f1 (of
-    tumour against normal slides, by any region left) or froc. trials 0: threshold 0.5 and no clean-up. The largest
-    values searched: max_smoothing_px (sigma), max_region_px (smallest region kept), max_hole_px (largest hole
-    filled), in px of the map. max_slides: so many validation slides, evenly chosen (null: all).
+    objective: of whole slides: dice (mean over slides with any known truth of the tumour's Dice, of more than two
+    classes of an image's mean Dice over the foreground classes, all but the first, in its truth or prediction; 1 for a
+    slide that has none and in which none is found), f1 (of tumour against normal slides, by any region left) or froc.
+    trials 0: threshold 0.5 and no clean-up. The largest values searched: max_smoothing_px (sigma), max_region_px
+    (smallest region kept), max_hole_px (largest hole filled), in px of the map. max_slides: so many validation slides,
+    evenly chosen (null: all).
     """
 
     temperature: bool = True

@@ -93,7 +93,7 @@ def stain_distance(density: np.ndarray, training: TrainingStain | None) -> float
 def stain_warnings(distance: float | None, training: TrainingStain | None) -> list[str]:
     """Return what is doubtful about a slide's stain. distance: of `stain_distance`."""
     if training is None:
-        return ["stain not judged: no stain.json beside the model's weights"]
+        return ["stain not judged: no stain.json beside the model's weights; copy it there, or train again"]
     if distance is None:
         slides = f"{training.n} slide{'' if training.n == 1 else 's'}"
         return [f"stain not judged: the model was trained on {slides}, which does not tell how stains vary"]
@@ -101,5 +101,5 @@ def stain_warnings(distance: float | None, training: TrainingStain | None) -> li
         return []
     return [
         f"stain far from training: mean optical density is {distance:.1f} deviations (Mahalanobis) from the training "
-        f"slides', more than {STAIN_FAR:g}"
+        f"slides', more than {STAIN_FAR:g}; look at the picture before trusting the figures"
     ]

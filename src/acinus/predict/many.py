@@ -23,11 +23,13 @@ from acinus.predict.model import Model, open_model
 from acinus.predict.one import ASAP, OVERLAY, PROBABILITY, REGIONS, predict_slide
 from acinus.predict.opening import STEPS, Order
 from acinus.records import is_safe_id
-from acinus.slides.slide import MPP_RANGE
+from acinus.slides.slide import MPP_RANGE, REMEDY
 
 RESULT, ERROR = "result.json", "error.json"
 OUTPUTS = (RESULT, ERROR, PROBABILITY, OVERLAY, REGIONS, ASAP)
 Echo = Callable[[str], None]
+FILE_REMEDY = "replace the file, or leave the slide out"
+"""What helps with a slide that cannot be read, where there is no recipe that could exclude it."""
 
 FORESEEN = (AcinusError, OSError, MemoryError, torch.OutOfMemoryError)
 """What may go wrong with one slide and leave the others as they are; all else is a fault of ours."""
@@ -123,7 +125,7 @@ def _reason(error: BaseException, source: _Source) -> str:
         return f"slide {name}: {file} needs more memory than there is; free some, or give another --device"
     if isinstance(error, OSError):
         return f"slide {name}: {file} cannot be read or worked on ({error.strerror or error}); check its file and disk"
-    return str(error)
+    return str(error).replace(REMEDY, FILE_REMEDY)
 
 
 def _check_device(device: str) -> None:
@@ -219,8 +221,9 @@ def _clear(folder: Path) -> None:
 def _in_words(result: dict[str, Any]) -> str:
     """Return a slide's result in a line."""
     burden, count, grade = result["burden_percent"], result["regions"]["count"], result["grade"]
-    parts = ["no tissue" if burden is None else f"{burden:.3g} % of tissue"]
-    parts += [f"{result['tumour_mm2']:.3g} mm2"] if result["tumour_mm2"] is not None else []
+    area = "" if result["tumour_mm2"] is None else f" ({result['tumour_mm2']:.3g} mm2)"
+    what = " or ".join(result["model"]["positive"])
+    parts = ["no tissue" if burden is None else f"{burden:.3g} % of tissue is {what}{area}"]
     parts.append(f"{count} region{'' if count == 1 else 's'}")
     parts += [f"{grade['name']} ({grade['confidence']:.2f})"] if grade else []
     return ", ".join(parts) + "".join(f"; warning: {one}" for one in result["warnings"])

@@ -15,7 +15,7 @@ from acinus.grading.apply import has_grader
 from acinus.learning.card import CARD_FILE, WEIGHTS_FILE, Card, faults, read_card
 from acinus.learning.stain import TrainingStain
 from acinus.mapping.operating_point import Maps, OperatingPoint, read_point
-from acinus.reporting.figures import Colour, palette
+from acinus.slides.palette import Colour, palette
 
 STAIN_FILE = "stain.json"
 

@@ -15,7 +15,7 @@ from acinus.predict.model import Model
 from acinus.slides.geometry import Resolution, at_downsample
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.raster import declared_size, to_pyramid
-from acinus.slides.slide import REMEDY, Slide
+from acinus.slides.slide import Slide
 from acinus.slides.tiles import check_under
 from acinus.slides.tissue import TissueMask, find_tissue, save_tissue
 
@@ -95,6 +95,10 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
 
 def _openable(order: Order, work: Path) -> Path:
     """Return the slide itself where OpenSlide opens it, or a pyramid made of a PNG, JPEG or TIFF raster."""
+    if order.path.is_dir():
+        raise SlideError(f"slide {order.name}: {order.path} is a folder; give the slides' files, such as FOLDER/*.svs")
+    if not order.path.exists():
+        raise SlideError(f"slide {order.name}: {order.path} is not there; check the path, or mount its disk")
     try:
         Slide(order.path, order.name).close()
         return order.path
@@ -102,7 +106,7 @@ def _openable(order: Order, work: Path) -> Path:
         try:
             width, height = declared_size(order.path)
         except SlideError:  # no raster either: what OpenSlide said is the reason
-            raise SlideError(str(error).removesuffix(f"; {REMEDY}")) from None
+            raise error from None
     if width * height > MAX_RASTER_PX:
         raise SlideError(
             f"slide {order.name}: {width} x {height} px, more than the {MAX_RASTER_PX} px that a PNG, JPEG or TIFF may "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from acinus.reporting.setup import MetricSetup
+from acinus.reporting.wording import MEAN_OF_CLASSES
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
     ]
     if scored["isup"].notna().any() and setup.grade != "isup":  # else it stands beside the grade given
         found.append(Column("isup", "ISUP", "count"))
-    found.append(Column("dice", "Dice"))
+    many = setup.segments and len(setup.classes) > 2
+    found.append(Column("dice", f"Dice, {MEAN_OF_CLASSES}" if many else "Dice"))
     if setup.segments:
-        if len(setup.classes) > 2:
+        if many:
             found += [Column(f"class_dice.{name}", f"Dice, {name}") for name in setup.classes[1:]]
         found.append(Column("pixel_accuracy", "pixel accuracy"))
     else:
@@ -39,6 +41,7 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
             Column("within_slide_auc", "AUC within slide"),
             Column("n_patches", "patches", "count"),
         ]
+    areas = (("tumour_mm2", f"{noun}, mm²"), ("tissue_mm2", "tissue, mm²"))
     return [
         *found,
         *_grade_columns(scored, setup),
@@ -47,8 +50,7 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
         Column("burden_pred", f"{noun} % of tissue", "points"),
         Column("burden_true", "annotated %", "points"),
         Column("burden_error", "error, pp", "points", signed=True),
-        Column("tumour_mm2", f"{noun}, mm²", "points"),
-        Column("tissue_mm2", "tissue, mm²", "points"),
+        *(Column(key, title, "points") for key, title in areas if scored[key].notna().any()),
         *_region_columns(scored),
         Column("mpp_x", "µm per px", "mpp"),
         Column("flags", "flags", "flags"),
@@ -68,7 +70,9 @@ def _grade_columns(scored: pd.DataFrame, setup: MetricSetup) -> list[Column]:
 
 def _region_columns(scored: pd.DataFrame) -> list[Column]:
     """Return the regions, and what they hit where lesions are known."""
-    found = [Column("num_regions", "regions", "count"), Column("largest_region_mm2", "largest, mm²", "points")]
+    found = [Column("num_regions", "regions", "count")]
+    if scored["largest_region_mm2"].notna().any():
+        found.append(Column("largest_region_mm2", "largest, mm²", "points"))
     if scored["num_lesions"].notna().any():
         titles = {"num_lesions": "lesions", "lesions_hit": "lesions hit", "false_positives": "false positives"}
         found += [Column(key, title, "count") for key, title in titles.items()]

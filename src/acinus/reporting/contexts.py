@@ -118,7 +118,8 @@ class RecipePage:
 
     `per_slide` is `tables.per_slide`, `classes` in class order, `views` (`views.choose`) have their pictures
     in `view_folder`, `validation` is validation.json, `files` {label: path}; every path is relative to the page.
-    point: the operating point's fields; tuning: best.yaml's; extraction: extraction.json's.
+    point: the operating point's fields; tuning: best.yaml's; extraction: extraction.json's. mask_colours: whether the
+    classes' colours are those of the cohort's masks; data_docs: table -> its page by Great Expectations.
     """
 
     provenance: Provenance
@@ -137,6 +138,8 @@ class RecipePage:
     tuning: Mapping[str, Any] = field(default_factory=dict)
     grade: str = "none"  # what slides are graded for: none | isup | tumor
     extraction: Mapping[str, Any] = field(default_factory=dict)
+    mask_colours: bool = False
+    data_docs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def setup(self) -> MetricSetup:

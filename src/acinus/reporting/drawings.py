@@ -35,7 +35,7 @@ def draw(given: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[str
         "training": Drawing(png, "Training", "loss and accuracy per epoch, training and validation", "training"),
         **(_of_pixels(given, per_slide, setup) if setup.segments else _of_patches(given, per_slide, setup)),
         **_of_precision(curves["pr"], patch_scores(usable_slides(per_slide), given, setup)[1], setup),
-        **_of_burden(scored_slides(per_slide)),
+        **_of_burden(scored_slides(per_slide), setup),
         **_of_calibration(curves, given),
     }
     confusions = confusions_of(usable_slides(per_slide), given, setup)
@@ -83,15 +83,22 @@ def _of_precision(curve: pd.DataFrame, labels: np.ndarray, setup: MetricSetup) -
     return {"pr": Drawing(png, "Precision and recall", f"precision against recall of the {things}", "results")}
 
 
-def _of_burden(scored: pd.DataFrame) -> dict[str, Drawing]:
+def _of_burden(scored: pd.DataFrame, setup: MetricSetup) -> dict[str, Drawing]:
     predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
-    text = "predicted against annotated tumour burden per slide"
+    text = f"predicted against annotated {_burden(setup)} per slide"
     result = {"burden": Drawing(charts.burden_figure(predicted, true), "Burden", text, "results")}
     if np.isfinite(floats(scored, "burden_error")).any():
         png = result_charts.bland_altman_figure(predicted, true)
-        text = "error of the burden against its size with bias and 95 % limits of agreement (Bland-Altman)"
+        text = f"error of the {_burden(setup)} against its size, bias and 95 % limits of agreement (Bland-Altman)"
         result["bland_altman"] = Drawing(png, "Limits of agreement", text, "results")
     return result
+
+
+def _burden(setup: MetricSetup) -> str:
+    """Return what the burden of a recipe is: of tumour, or of the positive classes by name."""
+    if len(setup.classes) == 2:
+        return "tumour burden"
+    return f"burden (share of tissue that is {', '.join(setup.classes[one] for one in setup.positive_indices)})"
 
 
 def _of_calibration(found: Mapping[str, pd.DataFrame], given: Tables) -> dict[str, Drawing]:

@@ -48,10 +48,10 @@ def line(metrics: Metrics, name: str, task: str) -> Line | None:
 
 def parts(page: RecipePage) -> dict[str, Any]:
     """Return what the template needs for these parts; an empty part is left out of the page."""
-    metrics = page.metrics
+    metrics, many = page.metrics, len(page.setup.classes) > 2
     return {
         "tuned": _tuned(metrics),
-        "calibrated": _calibrated(metrics),
+        "calibrated": _calibrated(metrics, many),
         "not_lowered": _not_lowered(metrics),
         "offsets": _offsets(page),
         "grades": _grades(page),
@@ -60,14 +60,16 @@ def parts(page: RecipePage) -> dict[str, Any]:
         "lesions": _lines(page, "froc", "n_lesions", "n_itc"),
         "instances": _lines(page, "pq"),
         "objective": named(page.tuning.get("objective")),
-        "chosen_by": named((page.point.get("source") or {}).get("objective")),
+        "chosen_by": named((page.point.get("source") or {}).get("objective"), many),
         "charts_of": {name: _charts(page, name) for name in SECTIONS},
         "curves": tuple(one for one in page.charts if one.section not in SECTIONS),
     }
 
 
-def named(objective: str | None) -> str:
-    """Return an objective in words, empty where there is none."""
+def named(objective: str | None, many: bool = False) -> str:
+    """Return an objective in words, empty where there is none. many: of several foreground classes."""
+    if many and objective == "dice":
+        return f"Dice, {wording.MEAN_OF_CLASSES}"
     words = wording.HEADLINES.get(objective or "")
     return words.label if words else OBJECTIVES.get(objective or "", (objective or "").replace("_", " "))
 
@@ -167,7 +169,7 @@ def _not_lowered(metrics: Metrics) -> list[str]:
     return found
 
 
-def _calibrated(metrics: Metrics) -> list[Pair]:
+def _calibrated(metrics: Metrics, many: bool) -> list[Pair]:
     """Return figures before and after: those of the calibration, and the objective at 0.5 and at the chosen point."""
     pairs = [
         Pair(
@@ -183,8 +185,6 @@ def _calibrated(metrics: Metrics) -> list[Pair]:
     for key in sorted(metrics):
         name = key.removesuffix(".at_half")
         if name != key and name in metrics:
-            label = named(name.removeprefix("val."))
-            pairs.append(
-                Pair(f"{label} of the validation slides: threshold 0.5, chosen point", metrics[key], metrics[name])
-            )
+            label, plain = named(name.removeprefix("val."), many), "plain map" if many else "threshold 0.5"
+            pairs.append(Pair(f"{label} of the validation slides: {plain}, chosen point", metrics[key], metrics[name]))
     return [one for one in pairs if one.before is not None or one.after is not None]

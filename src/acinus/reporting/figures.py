@@ -3,7 +3,6 @@
 Colours are {class: RGB} in class order; class 0 is left clear, and what is not known (255) is hatched.
 """
 
-import colorsys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,35 +17,12 @@ UNKNOWN = 255
 
 Colours = Mapping[str, Colour]
 
-PALETTE: tuple[Colour, ...] = (
-    (0, 114, 178),
-    (230, 159, 0),
-    (0, 158, 115),
-    (240, 228, 66),
-    (213, 94, 0),
-    (86, 180, 233),
-    (204, 121, 167),
-    (70, 70, 70),
-)
-"""Colours of classes 1 to 8 that stay apart in colour blindness.
-
-Source: Okabe and Ito, Color Universal Design (2008); in an order that keeps neighbours of unlike lightness.
-"""
-
 CLEAR: Colour = (240, 239, 244)  # class 0 where no slide shines through
 HATCH: Colour = (120, 120, 120)
 ALPHA = 0.45  # the tissue stays visible inside a class; its border is solid
 PANEL_PX = 224
 GAP_PX = 6
-CAPTION_PX, KEY_PX, KEY_LEFT_PX = 22, 24, 130  # in units of the pen
-
-
-def palette(classes: Sequence[str]) -> dict[str, Colour]:
-    """Return class -> RGB: white for class 0, then PALETTE, then hues that repeat none of it."""
-    extra = (colorsys.hsv_to_rgb((0.03 + i * 0.618034) % 1.0, 0.85, 0.55 + 0.35 * (i % 2)) for i in range(len(classes)))
-    more = ((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in extra)
-    chosen = [(255, 255, 255), *PALETTE, *more]
-    return dict(zip(classes, chosen, strict=False))
+CAPTION_PX, KEY_PX, KEY_LEFT_PX = 22, 24, 152  # in units of the pen
 
 
 def class_overlay(thumbnail: np.ndarray, classes: np.ndarray, colours: Colours) -> bytes:

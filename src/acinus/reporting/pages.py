@@ -14,7 +14,8 @@ from acinus.reporting.flags import FLAGS
 from acinus.reporting.metrics import Metrics, headlines
 from acinus.reporting.rendering import render
 from acinus.reporting.segmentation import BASELINES
-from acinus.reporting.summary import COLUMNS, SummaryRow, main_of
+from acinus.reporting.setup import MetricSetup
+from acinus.reporting.summary import COLUMNS, SummaryRow, main_of, words_of
 from acinus.reporting.views import KINDS
 
 MOST_ROWS = 200
@@ -27,7 +28,7 @@ def recipe_page(page: RecipePage) -> str:
     Every figure on it stands in `metrics`, `per_slide`, `views` or `validation` (element data).
     """
     table, setup = page.per_slide, page.setup
-    noun = "tumour" if len(setup.classes) == 2 else "foreground"
+    noun = wording.noun(len(setup.classes))
     chosen = table[(table["split"] == "test") & table["scored"]]
     rows = _rows(table)
     test = [row for row in rows if row["split"] == "test"]
@@ -49,7 +50,7 @@ def recipe_page(page: RecipePage) -> str:
         tiles=page.provenance.family == "pannuke",
         flags={name: FLAGS[name] for name in sorted({flag for row in test for flag in row["flags"]})},
         baselines=wording.BASELINES.get(setup.task, {}),
-        groups=_groups(page.metrics),
+        groups=_groups(page.metrics, setup),
         views=[(kind, [one for one in page.views if one.kind == kind]) for kind in KINDS],
         set_flags=_set_flags(shown),
         linked=page.evidence.pages,
@@ -61,9 +62,8 @@ def summary_page(rows: list[SummaryRow]) -> str:
     """Return reports/index.html: one row per recipe, in the given order."""
     return render(
         "summary.html.j2",
-        rows=[(row, main_of(row)) for row in rows],
+        rows=[(row, main_of(row), words_of(row)) for row in rows],
         headlines={name: wording.HEADLINES[name] for name in COLUMNS},
-        words=wording.HEADLINES,
     )
 
 
@@ -103,7 +103,7 @@ def _cards(page: RecipePage, labelled: bool) -> list[Card]:
     for name in sorted(headlines(metrics, setup.task), key=lambda one: one != main):
         if name in IN_SECTIONS or (name in OF_LABELS and setup.segments and not labelled):
             continue
-        words, value = wording.words(name, setup.task), metrics[name]
+        words, value = wording.words(name, setup.task, len(setup.classes)), metrics[name]
         low, high = metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"]
         found = {key: metrics[f"{name}.baseline_{key}"] for key in BASELINES if f"{name}.baseline_{key}" in metrics}
         why = "" if value is not None else _why(name)
@@ -136,10 +136,10 @@ class Group:
     n: float | int | None
 
 
-def _groups(metrics: Metrics) -> list[Group]:
+def _groups(metrics: Metrics, setup: MetricSetup) -> list[Group]:
     """Return the figures by provider and by tissue type."""
     return [
-        Group(words, group, value, n)
+        Group(wording.words(name, setup.task, len(setup.classes)), group, value, n)
         for name, words in wording.HEADLINES.items()
         for group, value, n in groups_of(metrics, name, words.counts)
     ]

@@ -16,6 +16,7 @@ from acinus.reporting.charts import ACCENT, SECOND
 from acinus.reporting.comparable import Behind, Measure, measures, setup_of
 from acinus.reporting.figure_parts import OverRows, floats, is_tumor, patients
 from acinus.reporting.metrics import HEADLINES_OF
+from acinus.reporting.wording import MEAN_OF_CLASSES
 from acinus.scoring.paired import paired_bootstrap
 
 SCATTERED = {
@@ -101,17 +102,17 @@ def figures(pair: Pair, metric: str | None, resamples: int, seed: int) -> pd.Dat
     left out.
 
     Raises:
-        AcinusError: `metric` is none of them.
+        AcinusError: `metric` is none of them, or has no value in one of the runs.
     """
     groups = np.array(patients(pair.first), dtype=str)
     known = {name: both for name, both in pair.of_both.items() if both[0].kind == both[1].kind}
-    if metric is not None and metric not in known:
-        raise AcinusError(f"compare: no figure {metric!r} in both runs; known: {', '.join(known)}")
+    if metric is not None and metric not in defined(pair):
+        raise AcinusError(f"compare: no figure {metric!r} in both runs; known: {', '.join(defined(pair))}")
     rows = []
     for name in [metric] if metric else known:
         first, second = known[name]
         kept = np.flatnonzero(first.defined & second.defined)
-        if not kept.size and metric is None:
+        if not kept.size:
             continue
         a, b = (_over(one.over, kept) for one in (first, second))
         found = paired_bootstrap(groups[kept].tolist(), a, b, resamples, seed)
@@ -120,6 +121,28 @@ def figures(pair: Pair, metric: str | None, resamples: int, seed: int) -> pd.Dat
     columns = ["figure", "a", "b", "difference", "low", "high", "p_value", "n", "n_undefined"]
     types = dict.fromkeys(columns[1:7], "float64")
     return pd.DataFrame(rows, columns=columns).astype(types)
+
+
+def defined(pair: Pair) -> list[str]:
+    """Return the figures that have a value in both runs, over the slides where both define them."""
+    found = []
+    for name, both in pair.of_both.items():
+        kept = np.flatnonzero(both[0].defined & both[1].defined)
+        if both[0].kind == both[1].kind and kept.size and all(one.over(kept) is not None for one in both):
+            found.append(name)
+    return found
+
+
+def why_not(pair: Pair, metric: str, names: tuple[str, str]) -> str:
+    """Return which of the runs, called `names`, has no such figure on the slides in both."""
+    lacking = []
+    for letter, called, slides, behind in zip("AB", names, (pair.first, pair.second), pair.behind, strict=True):
+        one = measures(slides, behind).get(metric)
+        if one is None or not one.defined.any() or one.over(np.flatnonzero(one.defined)) is None:
+            lacking.append(f"{letter} ({called})")
+    if not lacking:
+        return "A and B do not have it on the same slides"
+    return f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} none"
 
 
 def _over(statistic: OverRows, kept: np.ndarray) -> OverRows:
@@ -169,8 +192,12 @@ def by_slide(pair: Pair) -> pd.DataFrame:
     return result
 
 
-def scatter_figure(values: pd.DataFrame, names: tuple[str, str]) -> bytes:
-    """Return the PNG of `by_slide`: a panel per column that has values in both runs, a dot per slide."""
+def scatter_figure(values: pd.DataFrame, names: tuple[str, str], classes: int = 2) -> bytes:
+    """Return the PNG of `by_slide`: a panel per column that has values in both runs, a dot per slide.
+
+    classes: how many the runs have, background included.
+    """
+    titles = SCATTERED | ({"dice": f"Dice, {MEAN_OF_CLASSES}"} if classes > 2 else {})
     panels = [name for name in SCATTERED if f"{name}.a" in values and values[f"{name}.difference"].notna().any()]
     tumor = is_tumor(values)
     with rc_context():
@@ -187,7 +214,7 @@ def scatter_figure(values: pd.DataFrame, names: tuple[str, str]) -> bytes:
                 if chosen.any():
                     axes.scatter(a[chosen], b[chosen], color=colour, s=36, alpha=0.75, linewidths=0, label=text)
             axes.set(xlabel=f"A: {names[0]}", ylabel=f"B: {names[1]}", xlim=(-0.03 * top, top), ylim=(-0.03 * top, top))
-            axes.set_title(f"{SCATTERED[name]} ({int(known.sum())} slides)", fontsize=11)
+            axes.set_title(f"{titles[name]} ({int(known.sum())} slides)", fontsize=11)
             axes.set_aspect("equal")
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(loc="lower right", frameon=False)

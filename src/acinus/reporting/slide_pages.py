@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from acinus import records
+from acinus.reporting import wording
 from acinus.reporting.columns import shown_columns
 from acinus.reporting.contexts import RecipePage, SlideView
 from acinus.reporting.flags import FLAGS
@@ -38,7 +39,7 @@ def slide_pages(page: RecipePage) -> Iterator[tuple[str, str]]:
     """
     rows = {row["slide_id"]: row for row in records.rows(page.per_slide)}
     setup = page.setup
-    noun = "tumour" if len(setup.classes) == 2 else "foreground"
+    noun = wording.noun(len(setup.classes))
     table = page.per_slide
     scored = table[(table["split"] == "test") & table["scored"]]
     columns = shown_columns(scored, setup, noun)

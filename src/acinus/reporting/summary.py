@@ -59,9 +59,15 @@ def main_of(row: SummaryRow) -> str:
     return wording.main_figure(row.family, row.task)
 
 
+def words_of(row: SummaryRow) -> wording.Wording:
+    """Return a row's main figure in words."""
+    return wording.words(main_of(row), row.task, wording.classes_of(row.metrics))
+
+
 def console_table(rows: list[SummaryRow]) -> str:
     """Return recipe, main figure with its interval, what the baselines reach, slides and split rule as plain text."""
-    lines = [[*HEAD, "split"], *([*_line(row.recipe, row.metrics, main_of(row)), row.split_rule] for row in rows)]
+    told = [(_line(row.recipe, row.metrics, main_of(row), row.task), row.split_rule) for row in rows]
+    lines = [[*HEAD, "split"], *([*cells, split] for cells, split in told)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
@@ -69,24 +75,25 @@ def console_table(rows: list[SummaryRow]) -> str:
     )
 
 
-def markdown_table(rows: Mapping[str, Metrics], mains: Mapping[str, str]) -> str:
+def markdown_table(rows: Mapping[str, Metrics], known: Mapping[str, tuple[str, str]]) -> str:
     """Return the console's table as the Markdown table of the README.
 
-    `rows` is the content of reports/metrics.json, `mains` gives every recipe's main figure
-    (`wording.main_figure`).
+    `rows` is the content of reports/metrics.json, `known` gives every recipe's family and task.
     """
     lines = [HEAD, ["---"] * len(HEAD)]
     for recipe, metrics in rows.items():
-        name, *cells = _line(recipe, metrics, mains[recipe])
+        family, task = known[recipe]
+        name, *cells = _line(recipe, metrics, wording.main_figure(family, task), task)
         lines.append([f"`{name}`", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _line(recipe: str, metrics: Metrics, main: str) -> list[str]:
-    kind = wording.HEADLINES[main].kind
+def _line(recipe: str, metrics: Metrics, main: str, task: str) -> list[str]:
+    words = wording.words(main, task, wording.classes_of(metrics))
+    kind = words.kind
     baselines = [wording.text(metrics.get(f"{main}.baseline_{name}"), kind) for name in ("majority", "colour")]
     count = wording.text(metrics.get("n_slides"), "count")
-    return [recipe, f"{wording.HEADLINES[main].short} {_cell(metrics, main)}", *baselines, count]
+    return [recipe, f"{words.short} {_cell(metrics, main)}", *baselines, count]
 
 
 def _cell(metrics: Metrics, name: str) -> str:

@@ -1,6 +1,8 @@
 """How the figures are named, explained and written on pages and in the console."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from acinus.reporting.figure_parts import Metrics
 from acinus.reporting.figure_words import FURTHER, SIDE_FIGURES, Wording
@@ -114,6 +116,14 @@ _SEGMENTATION: dict[str, str] = {
 }
 """What figures are of where every pixel has a class."""
 
+MEAN_OF_CLASSES = "mean of classes"
+_OF_CLASSES: dict[str, tuple[str, str]] = {
+    "dice_mean_tumor": (f"Dice, tumour slides, {MEAN_OF_CLASSES}", f"Dice ({MEAN_OF_CLASSES}, tumour)"),
+    "dice_mean": (f"Dice, all slides, {MEAN_OF_CLASSES}", f"Dice ({MEAN_OF_CLASSES})"),
+    "iou_mean": (f"IoU, {MEAN_OF_CLASSES}", f"IoU ({MEAN_OF_CLASSES})"),
+}
+"""Label and short name of figures that are a mean where there are several foreground classes."""
+
 MAIN_OF_FAMILY: dict[str, str] = {"panda": "dice_mean_tumor", "rgb_mask": "dice_mean", "pannuke": "miou"}
 """The figure by which a segmentation of each family is known; a patch classifier's is patch_auc."""
 
@@ -154,14 +164,25 @@ FILES: dict[str, str] = {
 """What each file beside the page holds."""
 
 
-def words(name: str, task: str) -> Wording:
-    """Return a figure of HEADLINES or PLAIN in the words of a task."""
+def words(name: str, task: str, classes: int = 2) -> Wording:
+    """Return a figure of HEADLINES or PLAIN in the words of a task of so many classes, background included."""
     found = HEADLINES[name] if name in HEADLINES else PLAIN[name]
     if task != SEGMENTATION:
         return found
     if name in _SCORED_PX:
         return replace(found, things="pixels drawn from the patches")
-    return replace(found, about=_SEGMENTATION.get(name, found.about))
+    label, short = _OF_CLASSES.get(name, (found.label, found.short)) if classes > 2 else (found.label, found.short)
+    return replace(found, label=label, short=short, about=_SEGMENTATION.get(name, found.about))
+
+
+def classes_of(metrics: Mapping[str, Any]) -> int:
+    """Return how many classes figures are of: a segmentation's have the Dice of every class, others are of two."""
+    return max(2, sum(name.startswith("class_dice.") for name in metrics))
+
+
+def noun(classes: int) -> str:
+    """Return what the positive classes are called together, by the number of all classes."""
+    return "tumour" if classes == 2 else "foreground"
 
 
 def main_figure(family: str, task: str) -> str:

@@ -31,7 +31,8 @@ class Slide:
         self.slide_id = slide_id
         self.path = path
         if not path.is_file():
-            raise SlideError(f"slide {slide_id}: {path} is not there; {REMEDY}")
+            what = "is a folder, not a file" if path.is_dir() else "is not there"
+            raise SlideError(f"slide {slide_id}: {path} {what}; {REMEDY}")
         if path.stat().st_size == 0:
             raise SlideError(f"slide {slide_id}: {path.name} is empty (0 bytes); {REMEDY}")
         try:

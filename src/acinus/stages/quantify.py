@@ -24,6 +24,7 @@ from acinus.slides.array import array_row
 from acinus.slides.geometry import at_downsample
 from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
 from acinus.slides.open import open_slide
+from acinus.slides.palette import mask_colours
 from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
@@ -79,8 +80,7 @@ def run(stage: Stage) -> None:
 def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) -> list[Job]:
     classes, cohort = stage.recipe.classes, stage.recipe.cohort
     segmented = stage.recipe.task == "segmentation"
-    of_masks = cohort.colours if isinstance(cohort, params.RgbMaskCohort) else {}
-    colours = tuple((red, green, blue) for red, green, blue in of_masks.values())
+    colours = tuple(mask_colours(cohort).values())
     return [
         Job(
             row=row,

@@ -12,12 +12,13 @@ from acinus.drawing.source import Source
 from acinus.files import atomic_path, note_if_empty, read_json, sha256, write_json, write_text
 from acinus.lineage import git_commit
 from acinus.mapping.operating_point import OperatingPoint, read_point
-from acinus.params import RgbMaskCohort, section_hash
-from acinus.reporting import contexts, drawings, figures, pages, plots_data, slide_pages, summary, tables, views
+from acinus.params import section_hash
+from acinus.reporting import contexts, drawings, pages, plots_data, slide_pages, summary, tables, views
 from acinus.reporting.layers import png_size
 from acinus.reporting.metrics import Metrics, recipe_metrics
 from acinus.reporting.setup import MetricSetup, Tables
 from acinus.slides.labels import LabelRules
+from acinus.slides.palette import class_colours, mask_colours
 from acinus.slides.places import Places
 from acinus.stage import Stage
 from acinus.strict_yaml import read_mapping
@@ -115,21 +116,13 @@ def _split_rules(manifest: pd.DataFrame) -> list[str]:
     return sorted(set(manifest.loc[manifest["status"] == "ok", "split_rule"]))
 
 
-def _colours(stage: Stage) -> dict[str, figures.Colour]:
-    """Return class -> RGB: the cohort's own colours where it has some."""
-    cohort = stage.recipe.cohort
-    if isinstance(cohort, RgbMaskCohort):
-        return {name: (one[0], one[1], one[2]) for name, one in cohort.colours.items()}
-    return figures.palette(stage.recipe.classes)
-
-
 def _source(stage: Stage, point: OperatingPoint) -> Source:
     return Source(
         paths=stage.paths,
         places=Places(stage.cohort_root, stage.paths.rasters),
         rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
         positive=tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive),
-        colours=_colours(stage),
+        colours=class_colours(stage.recipe.classes, stage.recipe.cohort),
         point=point,
         index=stage.recipe.index,
         min_tissue=stage.recipe.infer.min_tissue_fraction,
@@ -241,7 +234,7 @@ def _page(
     stage: Stage, given: Tables, table: pd.DataFrame, metrics: Metrics, chosen: tuple[views.View, ...]
 ) -> contexts.RecipePage:
     """Return the recipe's page without pictures."""
-    index = stage.recipe.index
+    index, colours = stage.recipe.index, class_colours(stage.recipe.classes, stage.recipe.cohort)
     where = f"level {index.level}" if index.mpp is None else f"{index.mpp:g} um/px"
     protocol = contexts.Protocol(
         threshold=given.point["threshold"],
@@ -259,14 +252,22 @@ def _page(
         metrics=metrics,
         per_slide=table,
         files={name: name for name in (*FILES[:-1], "validation.json")},
-        classes=tuple(contexts.ClassKey(name, colour) for name, colour in _colours(stage).items()),
+        classes=tuple(contexts.ClassKey(name, colour) for name, colour in colours.items()),
+        mask_colours=bool(mask_colours(stage.recipe.cohort)),
         views=chosen,
         validation=read_json(stage.paths.reports / "validation.json"),
+        data_docs=_data_docs(stage.paths.reports),
         point=given.point,
         tuning=given.tuning,
         grade=stage.recipe.grade.target,
         extraction=given.extraction,
     )
+
+
+def _data_docs(folder: Path) -> dict[str, str]:
+    """Return table -> its page by Great Expectations, relative to the report's folder, where there is one."""
+    found = sorted(folder.glob("data_docs/*/index.html"))
+    return {one.parent.name: one.relative_to(folder).as_posix() for one in found}
 
 
 def _provenance(stage: Stage) -> contexts.Provenance:
