@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from acinus.files import read_json, write_json, write_text
-from benchmarks.bench import Report, joined, measure, prepare
+from benchmarks.bench import Report, check_joins, facts, joined, measure, prepare
 from benchmarks.cases import NAMES, Scale
 from benchmarks.measure import ROOT
 
@@ -28,10 +28,16 @@ def main() -> int:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="acinus-bench-")))
         print(f"building slides in {work}", flush=True)
         files = prepare(work, scale, options.shared if options.shared.is_dir() else None)
+        known = options.reports / "benchmarks.json"
+        before = TypeAdapter(Report).validate_python(read_json(known)) if options.only and known.is_file() else None
+        if before is not None:
+            try:
+                check_joins(before, facts(files, scale, options.repeats))  # before minutes of work, not after
+            except ValueError as error:
+                sys.exit(f"error: {known}: {error}")
         report = measure(files, scale, work, options.repeats, options.only, lambda text: print(text, flush=True))
-    known = options.reports / "benchmarks.json"
-    if options.only and known.is_file():
-        report = joined(TypeAdapter(Report).validate_python(read_json(known)), report, options.only)
+    if before is not None:
+        report = joined(before, report, options.only)
     write_json(known, report.as_json())
     write_text(options.reports / "benchmarks.md", report.as_markdown())
     print(report.as_markdown())

@@ -72,7 +72,19 @@ def measure(
         for name, why in failed.items():
             say(f"{name}: failed: {why}")
     verdicts = judged({one.name: one for one in results})
-    return Report(_facts(files, scale, repeats), tuple(results), tuple(verdicts), failures)
+    return Report(facts(files, scale, repeats), tuple(results), tuple(verdicts), failures)
+
+
+def check_joins(before: Report, now: dict[str, str]) -> None:
+    """Refuse a report whose facts are not those of a measurement that is to be put into it.
+
+    Raises:
+        ValueError: names the facts that differ, and what to do.
+    """
+    known = {name: before.facts.get(name, "none") for name in now}
+    apart = [f"{name} ({known[name]}; now: {text})" for name, text in now.items() if known[name] != text]
+    if apart:
+        raise ValueError(f"the report before is of other {', '.join(apart)}: leave --only out, or name other --reports")
 
 
 def joined(before: Report, now: Report, names: Collection[str]) -> Report:
@@ -81,10 +93,9 @@ def joined(before: Report, now: Report, names: Collection[str]) -> Report:
     Nothing is compared across groups, so each ratio is still of one run.
 
     Raises:
-        ValueError: the older report is of other slides, libraries or another machine.
+        ValueError: the older report is of other slides, libraries, repeats or another machine.
     """
-    if before.facts != now.facts:
-        raise ValueError("reports/benchmarks.json is of other slides, libraries, repeats or another machine: run all")
+    check_joins(before, now.facts)
     again = {case.name for group in groups(NOWHERE, Scale()) if group.name in names for case in group.cases}
     kept = {one.name: one for one in before.results if one.name not in again} | {one.name: one for one in now.results}
     order = [case.name for group in groups(NOWHERE, Scale()) for case in group.cases]
@@ -93,7 +104,8 @@ def joined(before: Report, now: Report, names: Collection[str]) -> Report:
     return Report(now.facts, results, tuple(judged(kept)), failures)
 
 
-def _facts(files: Files, scale: Scale, repeats: int) -> dict[str, str]:
+def facts(files: Files, scale: Scale, repeats: int) -> dict[str, str]:
+    """Return what a report's figures rest on, in words: only figures of equal facts stand in one report."""
     slide = load(files.slide)
     edges = f"{scale.slide_px:,}, {scale.large_px:,} and (ResNet-18) {scale.network_px:,} px"
     return {

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from acinus.slides import asap
 from benchmarks import cases, slides, source_bytes, targets
+from benchmarks.__main__ import main
 from benchmarks.bench import Report, joined
 from benchmarks.cases import Files, Scale
 from benchmarks.measure import Case, Result, Run, in_turn, memory_of_tree, summed_up
@@ -262,5 +264,17 @@ def test_a_part_run_again_takes_the_place_of_its_group_alone() -> None:
     assert {one.name: one.cpu_ms for one in both.results} == {"read: raw": 1.0, "index of the large slide": 2000.0}
     assert both.failures == {"dvc repro": "busy"}
     assert both.verdicts[numbered("under 1 s")].met is False
-    with pytest.raises(ValueError, match="other slides"):
+    with pytest.raises(ValueError, match=r"is of other machine \(another; now: this one\): leave --only out, or name"):
         joined(Report({"machine": "another"}, (), (), {}), now, ["index"])
+
+
+def test_a_part_that_would_not_fit_the_report_is_refused_before_it_is_measured(tmp_path: Path, monkeypatch) -> None:
+    old = Report({"machine": "another"}, (), (), {})
+    (tmp_path / "benchmarks.json").write_text(json.dumps(old.as_json()))
+    (slide := tmp_path / "slide.tif").touch()
+    monkeypatch.setattr("benchmarks.__main__.prepare", lambda *_: dataclasses.replace(FILES, slide=slide))
+    monkeypatch.setattr("benchmarks.__main__.facts", lambda *_: {"machine": "this one"})
+    monkeypatch.setattr("benchmarks.__main__.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "index", "--reports", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^error: .*benchmarks.json: the report before is of other machine \(another"):
+        main()
