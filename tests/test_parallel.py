@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -128,18 +129,43 @@ def test_one_worker_or_one_job_needs_no_process(jobs: list[int], workers: int) -
     assert seen == jobs
 
 
-def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path: Path) -> None:
+def napping(tmp_path: Path, on_sigint: signal.Handlers) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """Return a stage with two workers at work, as it is begun in front (SIG_DFL) or in the background (SIG_IGN)."""
     signs = tmp_path / "signs"
     signs.mkdir()
-    command = [*program(tmp_path), "stopped", str(signs)]
-    stage = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    stage = subprocess.Popen(
+        [*program(tmp_path), "stopped", str(signs)],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, on_sigint),
+    )
     deadline = time.monotonic() + 30
     while len(list(signs.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
+    return stage, [psutil.Process(int(one.name)) for one in signs.iterdir()]
+
+
+def test_ctrl_c_ends_the_workers_without_a_word_of_theirs(tmp_path: Path) -> None:
+    stage, workers = napping(tmp_path, signal.SIG_DFL)
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does: to all of them
     said = stage.communicate(timeout=30)[1]
     assert (stage.returncode, said) == (130, "")
-    assert not any(psutil.pid_exists(int(one.name)) for one in signs.iterdir())
+    assert len(workers) == 2
+    assert not any(one.is_running() for one in workers)
+
+
+def test_workers_of_a_command_in_the_background_ignore_ctrl_c_as_it_does(tmp_path: Path) -> None:
+    stage, workers = napping(tmp_path, signal.SIG_IGN)
+    try:
+        os.killpg(stage.pid, signal.SIGINT)
+        gone, alive = psutil.wait_procs(workers, timeout=1)
+        assert (gone, len(alive)) == ([], 2)
+        assert stage.poll() is None
+    finally:
+        os.killpg(stage.pid, signal.SIGKILL)
+        stage.communicate(timeout=30)
 
 
 def test_workers_end_when_the_process_above_them_is_killed(tmp_path: Path) -> None:

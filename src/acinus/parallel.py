@@ -76,7 +76,8 @@ def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
 
 def _begin_worker(above: int) -> None:
     """Make ready a process that works for the process `above`."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all: one line of the stage's, no traceback of each
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # which a command in the background has of its shell
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all: one line, no traceback of each
     exit_with_process(above)
 
 
