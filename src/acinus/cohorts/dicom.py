@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from acinus.cohorts.adapter import Row, some
-from acinus.errors import SlideError
+from acinus.errors import AcinusError
 from acinus.slides.open import below, open_slide
 
 SUFFIX = ".dcm"
@@ -22,7 +22,7 @@ def one_per_series(rows: Sequence[Row], root: Path) -> list[Row]:
     members: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         if PurePosixPath(row["image"]).suffix.lower() == SUFFIX and row["status"] != "excluded":
-            series = series_of(below(root, row["image"]), row["slide_id"])
+            series = series_of(root, row["image"], row["slide_id"])
             if series is not None:
                 members.setdefault(series, []).append(number)
     result = list(rows)
@@ -33,12 +33,15 @@ def one_per_series(rows: Sequence[Row], root: Path) -> list[Row]:
     return result
 
 
-def series_of(path: Path, slide_id: str) -> str | None:
-    """Return the series that a DICOM file is of; None where it does not open or names none."""
+def series_of(root: Path, image: str, slide_id: str) -> str | None:
+    """Return the series that a DICOM file below the root is of; None where it cannot be opened or names none.
+
+    Whoever examined the file has said why it cannot be opened.
+    """
     try:
-        with open_slide(path, slide_id) as slide:
+        with open_slide(below(root, image), slide_id) as slide:
             return slide.properties.get(_SERIES) or None
-    except SlideError:
+    except (AcinusError, OSError):
         return None
 
 
