@@ -385,6 +385,13 @@ def test_an_id_that_leads_elsewhere_in_reference_csv_is_nobodys(project: Project
     assert sorted(project.manifest()) == sorted((*TRAINING, "test_001", "test_002"))
 
 
+def test_a_table_that_no_rule_reads_is_named(project: Project) -> None:
+    (project.cohort / "my_reference.csv").write_text("test_002,Tumor\n")
+    result = project.until("ingest")
+    passed(result)
+    assert "not read: my_reference.csv; tables are read by their names: groups.csv, reference.csv" in result.output
+
+
 @pytest.mark.parametrize("name", ["tumor 009.tif", "tümor.tif", "a;rm -rf.tif", "two\nlines.tif", "-r.tif", "a..b.tif"])
 def test_a_file_name_that_is_no_safe_id_is_refused(project: Project, name: str) -> None:
     write_slide(project.cohort / name, 19)

@@ -383,11 +383,42 @@ def test_too_many_bad_slides_stop_with_the_first_reasons(layout: Layout) -> None
         ("test_001,maybe\n", r"row 1: test_001 is 'maybe'; expected one of itc, macro"),
         ("test_001\n", r"row 1: test_001 is nothing; expected"),
         ('"test_001,Tumor\n', r"row \d: not CSV"),
+        ("test_001,Tumor,IDC\ntest_002;Normal;None\n", r"row 2: another separator than in row 1; save it with one"),
+        ("test_01;Tumor\n", r"names no slide of this cohort; its row 1 begins with 'test_01'; write a slide's id"),
+        ("test_001|Tumor\n", r"names no slide of this cohort; its row 1 begins with 'test_001\|Tumor'"),
+        ("", r"names no slide of this cohort: it is empty"),
     ],
 )
 def test_a_wrong_reference_is_one_line_with_the_row(text: str, message: str) -> None:
     with pytest.raises(AcinusError, match=r"^reference\.csv: " + message):
         parse_reference(text, "reference.csv", {"test_001"})
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("form", ["{}", "\ufeff{}", "sep=;\n{}"])
+def test_a_reference_is_read_however_a_spreadsheet_saved_it(separator: str, form: str, layout: Layout) -> None:
+    published(layout)
+    if "sep=" in form:
+        form = form.replace(";", separator)
+    text = "test_002.tif,Normal,None,None\r\ntest_003,Tumor,ILC,Micro\r\n".replace(",", separator)
+    layout.text("testing/reference.csv", form.format(text))
+    rows = layout.rows()
+    assert [rows[f"test_00{n}"]["slide_label"] for n in (2, 3, 4)] == ["normal", "tumor", None]
+
+
+def test_the_reported_reference_with_semicolons_is_read(shared_data: Path, layout: Layout) -> None:
+    for number in (1, 2):
+        layout.slide(f"test_00{number}.tif")
+    layout.xml("test_001.xml")
+    layout.text("reference.csv", (shared_data / "reported" / "02_reference_semicolon" / "reference.csv").read_text())
+    assert {one: row["slide_label"] for one, row in layout.rows().items()} == {"test_001": "tumor", "test_002": "normal"}
+
+
+def test_a_file_whose_name_only_ends_as_a_reference_is_none(layout: Layout) -> None:
+    layout.slide("test_001.tif")
+    for name in ("old_reference.csv", "my-reference.csv", "reference.csv.bak"):
+        layout.text(name, "test_001,Normal\n")
+    assert layout.rows()["test_001"]["slide_label"] is None
 
 
 def test_ids_are_compared_in_any_case(layout: Layout) -> None:

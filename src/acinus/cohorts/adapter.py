@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from acinus import params
-from acinus.cohorts import splits
+from acinus.cohorts import splits, tables
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.records import LONGEST_ID, is_safe_id
 from acinus.slides.open import SlidePixels, below
@@ -23,6 +23,9 @@ MapSlides = Callable[[Callable[[Any], Row], Sequence[Any]], Iterable[Row]]
 
 NO_PROVIDER = "unknown"
 UNKNOWN = splits.UNKNOWN
+COMMON_TABLES = ("splits.csv", "groups.csv")
+"""Names of the tables that every family reads, anywhere below the root."""
+TABLE_SUFFIXES = frozenset({".csv", ".ods", ".tsv", ".xls", ".xlsx"})
 _SHOWN = 5
 
 
@@ -154,7 +157,7 @@ def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.List
         AcinusError: two such files, or a wrong one (see splits.parse_splits).
     """
     path = only(order.files, "splits.csv", "split files")
-    return splits.parse_splits(splits.read_text(below(order.root, path)), path, known) if path else {}
+    return splits.parse_splits(tables.read_text(below(order.root, path)), path, known) if path else {}
 
 
 def groups(order: Order, known: Collection[str]) -> dict[str, str]:
@@ -166,7 +169,7 @@ def groups(order: Order, known: Collection[str]) -> dict[str, str]:
         AcinusError: two such files, or a wrong one (see splits.parse_groups).
     """
     path = only(order.files, "groups.csv", "group files")
-    return splits.parse_groups(splits.read_text(below(order.root, path)), path, known) if path else {}
+    return splits.parse_groups(tables.read_text(below(order.root, path)), path, known) if path else {}
 
 
 def only(files: Iterable[str], name: str, what: str) -> str | None:
@@ -175,6 +178,12 @@ def only(files: Iterable[str], name: str, what: str) -> str | None:
     if len(found) > 1:
         raise AcinusError(f"{' and '.join(found[:2])}: two {what}; keep one")
     return found[0] if found else None
+
+
+def unread_tables(files: Iterable[str], read: Collection[str]) -> list[str]:
+    """Return the tables among `files` that no adapter looks at, sorted; read: paths and lower-case names of the others."""
+    tables_here = (path for path in sorted(files) if PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES)
+    return [path for path in tables_here if path not in read and PurePosixPath(path).name.lower() not in read]
 
 
 def exclusions(cohort: params.Cohort) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from acinus import params
-from acinus.cohorts import adapter, dicom, reference, splits
+from acinus.cohorts import adapter, dicom, reference, splits, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.reference import SLIDE_SUFFIXES, Verdict
 from acinus.errors import AcinusError, SlideError
@@ -202,7 +202,7 @@ def _stated(root: Path, files: Mapping[str, str], known: set[str]) -> dict[str, 
     """Return what the reference files below the root say; files that disagree are refused."""
     result: dict[str, Verdict] = {}
     for path in sorted(path for path in files if PurePosixPath(path).name.lower() in reference.FILES):
-        for slide_id, verdict in reference.parse_reference(splits.read_text(below(root, path)), path, known).items():
+        for slide_id, verdict in reference.parse_reference(tables.read_text(below(root, path)), path, known).items():
             if result.setdefault(slide_id, verdict) != verdict:
                 raise AcinusError(
                     f"{path}: {slide_id} is {verdict} here and {result[slide_id]} in another file; correct one"

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from acinus import params
-from acinus.cohorts import adapter, grade, splits
+from acinus.cohorts import adapter, grade, splits, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.grade import Graded
 from acinus.errors import AcinusError
@@ -22,7 +22,7 @@ from acinus.slides.open import SlidePixels, below, open_slide
 from acinus.slides.tiles import probe
 
 PROVIDERS = ("karolinska", "radboud")
-IMAGES, MASKS = "train_images", "train_label_masks"
+IMAGES, MASKS, GRADES = "train_images", "train_label_masks", "train.csv"
 SUFFIXES = frozenset({".tif", ".tiff"})
 
 FINDINGS = {
@@ -205,10 +205,10 @@ def _settings(cohort: params.Cohort) -> params.PandaCohort:
 
 def _grades(order: Order) -> dict[str, Graded]:
     """Return train.csv, wherever below the root it lies."""
-    path = adapter.only(order.files, "train.csv", "grade tables")
+    path = adapter.only(order.files, GRADES, "grade tables")
     if path is None:
         raise AcinusError(f"{order.root}: no train.csv below this folder; set cohort.root to the folder that holds it")
-    return grade.parse_grades(splits.read_text(below(order.root, path)), path, PROVIDERS)
+    return grade.parse_grades(tables.read_text(below(order.root, path)), path, PROVIDERS)
 
 
 def _doubtful(order: Order, cohort: params.PandaCohort) -> dict[str, str]:
@@ -218,7 +218,7 @@ def _doubtful(order: Order, cohort: params.PandaCohort) -> dict[str, str]:
         file = below(order.root, path)
         if path not in order.files:
             raise AcinusError(f"{path}: no such file below cohort.root; correct cohort.doubtful or add the list")
-        for slide_id, reason in grade.parse_doubtful(splits.read_text(file), path).items():
+        for slide_id, reason in grade.parse_doubtful(tables.read_text(file), path).items():
             reasons[slide_id] = f"{reasons[slide_id]}, {reason}" if slide_id in reasons else reason
     return reasons
 
