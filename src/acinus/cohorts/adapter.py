@@ -181,7 +181,7 @@ def only(files: Iterable[str], name: str, what: str) -> str | None:
 
 
 def unread_tables(files: Iterable[str], read: Collection[str]) -> list[str]:
-    """Return the tables among `files` that no adapter looks at, sorted; read: paths and lower-case names of the others."""
+    """Return the tables that no adapter looks at, sorted; read: paths and lower-case names of the others."""
     tables_here = (path for path in sorted(files) if PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES)
     return [path for path in tables_here if path not in read and PurePosixPath(path).name.lower() not in read]
 

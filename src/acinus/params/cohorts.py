@@ -51,11 +51,13 @@ class RgbMaskCohort(Cohort):
     """Rasters (PNG, JPEG, TIFF) in images/ beside RGB masks of the same name in masks/.
 
     colours: class -> RGB. tolerance: a mask pixel is the nearest colour's class if no channel differs by
-    more; others are ignored and counted. max_pixels: of one raster, from its header, before it is decoded.
+    more; others are ignored and counted. max_near_fraction: a larger share of such px in a mask is a finding.
+    max_pixels: of one raster, from its header, before it is decoded.
     """
 
     colours: dict[str, Annotated[list[Channel], Field(min_length=3, max_length=3)]]
     tolerance: Annotated[int, Field(ge=0, le=127)] = 0
+    max_near_fraction: Fraction = 0.1
     max_pixels: Count = 400_000_000
     pyramid_quality: Annotated[int, Field(ge=1, le=100)] = 90
 

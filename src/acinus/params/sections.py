@@ -88,6 +88,7 @@ class Sample(Section):
 
 
 Finding = Literal[
+    "background_contradicts",
     "blank_mask",
     "blank_slide",
     "cancer_without_isup",
@@ -95,8 +96,12 @@ Finding = Literal[
     "gleason_isup_mismatch",
     "isup_without_cancer",
     "mask_missing",
+    "near_colours",
+    "no_tumor_outlined",
+    "one_class_mask",
+    "tumor_cut_away",
 ]
-"""What ingest may find (cohorts.panda.FINDINGS says what each means)."""
+"""What ingest may find (cohorts.findings says what each means)."""
 
 
 class Validate(Section):
