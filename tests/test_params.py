@@ -81,7 +81,7 @@ def test_an_unknown_section_and_a_nested_key_name_what_is_allowed_there(root: Pa
     [
         ("demo-camelyon", "none_group, not_exhaustive", "colours: {}"),
         ("demo-panda", "doubtful, doubtful_policy, exclude, mask_values, max_bad_fraction", "labels: mask"),
-        ("demo-biopsy", "colours, exclude, max_bad_fraction, max_pixels", "protocol: random"),
+        ("demo-biopsy", "colours, exclude, max_bad_fraction, max_near_fraction, max_pixels", "protocol: random"),
         ("demo-pannuke", "probe_tiles, protocol, root", "doubtful: []"),
     ],
 )

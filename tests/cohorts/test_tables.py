@@ -38,9 +38,7 @@ def test_the_line_number_is_the_files_own_behind_excels_first_line() -> None:
 
 
 def test_what_cannot_be_told_is_refused() -> None:
-    with pytest.raises(
-        AcinusError, match=r"^x\.csv: row 1: has commas and semicolons, and it cannot be told .*save it"
-    ):
+    with pytest.raises(AcinusError, match=r"^x\.csv: row 1: has commas and semicolons, and it cannot be told"):
         fields("a,b;c,d\ne,f;g,h;i,j\n")
 
 

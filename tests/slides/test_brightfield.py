@@ -48,17 +48,21 @@ def test_fluorescence_is_refused_in_colour_and_grey(tissue: np.ndarray, tmp_path
     density = (255 - tissue.astype(int)).clip(0, 255).astype(np.uint8)
     nuclei = np.zeros_like(tissue)
     nuclei[..., 2] = density[..., 0]  # as a DAPI channel shows them
-    with slide(tmp_path / "a.tif", nuclei, photometric="rgb") as opened:
-        with pytest.raises(SlideError, match=r"slide s: 99 of 100 px are darker .*fluorescence.*cohort\.exclude"):
-            brightfield.check(opened)
+    with (
+        slide(tmp_path / "a.tif", nuclei, photometric="rgb") as opened,
+        pytest.raises(SlideError, match=r"slide s: 99 of 100 px are darker .*fluorescence.*cohort\.exclude"),
+    ):
+        brightfield.check(opened)
 
 
 def test_a_grey_slide_is_refused(tissue: np.ndarray, tmp_path: Path) -> None:
     grey = np.asarray(Image.fromarray(tissue).convert("L"))
     for name, pixels, photometric in (("a", grey, "minisblack"), ("b", np.dstack([grey] * 3), "rgb")):
-        with slide(tmp_path / f"{name}.tif", pixels, photometric=photometric) as opened:
-            with pytest.raises(SlideError, match="slide s: the picture is grey"):
-                brightfield.check(opened)
+        with (
+            slide(tmp_path / f"{name}.tif", pixels, photometric=photometric) as opened,
+            pytest.raises(SlideError, match="slide s: the picture is grey"),
+        ):
+            brightfield.check(opened)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -66,9 +70,11 @@ def test_values_of_fewer_bits_than_they_are_stored_with_are_refused(
     bits: int, tissue: np.ndarray, tmp_path: Path
 ) -> None:
     deep = tissue.astype(np.uint16) << (bits - 8)
-    with slide(tmp_path / "a.tif", deep, photometric="rgb") as opened:
-        with pytest.raises(SlideError, match=r"pixels of 16 bits whose brightest .* save it with 8 bits"):
-            brightfield.check(opened)
+    with (
+        slide(tmp_path / "a.tif", deep, photometric="rgb") as opened,
+        pytest.raises(SlideError, match=r"pixels of 16 bits whose brightest .* save it with 8 bits"),
+    ):
+        brightfield.check(opened)
     with slide(tmp_path / "b.tif", tissue.astype(np.uint16) * 257, photometric="rgb") as opened:
         brightfield.check(opened)
         pixels = opened.overview(256, 256)
