@@ -385,6 +385,39 @@ def test_an_id_that_leads_elsewhere_in_reference_csv_is_nobodys(project: Project
     assert sorted(project.manifest()) == sorted((*TRAINING, "test_001", "test_002"))
 
 
+DOTS = (
+    '<ASAP_Annotations><Annotations><Annotation Name="a" Type="Dot" PartOfGroup="Tumor" Color="#F4FA58"><Coordinates>'
+    '<Coordinate Order="0" X="9" Y="9"/></Coordinates></Annotation></Annotations></ASAP_Annotations>'
+)
+
+
+def test_an_annotation_of_dots_teaches_nothing_and_stops_validate(project: Project) -> None:
+    """It made a normal slide: all its patches, those of the tumour among them, trained as normal."""
+    write_slide(project.cohort / "case_009.tif", 9)
+    (project.cohort / "case_009.xml").write_text(DOTS)
+    result = project.until("validate")
+    refused(result, "of", "expectations broken")
+    assert "not_tolerated=no_tumor_outlined, slide_id=case_009" in result.output
+    assert "validate.tolerate" in result.output
+    assert read_json(project.root / "reports/tiny/validation.json")["findings"] == {"no_tumor_outlined": ["case_009"]}
+    index = records.read(records.INDEX, project.data / "index.parquet", without=records.FRACTIONS)
+    assert set(index.loc[index["slide_id"] == "case_009", "label"]) == {records.IGNORE}
+
+
+def test_test_slides_without_any_label_are_counted_and_stop_validate(project: Project) -> None:
+    """Their figures were those of the other slides, without a word."""
+    (project.cohort / "reference.csv").unlink()
+    result = project.until("ingest")
+    assert "test: 1 of 2 slides have no annotation: they are in no Dice" in result.output
+    assert "of 1 nothing says tumour or normal: they are in no slide figure either" in result.output
+    for name in ("index", "sample"):
+        passed(project.stage(name))
+    result = project.stage("validate")
+    refused(result, "expectations broken")
+    assert "table splits, unlabelled_share" in result.output
+    assert "unlabelled_share=0.5, split=test" in result.output
+
+
 def test_a_table_that_no_rule_reads_is_named(project: Project) -> None:
     (project.cohort / "my_reference.csv").write_text("test_002,Tumor\n")
     result = project.until("ingest")

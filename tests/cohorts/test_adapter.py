@@ -77,6 +77,23 @@ def test_bad_slides_take_no_part_in_the_draw_but_follow_their_patient() -> None:
     assert {row["split"] for row in alone[1::2]} == {"train"}
 
 
+def test_an_official_split_may_share_patients_where_the_recipe_says_why() -> None:
+    decided = {"a": ("p", "train"), "b": ("p", "test"), "c": ("q", "val"), "d": ("r", None), "e": ("r", None)}
+    rows = [new_row(one, "x", "f", patient=patient, split=split) for one, (patient, split) in decided.items()]
+    strict = params.Cohort(root="r", test_fraction=0.0, val_fraction=0.5)
+    with pytest.raises(
+        AcinusError, match=r"^patient p: slide a is in train, slide b in test; .*allow_shared_patients$"
+    ):
+        adapter.with_splits(rows, strict, 3, lambda row: "all")
+    shared = strict.model_copy(update={"allow_shared_patients": "the challenge's own split"})
+    drawn = {row["slide_id"]: row["split"] for row in adapter.with_splits(rows, shared, 3, lambda row: "all")}
+    assert [drawn[one] for one in "abc"] == ["train", "test", "val"]
+    assert drawn["d"] == drawn["e"]  # what is drawn is drawn by patient all the same
+    rows.append(new_row("f", "x", "f", patient="p"))  # one slide of p is left to be drawn: where would it go?
+    with pytest.raises(AcinusError, match=r"^patient p: in test and train, but slide f is in no split yet; list it"):
+        adapter.with_splits(rows, shared, 3, lambda row: "all")
+
+
 def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "Groups.csv").write_text("slide_id,patient\ns1,p\n")

@@ -133,10 +133,17 @@ def with_splits(
 
     stratum: each of them gives its share to test and val (UNKNOWN need give none). within: kinds of slides
     that each split should have alike inside a stratum (providers, say), as far as whole groups allow.
+    With cohort.allow_shared_patients a patient whose slides are all decided may have them in several splits.
     Only usable slides take part in the draw, so that a bad one cannot be all that a class has in
     validation. The others follow their patient, or are called train: they are not used anyway.
     """
-    group = {row["slide_id"]: row["patient"] if cohort.split_by == "patient" else row["slide_id"] for row in rows}
+    shared = _shared_patients(rows) if cohort.allow_shared_patients else set()
+    group = {
+        row["slide_id"]: row["patient"]
+        if cohort.split_by == "patient" and row["patient"] not in shared
+        else row["slide_id"]
+        for row in rows
+    }
     members = [
         splits.Member(row["slide_id"], group[row["slide_id"]], stratum(row), row["split"], within(row))
         for row in rows
@@ -148,6 +155,28 @@ def with_splits(
         row | {"split": drawn.get(row["slide_id"]) or row["split"] or of_group.get(group[row["slide_id"]], "train")}
         for row in rows
     ]
+
+
+def _shared_patients(rows: Sequence[Row]) -> set[str]:
+    """Return the patients whose usable slides are in several splits.
+
+    Raises:
+        AcinusError: a slide of such a patient whose split is still open: no draw could place it.
+    """
+    usable: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            usable.setdefault(row["patient"], []).append(row)
+    decided = {patient: sorted({row["split"] for row in own if row["split"]}) for patient, own in usable.items()}
+    shared = {patient for patient, splits_of in decided.items() if len(splits_of) > 1}
+    for patient in sorted(shared):
+        still_open = next((row for row in usable[patient] if row["split"] is None), None)
+        if still_open is not None:
+            raise AcinusError(
+                f"patient {patient}: in {' and '.join(decided[patient])}, but slide {still_open['slide_id']} is in no "
+                "split yet; list it in splits.csv"
+            )
+    return shared
 
 
 def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.Listed]:

@@ -153,6 +153,7 @@ def _decided(members: Sequence[Member]) -> dict[str, str]:
             raise AcinusError(
                 f"patient {one.group}: slide {other.slide_id} is in {other.split or 'no split yet'}, "
                 f"slide {one.slide_id} in {one.split or 'no split yet'}; list all "
-                "slides of the patient in splits.csv with one split"
+                "slides of the patient in splits.csv with one split, or, where an official split shares patients, with "
+                "the split of each, and say why in cohort.allow_shared_patients"
             )
     return {group: one.split for group, one in first.items() if one.split is not None}

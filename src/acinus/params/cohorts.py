@@ -12,12 +12,14 @@ class Cohort(Section):
 
     exclude: slide_id -> reason. mpp: um per level-0 px for slides that carry none. Slides that neither
     splits.csv nor the family's own rule decides are drawn: test_fraction, then val_fraction of the rest.
+    allow_shared_patients: why patients may have slides in several decided splits; the report then says so.
     """
 
     root: str
     exclude: dict[str, str] = {}
     mpp: Mpp | None = None
     split_by: Literal["patient", "slide"] = "patient"
+    allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     val_fraction: Share = 0.2
     max_bad_fraction: Fraction = 0.1

@@ -105,11 +105,15 @@ Finding = Literal[
 
 
 class Validate(Section):
-    """What the Great Expectations suites hold the tables against; tolerate: findings that do not stop."""
+    """What the Great Expectations suites hold the tables against; tolerate: findings that do not stop.
+
+    max_unlabelled: largest share of a split's slides of which nothing is known, neither annotation nor slide label.
+    """
 
     balance_tolerance: Positive = 0.25
     rows_shown: Annotated[int, Field(ge=1, le=100)] = 5
     tolerate: list[Finding] = []
+    max_unlabelled: Fraction = 0.1
 
 
 class Extract(Section):

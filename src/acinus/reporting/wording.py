@@ -127,6 +127,9 @@ _OF_CLASSES: dict[str, tuple[str, str]] = {
 MAIN_OF_FAMILY: dict[str, str] = {"panda": "dice_mean_tumor", "rgb_mask": "dice_mean", "pannuke": "miou"}
 """The figure by which a segmentation of each family is known; a patch classifier's is patch_auc."""
 
+SEEN = "patients of the test split were seen in training"
+"""What stands beside every interval where it is so: the figures are then not those of new patients."""
+
 TASKS: dict[str, str] = {"patch_classification": "patch classification", "segmentation": "segmentation"}
 
 BASELINES: dict[str, dict[str, tuple[str, str]]] = {

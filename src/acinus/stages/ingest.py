@@ -5,8 +5,9 @@ from collections.abc import Collection
 from acinus import records
 from acinus.cohorts import camelyon, panda, pannuke, reference, rgb_mask
 from acinus.cohorts.adapter import COMMON_TABLES, Order, some, unread_tables
+from acinus.cohorts.findings import FINDINGS
 from acinus.cohorts.inventory import fingerprints, read_inventory
-from acinus.cohorts.manifest import build_manifest
+from acinus.cohorts.manifest import build_manifest, unlabelled_lines
 from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort
 from acinus.stage import Stage
@@ -51,7 +52,9 @@ def run(stage: Stage) -> None:
     for row in records.rows(manifest[manifest["status"] != "ok"]):
         stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
     for row in records.rows(manifest[manifest["findings"] != ""]):
-        stage.say(f"{row['slide_id']}: {row['findings'].replace(';', ', ')}")
+        stage.say(f"{row['slide_id']}: {', '.join(f'{one} ({FINDINGS[one]})' for one in row['findings'].split(';'))}")
+    for line in unlabelled_lines(manifest):
+        stage.say(line)
     counts = {f"n_slides.{status}": int((manifest["status"] == status).sum()) for status in ("ok", "bad", "excluded")}
     usable = manifest[manifest["status"] == "ok"]
     counts |= {f"n_slides.{split}": int((usable["split"] == split).sum()) for split in ("train", "val", "test")}
