@@ -499,11 +499,22 @@ def test_a_stage_before_its_turn_says_which_file_it_lacks(project: Project) -> N
     assert project.files() == set()
 
 
-def test_an_inventory_of_a_cohort_that_is_no_longer_watched_is_not_used(project: Project) -> None:
-    """No later `dvc repro` would see its slides change."""
+def test_a_cohort_that_nobody_watches_is_looked_at_by_hand_and_refused_under_dvc(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand it was refused although `watch` had just run; under DVC no later `dvc repro` would see it change."""
     passed(project.until("inventory"))
+    seen = read_json(project.data / "inventory.json")["files"]
     path = project.root / "params.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"raw_cohorts": []}))
+    write_slide(project.cohort / "normal_003.tif", 31)
+    result = project.stage("inventory")
+    passed(result)
+    assert "no dvc repro will see them change" in result.output
+    now = read_json(project.data / "inventory.json")["files"]
+    assert [one for one in now if one["path"] != "normal_003.tif"] == seen
+    assert len(now) == len(seen) + 1  # what watch saw is not taken for what is there
+    monkeypatch.setattr("acinus.stages.inventory.dvc_above", object)
     refused(project.stage("inventory"), "add tiny to raw_cohorts")
 
 

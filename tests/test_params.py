@@ -562,6 +562,18 @@ def test_a_cohort_lies_where_its_root_says_from_the_project_or_from_home(monkeyp
         params.cohort_root(tmp_path, "mine", params.Cohort(root="~nobody-here/x"))
 
 
+def test_a_relative_cohort_is_the_projects_own_in_a_copy_that_dvc_works_in(tmp_path: Path) -> None:
+    """`dvc exp run --temp` copies what git and DVC know, and a cohort outside both is not among it."""
+    project = tmp_path / "project"
+    copy = project / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    slides, drawn = params.Cohort(root="slides"), params.Cohort(root="data/demo/camelyon")
+    assert params.cohort_root(copy, "mine", slides) == project / "slides"
+    assert params.cohort_root(copy, "mine", drawn) == copy / "data" / "demo" / "camelyon"
+    (copy / "slides").mkdir()  # a small cohort that git knows
+    assert params.cohort_root(copy, "mine", slides) == copy / "slides"
+
+
 @pytest.mark.parametrize("name", params.RESERVED)
 def test_a_recipe_may_not_take_the_name_of_a_folder_of_the_project(root: Path, name: str) -> None:
     with pytest.raises(RecipeError, match="are folders of the project"):

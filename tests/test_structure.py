@@ -16,7 +16,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [
     {"errors", "seeds", "paths", "machine", "lineage", "dvc_process", "code"},
-    {"files", "parallel", "strict_yaml", "threads"},
+    {"checkout", "files", "parallel", "strict_yaml", "threads"},
     {"params"},
     {"records"},
     {"slides", "scoring", "stage", "tracking"},

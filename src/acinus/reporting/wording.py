@@ -114,7 +114,7 @@ _SEGMENTATION: dict[str, str] = {
     "burden_mae": "mean absolute error of the positive classes' share of tissue, percentage points",
     "burden_bias": "mean of predicted minus annotated share of the positive classes, percentage points of tissue",
 }
-"""What figures are of where every pixel has a class."""
+"""What figures are of where every pixel has one of several classes."""
 
 MEAN_OF_CLASSES = "mean of classes"
 _OF_CLASSES: dict[str, tuple[str, str]] = {
@@ -174,7 +174,9 @@ def words(name: str, task: str, classes: int = 2) -> Wording:
         return found
     if name in _SCORED_PX:
         return replace(found, things="pixels drawn from the patches")
-    label, short = _OF_CLASSES.get(name, (found.label, found.short)) if classes > 2 else (found.label, found.short)
+    if classes == 2:
+        return found
+    label, short = _OF_CLASSES.get(name, (found.label, found.short))
     return replace(found, label=label, short=short, about=_SEGMENTATION.get(name, found.about))
 
 
