@@ -124,7 +124,12 @@ _OF_CLASSES: dict[str, tuple[str, str]] = {
 }
 """Label and short name of figures that are a mean where there are several foreground classes."""
 
-MAIN_OF_FAMILY: dict[str, str] = {"panda": "dice_mean_tumor", "rgb_mask": "dice_mean", "pannuke": "miou"}
+MAIN_OF_FAMILY: dict[str, str] = {
+    "camelyon": "dice_mean_tumor",
+    "panda": "dice_mean_tumor",
+    "rgb_mask": "dice_mean",
+    "pannuke": "miou",
+}
 """The figure by which a segmentation of each family is known; a patch classifier's is patch_auc."""
 
 SEEN = "patients of the test split were seen in training"
