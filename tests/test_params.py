@@ -58,6 +58,14 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
     assert recipe.task == ("patch_classification" if classifies else "segmentation")
 
 
+def test_a_segmentation_of_outlines_has_the_two_classes_that_they_tell_apart() -> None:
+    document = yaml.safe_load((ROOT / "recipes" / "camelyon-segmentation.yaml").read_text())
+    assert params.check_recipe("x", document).task == "segmentation"
+    three = document | {"classes": ["normal", "tumor", "stroma"], "positive": ["tumor"]}
+    with pytest.raises(RecipeError, match=r"^x: classes = .*: must be \[normal, tumor\], which are what the outlines"):
+        params.check_recipe("x", three)
+
+
 def test_the_project_loads_and_its_run_list_exists() -> None:
     project = params.load_project(ROOT)
     assert set(project.recipes) <= set(RECIPES)
@@ -124,7 +132,7 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
             "task: regression",
             "task = 'regression': Input should be 'patch_classification'",
         ),
-        ("task: patch_classification", "task: segmentation", "task = 'segmentation': Input should be 'patch_class"),
+        ("task: patch_classification", "task: segmentation", "train.encoder: missing; name a timm network for task"),
         ('title: "', 'titel: "', "title: missing; give it a value"),
         ("splits: [test]", "splits: []", "infer.splits = []: "),
         ("picture_px: 900", "picture_px: 900\n  views: -1", "key 'views' stands twice"),
