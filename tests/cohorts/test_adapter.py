@@ -12,6 +12,7 @@ from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, new_row
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.files import atomic_path
+from acinus.stages import ingest
 
 
 def order(root: Path, *files: str) -> Order:
@@ -92,6 +93,12 @@ def test_an_official_split_may_share_patients_where_the_recipe_says_why() -> Non
     rows.append(new_row("f", "x", "f", patient="p"))  # one slide of p is left to be drawn: where would it go?
     with pytest.raises(AcinusError, match=r"^patient p: in test and train, but slide f is in no split yet; list it"):
         adapter.with_splits(rows, shared, 3, lambda row: "all")
+
+
+def test_every_family_says_which_tables_it_reads() -> None:
+    assert set(ingest.TABLES) == set(ingest.FAMILIES) == set(params.RECIPES)
+    files = ["a/Splits.csv", "old_splits.csv", "x.xlsx", "notes.txt", "lists/doubtful.csv"]
+    assert adapter.unread_tables(files, {"splits.csv", "lists/doubtful.csv"}) == ["old_splits.csv", "x.xlsx"]
 
 
 def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:

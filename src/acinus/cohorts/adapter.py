@@ -137,11 +137,10 @@ def with_splits(
     Only usable slides take part in the draw, so that a bad one cannot be all that a class has in
     validation. The others follow their patient, or are called train: they are not used anyway.
     """
-    shared = _shared_patients(rows) if cohort.allow_shared_patients else set()
+    by_patient = cohort.split_by == "patient"
+    shared = _shared_patients(rows) if by_patient and cohort.allow_shared_patients else set()
     group = {
-        row["slide_id"]: row["patient"]
-        if cohort.split_by == "patient" and row["patient"] not in shared
-        else row["slide_id"]
+        row["slide_id"]: row["patient"] if by_patient and row["patient"] not in shared else row["slide_id"]
         for row in rows
     }
     members = [
