@@ -23,7 +23,7 @@ from acinus.slides.tiles import probe
 
 MASK_SUFFIXES = frozenset({".tif", ".tiff"})
 LEAST_LEFT = 0.5
-"""Cut-outs that take more of the outlined tumour than they leave cannot be meant (in seven files of CAMELYON they leave 0.998)."""
+"""Cut-outs that take more of the outlined tumour than they leave cannot be meant (seven files of CAMELYON: 0.998)."""
 _PATIENT = re.compile(r"(patient_\d+)(?:_|\Z)", re.IGNORECASE)
 _NAMED = re.compile(r"(normal|tumou?r)(?:[_\W\d]|\Z)", re.IGNORECASE)
 
