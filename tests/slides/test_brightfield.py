@@ -75,6 +75,12 @@ def test_values_of_fewer_bits_than_they_are_stored_with_are_refused(
         pytest.raises(SlideError, match=r"pixels of 16 bits whose brightest .* save it with 8 bits"),
     ):
         brightfield.check(opened)
+    dark = np.where(tissue == tissue.max(), 255, tissue // 8).astype(np.uint16) * 257
+    with (
+        slide(tmp_path / "c.tif", dark, photometric="rgb") as opened,
+        pytest.raises(SlideError, match="fluorescence"),
+    ):
+        brightfield.check(opened)
     with slide(tmp_path / "b.tif", tissue.astype(np.uint16) * 257, photometric="rgb") as opened:
         brightfield.check(opened)
         pixels = opened.overview(256, 256)

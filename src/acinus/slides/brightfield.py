@@ -31,9 +31,10 @@ def fault(rgb: np.ndarray, bits: int = 8) -> str:
     """Return why uint8 (..., 3) is no brightfield picture in colour, or "". bits: per stored sample."""
     darkest = rgb.min(axis=-1)
     bright = float(np.percentile(darkest, 99))
-    if bright < DARK and bits > 8:
+    brightest = int(rgb.max())
+    if bright < DARK and bits > 8 and brightest < 128:  # 15 of 16 bits would reach 127
         return (
-            f"pixels of {bits} bits whose brightest are read as {int(rgb.max())} of 255: they use fewer bits than they "
+            f"pixels of {bits} bits whose brightest are read as {brightest} of 255: they use fewer bits than they "
             "are stored with; save it with 8 bits"
         )
     if bright < DARK:

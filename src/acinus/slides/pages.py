@@ -94,7 +94,7 @@ def _page(page: tifffile.TiffPage) -> Page:
         int(page.photometric) if page.photometric is not None else -1,
         page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1 and not page.extrasamples,
         bytes(page.jpegtables or b""),
-        int(page.bitspersample),
+        int(np.max(page.bitspersample)),  # one number, or one per sample
     )
 
 
