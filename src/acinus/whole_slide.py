@@ -78,7 +78,7 @@ class Mapped:
 
 @lru_cache(maxsize=1)
 def _model(folder: Path, weights: str) -> tuple[nn.Module, Card]:
-    """Return the model whose weights have this SHA-256, loaded once per process."""
+    """Return the model whose weights have this SHA-256, loaded once per process; call it within `reproducible`."""
     return load_model(folder)
 
 
@@ -86,6 +86,7 @@ def _model(folder: Path, weights: str) -> tuple[nn.Module, Card]:
 def _predictor(job_model: tuple[Path, str], device: str, threads: int, scaling: Scaling, how: Running) -> Predict:
     """Return what runs the model (folder, SHA-256) on `device`, made once per process for all its slides.
 
+    It is the process's one copy: only within `reproducible`, which lets one thread in, may it be made and run.
     threads: torch's at this moment; an engine may keep them.
     """
     model, card = _model(*job_model)
@@ -99,8 +100,8 @@ def map_slide(job: MapJob, clock: Callable[[], float] = time.perf_counter) -> Ma
     bytes depend on none of them: batches, and the windows within, go through in order.
     """
     start, row, index, infer = clock(), job.row, job.index, job.infer
-    _, card = _model(job.model, job.weights)
     with reproducible(pick(job.device), job.threads), open_slide(job.image, row["slide_id"]) as slide:
+        _, card = _model(job.model, job.weights)
         at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
         geometry = MapGeometry(slide.width, slide.height, _map_downsample(job, at))
         inside, margin0 = _windows(job, slide, at)

@@ -14,7 +14,7 @@ import numpy as np
 from acinus import records
 from acinus.files import sha256, write_json
 from acinus.learning.card import WEIGHTS_FILE
-from acinus.learning.device import pick
+from acinus.learning.device import best_alone
 from acinus.mapping.confidence import Confidence, confidence
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.judged_files import open_judged, save_judged
@@ -120,9 +120,8 @@ def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, s
         )
         for row in rows
     ]
-    on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
     slides = []
-    for folder in stage.map(judge_one, jobs) if on_cpu else map(judge_one, jobs):
+    for folder in stage.map(judge_one, jobs, alone=best_alone(compute.device)):
         slides.append(open_judged(folder))
         stage.say(f"{slides[-1].slide_id}: mapped")
     return slides
