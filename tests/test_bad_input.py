@@ -385,6 +385,46 @@ def test_an_id_that_leads_elsewhere_in_reference_csv_is_nobodys(project: Project
     assert sorted(project.manifest()) == sorted((*TRAINING, "test_001", "test_002"))
 
 
+DOTS = (
+    '<ASAP_Annotations><Annotations><Annotation Name="a" Type="Dot" PartOfGroup="Tumor" Color="#F4FA58"><Coordinates>'
+    '<Coordinate Order="0" X="9" Y="9"/></Coordinates></Annotation></Annotations></ASAP_Annotations>'
+)
+
+
+def test_an_annotation_of_dots_teaches_nothing_and_stops_validate(project: Project) -> None:
+    """It made a normal slide: all its patches, those of the tumour among them, trained as normal."""
+    write_slide(project.cohort / "case_009.tif", 9)
+    (project.cohort / "case_009.xml").write_text(DOTS)
+    result = project.until("validate")
+    refused(result, "of", "expectations broken")
+    assert "not_tolerated=no_tumor_outlined, slide_id=case_009" in result.output
+    assert "validate.tolerate" in result.output
+    assert read_json(project.root / "reports/tiny/validation.json")["findings"] == {"no_tumor_outlined": ["case_009"]}
+    index = records.read(records.INDEX, project.data / "index.parquet", without=records.FRACTIONS)
+    assert set(index.loc[index["slide_id"] == "case_009", "label"]) == {records.IGNORE}
+
+
+def test_test_slides_without_any_label_are_counted_and_stop_validate(project: Project) -> None:
+    """Their figures were those of the other slides, without a word."""
+    (project.cohort / "reference.csv").unlink()
+    result = project.until("ingest")
+    assert "test: 1 of 2 slides have no annotation: they are in no Dice" in result.output
+    assert "of 1 nothing says tumour or normal: they are in no slide figure either" in result.output
+    for name in ("index", "sample"):
+        passed(project.stage(name))
+    result = project.stage("validate")
+    refused(result, "expectations broken")
+    assert "table splits, unlabelled_share" in result.output
+    assert "unlabelled_share=0.5, split=test" in result.output
+
+
+def test_a_table_that_no_rule_reads_is_named(project: Project) -> None:
+    (project.cohort / "my_reference.csv").write_text("test_002,Tumor\n")
+    result = project.until("ingest")
+    passed(result)
+    assert "not read: my_reference.csv; tables are read by their names: groups.csv, reference.csv" in result.output
+
+
 @pytest.mark.parametrize("name", ["tumor 009.tif", "tümor.tif", "a;rm -rf.tif", "two\nlines.tif", "-r.tif", "a..b.tif"])
 def test_a_file_name_that_is_no_safe_id_is_refused(project: Project, name: str) -> None:
     write_slide(project.cohort / name, 19)
@@ -459,11 +499,22 @@ def test_a_stage_before_its_turn_says_which_file_it_lacks(project: Project) -> N
     assert project.files() == set()
 
 
-def test_an_inventory_of_a_cohort_that_is_no_longer_watched_is_not_used(project: Project) -> None:
-    """No later `dvc repro` would see its slides change."""
+def test_a_cohort_that_nobody_watches_is_looked_at_by_hand_and_refused_under_dvc(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand it was refused although `watch` had just run; under DVC no later `dvc repro` would see it change."""
     passed(project.until("inventory"))
+    seen = read_json(project.data / "inventory.json")["files"]
     path = project.root / "params.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"raw_cohorts": []}))
+    write_slide(project.cohort / "normal_003.tif", 31)
+    result = project.stage("inventory")
+    passed(result)
+    assert "no dvc repro will see them change" in result.output
+    now = read_json(project.data / "inventory.json")["files"]
+    assert [one for one in now if one["path"] != "normal_003.tif"] == seen
+    assert len(now) == len(seen) + 1  # what watch saw is not taken for what is there
+    monkeypatch.setattr("acinus.stages.inventory.dvc_above", object)
     refused(project.stage("inventory"), "add tiny to raw_cohorts")
 
 

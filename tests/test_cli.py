@@ -116,7 +116,7 @@ def test_an_unknown_parameter_stops_the_stage(project: Path) -> None:
     ("arguments", "said"),
     [
         (["inventory", "--recipe", "demo-camelyon"], "data/demo/camelyon"),
-        (["inventory", "--recipe", "camelyon"], "add camelyon to raw_cohorts in params.yaml"),
+        (["inventory", "--recipe", "camelyon"], "CAMELYON16: no such folder; set cohort.root"),
         (["watch", "--recipe", "demo-camelyon"], "take it out of raw_cohorts"),
         (["watch", "--recipe", "camelyon"], "CAMELYON16"),
         (["ingest", "--recipe", "demo-camelyon"], "inventory.json: not found; run the stage that writes it"),

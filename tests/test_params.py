@@ -45,7 +45,7 @@ def refusal(root: Path, old: str, new: str, name: str = "demo-camelyon") -> str:
 
 def test_five_recipes_are_published_and_each_has_one_of_laptop_size() -> None:
     published = {"biopsy", "camelyon", "camelyon-context", "panda", "pannuke"}
-    assert set(RECIPES) == published | {f"demo-{name}" for name in published}
+    assert set(RECIPES) == published | {f"demo-{name}" for name in published} | {"camelyon-segmentation"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -54,7 +54,16 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
     assert type(recipe) is params.RECIPES[recipe.family]
     assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) == ("rgb_mask", "biopsy")
     assert params.is_drawn(recipe.cohort) == name.startswith("demo-")
-    assert recipe.task == ("patch_classification" if "camelyon" in name else "segmentation")
+    classifies = "camelyon" in name and "segmentation" not in name
+    assert recipe.task == ("patch_classification" if classifies else "segmentation")
+
+
+def test_a_segmentation_of_outlines_has_the_two_classes_that_they_tell_apart() -> None:
+    document = yaml.safe_load((ROOT / "recipes" / "camelyon-segmentation.yaml").read_text())
+    assert params.check_recipe("x", document).task == "segmentation"
+    three = document | {"classes": ["normal", "tumor", "stroma"], "positive": ["tumor"]}
+    with pytest.raises(RecipeError, match=r"^x: classes = .*: must be \[normal, tumor\], which are what the outlines"):
+        params.check_recipe("x", three)
 
 
 def test_the_project_loads_and_its_run_list_exists() -> None:
@@ -81,7 +90,7 @@ def test_an_unknown_section_and_a_nested_key_name_what_is_allowed_there(root: Pa
     [
         ("demo-camelyon", "none_group, not_exhaustive", "colours: {}"),
         ("demo-panda", "doubtful, doubtful_policy, exclude, mask_values, max_bad_fraction", "labels: mask"),
-        ("demo-biopsy", "colours, exclude, max_bad_fraction, max_pixels", "protocol: random"),
+        ("demo-biopsy", "colours, exclude, max_bad_fraction, max_near_fraction, max_pixels", "protocol: random"),
         ("demo-pannuke", "probe_tiles, protocol, root", "doubtful: []"),
     ],
 )
@@ -123,7 +132,7 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
             "task: regression",
             "task = 'regression': Input should be 'patch_classification'",
         ),
-        ("task: patch_classification", "task: segmentation", "task = 'segmentation': Input should be 'patch_class"),
+        ("task: patch_classification", "task: segmentation", "train.encoder: missing; name a timm network for task"),
         ('title: "', 'titel: "', "title: missing; give it a value"),
         ("splits: [test]", "splits: []", "infer.splits = []: "),
         ("picture_px: 900", "picture_px: 900\n  views: -1", "key 'views' stands twice"),
@@ -560,6 +569,18 @@ def test_a_cohort_lies_where_its_root_says_from_the_project_or_from_home(monkeyp
         assert params.cohort_root(tmp_path / "project", "mine", params.Cohort(root=said)) == tmp_path / place
     with pytest.raises(RecipeError, match=r"recipes/mine\.yaml: cohort\.root = '~nobody-here/x': no such user's home"):
         params.cohort_root(tmp_path, "mine", params.Cohort(root="~nobody-here/x"))
+
+
+def test_a_relative_cohort_is_the_projects_own_in_a_copy_that_dvc_works_in(tmp_path: Path) -> None:
+    """`dvc exp run --temp` copies what git and DVC know, and a cohort outside both is not among it."""
+    project = tmp_path / "project"
+    copy = project / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    slides, drawn = params.Cohort(root="slides"), params.Cohort(root="data/demo/camelyon")
+    assert params.cohort_root(copy, "mine", slides) == project / "slides"
+    assert params.cohort_root(copy, "mine", drawn) == copy / "data" / "demo" / "camelyon"
+    (copy / "slides").mkdir()  # a small cohort that git knows
+    assert params.cohort_root(copy, "mine", slides) == copy / "slides"
 
 
 @pytest.mark.parametrize("name", params.RESERVED)

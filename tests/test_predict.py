@@ -217,11 +217,12 @@ def test_a_point_chosen_on_maps_of_another_kind_is_warned_of(slide: Path, tmp_pa
 
 
 def test_a_raster_is_streamed_into_a_pyramid_that_does_not_stay(model: Path, tmp_path: Path) -> None:
-    for name, mode in (("a.png", "RGB"), ("b.jpg", "RGB"), ("c.tif", "RGB"), ("d.png", "L"), ("e.png", "P")):
+    for name, mode in (("a.png", "RGB"), ("b.jpg", "RGB"), ("c.tif", "RGB"), ("d.png", "P"), ("e.png", "L")):
         Image.new("RGB", (WIDTH, HEIGHT), PINK).convert(mode).save(tmp_path / name)
     outcomes = run(sorted(tmp_path.glob("?.*")), model, tmp_path / "out")
-    assert [outcome.state for outcome in outcomes] == ["done"] * 5
-    for name in "abcde":
+    assert [outcome.state for outcome in outcomes] == [*["done"] * 4, "failed"]
+    assert "the picture is grey" in outcomes[-1].text
+    for name in "abcd":
         found = result(tmp_path / "out", name)
         assert found["size_px"] == [WIDTH, HEIGHT]
         assert found["burden_percent"] == 100.0

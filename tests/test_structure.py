@@ -16,7 +16,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [
     {"errors", "seeds", "paths", "machine", "lineage", "dvc_process", "code"},
-    {"files", "cluster", "strict_yaml", "threads"},
+    {"checkout", "files", "cluster", "strict_yaml", "threads"},
     {"parallel"},
     {"params"},
     {"records"},

@@ -1,6 +1,7 @@
 """What MLflow remembers of a stage; and that nothing is lost or stopped when it is not there."""
 
 import json
+import shutil
 import time
 import typing
 from contextlib import AbstractContextManager
@@ -89,6 +90,33 @@ def test_a_stage_is_a_run_with_params_tags_figures_inputs_and_pictures(facts: Ru
     kept = facts.root / "mlartifacts" / facts.experiment / found.info.run_id / "artifacts"
     assert sorted(p.relative_to(kept).as_posix() for p in kept.rglob("*.png")) == ["picture.png", "report/one.png"]
     assert records(facts.root) == []
+
+
+def test_a_project_that_was_moved_keeps_its_artifacts_and_writes_no_more_where_it_was(
+    facts: RunFacts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MLflow records whole paths: a copy wrote into the folder of the first, and a moved one made that anew."""
+    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "new.txt").write_text("new")
+    with stage_run(facts) as first:
+        first.log_artifact(tmp_path / "old.txt")
+    moved = tmp_path / "the place % of now"
+    shutil.copytree(facts.root, moved)
+    before = sorted(facts.root.rglob("*.txt"))
+    capsys.readouterr()
+    with stage_run(replace(facts, root=moved)) as second:
+        second.log_artifact(tmp_path / "new.txt")
+    assert "the project was moved" in capsys.readouterr().err
+    assert sorted(facts.root.rglob("*.txt")) == before
+    assert [path.name for path in (moved / "mlartifacts" / facts.experiment / second.run_id).rglob("*.txt")] == [
+        "new.txt"
+    ]
+    shutil.rmtree(moved / "mlartifacts" / facts.experiment / second.run_id)
+    found = run_artifact(URI, moved, first.run_id, "old.txt", tmp_path / "fetched")
+    assert found.read_text() == "old"
+    assert str(facts.root) not in client(moved).get_run(first.run_id).info.artifact_uri
+    assert client(facts.root).get_run(first.run_id).info.artifact_uri.startswith(facts.root.as_uri())  # its own stays
+    assert "moved" not in capsys.readouterr().err
 
 
 def test_more_parameters_than_one_batch_holds_and_very_long_ones_are_kept(facts: RunFacts) -> None:

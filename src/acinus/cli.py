@@ -4,11 +4,13 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from acinus import checkout
 from acinus.errors import AcinusError
 
 RECIPE_STAGES = {
@@ -36,6 +38,14 @@ INTERRUPTED = 128 + signal.SIGINT
 
 class _Group(click.Group):
     """Print an expected failure as one line and exit 1, Ctrl-C as one and exit 130; a traceback is for our faults."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        if args is None:  # typed in a shell, not called from Python
+            try:
+                checkout.run_own_code()
+            except AcinusError as error:
+                sys.exit(f"error: {error}")
+        return super().main(args, *more, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def home(root: Path) -> Path:
+    """Return the project itself for a copy that `dvc exp run --temp` or `--queue` works in and deletes."""
+    return next((above.parent for above in root.parents if above.name == ".dvc"), root)
+
+
 @dataclass(frozen=True)
 class Paths:
     """The files of one recipe in the project at `root`."""
@@ -20,6 +25,11 @@ class Paths:
     def raw(self) -> Path:
         """The inventory that `watch` writes for a cohort outside DVC."""
         return self.root / "data" / "raw" / f"{self.recipe}.json"
+
+    @property
+    def inventory_memory(self) -> Path:
+        """What is remembered of the files of a cohort outside DVC; no output of the pipeline."""
+        return self.root / ".acinus" / "inventory" / f"{self.recipe}.json"
 
     @property
     def inventory(self) -> Path:

@@ -12,6 +12,7 @@ from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, new_row
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.files import atomic_path
+from acinus.stages import ingest
 
 
 def order(root: Path, *files: str) -> Order:
@@ -75,6 +76,29 @@ def test_bad_slides_take_no_part_in_the_draw_but_follow_their_patient() -> None:
     assert all(row["split"] is None for row in rows)
     alone = adapter.with_splits(rows, cohort.model_copy(update={"split_by": "slide"}), 3, lambda row: "all")
     assert {row["split"] for row in alone[1::2]} == {"train"}
+
+
+def test_an_official_split_may_share_patients_where_the_recipe_says_why() -> None:
+    decided = {"a": ("p", "train"), "b": ("p", "test"), "c": ("q", "val"), "d": ("r", None), "e": ("r", None)}
+    rows = [new_row(one, "x", "f", patient=patient, split=split) for one, (patient, split) in decided.items()]
+    strict = params.Cohort(root="r", test_fraction=0.0, val_fraction=0.5)
+    with pytest.raises(
+        AcinusError, match=r"^patient p: slide a is in train, slide b in test; .*allow_shared_patients$"
+    ):
+        adapter.with_splits(rows, strict, 3, lambda row: "all")
+    shared = strict.model_copy(update={"allow_shared_patients": "the challenge's own split"})
+    drawn = {row["slide_id"]: row["split"] for row in adapter.with_splits(rows, shared, 3, lambda row: "all")}
+    assert [drawn[one] for one in "abc"] == ["train", "test", "val"]
+    assert drawn["d"] == drawn["e"]  # what is drawn is drawn by patient all the same
+    rows.append(new_row("f", "x", "f", patient="p"))  # one slide of p is left to be drawn: where would it go?
+    with pytest.raises(AcinusError, match=r"^patient p: in test and train, but slide f is in no split yet; list it"):
+        adapter.with_splits(rows, shared, 3, lambda row: "all")
+
+
+def test_every_family_says_which_tables_it_reads() -> None:
+    assert set(ingest.TABLES) == set(ingest.FAMILIES) == set(params.RECIPES)
+    files = ["a/Splits.csv", "old_splits.csv", "x.xlsx", "notes.txt", "lists/doubtful.csv"]
+    assert adapter.unread_tables(files, {"splits.csv", "lists/doubtful.csv"}) == ["old_splits.csv", "x.xlsx"]
 
 
 def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:

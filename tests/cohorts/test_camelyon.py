@@ -257,6 +257,78 @@ def test_contradictions_are_bad_rows(layout: Layout) -> None:
     )
 
 
+def square(group: str, edge: int, kind: str = "Polygon") -> str:
+    points = [(10, 10), (10 + edge, 10), (10 + edge, 10 + edge), (10, 10 + edge)]
+    dots = "".join(f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>' for n, (x, y) in enumerate(points))
+    return (
+        f'<Annotation Name="a" Type="{kind}" PartOfGroup="{group}" Color="#F4FA58">'
+        f"<Coordinates>{dots}</Coordinates></Annotation>"
+    )
+
+
+NO_LABELS = {
+    "empty": ("", "no_tumor_outlined"),
+    "dots only": (square("_0", 20, "PointSet"), "no_tumor_outlined"),
+    "cut-outs only": (square("_2", 20), "no_tumor_outlined"),
+    "cut-outs larger than the tumour": (square("_0", 20) + square("_2", 30), "tumor_cut_away"),
+    "cut-outs of its very size": (square("_0", 20) + square("_2", 20), "tumor_cut_away"),
+}
+
+
+@pytest.mark.parametrize("case", NO_LABELS)
+def test_an_annotation_without_tumour_is_a_finding_and_no_label(case: str, layout: Layout) -> None:
+    """It made a normal slide, whose patches trained as normal."""
+    annotations, finding = NO_LABELS[case]
+    for slide_id in ("test_001", "normal_001", "slide_x"):
+        layout.slide(f"{slide_id}.tif")
+        layout.text(f"{slide_id}.xml", f"<ASAP_Annotations><Annotations>{annotations}</Annotations></ASAP_Annotations>")
+    layout.text("reference.csv", "test_001,Normal,None,None\n")
+    rows = layout.rows()
+    assert [rows["slide_x"][one] for one in ("status", "label_kind", "slide_label", "findings")] == [
+        *("ok", "unknown", None, finding)
+    ]
+    for slide_id in ("test_001", "normal_001"):  # said by another source: there the file agrees with it
+        assert [rows[slide_id][one] for one in ("status", "slide_label", "findings")] == ["ok", "normal", ""]
+
+
+def test_one_of_two_lesions_that_is_cut_away_is_a_finding_of_a_tumour_slide(layout: Layout) -> None:
+    layout.slide("tumor_001.tif")
+    far = square("_0", 20).replace('X="10"', 'X="100"').replace('X="30"', 'X="120"')
+    both = square("_0", 20) + square("_2", 30) + far
+    layout.text("tumor_001.xml", f"<ASAP_Annotations><Annotations>{both}</Annotations></ASAP_Annotations>")
+    row = layout.rows()["tumor_001"]
+    assert (row["slide_label"], row["label_kind"], row["findings"]) == ("tumor", "asap_xml", "tumor_cut_away")
+
+
+def test_a_mask_of_one_class_is_a_finding(layout: Layout) -> None:
+    for slide_id in ("slide_a", "slide_b", "slide_c", "normal_001"):
+        layout.slide(f"{slide_id}.tif")
+    layout.mask("slide_a_mask.tif", value=0)
+    layout.mask("normal_001_mask.tif", value=0)
+    layout.mask("slide_b_mask.tif")
+    tifffile.imwrite(layout.root / "slide_c_mask.tif", np.full((64, 96), 255, np.uint8), photometric="minisblack")
+    rows = layout.rows(labels="mask")
+    assert {one: (row["slide_label"], row["findings"]) for one, row in rows.items()} == {
+        "slide_a": ("normal", "blank_mask"),
+        "slide_b": ("tumor", ""),
+        "slide_c": ("tumor", "one_class_mask"),
+        "normal_001": ("normal", ""),
+    }
+    unknown = layout.rows(labels="mask", not_exhaustive=["slide_a"])["slide_a"]
+    assert (unknown["slide_label"], unknown["label_kind"], unknown["findings"]) == (None, "unknown", "blank_mask")
+
+
+def test_the_reported_slide_of_12_bits_is_refused(shared_data: Path, layout: Layout) -> None:
+    """OpenSlide reads its 16-bit values, none above 4080, as 0 to 16: patches trained near black."""
+    for suffix in ("tif", "xml"):
+        source = shared_data / "reported" / "06_12bit_tiff_black" / f"tumor_001.{suffix}"
+        (layout.root / source.name).symlink_to(source)
+    row = layout.rows(mpp=0.5)["tumor_001"]
+    assert row["status"] == "bad"
+    assert "pixels of 16 bits whose brightest are read as 16 of 255" in row["reason"]
+    assert "save it with 8 bits" in row["reason"]
+
+
 def test_splits_csv_overrides_every_rule(layout: Layout) -> None:
     published(layout)
     layout.text(
@@ -383,11 +455,45 @@ def test_too_many_bad_slides_stop_with_the_first_reasons(layout: Layout) -> None
         ("test_001,maybe\n", r"row 1: test_001 is 'maybe'; expected one of itc, macro"),
         ("test_001\n", r"row 1: test_001 is nothing; expected"),
         ('"test_001,Tumor\n', r"row \d: not CSV"),
+        ("test_001,Tumor,IDC\ntest_002;Normal;None\n", r"row 2: another separator than in row 1; save it with one"),
+        ("test_01;Tumor\n", r"names no slide of this cohort; its row 1 begins with 'test_01'; write a slide's id"),
+        ("test_001|Tumor\n", r"names no slide of this cohort; its row 1 begins with 'test_001\|Tumor'"),
+        ("", r"names no slide of this cohort: it is empty"),
     ],
 )
 def test_a_wrong_reference_is_one_line_with_the_row(text: str, message: str) -> None:
     with pytest.raises(AcinusError, match=r"^reference\.csv: " + message):
         parse_reference(text, "reference.csv", {"test_001"})
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("form", ["{}", "\ufeff{}", "sep=;\n{}"])
+def test_a_reference_is_read_however_a_spreadsheet_saved_it(separator: str, form: str, layout: Layout) -> None:
+    published(layout)
+    if "sep=" in form:
+        form = form.replace(";", separator)
+    text = "test_002.tif,Normal,None,None\r\ntest_003,Tumor,ILC,Micro\r\n".replace(",", separator)
+    layout.text("testing/reference.csv", form.format(text))
+    rows = layout.rows()
+    assert [rows[f"test_00{n}"]["slide_label"] for n in (2, 3, 4)] == ["normal", "tumor", None]
+
+
+def test_the_reported_reference_with_semicolons_is_read(shared_data: Path, layout: Layout) -> None:
+    for number in (1, 2):
+        layout.slide(f"test_00{number}.tif")
+    layout.xml("test_001.xml")
+    layout.text("reference.csv", (shared_data / "reported" / "02_reference_semicolon" / "reference.csv").read_text())
+    assert {one: row["slide_label"] for one, row in layout.rows().items()} == {
+        "test_001": "tumor",
+        "test_002": "normal",
+    }
+
+
+def test_a_file_whose_name_only_ends_as_a_reference_is_none(layout: Layout) -> None:
+    layout.slide("test_001.tif")
+    for name in ("old_reference.csv", "my-reference.csv", "reference.csv.bak"):
+        layout.text(name, "test_001,Normal\n")
+    assert layout.rows()["test_001"]["slide_label"] is None
 
 
 def test_ids_are_compared_in_any_case(layout: Layout) -> None:

@@ -15,8 +15,10 @@ import tifffile
 from acinus import params, records
 from acinus.cohorts import inventory, panda
 from acinus.cohorts.adapter import Order
+from acinus.cohorts.findings import FINDINGS
 from acinus.cohorts.manifest import build_manifest
 from acinus.errors import AcinusError
+from acinus.slides import brightfield
 from acinus.slides.labels import LabelRules
 from acinus.slides.open import open_slide
 
@@ -155,7 +157,7 @@ def test_findings(layout: Layout, provider: str, isup: int, value: int | None, g
     layout.add("a", provider, isup, value, gleason)
     row = layout.rows()["a"]
     assert (row["status"], row["reason"], row["findings"]) == ("ok", "", findings)
-    assert set(findings.split(";")) - {""} <= set(panda.FINDINGS)
+    assert set(findings.split(";")) - {""} <= set(FINDINGS)
 
 
 def test_blank_masks_are_told_by_value_whatever_the_classes(layout: Layout) -> None:
@@ -186,7 +188,7 @@ def test_near_white_counts_the_whole_overview(layout: Layout) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8)
     pixels[:, : WIDTH // 2] = (250, 250, 210)  # its darkest channel is not near white
     with open_slide(layout.image("a", pixels), "a") as slide:
-        assert panda.near_white(slide) == pytest.approx(0.5, abs=0.02)
+        assert panda.near_white(brightfield.overview_of(slide)) == pytest.approx(0.5, abs=0.02)
 
 
 def test_lists_of_doubtful_slides_exclude_or_are_findings(layout: Layout) -> None:
@@ -349,4 +351,4 @@ def test_findings_that_a_recipe_may_tolerate_are_those_there_are() -> None:
 
     from acinus.params.sections import Finding
 
-    assert set(get_args(Finding)) == set(panda.FINDINGS)
+    assert set(get_args(Finding)) == set(FINDINGS)

@@ -28,8 +28,11 @@ class Layout:
     def fold(self, number: int, count: int, flat: bool = False, dtype: str = "uint8") -> None:
         names = {"images": ("images", 3), "masks": ("masks", 6)}
         for name, (folder, channels) in names.items():
-            values = np.full((count, EDGE, EDGE + 2, channels), number, dtype=dtype)
+            values = np.zeros((count, EDGE, EDGE + 2, channels), dtype=dtype)
+            values[...] = (200, 120, 180) if channels == 3 else (0, 0, 0, 0, 0, 1)
             values[:, 0, 0, 0] = np.arange(count)
+            if channels == 6:
+                values[:, 0, 0, 5] = values[:, 0, 0, 0] == 0
             self.save(self.path(number, folder, name, flat), values)
         types = np.array([("Breast", "Bile-duct", "Colon")[row % 3] for row in range(count)])
         self.save(self.path(number, "images", "types", flat), types)
@@ -207,6 +210,43 @@ def test_arrays_in_the_wrong_place(path: str, message: str, whole: Layout) -> No
         whole.rows()
 
 
+def test_a_background_that_denies_the_nuclei_is_a_finding_of_the_tile(layout: Layout) -> None:
+    for number, count in COUNTS.items():
+        layout.fold(number, count)
+    masks = np.load(layout.root / layout.path(1, "masks", "masks"))
+    masks[2, ..., 5], masks[3, ..., 5] = 1 - masks[2, ..., 5], 0  # turned round; left out
+    masks[4, :, :9, 5] = 2  # two instances of background: channels in another order
+    masks[5, 1, :2, 1] = 7  # two px of 288 that are both: the border of a nucleus
+    layout.save(layout.path(1, "masks", "masks"), masks)
+    rows = layout.rows()
+    odd = {one for one, row in rows.items() if row["findings"] == "background_contradicts"}
+    assert odd == {"fold1_000002", "fold1_000003", "fold1_000004"}
+    assert {row["findings"] for one, row in rows.items() if one not in odd} == {""}
+    assert "fold1_000002" not in {one for one, row in layout.rows(probe_tiles=2).items() if row["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("colour", "message"),
+    [
+        ((9, 2, 15), "fluorescence"),
+        ((120, 120, 120), "the picture is grey"),
+    ],
+)
+def test_images_that_are_no_brightfield_are_refused(colour: tuple[int, ...], message: str, whole: Layout) -> None:
+    whole.save(whole.path(2, "images", "images"), np.broadcast_to(np.uint8(colour), (5, EDGE, EDGE + 2, 3)))
+    with pytest.raises(AcinusError, match=rf"Fold 2/images/fold2/images\.npy: of 5 tiles .*{message}"):
+        whole.rows()
+
+
+@pytest.mark.parametrize(("value", "message"), [(4000.0, "values from 0 to 4000"), (0.5, "fractions up to 0.5")])
+def test_images_of_another_range_are_refused_at_ingest(value: float, message: str, whole: Layout) -> None:
+    values = np.zeros((5, EDGE, EDGE + 2, 3))
+    values[0, 0, 0, 0] = value
+    whole.save(whole.path(2, "images", "images"), values)
+    with pytest.raises(AcinusError, match=rf"Fold 2/images/fold2/images\.npy: .*{message}"):
+        whole.rows()
+
+
 def test_no_folds_at_all(layout: Layout) -> None:
     layout.save("readme/notes.npy", zeros(1))
     with pytest.raises(AcinusError, match=r"no fold arrays; expected 'Fold 1/images/fold1/images\.npy'"):
@@ -228,8 +268,10 @@ def test_rows_cost_no_pixels(layout: Layout) -> None:
             target.parent.mkdir(parents=True)
             shape = (count, 256, 256, channels)
             np.lib.format.open_memmap(target, mode="w+", dtype=np.float64 if channels == 6 else np.uint8, shape=shape)
+            array = np.load(target, mmap_mode="r+")
+            array[0] = (200, 120, 180) if channels == 3 else (0, 0, 0, 0, 0, 1)  # the one tile that is looked at
         layout.save(layout.path(number, "images", "types"), np.array([f"tissue {row % 19}" for row in range(count)]))
-    order = layout.order(protocol="random", test_fraction=0.2)
+    order = layout.order(protocol="random", test_fraction=0.2, probe_tiles=1)
     before = mapped_kb()
     rows = pannuke.ingest(order)
     assert mapped_kb() - before < 50_000  # a hundredth of the masks is 250 MB

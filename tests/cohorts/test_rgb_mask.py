@@ -32,7 +32,9 @@ HEIGHT, WIDTH = 90, 140
 rng = np.random.default_rng(2)
 TRUTH = np.kron(rng.integers(0, 6, (9, 14), dtype=np.uint8), np.ones((10, 10), dtype=np.uint8))
 RGB = np.array(list(COLOURS.values()), dtype=np.uint8)[TRUTH]
-PICTURE = np.broadcast_to(np.arange(WIDTH, dtype=np.uint8)[None, :, None], (HEIGHT, WIDTH, 3)) + np.uint8(60)
+PICTURE = np.broadcast_to(np.arange(WIDTH, dtype=np.uint8)[None, :, None], (HEIGHT, WIDTH, 3)) + np.array(
+    [70, 60, 65], dtype=np.uint8
+)
 
 
 class Layout:
@@ -168,6 +170,41 @@ def test_what_cannot_be_used_is_a_row_with_its_reason(fault: str, layout: Layout
     assert rows["x"]["status"] == "bad"
     assert re.search(reason, rows["x"]["reason"])
     assert str(layout.root.parent) not in rows["x"]["reason"]
+    assert layout.made() == {"a.tif", "a_mask.tif", "a.json"}
+
+
+INDEX = TRUTH % 3  # the classes' numbers instead of their colours: all near black, the colour of background
+BLENDED = RGB.copy()
+BLENDED[:20] = np.minimum(RGB[:20].astype(int) + 5, 255)  # two rows of nine are near
+FINDINGS = {
+    "sound": (RGB, {}, ""),
+    "index mask": (INDEX, {}, "near_colours;one_class_mask"),
+    "index mask with little drawn": (INDEX * (np.arange(HEIGHT)[:, None] < 5), {}, "one_class_mask"),
+    "background only": (np.zeros_like(RGB), {}, "one_class_mask"),
+    "no tolerance": (INDEX, {"tolerance": 0}, "one_class_mask"),
+    "blended": (BLENDED, {}, "near_colours"),
+    "blended, and meant": (BLENDED, {"max_near_fraction": 0.25}, ""),
+}
+
+
+@pytest.mark.parametrize("case", FINDINGS)
+def test_masks_whose_colours_cannot_be_meant_are_findings(case: str, layout: Layout) -> None:
+    mask, settings, findings = FINDINGS[case]
+    layout.pair("a")
+    layout.pair("x", mask=mask)
+    rows = layout.rows(**settings)
+    assert (rows["a"]["status"], rows["a"]["findings"], rows["x"]["status"]) == ("ok", "", "ok")
+    assert rows["x"]["findings"] == findings
+
+
+def test_grey_and_dark_rasters_are_refused(layout: Layout) -> None:
+    layout.pair("a")
+    for slide_id, picture in (("grey", PICTURE[..., 0]), ("dark", np.minimum(PICTURE, 20))):
+        layout.file(f"images/{slide_id}.png", picture)
+        layout.file(f"masks/{slide_id}.png", RGB)
+    rows = layout.rows()
+    assert "the picture is grey" in rows["grey"]["reason"]
+    assert "no brightfield picture" in rows["dark"]["reason"]
     assert layout.made() == {"a.tif", "a_mask.tif", "a.json"}
 
 

@@ -253,12 +253,18 @@ class Direct:
 
 
 @pytest.fixture(scope="session")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Direct:
-    """A project with the cohorts of all families drawn, as small as can be."""
+def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Direct:
+    """A project without a cohort."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params |= {"demo": {"families": list(FAMILIES), **FAMILIES}, "tracking": TRACKING}
     params["compute"] |= {"scheduler": "local", "workers": 1, "threads": 1, "device": "cpu"}
-    drawn = Direct(tmp_path_factory.mktemp("direct"), Project.model_validate(params))
+    return Direct(tmp_path_factory.mktemp("direct"), Project.model_validate(params))
+
+
+@pytest.fixture(scope="session")
+def direct(undrawn: Direct, tmp_path_factory: pytest.TempPathFactory) -> Direct:
+    """A project with the cohorts of all families drawn, as small as can be."""
+    drawn = Direct(tmp_path_factory.mktemp("direct"), undrawn.project)
     for family in FAMILIES:
         drawn.draw(family)
     return drawn

@@ -188,7 +188,7 @@ def cohort(build: Callable[..., Cohort]) -> Cohort:
 def rows() -> SimpleNamespace:
     """The makers of rows, for cohorts other than the one worked by hand."""
     makers = {"slide": slide, "amount": amount, "patches": patches, "region": region, "grade": grade}
-    return SimpleNamespace(**makers, class_score=class_score, AMOUNTS=AMOUNTS, PATCHES=PATCHES)
+    return SimpleNamespace(**makers, class_score=class_score, SLIDES=SLIDES, AMOUNTS=AMOUNTS, PATCHES=PATCHES)
 
 
 # ---------------------------------------------------------------- three classes, worked by hand

@@ -29,6 +29,12 @@ def test_figures_worked_by_hand(cohort) -> None:
     assert found["burden_bias"] == pytest.approx((0 - 7 + 5 + 0) / 4)
 
 
+def test_patients_seen_in_training_are_counted(build, rows) -> None:
+    more = [rows.slide("train_z", "tumor", "p1", split="train"), rows.slide("val_z", "tumor", "p2", split="val")]
+    bad = rows.slide("train_y", "tumor", "p3", split="train", status="bad", reason="cut off")
+    assert build([*rows.SLIDES, *more, bad]).metrics["n_patients_seen"] == 1
+
+
 def test_baselines_of_the_patches(cohort, build) -> None:
     # colour scores 0.6 0.5 0.6 of the positives against six times 0.5: 6 + 3 + 6 of 18 pairs
     assert cohort.metrics["patch_auc.baseline_colour"] == pytest.approx(15 / 18)
@@ -48,6 +54,7 @@ def test_counts(cohort) -> None:
         "n_slides": 5,
         "n_slides_excluded": 1,
         "n_patients": 4,
+        "n_patients_seen": 0,
         "n_patches": 9,
         "n_within_slide_auc": 2,
         "n_slide_auc": 5,

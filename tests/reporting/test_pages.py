@@ -38,6 +38,22 @@ def row_of(cohort, **changes) -> summary.SummaryRow:
     return dataclasses.replace(row, **changes)
 
 
+def test_shared_patients_are_said_beside_every_interval(cohort) -> None:
+    alone = pages.recipe_page(page_of(cohort))
+    assert wording.SEEN not in alone
+    shared = {**cohort.metrics, "n_patients_seen": 2}
+    html = pages.recipe_page(
+        page_of(cohort, metrics=shared, validation={"allow_shared_patients": "the official split of <x>"})
+    )
+    intervals = len(re.findall(r"\[<data[^>]*>[^<]*</data> to <data[^>]*>[^<]*</data>\]", html))
+    assert intervals > 5
+    assert html.count(wording.SEEN) == intervals
+    assert "the official split of &lt;x&gt;" in html
+    row = row_of(cohort, metrics=shared)
+    assert f"({wording.SEEN})" in summary.console_table([row])
+    assert pages.summary_page([row]).count(wording.SEEN) == 1
+
+
 VALIDATION = {
     "class_shares": {
         "train": {"slides": 9, "patches": 1234, "shares": {"other": 0.75, "gland": 0.2493, "stroma": 0.0007}},

@@ -55,6 +55,7 @@ def test_counts(segmentation) -> None:
         "n_slides": 5,
         "n_slides_excluded": 0,
         "n_patients": 5,
+        "n_patients_seen": 0,
         "n_truth": 4,
         "n_truth_px": 400,
         "n_slide_auc": 4,

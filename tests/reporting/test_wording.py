@@ -32,4 +32,10 @@ def test_a_figure_that_is_a_mean_over_classes_says_so() -> None:
 
 def test_scores_of_px_are_not_called_patches() -> None:
     assert wording.words("ece", "segmentation").things != wording.words("ece", "patch_classification").things
-    assert wording.words("dice_mean", "segmentation").about != wording.HEADLINES["dice_mean"].about
+    assert "foreground classes" in wording.words("dice_mean", "segmentation", 3).about
+
+
+def test_a_segmentation_of_two_classes_has_no_mean_of_classes() -> None:
+    """A card of cancer or not said: per slide the mean Dice of its foreground classes."""
+    for name in wording.HEADLINES:
+        assert name == "pq" or "foreground classes" not in wording.words(name, "segmentation", 2).about

@@ -119,6 +119,23 @@ def test_a_split_with_one_class_only_is_refused_by_name(case, tmp_path, label: i
     assert "both classes are needed" in sentence
 
 
+@pytest.mark.parametrize(
+    ("labels", "broken"), [((None, None), True), (("tumor", None), True), (("tumor", "normal"), False)]
+)
+def test_slides_of_which_nothing_is_known_are_refused_by_split(case, tmp_path, labels, broken: bool) -> None:
+    """CAMELYON test slides without XML and reference.csv: they turned unknown, and figures were of the others."""
+    manifest = case.manifest.copy()
+    test = manifest["split"] == "test"
+    manifest.loc[test, "label_kind"] = "unknown"
+    manifest.loc[test, "slide_label"] = list(labels)
+    failures = replace(case, manifest=manifest).judge(tmp_path / "docs", "splits").failures
+    assert bool(failures) == broken
+    for sentence in failures:
+        assert f"unlabelled_share={labels.count(None) / 2:.1f}, split=test" in sentence
+        assert "add their annotations or reference.csv" in sentence
+        assert "validate.max_unlabelled" in sentence
+
+
 def test_a_split_without_slides_is_refused_by_name(case, tmp_path) -> None:
     manifest = case.manifest.copy()
     manifest.loc[manifest["split"] == "val", "status"] = "bad"

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from acinus import params
-from acinus.cohorts import splits
+from acinus.cohorts import splits, tables
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.records import LONGEST_ID, is_safe_id
 from acinus.slides.open import SlidePixels, below
@@ -23,6 +23,9 @@ MapSlides = Callable[[Callable[[Any], Row], Sequence[Any]], Iterable[Row]]
 
 NO_PROVIDER = "unknown"
 UNKNOWN = splits.UNKNOWN
+COMMON_TABLES = ("splits.csv", "groups.csv")
+"""Names of the tables that every family reads, anywhere below the root."""
+TABLE_SUFFIXES = frozenset({".csv", ".ods", ".tsv", ".xls", ".xlsx"})
 _SHOWN = 5
 
 
@@ -130,10 +133,16 @@ def with_splits(
 
     stratum: each of them gives its share to test and val (UNKNOWN need give none). within: kinds of slides
     that each split should have alike inside a stratum (providers, say), as far as whole groups allow.
+    With cohort.allow_shared_patients a patient whose slides are all decided may have them in several splits.
     Only usable slides take part in the draw, so that a bad one cannot be all that a class has in
     validation. The others follow their patient, or are called train: they are not used anyway.
     """
-    group = {row["slide_id"]: row["patient"] if cohort.split_by == "patient" else row["slide_id"] for row in rows}
+    by_patient = cohort.split_by == "patient"
+    shared = _shared_patients(rows) if by_patient and cohort.allow_shared_patients else set()
+    group = {
+        row["slide_id"]: row["patient"] if by_patient and row["patient"] not in shared else row["slide_id"]
+        for row in rows
+    }
     members = [
         splits.Member(row["slide_id"], group[row["slide_id"]], stratum(row), row["split"], within(row))
         for row in rows
@@ -147,6 +156,28 @@ def with_splits(
     ]
 
 
+def _shared_patients(rows: Sequence[Row]) -> set[str]:
+    """Return the patients whose usable slides are in several splits.
+
+    Raises:
+        AcinusError: a slide of such a patient whose split is still open: no draw could place it.
+    """
+    usable: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            usable.setdefault(row["patient"], []).append(row)
+    decided = {patient: sorted({row["split"] for row in own if row["split"]}) for patient, own in usable.items()}
+    shared = {patient for patient, splits_of in decided.items() if len(splits_of) > 1}
+    for patient in sorted(shared):
+        still_open = next((row for row in usable[patient] if row["split"] is None), None)
+        if still_open is not None:
+            raise AcinusError(
+                f"patient {patient}: in {' and '.join(decided[patient])}, but slide {still_open['slide_id']} is in no "
+                "split yet; list it in splits.csv"
+            )
+    return shared
+
+
 def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.Listed]:
     """Return what splits.csv says of the slides (`known` ids), wherever below the root it lies.
 
@@ -154,7 +185,7 @@ def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.List
         AcinusError: two such files, or a wrong one (see splits.parse_splits).
     """
     path = only(order.files, "splits.csv", "split files")
-    return splits.parse_splits(splits.read_text(below(order.root, path)), path, known) if path else {}
+    return splits.parse_splits(tables.read_text(below(order.root, path)), path, known) if path else {}
 
 
 def groups(order: Order, known: Collection[str]) -> dict[str, str]:
@@ -166,7 +197,7 @@ def groups(order: Order, known: Collection[str]) -> dict[str, str]:
         AcinusError: two such files, or a wrong one (see splits.parse_groups).
     """
     path = only(order.files, "groups.csv", "group files")
-    return splits.parse_groups(splits.read_text(below(order.root, path)), path, known) if path else {}
+    return splits.parse_groups(tables.read_text(below(order.root, path)), path, known) if path else {}
 
 
 def only(files: Iterable[str], name: str, what: str) -> str | None:
@@ -175,6 +206,12 @@ def only(files: Iterable[str], name: str, what: str) -> str | None:
     if len(found) > 1:
         raise AcinusError(f"{' and '.join(found[:2])}: two {what}; keep one")
     return found[0] if found else None
+
+
+def unread_tables(files: Iterable[str], read: Collection[str]) -> list[str]:
+    """Return the tables that no adapter looks at, sorted; read: paths and lower-case names of the others."""
+    tables_here = (path for path in sorted(files) if PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES)
+    return [path for path in tables_here if path not in read and PurePosixPath(path).name.lower() not in read]
 
 
 def exclusions(cohort: params.Cohort) -> dict[str, str]:

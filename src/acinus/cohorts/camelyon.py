@@ -11,21 +11,19 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import numpy as np
-
 from acinus import params
-from acinus.cohorts import adapter, dicom, reference, splits
+from acinus.cohorts import adapter, dicom, reference, splits, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.reference import SLIDE_SUFFIXES, Verdict
 from acinus.errors import AcinusError, SlideError
-from acinus.slides.labels import LabelRow, LabelRules, check_source, open_labels
+from acinus.slides import brightfield
+from acinus.slides.labels import LabelRow, LabelRules, check_source, tumour_outlines
 from acinus.slides.open import below, open_slide
 from acinus.slides.tiles import probe
 
 MASK_SUFFIXES = frozenset({".tif", ".tiff"})
 _PATIENT = re.compile(r"(patient_\d+)(?:_|\Z)", re.IGNORECASE)
 _NAMED = re.compile(r"(normal|tumou?r)(?:[_\W\d]|\Z)", re.IGNORECASE)
-_GRID_PX = 4096  # edge in level-0 px of the squares in which tumour is looked for
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,7 @@ def examine(found: Found, root: Path, settings: params.CamelyonCohort, rules: La
         with open_slide(path, found.slide_id) as slide:
             row |= {"width": slide.width, "height": slide.height}
             probe(path, slide, settings.probe_tiles, seed)
+            brightfield.check(slide)
             row |= adapter.resolution(slide, settings, needed=True)
         row |= _label(found, row, root, settings.labels, rules)
         if found.problem:
@@ -202,7 +201,7 @@ def _stated(root: Path, files: Mapping[str, str], known: set[str]) -> dict[str, 
     """Return what the reference files below the root say; files that disagree are refused."""
     result: dict[str, Verdict] = {}
     for path in sorted(path for path in files if PurePosixPath(path).name.lower() in reference.FILES):
-        for slide_id, verdict in reference.parse_reference(splits.read_text(below(root, path)), path, known).items():
+        for slide_id, verdict in reference.parse_reference(tables.read_text(below(root, path)), path, known).items():
             if result.setdefault(slide_id, verdict) != verdict:
                 raise AcinusError(
                     f"{path}: {slide_id} is {verdict} here and {result[slide_id]} in another file; correct one"
@@ -232,25 +231,37 @@ def _patient(slide_id: str) -> str:
 
 
 def _label(found: Found, row: Row, root: Path, kind: str, rules: LabelRules) -> Row:
-    """Return label_kind and slide_label, with the annotation held against what the slide is said to be."""
+    """Return label_kind, slide_label and findings, with the annotation held against what the slide is said to be.
+
+    That a file outlines no tumour says nothing by itself: without another word for it the slide has no label.
+    """
     if found.label_source is None:
         return {"label_kind": "none" if found.stated == "normal" else "unknown"}
     label = LabelRow.of(row | {"label_kind": kind}, below(root, found.label_source))
-    has_tumour = _has_tumour(label, rules)
+    has_tumour, known, findings = _look(label, rules)
     seen = "tumor" if has_tumour else "normal"
     if found.stated is not None and found.stated != seen:
         raise SlideError(
             f"slide {found.slide_id}: said to be {found.stated}, but {found.label_source} "
             f"{'outlines' if has_tumour else 'has no'} tumour; correct the one or the other"
         )
-    return {"label_kind": kind, "slide_label": seen}
+    if not has_tumour and found.stated == "normal":
+        return {"label_kind": kind, "slide_label": "normal"}
+    judged = {"label_kind": kind, "slide_label": seen} if known else {"label_kind": "unknown", "slide_label": None}
+    return judged | {"findings": ";".join(sorted(findings))}
 
 
-def _has_tumour(label: LabelRow, rules: LabelRules) -> bool:
-    """Return whether any of the slide is tumour, with its whole label checked; the smallest lesion counts."""
+def _look(label: LabelRow, rules: LabelRules) -> tuple[bool, bool, set[str]]:
+    """Return whether any of the slide is tumour, whether its label is one, and what is odd about it.
+
+    The whole label is checked on the way; the smallest lesion counts.
+    """
     pixels = check_source(label, rules)
     if pixels is not None:  # a mask: counted exactly
-        return bool(pixels[1] > 0)
-    x, y = np.meshgrid(np.arange(0, label.width, _GRID_PX), np.arange(0, label.height, _GRID_PX))
-    shares = open_labels(label, rules).fractions(x.ravel(), y.ravel(), float(_GRID_PX))
-    return bool((shares[1] > 0).any())
+        normal, tumour = (bool(px) for px in pixels[:2])
+        findings = set() if normal == tumour or pixels[-1] else {"one_class_mask" if tumour else "blank_mask"}
+        return tumour, normal or tumour, findings if normal or tumour else {"blank_mask"}
+    outlines = tumour_outlines(label, rules)  # whether anything is left of each
+    if not outlines:
+        return False, False, {"no_tumor_outlined"}
+    return any(outlines), any(outlines), set() if all(outlines) else {"tumor_cut_away"}

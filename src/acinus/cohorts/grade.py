@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from acinus.cohorts.splits import csv_rows
+from acinus.cohorts.tables import csv_rows
 from acinus.errors import AcinusError
 from acinus.records import LONGEST_ID, is_safe_id
 

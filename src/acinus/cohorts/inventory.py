@@ -54,7 +54,10 @@ def inventory(root: Path, memory: Path | None) -> list[Entry]:
         AcinusError: no such folder, a folder that may not be listed, a name that is not UTF-8.
     """
     if not root.is_dir():
-        raise AcinusError(f"{root}: no such folder; set cohort.root to the folder that holds the slides")
+        raise AcinusError(
+            f"{root}: no such folder; set cohort.root to the folder that holds the slides, by its whole path where the "
+            "project has several checkouts"
+        )
     seen = sorted(_walk(root), key=lambda one: one.path)
     known = _recall(memory, root)
 

@@ -39,6 +39,26 @@ def build_manifest(rows: Sequence[dict[str, Any]], settings: params.Cohort) -> p
     return records.frame(records.MANIFEST, list(rows))
 
 
+def unlabelled_lines(manifest: pd.DataFrame) -> list[str]:
+    """Return for each split with slides that have no annotation one line: how many, and what that takes them out of."""
+    usable = manifest[manifest["status"] == "ok"]
+    lines = []
+    for split in ("train", "val", "test"):
+        own = usable[usable["split"] == split]
+        bare = own[own["label_kind"] == "unknown"]
+        if bare.empty:
+            continue
+        stated = int(bare["slide_label"].notna().sum())
+        out_of = (
+            "they are in no Dice, burden error or patch figure" if split == "test" else "they give no labelled patch"
+        )
+        line = f"{split}: {len(bare)} of {len(own)} slides have no annotation: {out_of}"
+        if stated < len(bare):
+            line += f"; of {len(bare) - stated} nothing says tumour or normal: they are in no slide figure either"
+        lines.append(line)
+    return lines
+
+
 def _refuse_twins(rows: Sequence[dict[str, Any]]) -> None:
     first: dict[str, str] = {}
     for row in rows:

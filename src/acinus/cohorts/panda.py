@@ -13,34 +13,20 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from acinus import params
-from acinus.cohorts import adapter, grade, splits
+from acinus.cohorts import adapter, grade, splits, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.grade import Graded
 from acinus.errors import AcinusError
+from acinus.slides import brightfield
 from acinus.slides.labels import LabelRow, LabelRules, check_source
-from acinus.slides.open import SlidePixels, below, open_slide
+from acinus.slides.open import below, open_slide
 from acinus.slides.tiles import probe
 
 PROVIDERS = ("karolinska", "radboud")
-IMAGES, MASKS = "train_images", "train_label_masks"
+IMAGES, MASKS, GRADES = "train_images", "train_label_masks", "train.csv"
 SUFFIXES = frozenset({".tif", ".tiff"})
 
-FINDINGS = {
-    "blank_mask": "the mask has no value but 0: nothing is drawn",
-    "blank_slide": "more than 99 % of the slide is near white: there is hardly any tissue",
-    "cancer_without_isup": "ISUP 0, but the mask has pixels of a positive class",
-    "doubtful": "stands in a list of cohort.doubtful",
-    "gleason_isup_mismatch": "the Gleason score gives another ISUP grade than the one stated",
-    "isup_without_cancer": "ISUP above 0, but the mask has no pixel of a positive class",
-    "mask_missing": "there is no mask; the slide serves grading only",
-}
-"""What can look wrong with a slide that can be used, and what it means."""
-
-NEAR_WHITE = 220
-"""A px of the overview whose darkest channel is at least this is near white: glass, padding, or nothing."""
-
 BLANK_SHARE = 0.99
-_OVERVIEW_PX = 512  # longer edge
 
 
 @dataclass(frozen=True)
@@ -147,16 +133,16 @@ def examine(
             row |= {"width": slide.width, "height": slide.height}
             probe(path, slide, cohort.probe_tiles, seed)
             row |= adapter.resolution(slide, cohort, needed=True)
-            findings |= {"blank_slide"} if near_white(slide) > BLANK_SHARE else set()
+            overview = brightfield.overview_of(slide)
+            brightfield.check(slide, overview)
+            findings |= {"blank_slide"} if near_white(overview) > BLANK_SHARE else set()
         findings |= _mask_findings(row, root, rules, positive)
     return row | {"findings": ";".join(sorted(findings))}
 
 
-def near_white(slide: SlidePixels) -> float:
-    """Return the share of the slide's overview (512 px along the longer edge) that is near white, [0, 1]."""
-    scale = max(1.0, max(slide.width, slide.height) / _OVERVIEW_PX)
-    overview = slide.overview(max(1, round(slide.width / scale)), max(1, round(slide.height / scale)))
-    return float(np.mean(overview.min(axis=2) >= NEAR_WHITE))
+def near_white(overview: np.ndarray) -> float:
+    """Return the share of uint8 (rows, columns, 3) that is near white, [0, 1]."""
+    return float(np.mean(overview.min(axis=2) >= brightfield.NEAR_WHITE))
 
 
 def _mask_findings(row: Row, root: Path, rules: LabelRules, positive: Collection[str]) -> set[str]:
@@ -177,8 +163,11 @@ def _mask_findings(row: Row, root: Path, rules: LabelRules, positive: Collection
         findings.add("isup_without_cancer")
     if row["isup"] == 0 and cancer:
         findings.add("cancer_without_isup")
-    if not cancer and np.count_nonzero(counts) == 1 and _is_blank(label, rules):
-        findings.add("blank_mask")
+    if np.count_nonzero(counts) == 1:
+        if not cancer and _is_blank(label, rules):
+            findings.add("blank_mask")
+        elif not counts[0]:
+            findings.add("one_class_mask")
     return findings
 
 
@@ -205,10 +194,10 @@ def _settings(cohort: params.Cohort) -> params.PandaCohort:
 
 def _grades(order: Order) -> dict[str, Graded]:
     """Return train.csv, wherever below the root it lies."""
-    path = adapter.only(order.files, "train.csv", "grade tables")
+    path = adapter.only(order.files, GRADES, "grade tables")
     if path is None:
         raise AcinusError(f"{order.root}: no train.csv below this folder; set cohort.root to the folder that holds it")
-    return grade.parse_grades(splits.read_text(below(order.root, path)), path, PROVIDERS)
+    return grade.parse_grades(tables.read_text(below(order.root, path)), path, PROVIDERS)
 
 
 def _doubtful(order: Order, cohort: params.PandaCohort) -> dict[str, str]:
@@ -218,7 +207,7 @@ def _doubtful(order: Order, cohort: params.PandaCohort) -> dict[str, str]:
         file = below(order.root, path)
         if path not in order.files:
             raise AcinusError(f"{path}: no such file below cohort.root; correct cohort.doubtful or add the list")
-        for slide_id, reason in grade.parse_doubtful(splits.read_text(file), path).items():
+        for slide_id, reason in grade.parse_doubtful(tables.read_text(file), path).items():
             reasons[slide_id] = f"{reasons[slide_id]}, {reason}" if slide_id in reasons else reason
     return reasons
 

@@ -1,4 +1,6 @@
-"""PanNuke on disk: the arrays of its three folds -> one manifest row per tile, without reading a pixel.
+"""PanNuke on disk: the arrays of its three folds -> one manifest row per tile.
+
+Pixels are read of cohort.probe_tiles tiles of each fold only: what is wrong with one array is wrong with all its tiles.
 
 Fold k/images/foldk/{images.npy, types.npy} and Fold k/masks/foldk/masks.npy as published, or all three in
 one folder foldk/. Images (N, h, w, 3), masks (N, h, w, 6) with instance ids, types N strings.
@@ -15,8 +17,12 @@ from acinus import params
 from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, Row, new_row
 from acinus.errors import AcinusError, SlideError
+from acinus.seeds import derive
+from acinus.slides import brightfield
 from acinus.slides.array import open_array
-from acinus.slides.open import below
+from acinus.slides.fold import background_contradicts
+from acinus.slides.geometry import Resolution
+from acinus.slides.open import below, open_slide
 
 CHANNELS = {"images": 3, "masks": 6}
 FILES = ("images", "masks", "types")
@@ -54,15 +60,19 @@ def ingest(order: Order) -> list[Row]:
     cohort = order.cohort
     if not isinstance(cohort, params.PannukeCohort):
         raise TypeError(f"family pannuke got the settings {type(cohort).__name__}")
-    rows = [row for fold in folds(order) for row in _tiles(fold, order)]
+    here = folds(order)
+    for fold in here:
+        _check_light(fold, order)
+    rows = [row for fold in here for row in _tiles(fold, order)]
     known = {row["slide_id"] for row in rows}
     listed, groups = adapter.listed_splits(order, known), adapter.groups(order, known)
     excluded = adapter.exclusions(cohort)
     roles = PROTOCOLS[cohort.protocol]
+    odd = {slide_id for fold in here for slide_id in _contradicting(fold, order)}
     for row in rows:
-        fold = int(row["provider"].removeprefix("fold"))
+        number = int(row["provider"].removeprefix("fold"))
         row |= {"patient": groups.get(row["slide_id"], row["slide_id"]), "split_rule": cohort.protocol}
-        row["split"] = roles.get(fold)
+        row |= {"split": roles.get(number), "findings": "background_contradicts" if row["slide_id"] in odd else ""}
         if row["slide_id"] in listed:
             one = listed[row["slide_id"]]
             row |= {"split": one.split, "split_rule": "splits.csv", "patient": one.patient}
@@ -150,13 +160,49 @@ def _tissues(path: str, order: Order) -> tuple[str, ...]:
     return tuple(types.tolist())
 
 
+def _slide_id(fold: Fold, row: int) -> str:
+    return f"fold{fold.number}_{row:06d}"
+
+
+def _probed(fold: Fold, order: Order) -> list[int]:
+    """Return the tiles of a fold that are looked at: the first, the last and seeded others."""
+    if fold.count <= order.cohort.probe_tiles:
+        return list(range(fold.count))
+    inner = np.random.default_rng(derive(order.seed, f"fold{fold.number}")).permutation(np.arange(1, fold.count - 1))
+    return sorted([0, fold.count - 1, *inner.tolist()][: order.cohort.probe_tiles])
+
+
+def _check_light(fold: Fold, order: Order) -> None:
+    """Refuse images that are no brightfield pictures in colour, or whose values are not 0 to 255."""
+    pictures = []
+    for row in _probed(fold, order):
+        try:
+            with open_slide(below(order.root, f"{fold.images}#{row}"), _slide_id(fold, row)) as slide:
+                pictures.append(slide.read(0, 0, slide.width, slide.height, Resolution(1.0, 0, 1.0)))
+        except SlideError as error:
+            raise AcinusError(f"{fold.images}: {error}") from error
+    found = brightfield.fault(np.stack(pictures)) if pictures else ""
+    if found:
+        raise AcinusError(f"{fold.images}: of {len(pictures)} tiles looked at: {found}; correct the array")
+
+
+def _contradicting(fold: Fold, order: Order) -> Iterator[str]:
+    """Yield the ids of the tiles looked at whose background channel denies the others."""
+    for row in _probed(fold, order):
+        try:
+            if background_contradicts(below(order.root, f"{fold.masks}#{row}")):
+                yield _slide_id(fold, row)
+        except SlideError as error:
+            raise AcinusError(f"{fold.masks}: {error}") from error
+
+
 def _tiles(fold: Fold, order: Order) -> Iterator[Row]:
     """Yield the manifest rows of a fold, splits still open."""
     width, height = fold.size
     mpp = order.cohort.mpp
     for row in range(fold.count):
         yield new_row(
-            f"fold{fold.number}_{row:06d}",
+            _slide_id(fold, row),
             f"{fold.images}#{row}",
             f"{order.files[fold.images]}#{row}",
             label_source=f"{fold.masks}#{row}",

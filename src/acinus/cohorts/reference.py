@@ -1,10 +1,9 @@
 """What a CAMELYON cohort says of whole slides: reference.csv of the 2016 test set, stage labels of 2017."""
 
-import csv
-import io
 from collections.abc import Collection
 from typing import Literal
 
+from acinus.cohorts.tables import SEPARATORS, csv_rows
 from acinus.errors import AcinusError
 
 Verdict = Literal["normal", "tumor", "itc"]
@@ -36,31 +35,33 @@ def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, V
     (patient_004.zip, pN1), are passed over: the published files list whole data sets.
 
     Raises:
-        AcinusError: names file and row of an unknown verdict or of two that differ.
+        AcinusError: names file and row of an unknown verdict or of two that differ; a file that names none of `known`.
     """
     verdicts: dict[str, Verdict] = {}
     by_name = {slide_id.casefold(): slide_id for slide_id in known}
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for number, cells in enumerate(reader, start=1):
-            fields = [cell.strip() for cell in cells]
-            if not any(fields) or (number == 1 and fields[0].lower() in _HEADS):
-                continue
-            slide_id = by_name.get(_slide_id(fields[0]).casefold())
-            if slide_id is None:
-                continue
-            verdict = MEANINGS.get(fields[1].lower()) if len(fields) > 1 else None
-            if verdict is None:
-                found = repr(fields[1]) if len(fields) > 1 else "nothing"
-                raise AcinusError(
-                    f"{name}: row {number}: {slide_id} is {found}; expected one of {', '.join(sorted(MEANINGS))}"
-                )
-            if verdicts.setdefault(slide_id, verdict) != verdict:
-                raise AcinusError(
-                    f"{name}: row {number}: {slide_id} is {verdict} here and {verdicts[slide_id]} above; keep one row"
-                )
-    except csv.Error as error:
-        raise AcinusError(f"{name}: row {reader.line_num}: not CSV ({error}); correct the row") from error
+    rows = list(csv_rows(text, name))
+    for place, (number, fields) in enumerate(rows):
+        slide_id = by_name.get(_slide_id(fields[0]).casefold())
+        if len(fields) == 1 and any(one in fields[0] for one in SEPARATORS):
+            raise AcinusError(f"{name}: row {number}: another separator than in row {rows[0][0]}; save it with one")
+        if slide_id is None or (place == 0 and fields[0].lower() in _HEADS):
+            continue
+        verdict = MEANINGS.get(fields[1].lower()) if len(fields) > 1 else None
+        if verdict is None:
+            found = repr(fields[1]) if len(fields) > 1 else "nothing"
+            raise AcinusError(
+                f"{name}: row {number}: {slide_id} is {found}; expected one of {', '.join(sorted(MEANINGS))}"
+            )
+        if verdicts.setdefault(slide_id, verdict) != verdict:
+            raise AcinusError(
+                f"{name}: row {number}: {slide_id} is {verdict} here and {verdicts[slide_id]} above; keep one row"
+            )
+    if not verdicts:
+        first = f"; its row {rows[0][0]} begins with {rows[0][1][0]!r}" if rows else ": it is empty"
+        raise AcinusError(
+            f"{name}: names no slide of this cohort{first}; write a slide's id, a comma, semicolon or tab and what it "
+            "is (tumor_001,Tumor), or move the file away"
+        )
     return verdicts
 
 

@@ -15,6 +15,7 @@ from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.errors import AcinusError, SlideError
 from acinus.files import write_json
 from acinus.params import section_hash
+from acinus.slides import brightfield
 from acinus.slides.colours import Counts, to_class_mask
 from acinus.slides.open import below, open_slide
 from acinus.slides.raster import check_budget, declared_size, to_pyramid
@@ -91,9 +92,10 @@ def examine(found: Found, root: Path, rasters: Path, settings: params.RgbMaskCoh
         if found.mask is not None:
             counts = _decoded(root, found.mask, (row["width"], row["height"]), class_mask, settings)
             write_json(account, {"image": row["image"], "mask": found.mask} | counts.as_json())
-            row["label_kind"] = "mask"
+            row |= {"label_kind": "mask", "findings": ";".join(sorted(_findings(counts, settings.max_near_fraction)))}
         to_pyramid(image, pyramid, settings.pyramid_quality)
         with open_slide(pyramid, slide_id) as slide:
+            brightfield.check(slide)
             row |= adapter.resolution(slide, settings, needed=False)
         row["derived"] = True
     if row["status"] != "ok":
@@ -141,6 +143,15 @@ def _decoded(root: Path, mask: str, size: tuple[int, int], target: Path, setting
         seen = f"; its most frequent is {list(counts.unknown[0][0])}" if counts.unknown else ", but is transparent"
         raise SlideError(f"{mask}: no px has a colour of cohort.colours{seen}; correct cohort.colours or the mask")
     return counts
+
+
+def _findings(counts: Counts, max_near_fraction: float) -> set[str]:
+    """Return what is odd about a mask whose colours were counted: an index mask is all near to the darkest colour."""
+    near = sum(counts.near_px.values())
+    known = near + sum(counts.exact_px.values())
+    classes = sum(counts.exact_px[name] + counts.near_px[name] > 0 for name in counts.exact_px)
+    odd = {"near_colours": near > max_near_fraction * known, "one_class_mask": classes == 1}
+    return {name for name, is_so in odd.items() if is_so}
 
 
 def _by_id(folder: str, paths: Iterable[str]) -> dict[str, str]:

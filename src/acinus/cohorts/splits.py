@@ -1,11 +1,9 @@
 """Which slide serves training, validation and test: splits.csv where given, else a seeded draw by group."""
 
-import csv
-import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from acinus.cohorts.tables import csv_rows
 from acinus.errors import AcinusError
 from acinus.seeds import derive
 
@@ -38,16 +36,6 @@ class Member:
     label: str
     split: str | None
     within: str = ""
-
-
-def read_text(path: Path) -> str:
-    """Return a small text file (UTF-8, with or without a byte order mark)."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AcinusError(f"{path.name}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    except OSError as error:
-        raise AcinusError(f"{path.name}: cannot be read ({error.strerror}); check the file") from error
 
 
 def parse_splits(text: str, name: str, known: Collection[str]) -> dict[str, Listed]:
@@ -98,18 +86,6 @@ def _records(
             raise AcinusError(f"{where}: slide_id {slide_id!r} stands twice; keep one row")
         seen.add(slide_id)
         yield where, row
-
-
-def csv_rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, stripped fields) of every line of a CSV text that is not empty; refuse what is no CSV."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield reader.line_num, stripped
-    except csv.Error as error:
-        raise AcinusError(f"{name}: row {reader.line_num}: not CSV ({error}); correct the row") from error
 
 
 def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fraction: float = 0.0) -> dict[str, str]:
@@ -177,6 +153,7 @@ def _decided(members: Sequence[Member]) -> dict[str, str]:
             raise AcinusError(
                 f"patient {one.group}: slide {other.slide_id} is in {other.split or 'no split yet'}, "
                 f"slide {one.slide_id} in {one.split or 'no split yet'}; list all "
-                "slides of the patient in splits.csv with one split"
+                "slides of the patient in splits.csv with one split, or, where an official split shares patients, with "
+                "the split of each, and say why in cohort.allow_shared_patients"
             )
     return {group: one.split for group, one in first.items() if one.split is not None}

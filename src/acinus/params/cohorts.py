@@ -12,12 +12,14 @@ class Cohort(Section):
 
     exclude: slide_id -> reason. mpp: um per level-0 px for slides that carry none. Slides that neither
     splits.csv nor the family's own rule decides are drawn: test_fraction, then val_fraction of the rest.
+    allow_shared_patients: why patients may have slides in several decided splits; the report then says so.
     """
 
     root: str
     exclude: dict[str, str] = {}
     mpp: Mpp | None = None
     split_by: Literal["patient", "slide"] = "patient"
+    allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     val_fraction: Share = 0.2
     max_bad_fraction: Fraction = 0.1
@@ -51,11 +53,13 @@ class RgbMaskCohort(Cohort):
     """Rasters (PNG, JPEG, TIFF) in images/ beside RGB masks of the same name in masks/.
 
     colours: class -> RGB. tolerance: a mask pixel is the nearest colour's class if no channel differs by
-    more; others are ignored and counted. max_pixels: of one raster, from its header, before it is decoded.
+    more; others are ignored and counted. max_near_fraction: a larger share of such px in a mask is a finding.
+    max_pixels: of one raster, from its header, before it is decoded.
     """
 
     colours: dict[str, Annotated[list[Channel], Field(min_length=3, max_length=3)]]
     tolerance: Annotated[int, Field(ge=0, le=127)] = 0
+    max_near_fraction: Fraction = 0.1
     max_pixels: Count = 400_000_000
     pyramid_quality: Annotated[int, Field(ge=1, le=100)] = 90
 

@@ -18,6 +18,7 @@ from acinus.params.cohorts import Cohort
 from acinus.params.project import RESERVED, Project
 from acinus.params.recipe import RECIPES, Recipe
 from acinus.params.tuning import check_space
+from acinus.paths import home
 from acinus.strict_yaml import read_mapping
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
@@ -109,9 +110,13 @@ def check_recipe(where: str, data: dict[str, Any]) -> Recipe:
 
 
 def cohort_root(root: Path, name: str, cohort: Cohort) -> Path:
-    """Return the folder of recipe `name`'s cohort; a relative one is meant from the project at `root`."""
+    """Return the folder of recipe `name`'s cohort; a relative one is meant from the project at `root`.
+
+    A copy that DVC works in has what git and DVC know only: a cohort outside both is the project's own.
+    """
     try:
-        return root / Path(cohort.root).expanduser()
+        place = Path(cohort.root).expanduser()
+        return root / place if is_drawn(cohort) or (root / place).exists() else home(root) / place
     except RuntimeError as error:
         where = f"recipes/{name}.yaml: cohort.root = {cohort.root!r}"
         raise RecipeError(f"{where}: no such user's home ({error}); write ~/ or the whole path") from error

@@ -164,11 +164,19 @@ def _off(value: Any) -> str:
 
 
 class CamelyonRecipe(Recipe):
-    """Lymph nodes: patches, or cells in their context, classified."""
+    """Lymph nodes: patches, or cells in their context, classified; or what is outlined segmented."""
 
     family: Literal["camelyon"]
-    task: Literal["patch_classification"]
+    task: Task
     cohort: CamelyonCohort
+
+    @model_validator(mode="after")
+    def _two_classes(self) -> Self:
+        if self.classes != ["normal", "tumor"]:
+            raise ValueError(
+                f"classes = {self.classes}: must be [normal, tumor], which are what the outlines tell apart"
+            )
+        return self
 
 
 class PandaRecipe(Recipe):

@@ -88,6 +88,7 @@ class Sample(Section):
 
 
 Finding = Literal[
+    "background_contradicts",
     "blank_mask",
     "blank_slide",
     "cancer_without_isup",
@@ -95,16 +96,24 @@ Finding = Literal[
     "gleason_isup_mismatch",
     "isup_without_cancer",
     "mask_missing",
+    "near_colours",
+    "no_tumor_outlined",
+    "one_class_mask",
+    "tumor_cut_away",
 ]
-"""What ingest may find (cohorts.panda.FINDINGS says what each means)."""
+"""What ingest may find (cohorts.findings says what each means)."""
 
 
 class Validate(Section):
-    """What the Great Expectations suites hold the tables against; tolerate: findings that do not stop."""
+    """What the Great Expectations suites hold the tables against; tolerate: findings that do not stop.
+
+    max_unlabelled: largest share of a split's slides of which nothing is known, neither annotation nor slide label.
+    """
 
     balance_tolerance: Positive = 0.25
     rows_shown: Annotated[int, Field(ge=1, le=100)] = 5
     tolerate: list[Finding] = []
+    max_unlabelled: Fraction = 0.1
 
 
 class Extract(Section):

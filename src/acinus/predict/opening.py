@@ -12,6 +12,7 @@ from acinus.learning.stain import optical_density
 from acinus.patches.index import SlideFacts, squares
 from acinus.predict.checks import Mpp, mpp_warnings, resolution, running_warnings, stain_distance, stain_warnings
 from acinus.predict.model import Model
+from acinus.slides import brightfield
 from acinus.slides.geometry import Resolution, at_downsample
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.raster import declared_size, to_pyramid
@@ -66,6 +67,7 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
     order.step("opening")
     image = _openable(order, work)
     with open_slide(image, order.name) as slide:
+        brightfield.check(slide)
         mpp = (order.mpp, order.mpp) if order.mpp is not None else slide.tag_mpp
         at = resolution(slide, model.card, mpp)
         warnings = mpp_warnings(slide, model.card, at, mpp, order.mpp is not None) + running_warnings(model.maps)

@@ -89,7 +89,8 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     `<name>_ci_low` and `<name>_ci_high` are the 95 % percentile interval of `bootstrap` resamples of
     whole patients (the same resamples for every figure of the same slides), never of patches; None
     with fewer than two patients. Resamples in which a figure is undefined are left out;
-    n_resamples_undefined is the largest such count of a figure that has a value.
+    n_resamples_undefined is the largest such count of a figure that has a value; n_patients_seen how many of the
+    test patients have training slides too, which no interval makes good.
     """
     test = per_slide[(per_slide["split"] == "test").fillna(False)]
     usable, scored = usable_slides(per_slide), scored_slides(per_slide)
@@ -97,6 +98,7 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
         "n_slides": len(scored),
         "n_slides_excluded": len(test) - len(scored),
         "n_patients": int(scored["patient"].nunique()),
+        "n_patients_seen": _seen(scored, given.manifest),
     }
     figures: Metrics = {**counts, "n_resamples_undefined": 0} | choice_values(given, setup)
     figures |= extraction_values(given.extraction)
@@ -108,6 +110,12 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
             if part.values[one.name] is not None:
                 figures["n_resamples_undefined"] = max(int(figures["n_resamples_undefined"] or 0), found.n_undefined)
     return figures
+
+
+def _seen(scored: pd.DataFrame, manifest: pd.DataFrame) -> int:
+    """Return how many patients of the scored slides have slides that the model was trained on as well."""
+    trained = manifest.loc[(manifest["status"] == "ok") & (manifest["split"] == "train"), "patient"]
+    return int(scored["patient"].drop_duplicates().isin(trained).sum())
 
 
 def _parts(usable: pd.DataFrame, scored: pd.DataFrame, given: Tables, setup: MetricSetup) -> list[Part]:

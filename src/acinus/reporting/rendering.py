@@ -47,5 +47,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"href": href, "figure": wording.text, "fine": fine}
-    environment.globals |= {name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "TASKS", "FILES")}
+    environment.globals |= {
+        name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "TASKS", "FILES", "SEEN")
+    }
     return environment

@@ -99,4 +99,6 @@ def _line(recipe: str, metrics: Metrics, main: str, task: str) -> list[str]:
 def _cell(metrics: Metrics, name: str) -> str:
     value = wording.text(metrics.get(name), wording.HEADLINES[name].kind, wording.HEADLINES[name].signed)
     interval = wording.interval_text(metrics, name)
-    return f"{value} [{interval}]" if interval else value
+    if not interval:
+        return value
+    return f"{value} [{interval}]" + (f" ({wording.SEEN})" if metrics.get("n_patients_seen") else "")

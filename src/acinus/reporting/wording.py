@@ -114,7 +114,7 @@ _SEGMENTATION: dict[str, str] = {
     "burden_mae": "mean absolute error of the positive classes' share of tissue, percentage points",
     "burden_bias": "mean of predicted minus annotated share of the positive classes, percentage points of tissue",
 }
-"""What figures are of where every pixel has a class."""
+"""What figures are of where every pixel has one of several classes."""
 
 MEAN_OF_CLASSES = "mean of classes"
 _OF_CLASSES: dict[str, tuple[str, str]] = {
@@ -124,8 +124,16 @@ _OF_CLASSES: dict[str, tuple[str, str]] = {
 }
 """Label and short name of figures that are a mean where there are several foreground classes."""
 
-MAIN_OF_FAMILY: dict[str, str] = {"panda": "dice_mean_tumor", "rgb_mask": "dice_mean", "pannuke": "miou"}
+MAIN_OF_FAMILY: dict[str, str] = {
+    "camelyon": "dice_mean_tumor",
+    "panda": "dice_mean_tumor",
+    "rgb_mask": "dice_mean",
+    "pannuke": "miou",
+}
 """The figure by which a segmentation of each family is known; a patch classifier's is patch_auc."""
+
+SEEN = "patients of the test split were seen in training"
+"""What stands beside every interval where it is so: the figures are then not those of new patients."""
 
 TASKS: dict[str, str] = {"patch_classification": "patch classification", "segmentation": "segmentation"}
 
@@ -171,7 +179,9 @@ def words(name: str, task: str, classes: int = 2) -> Wording:
         return found
     if name in _SCORED_PX:
         return replace(found, things="pixels drawn from the patches")
-    label, short = _OF_CLASSES.get(name, (found.label, found.short)) if classes > 2 else (found.label, found.short)
+    if classes == 2:
+        return found
+    label, short = _OF_CLASSES.get(name, (found.label, found.short))
     return replace(found, label=label, short=short, about=_SEGMENTATION.get(name, found.about))
 
 

@@ -15,6 +15,8 @@ from acinus.slides import blocks
 from acinus.slides.array import image_of
 
 CHANNELS = 6
+CONTRADICTION = 0.01
+"""Share of a tile's px that may be both background and a nucleus, or neither: borders of nuclei, blurred ones."""
 CLASSES = CHANNELS
 """Background, neoplastic, inflammatory, connective, dead, epithelial: class = (channel + 1) mod 6."""
 
@@ -37,6 +39,21 @@ def instances(path: Path, row: int) -> np.ndarray:
         SlideError: an unusable file; ids that are no whole numbers from 0 to 2^31 - 1; names file and row.
     """
     return np.ascontiguousarray(np.moveaxis(_ids(path.with_name(f"{path.name}#{row}")), 2, 0))
+
+
+def background_contradicts(path: Path) -> bool:
+    """Return whether the background of the tile that `<masks>.npy#<row>` means denies what its other channels say.
+
+    More than CONTRADICTION of the px are both background and a nucleus, or neither; or background, one area
+    in the published arrays, has several instance ids.
+
+    Raises:
+        SlideError: an unusable file, or ids that are none.
+    """
+    ids = _ids(path)
+    background, nuclei = ids[..., -1], (ids[..., :-1] != 0).any(axis=-1)
+    contradicted = float(np.mean((background != 0) == nuclei))
+    return contradicted > CONTRADICTION or np.unique(background[background != 0]).size > 1
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from acinus.slides.masks import Mask, Values
 from acinus.slides.outlines import Outlined, Uniform
 
 ANY_PROVIDER = "*"
+_ONE_PX = 1.0  # level-0 px: of less than that nothing is labelled
 BACKGROUND = 0
 """The class of normal tissue, glass and whatever else is none of the others."""
 
@@ -187,6 +188,23 @@ def check_source(row: LabelRow, rules: LabelRules) -> np.ndarray | None:
         return None
     with _naming(row.slide_id):
         return labels.source.counts()
+
+
+def tumour_outlines(row: LabelRow, rules: LabelRules) -> list[bool]:
+    """Return for each tumour outline of an ASAP file whether any px of it is left on the slide.
+
+    Cut-outs and ignored regions may cover an outline altogether; an empty list is a file that outlines no tumour.
+
+    Raises:
+        SlideError: see open_labels.
+    """
+    with _naming(row.slide_id):
+        if row.path is None:
+            raise SlideError("an annotation without a label_source; ingest the cohort again")
+        area = asap.parse(row.path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
+        tumour = _clip(area.tumour, shapely.box(0, 0, row.width, row.height))
+    drawn = [one.area for one in area.outlines if one.role == "tumor"]
+    return [bool(shapely.area(shapely.intersection(one, tumour)) >= _ONE_PX) for one in drawn]
 
 
 @dataclass(frozen=True)

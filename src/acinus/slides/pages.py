@@ -34,6 +34,7 @@ class Page:
     photometric: int = 2
     plain_rgb: bool = True  # three 8-bit samples per px that lie together
     jpeg_tables: bytes = b""
+    bits: int = 8  # per sample
 
 
 def pages_of(slide: Slide, level: int) -> list[Page]:
@@ -93,6 +94,7 @@ def _page(page: tifffile.TiffPage) -> Page:
         int(page.photometric) if page.photometric is not None else -1,
         page.samplesperpixel == 3 and page.bitspersample == 8 and page.planarconfig == 1 and not page.extrasamples,
         bytes(page.jpegtables or b""),
+        int(page.bitspersample),
     )
 
 

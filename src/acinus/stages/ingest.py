@@ -1,11 +1,15 @@
 """ingest: inventory -> manifest.parquet, and rasters/ where slides have to be made of giant images."""
 
+from collections.abc import Collection
+
 from acinus import records
-from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
-from acinus.cohorts.adapter import Order
+from acinus.cohorts import camelyon, panda, pannuke, reference, rgb_mask
+from acinus.cohorts.adapter import COMMON_TABLES, Order, some, unread_tables
+from acinus.cohorts.findings import FINDINGS
 from acinus.cohorts.inventory import fingerprints, read_inventory
-from acinus.cohorts.manifest import build_manifest
+from acinus.cohorts.manifest import build_manifest, unlabelled_lines
 from acinus.files import atomic_path, note_if_empty
+from acinus.params import PandaCohort
 from acinus.stage import Stage
 
 FAMILIES = {
@@ -16,10 +20,19 @@ FAMILIES = {
 }
 """Adapter of each family: disk layout -> manifest rows."""
 
+TABLES: dict[str, frozenset[str]] = {
+    "camelyon": reference.FILES,
+    "panda": frozenset({panda.GRADES}),
+    "rgb_mask": frozenset(),
+    "pannuke": frozenset(),
+}
+"""Names of the tables that a family reads beside adapter.COMMON_TABLES, in lower case."""
+
 
 def run(stage: Stage) -> None:
     """Open every slide once; one that cannot be used is a row with the reason."""
     adapter = FAMILIES[stage.recipe.family]
+    files = fingerprints(read_inventory(stage.paths.inventory))
     with atomic_path(stage.paths.rasters) as rasters:
         rasters.mkdir()
         order = Order(
@@ -28,19 +41,31 @@ def run(stage: Stage) -> None:
             cohort=stage.recipe.cohort,
             classes=tuple(stage.recipe.classes),
             positive=tuple(stage.recipe.positive),
-            files=fingerprints(read_inventory(stage.paths.inventory)),
+            files=files,
             seed=stage.seed(),
             map=stage.map,
         )
         table = build_manifest(adapter(order), stage.recipe.cohort)
         note_if_empty(rasters, "The slides of this cohort are read where they are; nothing was made of them.")
     manifest = records.write(records.MANIFEST, table, stage.paths.manifest)
+    _name_unread(stage, files)
     for row in records.rows(manifest[manifest["status"] != "ok"]):
         stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
     for row in records.rows(manifest[manifest["findings"] != ""]):
-        stage.say(f"{row['slide_id']}: {row['findings'].replace(';', ', ')}")
+        stage.say(f"{row['slide_id']}: {', '.join(f'{one} ({FINDINGS[one]})' for one in row['findings'].split(';'))}")
+    for line in unlabelled_lines(manifest):
+        stage.say(line)
     counts = {f"n_slides.{status}": int((manifest["status"] == status).sum()) for status in ("ok", "bad", "excluded")}
     usable = manifest[manifest["status"] == "ok"]
     counts |= {f"n_slides.{split}": int((usable["split"] == split).sum()) for split in ("train", "val", "test")}
     stage.log.log_metrics(counts)
     stage.say(", ".join(f"{name.removeprefix('n_slides.')} {count}" for name, count in counts.items()))
+
+
+def _name_unread(stage: Stage, files: Collection[str]) -> None:
+    """Say which tables of the cohort no rule looks at: a label in a file of another name would be missed in silence."""
+    known = {*COMMON_TABLES, *TABLES[stage.recipe.family]}
+    listed = stage.recipe.cohort.doubtful if isinstance(stage.recipe.cohort, PandaCohort) else []
+    unread = unread_tables(files, {*known, *listed})
+    if unread:
+        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(known))}")

@@ -34,12 +34,15 @@ def run(stage: Stage) -> None:
         "sample": patch_view(sample, manifest),
         "splits": split_view(manifest, sample),
     }
-    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, stage.recipe.cohort.split_by, stage.recipe.task)
+    cohort = stage.recipe.cohort
+    split_by = "slide" if cohort.allow_shared_patients else cohort.split_by
+    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, split_by, stage.recipe.task)
     with atomic_path(stage.paths.reports / "data_docs") as docs:
         verdict = judge(frames, suites, stage.recipe.validate_.rows_shown, docs)
     document = {
         **verdict.document,
-        "split_by": stage.recipe.cohort.split_by,
+        "split_by": cohort.split_by,
+        "allow_shared_patients": cohort.allow_shared_patients,
         "split_rules": sorted(set(manifest.loc[manifest["status"] == "ok", "split_rule"])),
         "candidates": candidate_table(index),
         "class_shares": class_shares(

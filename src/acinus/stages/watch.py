@@ -13,8 +13,7 @@ def run(stage: Stage) -> None:
             f"params.yaml: raw_cohorts = {stage.recipe_name!r}: its cohort is drawn by the demo stage, which DVC "
             "watches already; take it out of raw_cohorts"
         )
-    memory = stage.root / ".acinus" / "inventory" / f"{stage.recipe_name}.json"
-    entries = inventory(stage.cohort_root, memory)
+    entries = inventory(stage.cohort_root, stage.paths.inventory_memory)
     write_inventory(entries, stage.paths.raw)
     stage.say(f"{len(entries)} files, {sum(one.size for one in entries) / 1e9:.2f} GB in {stage.cohort_root}")
     stage.log.log_metrics({"n_files": len(entries)})

@@ -15,9 +15,11 @@ from acinus.dvc_process import pipeline_key
 from acinus.errors import AcinusError
 from acinus.files import write_json
 from acinus.lineage import Input
+from acinus.paths import home
 from acinus.tracking.children import Child, create_child
 from acinus.tracking.model import save_pyfunc, send_model
-from acinus.tracking.server import connect, defined, home, log_batch, log_params, now, one_line, quiet, unreachable
+from acinus.tracking.moved import ARTIFACTS
+from acinus.tracking.server import connect, defined, log_batch, log_params, now, one_line, quiet, unreachable
 
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 
@@ -211,9 +213,7 @@ def _experiment(client: Any, facts: RunFacts) -> str:
     found = client.get_experiment_by_name(facts.experiment)
     if found is not None:
         return str(found.experiment_id)
-    location = (
-        (home(facts.root) / "mlartifacts" / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
-    )
+    location = (home(facts.root) / ARTIFACTS / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
     try:
         return str(client.create_experiment(facts.experiment, artifact_location=location))
     except MlflowException:  # another stage made it in the meantime

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from acinus.errors import AcinusError
+from acinus.paths import home
+from acinus.tracking.moved import follow
+
+_SQLITE = "sqlite:///"
 
 
 def quiet() -> None:
@@ -26,16 +30,13 @@ def quiet() -> None:
 
 def connect(uri: str, root: Path) -> Any:
     """Return a client; what the library warns about in its own database code is not for our users."""
+    if _is_own(uri):
+        follow(home(root) / uri.removeprefix(_SQLITE), home(root))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from mlflow.tracking import MlflowClient
 
         return MlflowClient(tracking_uri=_absolute(uri, root))
-
-
-def home(root: Path) -> Path:
-    """Return the project itself for a copy that `dvc exp run --temp` or `--queue` works in and deletes."""
-    return next((above.parent for above in root.parents if above.name == ".dvc"), root)
 
 
 def create_database(uri: str, root: Path) -> None:
@@ -92,7 +93,9 @@ def now() -> int:
 
 def _absolute(uri: str, root: Path) -> str:
     """Anchor a relative SQLite path at the project, so that a stage run from another folder finds it."""
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
-        return f"{prefix}{home(root) / uri.removeprefix(prefix)}"
-    return uri
+    return f"{_SQLITE}{home(root) / uri.removeprefix(_SQLITE)}" if _is_own(uri) else uri
+
+
+def _is_own(uri: str) -> bool:
+    """Return whether a tracking URI is a database of the project's own: SQLite, by a relative path."""
+    return uri.startswith(_SQLITE) and not uri.startswith(f"{_SQLITE}/")

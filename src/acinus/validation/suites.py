@@ -9,6 +9,12 @@ from acinus.records import IGNORE, NORMAL, TUMOR
 SPLITS = ("train", "val", "test")
 
 
+_UNLABELLED = (
+    "slides of which nothing is known teach nothing and are in no figure: add their annotations or reference.csv, list "
+    "them under cohort.exclude, or raise validate.max_unlabelled"
+)
+
+
 @dataclass(frozen=True)
 class Rule:
     """One Great Expectations expectation: its class name, its arguments, and the remedy shown with the rows.
@@ -43,7 +49,7 @@ def _never_null(column: str, remedy: str) -> Rule:
 
 
 def manifest_suite(split_by: str) -> Suite:
-    """Return the rules over the usable slides; a recipe that splits by slide allows a patient in two splits."""
+    """Return the rules over the usable slides; one that splits by slide, or shares patients, allows two splits."""
     rules: tuple[Rule, ...] = (
         Rule("ExpectTableRowCountToBeBetween", {"min_value": 1}, "no usable slide: check cohort.root and the reasons"),
         Rule("ExpectColumnValuesToBeUnique", {"column": "slide_id"}, "rename one of the slides"),
@@ -65,7 +71,7 @@ def manifest_suite(split_by: str) -> Suite:
         _among("same_content_as", [""], "the same image twice: list one of the two under cohort.exclude"),
     )
     if split_by == "patient":
-        remedy = "put all slides of a patient in one split (splits.csv)"
+        remedy = "put all slides of a patient in one split (splits.csv), or say why not in cohort.allow_shared_patients"
         rules = (*rules, _within("patient_splits", remedy, 1, 1))
     return Suite("manifest", ("slide_id", "split", "patient"), rules)
 
@@ -97,6 +103,7 @@ def split_suite(sample: Sample, settings: Validate, task: str) -> Suite:
     asked, slack = sample.normal_per_tumor, settings.balance_tolerance
     rules = [
         _within("slides", "no slide in this split: change cohort.val_fraction or splits.csv", 1),
+        _within("unlabelled_share", _UNLABELLED, 0.0, settings.max_unlabelled),
         _within("patches", "no patch in this split: lower index.min_tissue_fraction or change splits.csv", 1),
     ]
     if task == "patch_classification":

@@ -107,17 +107,21 @@ def patch_view(patches: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
 def split_view(manifest: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
     """Return one row per split: slides and patches of each class, and normal patches per tumour patch.
 
-    Columns: split, slides, patches, normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour).
+    Columns: split, slides, unlabelled_share (of the slides: nothing is known of them; NaN without slides), patches,
+    normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour).
     """
     rows = []
     usable = manifest[manifest["status"] == "ok"]
+    unlabelled = (usable["label_kind"] == "unknown") & usable["slide_label"].isna()
     for split in SPLITS:
+        own = unlabelled[usable["split"] == split]
         labels = sample.loc[sample["split"] == split, "label"]
         normal, tumor = int((labels == NORMAL).sum()), int((labels == TUMOR).sum())
         rows.append(
             {
                 "split": split,
-                "slides": int((usable["split"] == split).sum()),
+                "slides": len(own),
+                "unlabelled_share": float(own.mean()) if len(own) else np.nan,
                 "patches": len(labels),
                 "normal": normal,
                 "tumor": tumor,

@@ -1,0 +1,78 @@
+"""The small tables that people write beside their slides, however their spreadsheet saved them.
+
+Every CSV of a cohort is read here: commas, semicolons or tabs, quoted or not, with or without a byte order mark.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from acinus.errors import AcinusError
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+Row = tuple[int, list[str]]
+"""Number of the line (from 1) on which a row ends, and its fields, stripped."""
+
+_SPREADSHEET = "sep="  # Excel's own first line, which says the separator and is no row
+_REMEDY = "save it with one separator (comma, semicolon or tab) and texts that hold it in quotes"
+
+
+def read_text(path: Path) -> str:
+    """Return a small text file (UTF-8, with or without a byte order mark)."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AcinusError(f"{path.name}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    except OSError as error:
+        raise AcinusError(f"{path.name}: cannot be read ({error.strerror}); check the file") from error
+
+
+def csv_rows(text: str, name: str) -> Iterator[Row]:
+    """Yield every row of a CSV text that is not empty.
+
+    The separator is the one of SEPARATORS that divides the first row; where several do, the only one that gives
+    every row the same number of fields.
+
+    Raises:
+        AcinusError: text that is no CSV, or whose separator cannot be told.
+    """
+    stated, _, rest = text.partition("\n")
+    stated = stated.rstrip("\r")
+    if stated.lower().startswith(_SPREADSHEET) and stated[len(_SPREADSHEET) :] in SEPARATORS:
+        yield from ((number + 1, cells) for number, cells in _rows(rest, stated[-1], name))
+        return
+    yield from _rows(text, _separator(text, name), name)
+
+
+def _separator(text: str, name: str) -> str:
+    """Return what separates the fields; a comma where nothing does."""
+    widths = {one: _widths(text, one, name) for one in SEPARATORS}
+    dividing = [one for one, fields in widths.items() if fields and fields[0] > 1]
+    even = [one for one in dividing if len(set(widths[one])) == 1]
+    if len(dividing) < 2 or len(even) == 1:
+        return (even or dividing or [","])[0]
+    seen = " and ".join(SEPARATORS[one] for one in dividing)
+    raise AcinusError(f"{name}: row 1: has {seen}, and it cannot be told which of them separates its fields; {_REMEDY}")
+
+
+def _widths(text: str, separator: str, name: str) -> list[int]:
+    """Return the number of fields of each row; 0 for the first that is no CSV of this separator, and no further."""
+    widths = []
+    try:
+        for _, cells in _rows(text, separator, name):
+            widths.append(len(cells))
+    except AcinusError:
+        widths.append(0)
+    return widths
+
+
+def _rows(text: str, separator: str, name: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield reader.line_num, stripped
+    except csv.Error as error:
+        raise AcinusError(f"{name}: row {reader.line_num}: not CSV ({error}); correct the row") from error
