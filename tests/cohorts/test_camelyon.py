@@ -291,13 +291,16 @@ def test_an_annotation_without_tumour_is_a_finding_and_no_label(case: str, layou
         assert [rows[slide_id][one] for one in ("status", "slide_label", "findings")] == ["ok", "normal", ""]
 
 
-def test_one_of_two_lesions_that_is_cut_away_is_a_finding_of_a_tumour_slide(layout: Layout) -> None:
+@pytest.mark.parametrize(("cut", "findings"), [(27, ""), (29, "tumor_cut_away")])
+def test_cut_outs_that_take_more_than_they_leave_are_a_finding_of_a_tumour_slide(
+    cut: int, findings: str, layout: Layout
+) -> None:
+    """Of an outline of 40 x 40 px a cut-out of 28.3 x 28.3 takes half."""
     layout.slide("tumor_001.tif")
-    far = square("_0", 20).replace('X="10"', 'X="100"').replace('X="30"', 'X="120"')
-    both = square("_0", 20) + square("_2", 30) + far
+    both = square("_0", 40) + square("_2", cut)
     layout.text("tumor_001.xml", f"<ASAP_Annotations><Annotations>{both}</Annotations></ASAP_Annotations>")
     row = layout.rows()["tumor_001"]
-    assert (row["slide_label"], row["label_kind"], row["findings"]) == ("tumor", "asap_xml", "tumor_cut_away")
+    assert (row["slide_label"], row["label_kind"], row["findings"]) == ("tumor", "asap_xml", findings)
 
 
 def test_a_mask_of_one_class_is_a_finding(layout: Layout) -> None:

@@ -184,6 +184,30 @@ def test_a_slide_is_blank_from_99_percent_of_near_white(layout: Layout, tissue_r
     assert layout.rows()["a"]["findings"] == finding
 
 
+def test_a_mask_that_is_cancer_everywhere_is_a_finding(layout: Layout) -> None:
+    layout.add("a", "karolinska", 4, 2)
+    path = layout.root / "train_label_masks" / "a_mask.tiff"
+    pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pixels[..., 0] = 2
+    tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", compression="deflate", metadata=None)
+    assert layout.rows()["a"]["findings"] == "one_class_mask"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (np.repeat(TISSUE[..., :1], 3, axis=2), "the picture is grey"),
+        (TISSUE // 8, "no brightfield picture"),
+    ],
+)
+def test_slides_that_are_no_brightfield_are_refused(layout: Layout, pixels: np.ndarray, reason: str) -> None:
+    layout.add("a", "radboud", 1, 3)
+    layout.image("a", pixels)
+    row = layout.rows()["a"]
+    assert row["status"] == "bad"
+    assert reason in row["reason"]
+
+
 def test_near_white_counts_the_whole_overview(layout: Layout) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), 255, dtype=np.uint8)
     pixels[:, : WIDTH // 2] = (250, 250, 210)  # its darkest channel is not near white

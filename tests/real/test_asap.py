@@ -8,10 +8,12 @@ import shapely
 
 from acinus import params
 from acinus.slides import asap
+from acinus.slides.labels import LabelRow, LabelRules, tumour_left
 from acinus.slides.polygons import area_fractions, rasterise
 
 NAMES = ["patient_004_node_4", "tumor_001", "tumor_002", "tumor_003", "tumor_004", "tumor_005", "tumor_101"]
 RULES = params.CamelyonCohort(root="anywhere")
+POSITIVE, CUT = RULES.positive_groups, RULES.subtracted_groups
 
 
 @pytest.fixture(params=NAMES)
@@ -101,3 +103,12 @@ def test_patches_and_pixels_conserve_the_area(file):
     pixels = rasterise(tumour, np.arange(left, right, downsample), np.arange(top, bottom, downsample))
     # The error of counting centres is far below the strip of one pixel along the outline.
     assert pixels.sum() * downsample**2 == pytest.approx(tumour.area, abs=0.25 * tumour.length * downsample)
+
+
+def test_the_cut_outs_of_real_files_leave_nearly_all_of_the_tumour(file):
+    """What stops the pipeline (below half) is far from what annotators do."""
+    rules = LabelRules.of(("normal", "tumor"), RULES)
+    row = LabelRow("x", file, "asap_xml", True, "*", 250_000, 250_000)
+    tumour, cut = (shapely.union_all([shapely.Polygon(r).buffer(0) for r in plainly(file, g)]) for g in (POSITIVE, CUT))
+    assert tumour_left(row, rules) == pytest.approx(tumour.difference(cut).area / tumour.area, rel=1e-3)
+    assert tumour_left(row, rules) > 0.99

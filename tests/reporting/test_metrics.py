@@ -35,6 +35,11 @@ def test_patients_seen_in_training_are_counted(build, rows) -> None:
     assert build([*rows.SLIDES, *more, bad]).metrics["n_patients_seen"] == 1
 
 
+def test_slides_without_annotation_are_counted(build, rows) -> None:
+    bare = [row | {"label_kind": "unknown"} if row["slide_id"] in ("test_e", "train_a") else row for row in rows.SLIDES]
+    assert build(bare).metrics["n_slides_unlabelled"] == 1
+
+
 def test_baselines_of_the_patches(cohort, build) -> None:
     # colour scores 0.6 0.5 0.6 of the positives against six times 0.5: 6 + 3 + 6 of 18 pairs
     assert cohort.metrics["patch_auc.baseline_colour"] == pytest.approx(15 / 18)
@@ -53,6 +58,7 @@ def test_counts(cohort) -> None:
     assert counts == {
         "n_slides": 5,
         "n_slides_excluded": 1,
+        "n_slides_unlabelled": 0,
         "n_patients": 4,
         "n_patients_seen": 0,
         "n_patches": 9,

@@ -54,6 +54,12 @@ def test_shared_patients_are_said_beside_every_interval(cohort) -> None:
     assert pages.summary_page([row]).count(wording.SEEN) == 1
 
 
+def test_slides_without_annotation_are_said_beside_the_number_of_slides(cohort) -> None:
+    assert "have no annotation" not in pages.recipe_page(page_of(cohort))
+    html = pages.recipe_page(page_of(cohort, metrics={**cohort.metrics, "n_slides_unlabelled": 3}))
+    assert '<data value="3">3</data> of those scored have no annotation' in html
+
+
 VALIDATION = {
     "class_shares": {
         "train": {"slides": 9, "patches": 1234, "shares": {"other": 0.75, "gland": 0.2493, "stroma": 0.0007}},

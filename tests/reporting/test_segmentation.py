@@ -54,6 +54,7 @@ def test_counts(segmentation) -> None:
     assert found == {
         "n_slides": 5,
         "n_slides_excluded": 0,
+        "n_slides_unlabelled": 1,
         "n_patients": 5,
         "n_patients_seen": 0,
         "n_truth": 4,

@@ -14,6 +14,6 @@ FINDINGS = {
     "no_tumor_outlined": "the annotation file outlines no tumour (empty, points only or cut-outs only), and nothing "
     "else says what the slide is: it has no label",
     "one_class_mask": "every px of the mask is of one class",
-    "tumor_cut_away": "cut-outs or ignored regions cover an outlined tumour altogether",
+    "tumor_cut_away": "cut-outs or ignored regions take more of the outlined tumour than they leave",
 }
 """Name, as validate.tolerate may give it -> what it means."""

@@ -89,6 +89,7 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     `<name>_ci_low` and `<name>_ci_high` are the 95 % percentile interval of `bootstrap` resamples of
     whole patients (the same resamples for every figure of the same slides), never of patches; None
     with fewer than two patients. Resamples in which a figure is undefined are left out;
+    n_slides_unlabelled are scored slides without annotation, which are in no figure that compares with one.
     n_resamples_undefined is the largest such count of a figure that has a value; n_patients_seen how many of the
     test patients have training slides too, which no interval makes good.
     """
@@ -97,6 +98,7 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     counts: Metrics = {
         "n_slides": len(scored),
         "n_slides_excluded": len(test) - len(scored),
+        "n_slides_unlabelled": _unlabelled(scored, given.manifest),
         "n_patients": int(scored["patient"].nunique()),
         "n_patients_seen": _seen(scored, given.manifest),
     }
@@ -110,6 +112,11 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
             if part.values[one.name] is not None:
                 figures["n_resamples_undefined"] = max(int(figures["n_resamples_undefined"] or 0), found.n_undefined)
     return figures
+
+
+def _unlabelled(scored: pd.DataFrame, manifest: pd.DataFrame) -> int:
+    """Return how many of the scored slides have no annotation to compare with."""
+    return int(scored["slide_id"].isin(manifest.loc[manifest["label_kind"] == "unknown", "slide_id"]).sum())
 
 
 def _seen(scored: pd.DataFrame, manifest: pd.DataFrame) -> int:

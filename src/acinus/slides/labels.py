@@ -190,10 +190,10 @@ def check_source(row: LabelRow, rules: LabelRules) -> np.ndarray | None:
         return labels.source.counts()
 
 
-def tumour_outlines(row: LabelRow, rules: LabelRules) -> list[bool]:
-    """Return for each tumour outline of an ASAP file whether any px of it is left on the slide.
+def tumour_left(row: LabelRow, rules: LabelRules) -> float | None:
+    """Return the share of what an ASAP file outlines as tumour that cut-outs and ignored regions leave, [0, 1].
 
-    Cut-outs and ignored regions may cover an outline altogether; an empty list is a file that outlines no tumour.
+    None where it outlines no tumour; 0 where less than a level-0 px is left.
 
     Raises:
         SlideError: see open_labels.
@@ -202,9 +202,13 @@ def tumour_outlines(row: LabelRow, rules: LabelRules) -> list[bool]:
         if row.path is None:
             raise SlideError("an annotation without a label_source; ingest the cohort again")
         area = asap.parse(row.path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
-        tumour = _clip(area.tumour, shapely.box(0, 0, row.width, row.height))
     drawn = [one.area for one in area.outlines if one.role == "tumor"]
-    return [bool(shapely.area(shapely.intersection(one, tumour)) >= _ONE_PX) for one in drawn]
+    if not drawn:
+        return None
+    slide = shapely.box(0, 0, row.width, row.height)
+    left = float(shapely.area(_clip(area.tumour, slide)))
+    outlined = float(shapely.area(_clip(polygons.polygonal(shapely.union_all(drawn)), slide)))
+    return left / outlined if left >= _ONE_PX else 0.0
 
 
 @dataclass(frozen=True)
