@@ -17,12 +17,12 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 RANKS = [
     {"errors", "seeds", "paths", "machine", "lineage", "dvc_process", "code"},
     {"files", "parallel", "strict_yaml", "threads"},
-    {"params"},
+    {"params", "stopping"},
     {"records"},
     {"slides", "scoring", "stage", "tracking"},
     {"cohorts", "patches", "learning", "mapping", "reporting", "validation"},
     {"grading", "training", "whole_slide", "preflight"},
-    {"execution", "drawing", "pyfunc_model", "trials"},
+    {"execution", "drawing", "pyfunc_model", "trials", "members"},
     {"stages", "results", "reproduce", "show", "sweep", "predict", "compare"},
     {"cli"},
 ]
