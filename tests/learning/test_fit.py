@@ -233,6 +233,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "sgd, poly, iterations": {"max_iterations": 19},  # 43 patches in batches of 8: 6 steps, so 4 epochs
     "rmsprop, plateau": {"optimizer": "rmsprop", "schedule": "plateau", "lr": 0.01, "plateau_patience": 0},
     "adam, constant": {"optimizer": "adam", "schedule": "constant", "lr": 0.01},
+    "adamw, one_cycle, ema": {"optimizer": "adamw", "schedule": "one_cycle", "lr": 0.01, "keep": "ema"},
+    "stated epochs, cosine, metric": {"iterations_per_epoch": 4, "schedule": "cosine", "keep": "val_metric"},
 }
 
 
@@ -255,6 +257,7 @@ def test_a_segmenter_stopped_and_started_again_ends_in_the_same_bytes(variant: s
     mine, theirs = (checkpoints.load(tmp_path / one / "checkpoints" / "last.ckpt") for one in ("resumed", "straight"))
     torch.testing.assert_close(mine.optimizer, theirs.optimizer, rtol=0, atol=0)
     assert (mine.plateau, mine.precision) == (theirs.plateau, theirs.precision)
+    torch.testing.assert_close(mine.average, theirs.average, rtol=0, atol=0)
 
 
 def test_poly_falls_with_every_step_to_the_last_one(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_the_registry_has_the_names_that_a_classifiers_recipe_may_use() -> None:
 
 
 def test_smoothed_cross_entropy_by_hand_is_that_of_smp() -> None:
+    torchvision_hook.install()
     from segmentation_models_pytorch.losses import SoftCrossEntropyLoss
 
     logits, labels = logits_of(0.2, 0.9, 0.6), torch.tensor([0, 1, 0])
