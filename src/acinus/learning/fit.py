@@ -105,10 +105,16 @@ def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]
     """Return what Lightning trains: its hooks, each handed on."""
     from lightning.pytorch import LightningModule
 
+    end = signal.getsignal(signal.SIGTERM)
+
     class Loop(LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.net = course.job.model
+
+        def on_train_start(self) -> None:
+            if callable(end) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, end)  # who listens decides; Lightning would break off, validation too
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return course.optimizer(self.trainer.precision_plugin)
