@@ -105,7 +105,7 @@ def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]
     """Return what Lightning trains: its hooks, each handed on."""
     from lightning.pytorch import LightningModule
 
-    end = signal.getsignal(signal.SIGTERM)
+    listener = signal.getsignal(signal.SIGTERM)
 
     class Loop(LightningModule):
         def __init__(self) -> None:
@@ -113,8 +113,7 @@ def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]
             self.net = course.job.model
 
         def on_train_start(self) -> None:
-            if callable(end) and threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, end)  # who listens decides; Lightning would break off, validation too
+            _hand_back(listener)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return course.optimizer(self.trainer.precision_plugin)
@@ -149,6 +148,12 @@ def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]
             self.trainer.should_stop = course.finished
 
     return Loop()
+
+
+def _hand_back(listener: Any) -> None:
+    """Give SIGTERM back to who listened for it before; Lightning would break off, even in the middle of validation."""
+    if callable(listener) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, listener)
 
 
 def _stop_or_look(course: Course, loop: Any, val: Feed | None) -> None:
