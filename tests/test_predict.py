@@ -216,6 +216,22 @@ def test_a_point_chosen_on_maps_of_another_kind_is_warned_of(slide: Path, tmp_pa
         assert any("maps of another kind" in line for line in result(folder / "out")["warnings"]) == warned
 
 
+def test_windows_are_seen_as_in_the_maps_that_the_point_was_chosen_on(slide: Path, tmp_path: Path, monkeypatch) -> None:
+    seen: list[str] = []
+    own = one.map_slide
+
+    def watched(job: Any) -> Any:
+        seen.append(f"{job.running.tta} {job.infer.tta}")
+        return own(job)
+
+    monkeypatch.setattr(one, "map_slide", watched)
+    for tta in ("none", "d4"):
+        made = Maps(stride_px=16, map_downsample=8.0, min_tissue_fraction=0.0, tta=tta)
+        model = make_model(tmp_path / tta / "models", point=POINT.model_copy(update={"maps": made}))
+        run([slide], model, tmp_path / tta / "out")
+    assert seen == ["none none", "d4 d4"]
+
+
 def test_a_raster_is_streamed_into_a_pyramid_that_does_not_stay(model: Path, tmp_path: Path) -> None:
     for name, mode in (("a.png", "RGB"), ("b.jpg", "RGB"), ("c.tif", "RGB"), ("d.png", "P"), ("e.png", "L")):
         Image.new("RGB", (WIDTH, HEIGHT), PINK).convert(mode).save(tmp_path / name)

@@ -64,7 +64,7 @@ class MapJob:
 
 def running_as(compute: params.Compute, infer: params.Infer) -> Running:
     """Return how a recipe has its network run."""
-    return Running(infer.precision, infer.engine, compute.channels_last, compute.compile_)
+    return Running(infer.precision, infer.engine, compute.channels_last, compute.compile_, infer.tta)
 
 
 @dataclass(frozen=True)

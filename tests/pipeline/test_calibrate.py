@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from acinus import records, whole_slide
-from acinus.files import read_json
+from acinus.files import read_json, sha256
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
 from acinus.mapping.geometry import MapGeometry
@@ -158,6 +158,33 @@ def test_the_point_and_its_figures_are_those_of_the_validation_slides(ready: Any
     assert point["maps"] == {"stride_px": 64, "map_downsample": 16.0, "min_tissue_fraction": 0.1, "um_per_px": None}
     assert {name: point[name] for name in curves["point"]} == curves["point"]
     assert len(curves["trials"]) == point["source"]["trials"] == 8
+
+
+def test_a_model_that_saw_the_validation_slides_is_not_the_one_that_they_judge(fresh: Callable[[], Any]) -> None:
+    """It lies beside the one fitted on training slides alone, whose maps and checksum the point has."""
+    plain, project = fresh(), fresh()
+    expected, curves = outputs(plain.run(NAME, recipe_of(plain), "calibrate"))
+    paths = Paths(project.root, NAME)
+    selection = paths.model / "selection"
+    selection.mkdir()
+    for name in ("model.safetensors", "card.json"):
+        (paths.model / name).rename(selection / name)
+    card = Card.model_validate_json((selection / "card.json").read_bytes())
+    torch.manual_seed(77)
+    save_model(paths.model, build_model(card.spec()), card.model_copy(update={"fitted_on": ("train", "val")}))
+    assert outputs(project.run(NAME, recipe_of(project), "calibrate")) == (expected, curves)
+    assert expected["source"]["model_sha256"] == sha256(selection / "model.safetensors")
+
+
+def test_the_point_is_chosen_on_maps_with_the_augmentation_of_infer(fresh: Callable[[], Any]) -> None:
+    project = fresh()
+    recipe = recipe_of(project, trials=0)
+    recipe = recipe.model_copy(update={"infer": recipe.infer.model_copy(update={"tta": "flips"})})
+    point, _ = outputs(project.run(NAME, recipe, "calibrate"))
+    plain, _ = outputs(project.run(NAME, recipe_of(project, trials=0), "calibrate"))
+    assert (point["maps"]["tta"], "tta" in plain["maps"]) == ("flips", False)
+    assert point["temperature"] == plain["temperature"]
+    assert point["source"]["value_at_half"] != plain["source"]["value_at_half"]
 
 
 def test_offsets_reach_the_maps_and_are_written_only_where_there_are_any(fresh: Callable[[], Any]) -> None:

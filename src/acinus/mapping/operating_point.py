@@ -1,7 +1,7 @@
 """The operating point: how probabilities are scaled, cut and cleaned up, and where that came from."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,7 +20,8 @@ class Maps(BaseModel):
 
     um_per_px: mean um per map px of the slides that it was chosen on, for a model that works at so many um per px:
     on a slide of another resolution the same clean-up needs map px of the same size. None: by level, or unknown.
-    precision, engine: what ran the network, left out where it was torch in 32 bits.
+    precision, engine: what ran the network, left out where it was torch in 32 bits. tta: as infer.tta, left out where
+    it is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -31,6 +32,7 @@ class Maps(BaseModel):
     um_per_px: Annotated[float, Field(gt=0.0)] | None = None
     precision: Annotated[str, Field(exclude_if=lambda one: one == PRECISION)] = PRECISION
     engine: Annotated[str, Field(exclude_if=lambda one: one == ENGINE)] = ENGINE
+    tta: Annotated[Literal["none", "flips", "d4"], Field(exclude_if=lambda one: one == "none")] = "none"
 
 
 class OperatingPoint(BaseModel):

@@ -12,6 +12,7 @@ import numpy as np
 from acinus import params
 from acinus.files import atomic_path
 from acinus.grading.apply import SlideToGrade, grade_slide
+from acinus.learning.running import Running
 from acinus.mapping.map_tiff import MapReader, open_map
 from acinus.mapping.quantify import Amounts, Terms
 from acinus.mapping.region_files import Legend, exported
@@ -75,11 +76,13 @@ def _map_job(order: Order, model: Model, opened: Opened) -> MapJob:
             map_downsample=max(1.0, downsample),
             batch_size=BATCH,
             min_tissue_fraction=maps.min_tissue_fraction,
+            tta=maps.tta,
         ),
         device=order.device,
         threads=order.threads,
         scaling=model.point.scaling,
         decode_threads=DECODE_THREADS,
+        running=Running(tta=maps.tta),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from acinus import records
 from acinus.files import sha256, write_json
-from acinus.learning.card import WEIGHTS_FILE
+from acinus.learning.card import WEIGHTS_FILE, selection_of
 from acinus.learning.device import best_alone
 from acinus.mapping.confidence import Confidence, confidence
 from acinus.mapping.geometry import MapGeometry
@@ -93,14 +93,15 @@ def _is_judged(row: dict[str, Any]) -> bool:
 def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, scratch: Path) -> list[Judged]:
     """Map every slide into `scratch` and return it beside its truth; the arrays stay on disk."""
     compute, places = stage.project.compute, Places(stage.cohort_root, stage.paths.rasters)
-    weights = sha256(stage.paths.model / WEIGHTS_FILE)
+    model = selection_of(stage.paths.model)
+    weights = sha256(model / WEIGHTS_FILE)
     jobs = [
         Job(
             map=MapJob(
                 row=row,
                 image=places.image(row),
                 tissue=stage.paths.tissue / f"{row['slide_id']}.png",
-                model=stage.paths.model,
+                model=model,
                 weights=weights,
                 target=scratch / f"{row['slide_id']}.tif",
                 index=stage.recipe.index,
@@ -183,6 +184,7 @@ def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: fl
         um_per_px=um_per_px,
         precision=infer.precision,
         engine=infer.engine,
+        tta=infer.tta,
     )
     plain = OperatingPoint(temperature=trust.scaling.temperature, bias=list(trust.scaling.bias), maps=maps)
     two = len(stage.recipe.classes) == 2
@@ -236,7 +238,7 @@ def _settings(point: OperatingPoint) -> dict[str, float]:
 def _source(stage: Stage, found: Found, trust: Confidence, note: str | None) -> dict[str, Any]:
     """Return where the point came from, for a reader of operating_point.yaml."""
     return {
-        "model_sha256": sha256(stage.paths.model / WEIGHTS_FILE),
+        "model_sha256": sha256(selection_of(stage.paths.model) / WEIGHTS_FILE),
         "split": "val",
         "objective": stage.recipe.calibrate.objective,
         "value_at_half": found.value_plain,
