@@ -25,6 +25,8 @@ def save_judged(folder: Path, slide: Judged) -> None:
         "slide_id": slide.slide_id,
         "geometry": [geometry.width, geometry.height, geometry.downsample],
         "tumour": slide.tumour,
+        "mpp": slide.mpp,
+        "patient": slide.patient,
         "itc": grid.lesions.itc if grid else None,
         "lesion_downsample": grid.downsample if grid else None,
     }
@@ -39,7 +41,8 @@ def open_judged(folder: Path) -> Judged:
         grid = LesionGrid(Lesions(labels, tuple(facts["itc"])), facts["lesion_downsample"])
     prob, tissue = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("prob", "tissue"))
     geometry = MapGeometry(*facts["geometry"])
-    return Judged(facts["slide_id"], geometry, prob, tissue, truth, facts["tumour"], grid)
+    mpp = tuple(facts["mpp"]) if facts["mpp"] is not None else None
+    return Judged(facts["slide_id"], geometry, prob, tissue, truth, facts["tumour"], grid, mpp, facts["patient"])
 
 
 def _array(path: Path) -> np.ndarray | None:

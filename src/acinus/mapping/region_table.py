@@ -9,7 +9,7 @@ import numpy as np
 from acinus.mapping.band_labels import BandLabels
 from acinus.mapping.clean_bands import Bands, ClassBand, filled_bands
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import CleanUp
 from acinus.mapping.quantify import positive_values
 from acinus.mapping.region_statistics import Statistics, of_components, of_pieces
 from acinus.mapping.regions import EIGHT
@@ -60,7 +60,7 @@ class Found:
 def find_regions(
     bands: Bands,
     geometry: MapGeometry,
-    point: OperatingPoint,
+    point: CleanUp,
     positive: tuple[int, ...],
     mpp: tuple[float, float] | None,
 ) -> Found:

@@ -6,7 +6,7 @@
 import numpy as np
 from scipy import ndimage
 
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import CleanUp
 from acinus.mapping.quantify import predicted_classes
 
 EIGHT = np.ones((3, 3), dtype=bool)
@@ -16,7 +16,7 @@ FOUR = ndimage.generate_binary_structure(2, 1)
 _TRUNCATE = 4.0  # sigmas on either side that a Gaussian is summed over
 
 
-def cleaned(prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.ndarray:
+def cleaned(prob: np.ndarray, tissue: np.ndarray, point: CleanUp) -> np.ndarray:
     """Return the tumour mask of a map of two classes, bool (rows, columns).
 
     prob: uint8 (rows, columns), p * 255; tissue: bool, outside of which nothing is tumour. Steps, all px of the map:
@@ -30,9 +30,7 @@ def cleaned(prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.n
     return cleaned_classes(prob[None], tissue, point, (1,)) == 1
 
 
-def cleaned_classes(
-    prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint, positive: tuple[int, ...]
-) -> np.ndarray:
+def cleaned_classes(prob: np.ndarray, tissue: np.ndarray, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns); see `cleaned`.
 
     Of several channels the largest smoothed value decides, no threshold. Holes and regions are those of all
@@ -63,7 +61,7 @@ def others(channels: int, positive: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(one for one in range(max(2, channels)) if one not in positive)
 
 
-def said(smooth: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.ndarray:
+def said(smooth: np.ndarray, tissue: np.ndarray, point: CleanUp) -> np.ndarray:
     """Return the class of every px before clean-up, uint8 (rows, columns), of smoothed channels."""
     return predicted_classes(smooth, tissue, point.threshold, 2 if len(smooth) == 1 else len(smooth))
 

@@ -7,14 +7,6 @@ from acinus.reporting.figure_parts import Metrics, Part, Statistic, floats, is_t
 from acinus.reporting.setup import MetricSetup
 
 
-def tumour_by_burden(burden_pred: float | None, burden_percent: float) -> int | None:
-    """Return 1 (tumour) from burden_percent of the tissue on, with any tumour at all, else 0; None without tissue.
-
-    The same as the rule of records.GRADES (rule_tumor), which stands only for slides that were graded.
-    """
-    return None if burden_pred is None else int(burden_pred > 0 and burden_pred >= burden_percent)
-
-
 def burden_rule_part(scored: pd.DataFrame, given: pd.DataFrame, setup: MetricSetup) -> Part:
     """Return tumor_rule_accuracy over scored slides labelled normal or tumor (n_tumor_rule), and from what on.
 

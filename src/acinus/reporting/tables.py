@@ -9,14 +9,13 @@ import pandas as pd
 from acinus.errors import TableError
 from acinus.files import atomic_path
 from acinus.records import NORMAL, TUMOR, rows
-from acinus.reporting.burden_rule import tumour_by_burden
 from acinus.reporting.flags import FLAGS, flags_of
 from acinus.reporting.segmentation import confusions
 from acinus.reporting.setup import MetricSetup, Tables
 from acinus.reporting.slide_parts import REGION_COLUMNS, grade_columns, grade_figures, region_figures
 from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
-from acinus.scoring.burden import burden_error
+from acinus.scoring.burden import burden_error, tumour_by_burden
 from acinus.scoring.defined import mean_defined
 from acinus.scoring.dice import Overlap, dice, iou
 
