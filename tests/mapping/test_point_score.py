@@ -18,6 +18,7 @@ from acinus.mapping.threshold_curve import THRESHOLDS, histogram, threshold_curv
 from acinus.scoring.froc import lesions
 
 PLAIN = OperatingPoint(temperature=1.5)
+FIELDS = ("slide_id", "geometry", "prob", "tissue", "truth", "tumour")
 DICE, F1, FROC = (Aim(one, (1,), 5.0, 0.5) for one in ("dice", "f1", "froc"))
 
 
@@ -61,6 +62,16 @@ def test_a_large_map_taken_band_by_band_is_judged_alike(monkeypatch: pytest.Monk
     monkeypatch.setattr(point_score, "BAND_ROWS", 5)
     assert measure(slides, point, DICE) == whole
     assert 0 < whole.value < 1
+
+
+def test_a_px_outside_the_tissue_keeps_its_answer_and_counts_for_no_burden() -> None:
+    truth, tissue = np.array([[1, 1, 1, 0]], np.uint8), np.array([[False, False, True, True]])
+    slide = judged("a", np.array([[255, 255, 0, 0]]), truth, tumour=True, tissue=tissue)
+    result = measure([slide], PLAIN, DICE)
+    assert result.value == pytest.approx(2 * 2 / (2 + 3))
+    assert result.calls == {"a": (True, False)}
+    nowhere = Judged(*(getattr(slide, name) for name in FIELDS), looked=tissue)
+    assert measure([nowhere], PLAIN, DICE).value == 0.0, "no window covered what was found"
 
 
 def test_px_of_unknown_truth_count_nowhere() -> None:
@@ -144,7 +155,7 @@ def froc_slide(name: str, places: dict[tuple[int, int], int], tumour: np.ndarray
     grid = LesionGrid(lesions(fine, 8.0), 8.0)
     whole = np.ones((40, 40), dtype=bool)
     geometry, truth = MapGeometry(640, 640, 16.0), tumour.astype(np.uint8)
-    return Judged(name, geometry, prob, whole, truth, bool(tumour.any()), grid, (1.0, 1.0), "patient")
+    return Judged(name, geometry, prob, whole, truth, bool(tumour.any()), grid, (1.0, 1.0), "patient", whole)
 
 
 def test_froc_takes_every_region_for_a_detection_at_its_peak() -> None:
@@ -185,7 +196,9 @@ def test_the_curve_is_what_counting_px_at_its_threshold_gives(seed: int, thresho
     slides = []
     for name in "abc":
         truth = rng.choice(np.array([0, 1, 255], np.uint8), (12, 9)) * rng.integers(2, dtype=np.uint8)
-        slides.append(judged(name, rng.integers(0, 256, (12, 9)), truth, bool(rng.integers(2))))
+        slides.append(
+            judged(name, rng.integers(0, 256, (12, 9)), truth, bool(rng.integers(2)), rng.random((12, 9)) < 0.5)
+        )
     slides.append(judged("unknown", rng.integers(0, 256, (4, 4)), None, tumour=True))
     curve = threshold_curve([histogram(one) for one in slides], DICE)
     at = curve["threshold"].index(threshold)
@@ -236,7 +249,8 @@ def test_a_slide_comes_back_from_disk_as_it_was(tmp_path: Path, known: bool) -> 
     back = open_judged(tmp_path / "a.b")
     for name in ("slide_id", "geometry", "tumour", "mpp", "patient", "group"):
         assert getattr(back, name) == getattr(slide, name)
-    for name in ("prob", "tissue"):
+    assert (back.looked is None) == (slide.looked is None)
+    for name in ("prob", "tissue", *(("looked",) if slide.looked is not None else ())):
         np.testing.assert_array_equal(getattr(back, name), getattr(slide, name))
     if not known:
         assert back.truth is None

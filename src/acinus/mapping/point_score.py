@@ -28,6 +28,8 @@ class Judged:
     prob: uint8 (channels, rows, columns), p * 255. tissue: bool (rows, columns). truth: uint8 class indices, 255
     unknown, or None where nothing is known. tumour: whether it is a tumour slide, None unknown. lesions: None where
     they are not asked for or not known. mpp: (x, y) um per level-0 px, None unknown. patient: whose slide it is.
+    looked: bool (rows, columns), where the model has an answer; None: everywhere, a px that no window covered being 0
+    in every channel. Tissue never changes an answer: it is what the burden is a share of.
     """
 
     slide_id: str
@@ -39,11 +41,16 @@ class Judged:
     lesions: LesionGrid | None = None
     mpp: tuple[float, float] | None = None
     patient: str = ""
+    looked: np.ndarray | None = None
 
     @property
     def group(self) -> str:
         """What is resampled: the patient, or the slide where none is named."""
         return self.patient or self.slide_id
+
+    def looked_at(self, rows: slice) -> np.ndarray:
+        """Return where the model has an answer in rows of the map, bool (rows, columns)."""
+        return np.ones_like(self.tissue[rows]) if self.looked is None else self.looked[rows]
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ def _look(slide: Judged, clean_up: CleanUp, aim: Aim) -> _Seen:
         outcome = _outcome(slide, found.rows) if aim.objective == "froc" else None
         bands = found.classes()
     else:
-        bands = iter([(0, cleaned_classes(slide.prob, slide.tissue, clean_up, aim.positive))])
+        bands = iter([(0, cleaned_classes(slide.prob, slide.looked_at(slice(None)), clean_up, aim.positive))])
     classes, tissue_px, positive_px = max(2, len(slide.prob)), 0, 0
     matrix = None if slide.truth is None else np.zeros((classes, classes), dtype=np.int64)
     for top, said in bands:
@@ -212,7 +219,7 @@ def _look(slide: Judged, clean_up: CleanUp, aim: Aim) -> _Seen:
 def _bands(slide: Judged) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     for top in range(0, slide.geometry.rows, BAND_ROWS):
         rows = slice(top, top + BAND_ROWS)
-        yield top, slide.prob[:, rows], slide.tissue[rows]
+        yield top, slide.prob[:, rows], slide.looked_at(rows)
 
 
 def _outcome(slide: Judged, regions: Sequence[dict[str, float]]) -> froc.Outcome | None:
