@@ -62,6 +62,7 @@ points = st.builds(
     threshold=st.sampled_from([0.3, 0.45, 0.5, 0.6]),
     smoothing_px=st.sampled_from([0.0, 0.4, 1.0, 2.3]),
     min_region_px=st.integers(0, 12),
+    min_peak=st.sampled_from([0.0, 0.6, 0.9, 1.0]),
     max_hole_px=st.integers(0, 20),
 )
 

@@ -23,9 +23,10 @@ _CLOSE = 1e-9  # share of a px by which a size may miss a whole number of them
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What an operating point is on one map: threshold on p, and sizes in px of the map; see `regions.cleaned`."""
+    """What an operating point is on one map: thresholds on p, and sizes in px of the map; see `regions.cleaned`."""
 
     threshold: float = 0.5
+    min_peak: float = 0.0
     smoothing_px: float = 0.0
     min_region_px: int = 0
     max_hole_px: int = 0
@@ -55,8 +56,9 @@ class OperatingPoint(BaseModel):
     temperature: logits are divided by it, bias: then an offset per class is added, left out where there is none (maps
     are made so already: infer does it). threshold: on p of the positive class
     where there are two classes. smoothing_px: sigma of a Gaussian over the map in its px, 0 none. min_region_um2:
-    smaller regions (8-connected) are removed. max_hole_um2: holes (4-connected, enclosed) up to this size are filled
-    before. maps: how a map is made. source: what it was chosen on and what that gave, for a reader.
+    smaller regions (8-connected) are removed, min_peak: and those that reach this p of a positive class nowhere (a
+    threshold for being there beside the one for how far it goes). max_hole_um2: holes (4-connected, enclosed) up to
+    this size are filled before. maps: how a map is made. source: what it was chosen on and what that gave.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -65,6 +67,7 @@ class OperatingPoint(BaseModel):
     bias: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(exclude_if=lambda one: not one)] = []
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     smoothing_px: Annotated[float, Field(ge=0.0)] = 0.0
+    min_peak: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     min_region_um2: Annotated[float, Field(ge=0.0, le=LARGEST_UM2)] = 0.0
     max_hole_um2: Annotated[float, Field(ge=0.0, le=LARGEST_UM2)] = 0.0
     maps: Maps | None = None
@@ -88,6 +91,7 @@ class OperatingPoint(BaseModel):
         px_um2 = x * y * downsample**2
         return CleanUp(
             threshold=self.threshold,
+            min_peak=self.min_peak,
             smoothing_px=self.smoothing_px,
             min_region_px=math.ceil(self.min_region_um2 / px_um2 - _CLOSE),
             max_hole_px=math.floor(self.max_hole_um2 / px_um2 + _CLOSE),

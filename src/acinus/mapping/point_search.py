@@ -15,7 +15,7 @@ from acinus.scoring.paired import Paired, paired_bootstrap
 Evaluate = Callable[[OperatingPoint], Result]
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 """Thresholds searched."""
-SEARCHED = ("smoothing_px", "max_hole_um2", "min_region_um2", "threshold")
+SEARCHED = ("smoothing_px", "max_hole_um2", "min_region_um2", "min_peak", "threshold")
 """What is searched; undone in this order."""
 LEAST_GROUPS = 6
 """Patients (slides where none is named) from which on a gain can be told from chance: that all of fewer gain happens by
@@ -87,7 +87,8 @@ def complexity(point: OperatingPoint, plain: OperatingPoint) -> tuple[float, ...
     """Return how far a point is from plain, to be compared: settings changed, sizes, smoothing, threshold."""
     changed = {name: abs(getattr(point, name) - getattr(plain, name)) for name in SEARCHED}
     sizes = changed["max_hole_um2"] + changed["min_region_um2"]
-    return sum(one > 0 for one in changed.values()), sizes, changed["smoothing_px"], changed["threshold"]
+    steps = sum(one > 0 for one in changed.values())
+    return steps, sizes, changed["smoothing_px"], changed["min_peak"], changed["threshold"]
 
 
 _Candidate = tuple[OperatingPoint, Result]
@@ -198,8 +199,10 @@ def _trials(
         chosen = _suggested(trial, plain, settings, with_threshold)
         point = plain.model_copy(update=chosen)
         result = evaluate(point)
-        state = None if result.value is not None else optuna.trial.TrialState.PRUNED
-        study.tell(trial, result.value, state)
+        if result.value is None:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:  # the sampler is led to points that reach the floor
+            study.tell(trial, result.value - max(0.0, settings.min_specificity - (result.specificity or 0.0)))
         found.append((point, tuple(chosen), result))
     return found
 
@@ -215,6 +218,8 @@ def _suggested(
     chosen: dict[str, float] = {}
     if with_threshold:
         chosen["threshold"] = round(trial.suggest_float("threshold", LOWEST, HIGHEST, step=STEP), 2)
+    if settings.most_peak:
+        chosen["min_peak"] = round(trial.suggest_float("min_peak", 0.0, settings.most_peak), 2)
     if settings.max_smoothing_px:
         chosen["smoothing_px"] = round(trial.suggest_float("smoothing_px", 0.0, settings.max_smoothing_px), 2)
     for name, most in (("min_region_um2", settings.most_region_um2), ("max_hole_um2", settings.most_hole_um2)):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from acinus.mapping.operating_point import CleanUp
-from acinus.mapping.quantify import predicted_classes
+from acinus.mapping.quantify import positive_values, predicted_classes, tumour_mask
 
 EIGHT = np.ones((3, 3), dtype=bool)
 """Px that touch by a side or a corner are of one region."""
@@ -25,7 +25,8 @@ def cleaned(prob: np.ndarray, tissue: np.ndarray, point: CleanUp) -> np.ndarray:
     2. tumour where the value reaches point.threshold (`quantify.tumour_mask`), within tissue;
     3. holes (4-connected px that are no tumour and do not reach the map's border) of at most point.max_hole_px px
        are filled, where they are tissue;
-    4. regions (8-connected) of fewer than point.min_region_px px are removed.
+    4. regions (8-connected) of fewer than point.min_region_px px are removed, and those in which the map as it was
+       reaches point.min_peak nowhere.
     """
     return cleaned_classes(prob[None], tissue, point, (1,)) == 1
 
@@ -51,6 +52,9 @@ def cleaned_classes(prob: np.ndarray, tissue: np.ndarray, point: CleanUp, positi
         mask |= filled
     regions, number = ndimage.label(mask, EIGHT)
     kept = np.bincount(regions.ravel(), minlength=number + 1) >= point.min_region_px
+    if point.min_peak:
+        peaks = ndimage.maximum(positive_values(prob, positive), regions, np.arange(number + 1))
+        kept &= tumour_mask(np.asarray(peaks), point.min_peak)
     removed = mask & ~kept[regions]
     classes[removed] = best_of(smooth[:, removed], others(len(smooth), positive))
     return classes

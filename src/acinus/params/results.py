@@ -84,7 +84,8 @@ class Calibrate(Section):
     0.5 and no smoothing; with trials 0 it is the point. An isolated region below 200 um2, a disc of 16 um, is one cell
     or two nuclei: no finding at the magnifications of whole slides; a hole of that size is as little. Where nuclei are
     what is to be found, write 0. The largest values searched: most_region_um2 and most_hole_um2 (5000 um2, a disc of
-    80 um, is the section of a whole gland; not above the plain one: not searched) and max_smoothing_px (sigma, map px).
+    80 um, is the section of a whole gland; not above the plain one: not searched), max_smoothing_px (sigma, map px) and
+    most_peak (p that a region must reach somewhere: what is there is told apart from how far it goes; 0: not searched).
     min_specificity: with at least 5 normal validation slides no point that calls more of them tumour is taken where
     any point can be. max_slides: so many validation slides, evenly chosen (null: all).
     """
@@ -100,6 +101,7 @@ class Calibrate(Section):
     max_hole_um2: Area = 200.0
     most_region_um2: Area = 5000.0
     most_hole_um2: Area = 5000.0
+    most_peak: Fraction = 0.99
     max_slides: Count | None = None
 
 

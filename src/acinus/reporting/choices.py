@@ -7,7 +7,7 @@ from acinus.errors import AcinusError
 from acinus.reporting.figure_parts import Metrics
 from acinus.reporting.setup import MetricSetup, Tables
 
-CLEAN_UP = ("smoothing_px", "min_region_um2", "max_hole_um2")
+CLEAN_UP = ("smoothing_px", "min_region_um2", "min_peak", "max_hole_um2")
 """How the operating point cleans a map up."""
 
 
