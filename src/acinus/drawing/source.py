@@ -14,7 +14,7 @@ from acinus.patches.index import cell_tissue
 from acinus.paths import Paths
 from acinus.reporting.canvas import Colour
 from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
-from acinus.slides.places import Places
+from acinus.slides.places import Places, mpp_of
 from acinus.slides.tissue import load_tissue
 
 Row = dict[str, Any]
@@ -56,4 +56,5 @@ class Source:
                 else:  # a px of the map is a cell
                     yield top, prob, cell_tissue(tissue, *place, self.min_tissue)
 
-        return find_regions(bands, grid, self.point, self.positive, None).classes()
+        point = self.point.on_map(grid.downsample, mpp_of(row))
+        return find_regions(bands, grid, point, self.positive, None).classes()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus.mapping.band_labels import BandLabels
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import CleanUp
 from acinus.mapping.regions import FOUR, best_of, others, reach, said, smoothed
 
 Bands = Callable[[], Iterator[tuple[int, np.ndarray, np.ndarray]]]
@@ -41,7 +41,7 @@ class ClassBand:
 
 
 def filled_bands(
-    bands: Bands, rows: int, point: OperatingPoint, positive: tuple[int, ...]
+    bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]
 ) -> Callable[[], Iterator[ClassBand]]:
     """Return what begins a pass over the map's classes, smoothed, cut at the threshold, small holes filled.
 
@@ -62,7 +62,7 @@ def filled_bands(
     return begin
 
 
-def small_holes(bands: Bands, rows: int, point: OperatingPoint, positive: tuple[int, ...]) -> np.ndarray:
+def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return which pieces (see BandLabels) of what is not positive are holes to be filled, bool (pieces + 1,)."""
     labels, areas, opened = BandLabels(FOUR), [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
     for band, _ in _class_bands(bands, point, positive):
@@ -82,9 +82,7 @@ def small_holes(bands: Bands, rows: int, point: OperatingPoint, positive: tuple[
     return small[component]
 
 
-def _class_bands(
-    bands: Bands, point: OperatingPoint, positive: tuple[int, ...]
-) -> Iterator[tuple[ClassBand, np.ndarray]]:
+def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Iterator[tuple[ClassBand, np.ndarray]]:
     """Yield each band's classes before clean-up, and its smoothed channels."""
     for top, prob, tissue, smooth in _smooth_bands(bands, point.smoothing_px):
         classes = said(smooth, tissue, point)

@@ -6,8 +6,8 @@
 import numpy as np
 from scipy import ndimage
 
-from acinus.mapping.operating_point import OperatingPoint
-from acinus.mapping.quantify import predicted_classes
+from acinus.mapping.operating_point import CleanUp
+from acinus.mapping.quantify import positive_values, predicted_classes, tumour_mask
 
 EIGHT = np.ones((3, 3), dtype=bool)
 """Px that touch by a side or a corner are of one region."""
@@ -16,7 +16,7 @@ FOUR = ndimage.generate_binary_structure(2, 1)
 _TRUNCATE = 4.0  # sigmas on either side that a Gaussian is summed over
 
 
-def cleaned(prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.ndarray:
+def cleaned(prob: np.ndarray, tissue: np.ndarray, point: CleanUp) -> np.ndarray:
     """Return the tumour mask of a map of two classes, bool (rows, columns).
 
     prob: uint8 (rows, columns), p * 255; tissue: bool, outside of which nothing is tumour. Steps, all px of the map:
@@ -25,14 +25,13 @@ def cleaned(prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.n
     2. tumour where the value reaches point.threshold (`quantify.tumour_mask`), within tissue;
     3. holes (4-connected px that are no tumour and do not reach the map's border) of at most point.max_hole_px px
        are filled, where they are tissue;
-    4. regions (8-connected) of fewer than point.min_region_px px are removed.
+    4. regions (8-connected) of fewer than point.min_region_px px are removed, and those in which the map as it was
+       reaches point.min_peak nowhere.
     """
     return cleaned_classes(prob[None], tissue, point, (1,)) == 1
 
 
-def cleaned_classes(
-    prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint, positive: tuple[int, ...]
-) -> np.ndarray:
+def cleaned_classes(prob: np.ndarray, tissue: np.ndarray, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns); see `cleaned`.
 
     Of several channels the largest smoothed value decides, no threshold. Holes and regions are those of all
@@ -53,6 +52,9 @@ def cleaned_classes(
         mask |= filled
     regions, number = ndimage.label(mask, EIGHT)
     kept = np.bincount(regions.ravel(), minlength=number + 1) >= point.min_region_px
+    if point.min_peak:
+        peaks = ndimage.maximum(positive_values(prob, positive), regions, np.arange(number + 1))
+        kept &= tumour_mask(np.asarray(peaks), point.min_peak)
     removed = mask & ~kept[regions]
     classes[removed] = best_of(smooth[:, removed], others(len(smooth), positive))
     return classes
@@ -63,7 +65,7 @@ def others(channels: int, positive: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(one for one in range(max(2, channels)) if one not in positive)
 
 
-def said(smooth: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.ndarray:
+def said(smooth: np.ndarray, tissue: np.ndarray, point: CleanUp) -> np.ndarray:
     """Return the class of every px before clean-up, uint8 (rows, columns), of smoothed channels."""
     return predicted_classes(smooth, tissue, point.threshold, 2 if len(smooth) == 1 else len(smooth))
 

@@ -96,7 +96,8 @@ def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -
             place = (geometry.columns, prob.shape[1], geometry.downsample, top)
             yield top, prob, cell_tissue(tissue, *place, least) if cells else tissue.raster(*place)
 
-    found = find_regions(bands, geometry, model.point, model.positive, opened.mpp)
+    point = model.point.on_map(geometry.downsample, opened.mpp)
+    found = find_regions(bands, geometry, point, model.positive, opened.mpp)
     terms = Terms(len(model.card.classes), model.positive, model.point.threshold)
     source = None if opened.mpp is None else "--mpp" if order.mpp is not None else "tag"
     amounts = Amounts(geometry, terms, opened.mpp, source)

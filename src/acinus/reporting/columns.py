@@ -46,6 +46,7 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
         *found,
         *_grade_columns(scored, setup),
         *([Column("tumor_rule", "tumour, rule", "count")] if labelled or setup.graded else []),
+        *(Column(key, title, "points") for key, title in FALSE_AREAS if scored[key].notna().any()),
         Column("slide_score", "slide score"),
         Column("burden_pred", f"{noun} % of tissue", "points"),
         Column("burden_true", "annotated %", "points"),
@@ -55,6 +56,10 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
         Column("mpp_x", "µm per px", "mpp"),
         Column("flags", "flags", "flags"),
     ]
+
+
+FALSE_AREAS = (("false_area_percent", "false area, % of tissue"), ("false_area_mm2", "false area, mm²"))
+"""What is predicted as tumour on normal slides."""
 
 
 def _grade_columns(scored: pd.DataFrame, setup: MetricSetup) -> list[Column]:

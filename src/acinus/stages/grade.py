@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from acinus import records
 from acinus.files import atomic_path, note_if_empty, sha256
-from acinus.grading.rule import by_rule, tumour_by_burden
+from acinus.grading.rule import by_rule
+from acinus.scoring.burden import tumour_by_burden
 from acinus.slides.places import Places, mean_mpp
 from acinus.stage import Stage
 

@@ -110,7 +110,8 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules) if judged else None
     with open_map(job.map) as reader:
         slide = _Open(job, reader, labels)
-        found = find_regions(slide.bands, reader.geometry, job.point, job.positive, mpp_of(row))
+        point = job.point.on_map(reader.geometry.downsample, mpp_of(row))
+        found = find_regions(slide.bands, reader.geometry, point, job.positive, mpp_of(row))
         amounts = _amounts(slide, found)
     lesions = None
     if job.froc and labels is not None:
