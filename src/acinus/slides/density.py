@@ -57,7 +57,7 @@ class Glass:
     texture: int
 
     def density(self, rgb: np.ndarray, top: int, rows: int) -> list[np.ndarray]:
-        """Return float32 (n, columns) per channel, of rows `top`.. of an overview of `rows` rows, uint8 (n, columns, 3)."""
+        """Return float32 (n, columns) per channel, of uint8 (n, columns, 3): from row `top` on of `rows` rows."""
         tables = np.log10((self.colour[:, None] + 1.0) / (np.arange(256) + 1.0)).astype(np.float32)
         found = [table.take(rgb[..., channel]) for channel, table in enumerate(tables)]
         if self.gradient is not None:

@@ -15,7 +15,7 @@ def black(high: np.ndarray) -> np.ndarray:
 
 
 def vivid(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Return which px have a saturation above INK_SATURATION; high, low: brightest and darkest channel of each, uint8."""
+    """Return which px have a saturation above INK_SATURATION; high, low: brightest and darkest channel, uint8."""
     return (high - low) > (high >> 1)
 
 

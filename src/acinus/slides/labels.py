@@ -83,8 +83,11 @@ class LabelRules:
                     none_group=cohort.none_group,
                 )
             case params.PandaCohort():
-                values = {provider: dict(own) for provider, own in cohort.mask_values.items()}
-                return cls(names, values, tissue_values={**cohort.tissue_values})
+                return cls(
+                    names,
+                    {provider: dict(values) for provider, values in cohort.mask_values.items()},
+                    tissue_values={provider: tuple(values) for provider, values in cohort.tissue_values.items()},
+                )
             case params.RgbMaskCohort():  # its masks were decoded from colours to class indices at ingest
                 own = {**dict(enumerate(names)), IGNORE: "ignore"}
                 return cls(names, {ANY_PROVIDER: own}, values_key="cohort.colours")
@@ -131,7 +134,9 @@ class LabelRules:
             return Values(2, {value: int(value in listed) for value in own.of}, own.declared)
         if TISSUE not in self.classes:
             return None
-        return Values(2, {value: label if label == IGNORE else int(label > 0) for value, label in own.of.items()}, own.declared)
+        return Values(
+            2, {value: label if label == IGNORE else int(label > 0) for value, label in own.of.items()}, own.declared
+        )
 
 
 class Labels(Protocol):

@@ -33,9 +33,7 @@ def _over(values: np.ndarray, radius: int, pick: Pick) -> np.ndarray:
     return _along(across, edge, pick, lambda array, cut: array[:, cut])
 
 
-def _along(
-    values: np.ndarray, edge: int, pick: Pick, part: Callable[[np.ndarray, slice], np.ndarray]
-) -> np.ndarray:
+def _along(values: np.ndarray, edge: int, pick: Pick, part: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
     """Return `pick` over `edge` px from each px on, by runs that double; part: cuts an array along the axis."""
     size = 1
     while size * 2 <= edge:

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from acinus import params, records
+from acinus.errors import SlideError
 from acinus.files import atomic_path
 from acinus.patches.index import LabelRule, SlideFacts, index_slide
 from acinus.patches.index_file import write_index
 from acinus.slides.geometry import at_downsample, resolve
-from acinus.errors import SlideError
 from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.places import Places, mean_mpp, mpp_of
