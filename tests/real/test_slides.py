@@ -16,7 +16,8 @@ from acinus.slides.geometry import Resolution, at_downsample, resolve
 from acinus.slides.jpeg_tiles import tiles_of
 from acinus.slides.slide import Slide
 from acinus.slides.tile_pass import TilePass
-from acinus.slides.tissue import classify, find_tissue
+from acinus.slides.saturation import classify
+from acinus.slides.tissue import find_tissue
 
 BOGUS = r"no plausible mpp \(the tag says {}.*set cohort\.mpp"
 VERDICTS = {

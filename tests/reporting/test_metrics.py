@@ -58,6 +58,8 @@ def test_counts(cohort) -> None:
         "n_burden": 4,
         "n_class_scores": 0,
         "n_tumor_rule": 5,
+        "n_burden_annotation": 0,
+        "n_tumour_outside": 0,
     }
 
 

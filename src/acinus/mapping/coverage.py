@@ -45,7 +45,7 @@ class Coverage:
 
     def __init__(self, geometry: MapGeometry, windows: Windows) -> None:
         """windows: row by row, as `grid` has them."""
-        self._columns = geometry.columns
+        self._columns, self._y0 = geometry.columns, windows.y0
         edge0 = math.ceil(windows.edge0 - 1e-6)
         x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (geometry.edges_x0, geometry.edges_y0))
         self._left, self._right = np.searchsorted(x, windows.x0), np.searchsorted(x, windows.x0 + edge0)
@@ -55,12 +55,11 @@ class Coverage:
         """Return bool (rows, columns) of the map's rows from `top` on."""
         result = np.zeros((rows, self._columns), dtype=bool)
         first, stop = np.searchsorted(self._bottom, top, "right"), np.searchsorted(self._top, top + rows)
-        starts = np.unique(self._top[first:stop])
-        for start in starts.tolist():
-            which = slice(*np.searchsorted(self._top, (start, start + 1)))
+        for y0 in np.unique(self._y0[first:stop]):  # the windows of a row
+            which = slice(*np.searchsorted(self._y0, (y0, y0 + 1)))
             change = np.zeros(self._columns + 1, dtype=np.int64)
             np.add.at(change, self._left[which], 1)
             np.add.at(change, self._right[which], -1)
-            bottom = int(self._bottom[which][0])
+            start, bottom = int(self._top[which.start]), int(self._bottom[which.start])
             result[max(0, start - top) : max(0, bottom - top)] |= change[:-1].cumsum() > 0
         return result

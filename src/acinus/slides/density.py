@@ -23,9 +23,10 @@ WHITE = 255.0  # of glass where a slide shows none: all of it is tissue
 STRONG_COLOUR = 0.03  # from here on an area is tissue by its colour alone ...
 WEAK_COLOUR = 0.012  # ... and from here on where it touches such an area
 TEXTURE = 10  # levels; more than glass has, and more than its noise
-RIM = 0.33  # a px at the border with less of its neighbours' density is mostly glass
+RIM = 0.28  # a px at the border with less of its neighbours' density is mostly glass
 SPOT = 0.02  # density of a cell above what surrounds it
-NOISE = 5.0  # standard deviations of the glass that are no stain
+SHEET = 3  # closings; cells nearer than twice that make a sheet, which is at least so wide
+NOISE = 4.0  # standard deviations of the glass that are no stain
 GRADIENT = 0.06  # density by which light or tint may change over a slide
 LEVEL = 0.004  # what changes less is one colour
 FITTED = 20_000  # px of glass, evenly taken, from which a gradient is estimated
@@ -81,8 +82,8 @@ def classify(rgb: np.ndarray, min_density: float, sizes: Sizes) -> np.ndarray:
     1. `find_glass`: the commonest colour of what is bright, hardly coloured and smooth, with its gradient.
     2. Sure: px of clear colour. Likely: of at least min_density, with some colour or texture; they count where they
        touch what is sure. Px at the border with less than RIM of their neighbours' density are mostly glass.
-    3. Sheets of cells too small or pale to have a colour here: spots less than two closings apart, over more than a
-       closing each way. Dust, hairs and rims of bubbles make no sheets.
+    3. Sheets of cells too small or pale to have a colour here: spots less than two SHEETs of closings apart, over two
+       each way. Single grains of dust, hairs and rims of bubbles make no sheets.
     4. Gaps up to two closings wide are closed, holes up to sizes.hole px filled (lumina, mucin, fat).
     """
     glass = find_glass(rgb)
@@ -93,7 +94,8 @@ def classify(rgb: np.ndarray, min_density: float, sizes: Sizes) -> np.ndarray:
     tissue = _grown(looks)
     spots = ((looks & SPOTS) > 0) & ~most(tissue, sizes.closing)
     if spots.any():
-        tissue |= _opened(_closed(spots, 2 * sizes.closing), 2 * sizes.closing)
+        cells = _pieces_up_to(spots, (2 * sizes.closing + 1) ** 2)
+        tissue |= _opened(_closed(cells, SHEET * sizes.closing), SHEET * sizes.closing)
     tissue = _closed(tissue, sizes.closing)
     tissue &= (looks & (PEN | BLACK)) == 0
     tissue |= _holes(tissue, sizes.hole)
@@ -238,6 +240,15 @@ def _closed(mask: np.ndarray, radius: int) -> np.ndarray:
 def _opened(mask: np.ndarray, radius: int) -> np.ndarray:
     """Return the parts of the mask that hold a square of 2 * radius + 1 px."""
     return most(least(mask, radius), radius)
+
+
+def _pieces_up_to(mask: np.ndarray, most_px: int) -> np.ndarray:
+    """Return the 8-connected pieces of at most so many px."""
+    pieces, number = ndimage.label(mask, _BOX)
+    small = np.bincount(pieces.ravel(), minlength=number + 1) <= most_px
+    small[0] = False
+    found: np.ndarray = small[pieces]
+    return found
 
 
 def _holes(mask: np.ndarray, most: float) -> np.ndarray:
