@@ -1,5 +1,7 @@
 """Tissue of real pixels: by hand-drawn outlines on every stained slide, and on mosaics of GlaS to the percent."""
 
+import importlib.util
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,13 @@ from acinus import params
 from acinus.cohorts.demo.pyramid import write_pyramid
 from acinus.slides.open import open_slide
 from acinus.slides.tissue import TissueMask, find_tissue
+
+spec = importlib.util.spec_from_file_location("glas", Path(__file__).with_name("glas.py"))
+assert spec is not None
+assert spec.loader is not None
+glas = importlib.util.module_from_spec(spec)
+sys.modules["glas"] = glas  # its dataclass looks there
+spec.loader.exec_module(glas)
 
 SETTINGS = params.Tissue(downsample=16.0, min_area_um2=1000.0, min_area_px=4)
 OLD = params.Tissue(method="otsu", downsample=16.0, min_saturation=0.05, min_area_px=16)
@@ -62,8 +71,20 @@ SLIDES = [
         16.0,
         8.0,
         [
-            [(190, 32), (275, 62), (345, 92), (365, 150), (425, 205), (425, 230), (360, 220), (275, 155), (235, 185)]
-            + [(180, 160), (155, 110), (165, 60)],
+            [
+                (190, 32),
+                (275, 62),
+                (345, 92),
+                (365, 150),
+                (425, 205),
+                (425, 230),
+                (360, 220),
+                (275, 155),
+                (235, 185),
+                (180, 160),
+                (155, 110),
+                (165, 60),
+            ],
             [(365, 245), (430, 245), (428, 285), (365, 285)],
         ],
         [
@@ -79,8 +100,19 @@ SLIDES = [
         16.0,
         8.0,
         [
-            [(160, 150), (300, 110), (420, 140), (400, 200), (360, 300), (450, 400), (440, 500), (330, 530)]
-            + [(200, 470), (130, 350), (130, 230)]
+            [
+                (160, 150),
+                (300, 110),
+                (420, 140),
+                (400, 200),
+                (360, 300),
+                (450, 400),
+                (440, 500),
+                (330, 530),
+                (200, 470),
+                (130, 350),
+                (130, 230),
+            ]
         ],
         [
             [(5, 5), (180, 5), (120, 60), (5, 180)],
@@ -94,8 +126,20 @@ SLIDES = [
         4.0,
         2.0,
         [
-            [(60, 42), (93, 45), (100, 100), (123, 160), (118, 205), (95, 240), (90, 290), (76, 290), (72, 240)]
-            + [(52, 200), (47, 150), (60, 100)],
+            [
+                (60, 42),
+                (93, 45),
+                (100, 100),
+                (123, 160),
+                (118, 205),
+                (95, 240),
+                (90, 290),
+                (76, 290),
+                (72, 240),
+                (52, 200),
+                (47, 150),
+                (60, 100),
+            ],
             [(235, 60), (253, 70), (240, 125), (212, 175), (203, 170), (218, 120)],
         ],
         [

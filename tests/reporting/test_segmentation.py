@@ -65,6 +65,8 @@ def test_counts(segmentation) -> None:
         "n_burden": 4,
         "n_class_scores": 0,
         "n_tumor_rule": 4,
+        "n_burden_annotation": 0,
+        "n_tumour_outside": 0,
     }
 
 

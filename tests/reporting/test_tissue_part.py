@@ -48,8 +48,8 @@ def test_figures_of_each_slide(cohort) -> None:
 
 def test_figures_of_the_recipe(cohort) -> None:
     found = cohort.metrics
-    assert found["dice_mean.ceiling"] == found["dice_mean_tumor.ceiling"] == pytest.approx((160 / 180 + 1) / 2)
-    assert found["dice_pooled.ceiling"] == pytest.approx(760 / 780)
+    assert found["ceiling_dice_mean"] == found["ceiling_dice_mean_tumor"] == pytest.approx((160 / 180 + 1) / 2)
+    assert found["ceiling_dice_pooled"] == pytest.approx(760 / 780)
     assert found["tumour_outside_share"] == pytest.approx(23 / 400)
     assert (found["n_tumour_outside"], found["n_burden_annotation"]) == (1, 1)
     keys = [column.key for column in shown_columns(cohort.per_slide, SETUP, "tumour")]
@@ -59,5 +59,5 @@ def test_figures_of_the_recipe(cohort) -> None:
 def test_without_truth_there_is_nothing_to_say(build, rows) -> None:
     amounts = [rows.amount("a", (None, None, None), (8.0, None), 0.9)]
     found = build(slides=[rows.slide("a", "tumor", "p1")], amounts=amounts, scores=[])
-    assert found.metrics["dice_pooled.ceiling"] is found.metrics["tumour_outside_share"] is None
+    assert found.metrics["ceiling_dice_pooled"] is found.metrics["tumour_outside_share"] is None
     assert "dice_ceiling" not in {column.key for column in shown_columns(found.per_slide, SETUP, "tumour")}

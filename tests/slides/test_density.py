@@ -1,4 +1,4 @@
-"""Tissue by optical density, on drawn overviews whose truth is known: what is pale is found, what is no stain is not."""
+"""Tissue by optical density, on drawn overviews whose truth is known."""
 
 import numpy as np
 import pytest
@@ -144,6 +144,4 @@ def test_squares_are_scipys(radius: int) -> None:
     np.testing.assert_array_equal(least(values, radius), ndimage.minimum_filter(values, edge, mode="nearest"))
     np.testing.assert_allclose(mean_of_nine(values), ndimage.uniform_filter(values, 3, mode="nearest"), atol=1e-6)
     mask = values > 0.7
-    np.testing.assert_array_equal(
-        most(mask, radius), ndimage.binary_dilation(mask, np.ones((edge, edge), dtype=bool))
-    )
+    np.testing.assert_array_equal(most(mask, radius), ndimage.binary_dilation(mask, np.ones((edge, edge), dtype=bool)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from acinus import params
 from acinus.errors import AcinusError, SlideError
+from acinus.slides.labels import LabelRow, LabelRules, open_tissue
 from acinus.slides.open import open_slide
 from acinus.slides.slide import Slide
 from acinus.slides.tissue import TissueMask, find_tissue, load_tissue, save_tissue
@@ -155,3 +156,37 @@ def test_a_mask_that_is_not_there_or_damaged_is_one_line(tmp_path: Path) -> None
     (tmp_path / "b.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(AcinusError, match=r"b\.png: not a readable PNG"):
         load_tissue(tmp_path / "b.png", 10, 10)
+
+
+def test_tissue_comes_from_the_annotation_where_the_method_says_so(tmp_path: Path) -> None:
+    """A mask px is tissue from half of it on, also where mask and tissue have grids that do not fit."""
+    data = np.zeros((30, 40), np.uint8)
+    data[5:20, 10:33] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", data, tile=(16, 16), compression="lzw")
+    rules = LabelRules(("glass", "tissue"), {"*": {0: "glass", 1: "tissue"}})
+    labels = open_tissue(LabelRow("a", tmp_path / "mask.tif", "mask", True, "x", 400, 300), rules)
+    settings = params.Tissue(method="annotation", downsample=20.0)
+    with Slide(write(tmp_path / "a.tif", draw((300, 400), TISSUE)), "a") as slide:
+        found = find_tissue(slide, settings, annotated=labels)
+        finer = find_tissue(slide, settings.model_copy(update={"downsample": 7.0}), annotated=labels)
+        with pytest.raises(SlideError, match="annotation without labels; write density"):
+            find_tissue(slide, settings)
+    expected = np.zeros((15, 20), dtype=bool)
+    expected[2:10, 5:17] = True  # rows 50 to 200, columns 100 to 330 level-0 px: halves ...
+    expected[2, 16] = False  # ... but no quarter
+    np.testing.assert_array_equal(found.mask, expected)
+    truth = np.kron(data, np.ones((10, 10), dtype=np.uint8)) == 1
+    assert (finer.raster(400, 300, 1.0) == truth).mean() > 0.97
+    assert finer.mask.mean() == pytest.approx(truth.mean(), abs=0.01)
+
+
+def test_where_um_per_px_is_unknown_sizes_are_px_of_the_overview(tmp_path: Path) -> None:
+    picture = draw((1200, 1200), GLASS, spread=1.0)
+    picture[100:1100, 100:1100] = draw((1000, 1000), TISSUE, spread=10.0)
+    picture[300:480, 300:480] = draw((180, 180), GLASS, spread=1.0)  # 18 x 18 px at downsample 10, 8100 um2
+    settings = params.Tissue(downsample=10.0, max_hole_um2=5000.0, min_area_um2=1e4)
+    holes = []
+    for mpp in (0.5, 0.25, None):
+        with Slide(write(tmp_path / "a.tif", picture, mpp), "a") as slide:
+            holes.append(find_tissue(slide, settings).mask[32:46, 32:46].mean())
+    assert holes == [0.0, 1.0, 1.0]

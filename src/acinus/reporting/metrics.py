@@ -83,9 +83,9 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     beside them); dice_mean_tumor over slides labelled tumor. burden_mae, burden_bias and the limits of
     agreement burden_loa_* are in percentage points. A patch classifier has patch figures, a segmentation those
     of `segmentation_part`; both have those of `calibration_part`, `burden_rule_part` and `tissue_part`
-    and, where there is something to say, of `grade_part`, `detection_part`, `instance_part`, `choice_values` (of the validation
-    split, for the most part) and `extraction_values` (of all splits). `<name>.baseline_majority` and
-    `<name>.baseline_colour` are what the baselines reach on the same slides.
+    and, where there is something to say, of `grade_part`, `detection_part`, `instance_part`, `choice_values` (of
+    the validation split, for the most part) and `extraction_values` (of all splits). `<name>.baseline_majority`
+    and `<name>.baseline_colour` are what the baselines reach on the same slides.
 
     `<name>_ci_low` and `<name>_ci_high` are the 95 % percentile interval of `bootstrap` resamples of
     whole patients (the same resamples for every figure of the same slides), never of patches; None

@@ -42,7 +42,7 @@ def tissue_figures(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, di
 def tissue_part(scored: pd.DataFrame, quantities: pd.DataFrame, setup: MetricSetup) -> Part:
     """Return what the mask costs on the scored slides.
 
-    dice_mean.ceiling, dice_mean_tumor.ceiling, dice_pooled.ceiling: those figures of a model that is right wherever a
+    ceiling_dice_mean, ceiling_dice_mean_tumor, ceiling_dice_pooled: those figures of a model that is right wherever a
     window looked, each over the slides where it is defined. tumour_outside_share: of the annotated tumour of all
     slides. n_tumour_outside: slides flagged for it. n_burden_annotation: slides whose annotated burden is a share of
     the annotation's own tissue.
@@ -53,9 +53,9 @@ def tissue_part(scored: pd.DataFrame, quantities: pd.DataFrame, setup: MetricSet
     true_px, outside_px = int(own["true_px"].sum()), int(own["outside_px"].sum())
     flagged = scored["flags"].str.split(";").map(lambda names: "tumor_outside_tissue" in names)
     values: Metrics = {
-        "dice_mean.ceiling": mean_defined(ceilings).value,
-        "dice_mean_tumor.ceiling": mean_defined(ceilings[is_tumor(scored)]).value,
-        "dice_pooled.ceiling": dice(confusion.positive_overlap(whole, setup.positive_indices)) if whole.any() else None,
+        "ceiling_dice_mean": mean_defined(ceilings).value,
+        "ceiling_dice_mean_tumor": mean_defined(ceilings[is_tumor(scored)]).value,
+        "ceiling_dice_pooled": dice(confusion.positive_overlap(whole, setup.positive_indices)) if whole.any() else None,
         "tumour_outside_share": outside_px / true_px if true_px else None,
         "n_tumour_outside": int(flagged.sum()),
         "n_burden_annotation": int((scored["burden_source"] == "annotation").fillna(False).sum()),

@@ -120,7 +120,7 @@ def overview(pyramid: Pyramid, columns: int, rows: int) -> np.ndarray:
 
 
 def _covered(pyramid: Pyramid, level: int) -> tuple[float, float]:
-    """Return (width, height) of level 0 in px of a level: where a whole reduction was rounded up, the last px hang over.
+    """Return level 0's (width, height) in px of a level: where a whole reduction was rounded up, its last px hang over.
 
     Else a level would be stretched by as much as a px of its own: OpenSlide knows a level by its size alone.
     """
