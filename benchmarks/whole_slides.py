@@ -79,7 +79,7 @@ def quantify(out: str, slide: str) -> Work:
         positive=(1,),
         point=OperatingPoint(smoothing_px=1.0, min_region_um2=SPECK_UM2, max_hole_um2=SPECK_UM2),
         index=INDEX,
-        min_tissue=0.1,
+        infer=params.Infer(stride_px=INDEX.stride_px, map_downsample=MAP_DOWNSAMPLE, min_tissue_fraction=0.1),
         baseline=None,
         legend=Legend.of(CLASSES),
         mask=folder / "mask.png",

@@ -19,9 +19,10 @@ from acinus.learning.predict import Predict, map_channels, predictor
 from acinus.learning.running import AS_IS, Running
 from acinus.mapping.batches import Empty, batches
 from acinus.mapping.blend import blended_rows, shown
+from acinus.mapping.coverage import chosen_windows
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.map_tiff import MapInfo, write_map
-from acinus.mapping.windows import Windows, grid, with_tissue
+from acinus.mapping.windows import Windows
 from acinus.params.faults import cell_fault
 from acinus.patches.grid import cell_margin
 from acinus.scoring.scaling import AS_TRAINED, Scaling
@@ -128,11 +129,8 @@ def _windows(job: MapJob, slide: SlidePixels, at: Resolution) -> tuple[Windows, 
     A window here is what the model answers for, a cell where the recipe has cells: the rest of its pixels is context.
     """
     index, infer = job.index, job.infer
-    cell_px = index.cell_px or index.patch_px
-    edge0, margin0 = cell_px * at.downsample, cell_margin(index.patch_px, cell_px, at.downsample)
-    tissue = load_tissue(job.tissue, slide.width, slide.height)
-    every = grid(slide.width, slide.height, edge0, infer.stride_px * at.downsample)
-    inside = with_tissue(every, tissue.fractions, infer.min_tissue_fraction)
+    margin0 = cell_margin(index.patch_px, index.cell_px or index.patch_px, at.downsample)
+    inside = chosen_windows(load_tissue(job.tissue, slide.width, slide.height), at, index, infer)
     check_under(slide, at, inside.x0 - margin0, inside.y0 - margin0, index.patch_px * at.downsample)
     return inside, margin0
 

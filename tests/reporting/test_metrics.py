@@ -76,6 +76,8 @@ def test_counts(cohort) -> None:
         "n_normal_mapped": 2,
         "n_normal_clean": 1,
         "n_false_area_mm2": 2,
+        "n_burden_annotation": 0,
+        "n_tumour_outside": 0,
     }
 
 

@@ -72,6 +72,8 @@ def test_counts(segmentation) -> None:
         "n_normal_mapped": 1,
         "n_normal_clean": 0,
         "n_false_area_mm2": 1,
+        "n_burden_annotation": 0,
+        "n_tumour_outside": 0,
     }
 
 

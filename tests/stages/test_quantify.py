@@ -91,6 +91,7 @@ class Project:
 def recipe(name: str, **changed: Any) -> params.Recipe:
     """Return a recipe of the demo whose maps may be of any slide, with sections changed."""
     found = params.load_recipe(RECIPES, name)
+    changed["index"] = {"level": 0, "mpp": None, **changed.get("index", {})}  # the array has one level
     return found.model_copy(
         update={key: getattr(found, key).model_copy(update=value) for key, value in changed.items()}
     )

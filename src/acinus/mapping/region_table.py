@@ -24,7 +24,7 @@ class CleanBand:
 
     top: int
     prob: np.ndarray
-    tissue: np.ndarray
+    looked: np.ndarray
     classes: np.ndarray
     regions: np.ndarray
 
@@ -49,7 +49,7 @@ class Found:
         for band in self._begin():
             regions = self._region[labels.add(band.positive_classes)[0]]
             classes = np.where(band.mask & (regions == 0), band.other, band.classes).astype(np.uint8)
-            yield CleanBand(band.top, band.prob, band.tissue, classes, regions)
+            yield CleanBand(band.top, band.prob, band.looked, classes, regions)
 
     def classes(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, predicted classes after clean-up, uint8 (rows, columns)) from top to bottom."""

@@ -100,6 +100,8 @@ class Recipe(Section):
         """Yield what the stages would refuse too, hours later."""
         if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
             yield no_image_files(self.extract.codec, self.extract.backend)
+        if self.index.tissue.method == "annotation" and "tissue" not in self.classes and not self._tells_tissue():
+            yield "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
         yield source_fault(self.train.weights)
         if self.train.weights == "package":
             key = "train.model" if self.train.encoder is None else "train.encoder"
@@ -113,6 +115,9 @@ class Recipe(Section):
                 yield map_fault(map_downsample, self.index.patch_px)
             else:
                 yield cell_fault(map_downsample, cell_px, cell_px)
+
+    def _tells_tissue(self) -> bool:
+        return isinstance(self.cohort, PandaCohort) and bool(self.cohort.tissue_values)
 
     def _check_results(self) -> None:
         measures = {"patch_auc", "accuracy"} if self.task == "patch_classification" else {"mdice", "miou"}

@@ -26,10 +26,19 @@ ClassWeights = Annotated[
 
 
 class Tissue(Section):
-    """Otsu on saturation at a downsample (128 = level 7 of a CAMELYON slide); `all` takes the whole image."""
+    """Where to look, and what burden is divided by, found at a downsample (128 = level 7 of a CAMELYON slide).
 
-    method: Literal["otsu", "all"] = "otsu"
+    method density: what is denser than the slide's own glass, by min_density (optical density) at least; gaps up to
+    twice closing_um are closed and holes up to max_hole_um2 filled. otsu: Otsu on saturation, from min_saturation up;
+    it loses what is pale. all: the whole image. annotation: what the slide's own label says.
+    Pieces smaller than min_area_um2, or than min_area_px of the downsampled slide, are dropped.
+    """
+
+    method: Literal["density", "otsu", "all", "annotation"] = "density"
     downsample: Annotated[float, Field(ge=1.0)] = 128.0
+    min_density: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.02
+    closing_um: NotNegative = 20.0
+    max_hole_um2: NotNegative = 50_000.0
     min_saturation: Fraction = 0.04
     min_area_um2: NotNegative = 0.0
     min_area_px: Annotated[int, Field(ge=0)] = 16

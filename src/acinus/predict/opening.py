@@ -130,6 +130,9 @@ def _openable(order: Order, work: Path) -> Path:
 def _tissue_settings(model: Model, mpp: Mpp | None, warnings: list[str]) -> params.Tissue:
     """Return how tissue is found; specks cannot be measured in um2 on a slide without um/px."""
     settings = model.index.tissue
+    if settings.method == "annotation":
+        warnings.append("the model's tissue came from annotations; this slide's is found by density")
+        settings = settings.model_copy(update={"method": "density"})
     if mpp is None and settings.min_area_um2 > 0:
         warnings.append(f"specks of tissue below {settings.min_area_um2:g} um2 are kept: um/px unknown")
         return settings.model_copy(update={"min_area_um2": 0.0})

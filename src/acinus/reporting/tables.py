@@ -13,6 +13,7 @@ from acinus.reporting.flags import FLAGS, flags_of
 from acinus.reporting.segmentation import confusions
 from acinus.reporting.setup import MetricSetup, Tables
 from acinus.reporting.slide_parts import REGION_COLUMNS, grade_columns, grade_figures, region_figures
+from acinus.reporting.tissue_part import TISSUE_COLUMNS, tissue_figures
 from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
 from acinus.scoring.burden import burden_error, tumour_by_burden
@@ -45,6 +46,7 @@ COLUMNS: dict[str, str] = {
     "false_area_mm2": "float64",
     "tumour_mm2": "float64",
     "tissue_mm2": "float64",
+    **TISSUE_COLUMNS,
     "mpp_x": "float64",  # um per level-0 px
     "mpp_source": "string",
     "n_patches": "Int64",  # labelled patches behind within_slide_auc
@@ -94,7 +96,11 @@ def per_slide(given: Tables, setup: MetricSetup) -> pd.DataFrame:
     counts = labelled.groupby("slide_id").size()
     amounts = {row["slide_id"]: row for row in rows(quantities)}
     grades = {row["slide_id"]: row for row in rows(given.grades)} if setup.graded else {}
-    parts = (_class_figures(quantities, setup), region_figures(quantities, given.regions))
+    parts = (
+        _class_figures(quantities, setup),
+        region_figures(quantities, given.regions),
+        tissue_figures(quantities, setup),
+    )
     of_grades, found = grade_figures(given.grades, setup), []
     for slide in rows(given.manifest):
         slide_id = slide["slide_id"]
