@@ -27,6 +27,7 @@ from benchmarks.tasks import Done, Work
 CLASSES = ("normal", "tumor")
 RULES = LabelRules(CLASSES, {}, ("_0",), ("_2",))
 MAP_DOWNSAMPLE = 32.0
+SPECK_UM2 = 16 * (MPP * MAP_DOWNSAMPLE) ** 2
 INDEX = params.Index(level=0, patch_px=256, stride_px=256, tissue=params.Tissue(downsample=128.0))
 
 
@@ -76,9 +77,9 @@ def quantify(out: str, slide: str) -> Work:
         tissue=folder / "tissue.png",
         rules=RULES,
         positive=(1,),
-        point=OperatingPoint(smoothing_px=1.0, min_region_px=16, max_hole_px=16),
+        point=OperatingPoint(smoothing_px=1.0, min_region_um2=SPECK_UM2, max_hole_um2=SPECK_UM2),
         index=INDEX,
-        min_tissue=0.1,
+        infer=params.Infer(stride_px=INDEX.stride_px, map_downsample=MAP_DOWNSAMPLE, min_tissue_fraction=0.1),
         baseline=None,
         legend=Legend.of(CLASSES),
         mask=folder / "mask.png",

@@ -330,6 +330,26 @@ SEGMENTATION = [
         "  hard_negatives: {epochs: 1}\n  loss:",
         "train.hard_negatives.epochs = 1: is for task seg",
     ),
+    (
+        "demo-camelyon",
+        "  warmup_share: 0.25",
+        "  crop_px: 32",
+        "train.crop_px = 32: is for task segmentation, since a label is of the whole patch; write null",
+    ),
+    ("demo-panda", "crop_px: null", "crop_px: 129", "train.crop_px = 129: must not exceed index.patch_px = 128"),
+    (
+        "demo-panda",
+        "input_px: null\n  crop_px: null",
+        "input_px: 64\n  crop_px: 64",
+        "train.input_px = 64: must be null where",
+    ),
+    ("demo-panda", "final: train ", "final: train+val ", "train.final = train+val: grade.target = isup chooses its"),
+    (
+        "demo-biopsy",
+        "final: train ",
+        "final: train+val\n  hard_negatives: {epochs: 1}\n  # ",
+        "train.final = train+val: a last fit makes no second pass",
+    ),
     ("demo-camelyon", "  bias: false", "  bias: true", "calibrate.bias = True: is for task segmentation"),
     ("demo-camelyon", "class_weights: balanced", "class_weights: [1, 2, 3]", "3 numbers for 2 classes (normal, tumor)"),
 ]
@@ -511,11 +531,13 @@ def choices(model: type[pydantic.BaseModel], field: str) -> set[Any]:
 def test_choices_are_the_registries_they_name() -> None:
     from acinus.learning.losses import LOSSES
     from acinus.learning.segmentation_losses import TERMS
+    from acinus.learning.symmetries import PASSES
     from acinus.patches.codec import CODECS
     from acinus.patches.store import BACKENDS
     from acinus.stages.demo import FAMILIES as DRAWN
     from acinus.stages.ingest import FAMILIES
 
+    assert choices(params.Infer, "tta") == set(PASSES)
     assert choices(params.Extract, "backend") == set(BACKENDS)
     assert choices(params.Extract, "codec") == set(CODECS)
     assert set(params.RECIPES) == set(FAMILIES) == set(DRAWN)

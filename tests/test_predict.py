@@ -165,6 +165,24 @@ def test_the_operating_point_decides(slide: Path, tmp_path: Path) -> None:
         assert result(tmp_path / f"out{temperature}")["burden_percent"] == burden
 
 
+@pytest.mark.parametrize(
+    ("mpp", "least", "kept"),
+    [(0.5, 3950.0, True), (0.5, 3960.0, False), (0.25, 3950.0, False), (1.0, 3960.0, True), (None, 3960.0, False)],
+)
+def test_sizes_in_um2_are_taken_at_the_slides_own_resolution(
+    tmp_path: Path, mpp: float | None, least: float, kept: bool
+) -> None:
+    """The whole slide is one region of 19 x 13 map px of 8 level-0 px: 3952 um2 at 0.5 um per px."""
+    slide = make_slide(tmp_path / "slides" / "one.tif", mpp=mpp)
+    model = make_model(tmp_path / "models", point=POINT.model_copy(update={"min_region_um2": least}))
+    run([slide], model, tmp_path / "out")
+    found = result(tmp_path / "out")
+    assert (found["burden_percent"], found["regions"]["count"]) == ((100.0, 1) if kept else (0.0, 0))
+    sized = [text for text in found["warnings"] if text.startswith(f"regions below {least:g} um2 are removed")]
+    assert len(sized) == (mpp is None)
+    assert all("as at 0.5 um/px: um/px unknown" in text for text in sized)
+
+
 def test_the_offsets_of_the_operating_point_are_added(slide: Path, tmp_path: Path) -> None:
     """At temperature 2 the second class is ahead by 1; offsets of 0.75 either way put it behind by 0.5."""
     model = make_model(tmp_path / "models", point=POINT.model_copy(update={"bias": [0.75, -0.75]}))
@@ -214,6 +232,22 @@ def test_a_point_chosen_on_maps_of_another_kind_is_warned_of(slide: Path, tmp_pa
         model = make_model(folder / "models", point=POINT.model_copy(update={"maps": made}))
         run([slide], model, folder / "out")
         assert any("maps of another kind" in line for line in result(folder / "out")["warnings"]) == warned
+
+
+def test_windows_are_seen_as_in_the_maps_that_the_point_was_chosen_on(slide: Path, tmp_path: Path, monkeypatch) -> None:
+    seen: list[str] = []
+    own = one.map_slide
+
+    def watched(job: Any) -> Any:
+        seen.append(f"{job.running.tta} {job.infer.tta}")
+        return own(job)
+
+    monkeypatch.setattr(one, "map_slide", watched)
+    for tta in ("none", "d4"):
+        made = Maps(stride_px=16, map_downsample=8.0, min_tissue_fraction=0.0, tta=tta)
+        model = make_model(tmp_path / tta / "models", point=POINT.model_copy(update={"maps": made}))
+        run([slide], model, tmp_path / tta / "out")
+    assert seen == ["none none", "d4 d4"]
 
 
 def test_a_raster_is_streamed_into_a_pyramid_that_does_not_stay(model: Path, tmp_path: Path) -> None:

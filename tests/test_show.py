@@ -16,7 +16,9 @@ from acinus.cli import main
 from acinus.errors import AcinusError
 from acinus.params import load_recipe
 from acinus.paths import Paths
+from acinus.reporting.figures import TISSUE_LINE
 from acinus.slides.palette import class_colours
+from acinus.slides.tissue import TissueMask, save_tissue
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 800, 600
@@ -202,3 +204,19 @@ def test_before_ingest_it_says_what_to_run(project: Project) -> None:
     Paths(root, "mine").manifest.unlink()
     with pytest.raises(AcinusError, match=r"manifest\.parquet: not found; run the stage that writes it"):
         show.run(root, "mine", "a", None)
+
+
+def test_the_border_of_the_tissue_is_drawn_where_index_has_found_it(project: Project) -> None:
+    root = project("demo-panda", [slide("a")], [])
+    before = panels(Path(show.run(root, "mine", "a", None)))[1]
+    mask = np.zeros((6, 8), dtype=bool)
+    mask[1:4, 1:6] = True  # of 100 level-0 px each: 50 px of the picture
+    folder = Paths(root, "mine").tissue
+    folder.mkdir(parents=True)
+    save_tissue(TissueMask(mask, WIDTH, HEIGHT), folder / "a.png")
+    plain, after = panels(Path(show.run(root, "mine", "a", None)))
+    assert (plain == PINK).all()
+    drawn = (after != before).any(axis=2)
+    assert box(drawn) == (49, 201, 49, 301)
+    assert not drawn[52:198, 52:298].any()
+    assert (after[drawn] == TISSUE_LINE).all()

@@ -16,13 +16,14 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [
     {"errors", "seeds", "paths", "machine", "lineage", "dvc_process", "code"},
-    {"checkout", "files", "parallel", "strict_yaml", "threads"},
-    {"params"},
+    {"checkout", "files", "cluster", "strict_yaml", "threads"},
+    {"parallel"},
+    {"params", "stopping"},
     {"records"},
     {"slides", "scoring", "stage", "tracking"},
     {"cohorts", "patches", "learning", "mapping", "reporting", "validation"},
     {"grading", "training", "whole_slide", "preflight"},
-    {"execution", "drawing", "pyfunc_model", "trials"},
+    {"execution", "drawing", "pyfunc_model", "trials", "members"},
     {"stages", "results", "reproduce", "show", "sweep", "predict", "compare"},
     {"cli"},
 ]

@@ -1,8 +1,10 @@
 """A slide through a network to its map: as windows read one by one, whatever the threads; failures leave nothing."""
 
+import contextlib
 import math
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 import tifffile
 import torch
 
-from acinus import params
+from acinus import params, whole_slide
 from acinus.errors import AcinusError, SlideError
 from acinus.learning.card import WEIGHTS_FILE, Card, load_model, save_model
 from acinus.learning.device import reproducible
@@ -218,3 +220,24 @@ def test_how_the_network_runs_is_what_the_parameters_say() -> None:
     compute = params.Compute.model_validate({"channels_last": True, "compile": True})
     infer = INFER.model_copy(update={"precision": "bf16-mixed", "engine": "openvino"})
     assert running_as(compute, infer) == Running("bf16-mixed", "openvino", channels_last=True, compile=True)
+
+
+def test_threads_of_a_process_take_slides_in_turn(job: MapJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a Dask worker's threads laid out the one network while another ran it: other maps without a word."""
+    together, meeting, inner = [], threading.Barrier(2), whole_slide.predictor
+
+    def met(*arguments: object) -> object:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(0.3)
+            together.append(threading.get_ident())
+        return inner(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(whole_slide, "predictor", met)
+    whole_slide._predictor.cache_clear()
+    jobs = [replace(job, target=tmp_path / f"{number}.tif") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(map_slide, jobs))
+    whole_slide._predictor.cache_clear()
+    map_slide(job)
+    assert not together
+    assert {one.target.read_bytes() for one in jobs} == {job.target.read_bytes()}

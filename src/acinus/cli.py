@@ -111,6 +111,18 @@ def _tune(recipe: str, join: bool) -> None:
         execution.run_recipe_stage("tune", recipe, tune.run)
 
 
+@click.command("stop")
+@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+def _stop(recipe: str) -> None:
+    """End a recipe's running training after its step; the best so far becomes the model.
+
+    SIGTERM to the process of `acinus train` does the same.
+    """
+    from acinus import execution, stopping
+
+    click.echo(stopping.ask(execution.project_root(), recipe))
+
+
 @click.command("summary")
 def _summary() -> None:
     """Write one page and one metrics file over all recipes."""
@@ -237,5 +249,5 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
 main.add_command(_demo)
 for _name, _text in RECIPE_STAGES.items():
     main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
-for _command in (_summary, _results, _predict, _compare, _show, _sweep, _setup, _reproduce, _verify):
+for _command in (_stop, _summary, _results, _predict, _compare, _show, _sweep, _setup, _reproduce, _verify):
     main.add_command(_command)

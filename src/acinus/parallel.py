@@ -7,13 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
+from acinus.cluster import map_on_cluster
 from acinus.errors import AcinusError
 
 Job = TypeVar("Job")
@@ -21,20 +22,34 @@ Result = TypeVar("Result")
 
 
 def map_over(
-    function: Callable[[Job], Result], jobs: Sequence[Job], scheduler: str = "local", workers: int = 1
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    scheduler: str = "local",
+    workers: int = 1,
+    shared: Sequence[Path] = (),
+    say: Callable[[str], None] = print,
 ) -> Iterator[Result]:
     """Yield `function(job)` for every job, in the order of the jobs.
 
     `function` is a top-level function and jobs are plain values, since both travel to other processes.
     The first failure is raised here as it was there, and what has not started is cancelled.
+    shared, say: see `cluster.map_on_cluster`; without a cluster nobody reads them.
 
     Raises:
-        AcinusError: a worker process died (mostly for want of memory), or the cluster cannot be reached.
+        AcinusError: a worker process died (mostly for want of memory), or the cluster cannot do the work.
     """
-    if scheduler == "local" and (workers == 1 or len(jobs) < 2):
+    if scheduler != "local":
+        yield from map_on_cluster(function, jobs, scheduler, shared, say)
+    elif workers == 1 or len(jobs) < 2:
         yield from map(function, jobs)
-        return
-    with _executor(scheduler, min(workers, max(1, len(jobs)))) as pool:
+    else:
+        yield from _map_over_processes(function, jobs, min(workers, len(jobs)))
+
+
+def _map_over_processes(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+    # spawn: a forked child inherits threads' locks in an unknown state (torch, OpenSlide)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
         futures = deque(pool.submit(function, job) for job in jobs)
         try:
             while futures:  # a result is let go of once it is given out
@@ -46,32 +61,6 @@ def map_over(
         finally:
             for future in futures:
                 future.cancel()
-
-
-@contextmanager
-def _executor(scheduler: str, workers: int) -> Iterator[Executor]:
-    if scheduler == "local":
-        # spawn: a forked child inherits threads' locks in an unknown state (torch, OpenSlide)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
-            yield pool
-        return
-    from distributed import CancelledError, Client, KilledWorker
-
-    try:
-        client = Client(scheduler, timeout=10)
-    except OSError as error:
-        raise AcinusError(
-            f"params.yaml: compute.scheduler = {scheduler!r}: no Dask scheduler answers there; start one or say local"
-        ) from error
-    try:
-        with client:
-            yield client.get_executor()
-    except (KilledWorker, CancelledError) as error:
-        raise AcinusError(
-            f"params.yaml: compute.scheduler = {scheduler!r}: its workers or its scheduler died, mostly for want of "
-            "memory; look at their logs, give each worker more memory and run again"
-        ) from error
 
 
 def _begin_worker(above: int) -> None:

@@ -3,6 +3,7 @@
 MLflow runs this file by itself, from a copy beside the weights; nothing of the package imports it.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ class PatchModel(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the network from its safetensors file and card."""
         self._model, self._card = load_model(Path(context.artifacts["model"]))
+        self._one_request = threading.Lock()
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """Return softmax probabilities; the logits are divided by params["temperature"] (1: as trained)."""
         patches, scaling = np.asarray(model_input), Scaling(float((params or {}).get("temperature", 1.0)))
         starts = range(0, max(1, len(patches)), BATCH)
         parts = [patches[start : start + BATCH] for start in starts]
-        return np.concatenate([predict_probs(self._model, part, self._card, "auto", scaling) for part in parts])
+        with self._one_request:  # a server's threads share the network, which each call lays out anew
+            return np.concatenate([predict_probs(self._model, part, self._card, "auto", scaling) for part in parts])
 
 
 mlflow.models.set_model(PatchModel())

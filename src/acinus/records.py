@@ -118,12 +118,17 @@ QUANTITIES = Table(
         true_tumour_px=_I,  # null where the truth is unknown
         map_downsample=_F,  # level-0 px per map px
         burden_pred=_F,  # percent of tissue; null without tissue
-        burden_true=_F,
+        burden_true=_F,  # percent of true_tissue_px
+        true_tissue_px=_I,  # null as true_tumour_px
+        burden_source=_S,  # whose tissue that is: annotation | tissue mask
+        outside_px=_I,  # annotated tumour (positive classes) outside tissue
+        outside_mm2=_F,
         tumour_mm2=_F,  # null without mpp
         tissue_mm2=_F,
         mpp_source=_S,
         class_px=_LI,  # predicted px of every class inside tissue
         confusion=_LI,  # classes x classes, row by row, true x predicted, over px of known truth; null without any
+        confusion_ceiling=_LI,  # the same of a model that is right wherever a window looked
         confusion_majority=_LI,  # the same of a baseline that says the commonest training class in all tissue
         confusion_colour=_LI,  # the same of the colour-only baseline
         intersection_px=_I,  # predicted and true tumour (positive classes), for Dice
@@ -140,6 +145,7 @@ QUANTITIES = Table(
     frozenset(
         {"num_lesions", "num_itc", "pq_counts"}
         | {"true_tumour_px", "burden_pred", "burden_true", "tumour_mm2", "tissue_mm2", "mpp_source"}
+        | {"true_tissue_px", "burden_source", "outside_px", "outside_mm2", "confusion_ceiling"}
         | {"intersection_px", "pred_px", "true_px", "score_max", "score_p99"}
         | {"confusion", "confusion_majority", "confusion_colour"}
     ),

@@ -1,4 +1,4 @@
-"""`acinus show`: one slide with its annotation over it, to be looked at before anything is trained."""
+"""`acinus show`: one slide with its annotation and tissue over it, to be looked at before anything is trained."""
 
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from acinus.slides.labels import LabelRow, LabelRules, open_labels
 from acinus.slides.open import open_slide
 from acinus.slides.palette import class_colours
 from acinus.slides.places import Places
+from acinus.slides.tissue import load_tissue
 
 
 def run(root: Path, recipe_name: str, slide_id: str | None, out: str | None) -> str:
@@ -30,19 +31,24 @@ def run(root: Path, recipe_name: str, slide_id: str | None, out: str | None) -> 
     target = Path(out) if out else paths.reports / "show" / f"{row['slide_id']}.png"
     places = Places(cohort_root(root, recipe_name, recipe.cohort), paths.rasters)
     with atomic_path(target) as part:
-        part.write_bytes(picture(row, places, recipe))
+        part.write_bytes(picture(row, places, recipe, paths.tissue / f"{row['slide_id']}.png"))
     return str(target)
 
 
-def picture(row: dict[str, Any], places: Places, recipe: Recipe) -> bytes:
-    """Return the PNG: the slide beside the same slide with the class of every pixel laid over it."""
+def picture(row: dict[str, Any], places: Places, recipe: Recipe, tissue: Path) -> bytes:
+    """Return the PNG: the slide beside the same slide with the class of every pixel laid over it.
+
+    tissue: the slide's mask, whose border is drawn where `index` has written it.
+    """
     width, height = int(row["width"]), int(row["height"])
     downsample = max(1.0, max(width, height) / recipe.report.picture_px)
     labels = open_labels(LabelRow.of(row, places.label(row)), LabelRules.of(recipe.classes, recipe.cohort))
-    classes = labels.raster(int(np.ceil(width / downsample)), int(np.ceil(height / downsample)), downsample)
+    grid = int(np.ceil(width / downsample)), int(np.ceil(height / downsample)), downsample
+    classes = labels.raster(*grid)
+    inside = load_tissue(tissue, width, height).raster(*grid) if tissue.is_file() else None
     with open_slide(places.image(row), row["slide_id"]) as slide:
         thumbnail = slide.overview(classes.shape[1], classes.shape[0])
-    return class_overlay(thumbnail, classes, class_colours(recipe.classes, recipe.cohort))
+    return class_overlay(thumbnail, classes, class_colours(recipe.classes, recipe.cohort), inside)
 
 
 def _row(manifest: pd.DataFrame, paths: Paths, slide_id: str) -> dict[str, Any]:

@@ -75,9 +75,19 @@ class ProjectStage:
         """Print one line of progress for a person."""
         print(f"{self.name}: {text}", flush=True)
 
-    def map(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
-        """Yield `function(job)` in the order of the jobs, spread as params.yaml's `compute` says."""
-        return map_over(function, jobs, self.project.compute.scheduler, self.project.compute.workers)
+    @property
+    def shared(self) -> tuple[Path, ...]:
+        """The folders that every worker must see, the project's first."""
+        return (self.root,)
+
+    def map(self, function: Callable[[Any], Any], jobs: Sequence[Any], alone: bool = False) -> Iterator[Any]:
+        """Yield `function(job)` in the order of the jobs, spread as params.yaml's `compute` says.
+
+        alone: without a cluster, in this process.
+        """
+        compute = self.project.compute
+        workers = 1 if alone else compute.workers
+        return map_over(function, jobs, compute.scheduler, workers, self.shared, self.say)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,11 @@ class Stage(ProjectStage):
     def cohort_root(self) -> Path:
         """The cohort's folder; a relative one is meant from the project."""
         return cohort_root(self.root, self.recipe_name, self.recipe.cohort)
+
+    @property
+    def shared(self) -> tuple[Path, ...]:
+        """The folders that every worker must see, the project's first."""
+        return (self.root, self.cohort_root)
 
     def seed(self, *names: str | int) -> int:
         """Return the seed of this stage (and of `names`), derived from params.yaml's `seed`."""

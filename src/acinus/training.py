@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -67,7 +69,7 @@ def input_spec(training: Training) -> InputSpec:
     """Return how patches become the network's input. RecipeError: a size that the network does not take."""
     spec = model_spec(training)
     inputs = InputSpec(*normalisation(spec), training.train.input_px or training.index.patch_px)
-    check_input(spec, inputs.px, training.train.batch_size)
+    check_input(spec, training.train.crop_px or inputs.px, training.train.batch_size)
     return inputs
 
 
@@ -92,6 +94,13 @@ def model_spec(training: Training) -> ModelSpec:
     )
 
 
+def member(training: Training, number: int) -> Training:
+    """Return the training of one member, from 0: the first is what it would be alone, the others have other seeds."""
+    alone = training.train.model_copy(update={"members": 1, "final": "train"})
+    seed = partial(training.seed, "member", number) if number else training.seed
+    return replace(training, train=alone, seed=seed)
+
+
 def training_job(
     training: Training, model: nn.Module, stores: Stores, sample: pd.DataFrame, log: Path, on_epoch: OnEpoch
 ) -> FitJob:
@@ -102,13 +111,21 @@ def training_job(
     """
     train = training.train
     copies = train.aug_factor if train.positive_augmentation else 0
-    augmentation = Augmentation(copies, train.train_augmentation, training.seed("augmentation"), train.photometric)
+    augmentation = Augmentation(
+        copies,
+        train.train_augmentation,
+        training.seed("augmentation"),
+        train.photometric,
+        train.crop_px,
+        train.geometric,
+    )
+    val = evenly(sample[sample["split"] == "val"], train.max_val_patches)
     return FitJob(
         model=model,
         settings=train,
         classes=training.classes,
         train=split_data(training, stores, sample, "train", augmentation),
-        val=split_data(training, stores, sample, "val"),
+        val=split_data(training, stores, val, "val"),
         inputs=input_spec(training),
         seed=training.seed("order"),
         checkpoints=training.paths.checkpoints,
@@ -120,15 +137,22 @@ def training_job(
     )
 
 
+def evenly(rows: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """Return at most `most` of the rows, evenly taken in their order; all of them without a limit."""
+    if most is None or not len(rows):
+        return rows
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))]
+
+
 def split_data(
     training: Training,
     stores: Stores,
     sample: pd.DataFrame,
-    split: params.Split,
+    split: params.Split | None,
     augmentation: Augmentation | None = None,
 ) -> PatchDataset:
-    """Return the sampled patches of one split, plain unless an augmentation is given."""
-    rows = sample[sample["split"] == split]
+    """Return the sampled patches of one split (None: all of them), plain unless an augmentation is given."""
+    rows = sample if split is None else sample[sample["split"] == split]
     edge, chosen = training.index.patch_px, augmentation or Augmentation()
     return PatchDataset(stores[0], patch_keys(rows), rows["label"].tolist(), edge, chosen, masks=stores[1])
 

@@ -20,7 +20,7 @@ from acinus.learning.study import Plan, Study, Trial, best_of
 from acinus.params import section_hash
 from acinus.params.results import Measure, Value
 from acinus.stage import ChildLog
-from acinus.training import Stores, Training, new_model, split_data, training_job, training_key
+from acinus.training import Stores, Training, member, new_model, split_data, training_job, training_key
 
 OpenRun = Callable[[str, Mapping[str, str]], AbstractContextManager[ChildLog]]
 LENGTH = {"max_epochs", "max_iterations"}
@@ -70,7 +70,8 @@ class Search:
 
     def with_settings(self, settings: Mapping[str, Value]) -> Training:
         """Return the training of a trial, as long as tune.max_epochs says unless its length is searched."""
-        train = self.train_with(settings).model_copy(update={"checkpoint_every": NEVER})
+        one = {"checkpoint_every": NEVER, "members": 1, "final": "train"}
+        train = self.train_with(settings).model_copy(update=one)
         if self.tune.max_epochs is not None and not LENGTH & set(settings):
             train = train.model_copy(update={"max_epochs": self.tune.max_epochs, "max_iterations": None})
         return replace(self.training, train=train)
@@ -144,7 +145,7 @@ def hand_over(search: Search, study: Study) -> bool:
     if best is None:
         return False
     settings = study.settings(best)
-    wanted = search.train_with(settings)
+    wanted = member(replace(search.training, train=search.train_with(settings)), 0).train
     whole = search.with_settings(settings).train.model_copy(update={"checkpoint_every": wanted.checkpoint_every})
     trial, place = _folder(study, best), search.training.paths.checkpoints
     if whole != wanted or not all((trial / name).is_file() for name in (LAST, BEST)):

@@ -19,9 +19,10 @@ from acinus.learning.predict import Predict, map_channels, predictor
 from acinus.learning.running import AS_IS, Running
 from acinus.mapping.batches import Empty, batches
 from acinus.mapping.blend import blended_rows, shown
+from acinus.mapping.coverage import chosen_windows
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.map_tiff import MapInfo, write_map
-from acinus.mapping.windows import Windows, grid, with_tissue
+from acinus.mapping.windows import Windows
 from acinus.params.faults import cell_fault
 from acinus.patches.grid import cell_margin
 from acinus.scoring.scaling import AS_TRAINED, Scaling
@@ -64,7 +65,7 @@ class MapJob:
 
 def running_as(compute: params.Compute, infer: params.Infer) -> Running:
     """Return how a recipe has its network run."""
-    return Running(infer.precision, infer.engine, compute.channels_last, compute.compile_)
+    return Running(infer.precision, infer.engine, compute.channels_last, compute.compile_, infer.tta)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Mapped:
 
 @lru_cache(maxsize=1)
 def _model(folder: Path, weights: str) -> tuple[nn.Module, Card]:
-    """Return the model whose weights have this SHA-256, loaded once per process."""
+    """Return the model whose weights have this SHA-256, loaded once per process; call it within `reproducible`."""
     return load_model(folder)
 
 
@@ -86,6 +87,7 @@ def _model(folder: Path, weights: str) -> tuple[nn.Module, Card]:
 def _predictor(job_model: tuple[Path, str], device: str, threads: int, scaling: Scaling, how: Running) -> Predict:
     """Return what runs the model (folder, SHA-256) on `device`, made once per process for all its slides.
 
+    It is the process's one copy: only within `reproducible`, which lets one thread in, may it be made and run.
     threads: torch's at this moment; an engine may keep them.
     """
     model, card = _model(*job_model)
@@ -99,8 +101,8 @@ def map_slide(job: MapJob, clock: Callable[[], float] = time.perf_counter) -> Ma
     bytes depend on none of them: batches, and the windows within, go through in order.
     """
     start, row, index, infer = clock(), job.row, job.index, job.infer
-    _, card = _model(job.model, job.weights)
     with reproducible(pick(job.device), job.threads), open_slide(job.image, row["slide_id"]) as slide:
+        _, card = _model(job.model, job.weights)
         at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
         geometry = MapGeometry(slide.width, slide.height, _map_downsample(job, at))
         inside, margin0 = _windows(job, slide, at)
@@ -127,11 +129,8 @@ def _windows(job: MapJob, slide: SlidePixels, at: Resolution) -> tuple[Windows, 
     A window here is what the model answers for, a cell where the recipe has cells: the rest of its pixels is context.
     """
     index, infer = job.index, job.infer
-    cell_px = index.cell_px or index.patch_px
-    edge0, margin0 = cell_px * at.downsample, cell_margin(index.patch_px, cell_px, at.downsample)
-    tissue = load_tissue(job.tissue, slide.width, slide.height)
-    every = grid(slide.width, slide.height, edge0, infer.stride_px * at.downsample)
-    inside = with_tissue(every, tissue.fractions, infer.min_tissue_fraction)
+    margin0 = cell_margin(index.patch_px, index.cell_px or index.patch_px, at.downsample)
+    inside = chosen_windows(load_tissue(job.tissue, slide.width, slide.height), at, index, infer)
     check_under(slide, at, inside.x0 - margin0, inside.y0 - margin0, index.patch_px * at.downsample)
     return inside, margin0
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from acinus.grading.rule import by_rule, gleason_classes, isup_by_area, tumour_by_burden
+from acinus.grading.rule import by_rule, gleason_classes, isup_by_area
+from acinus.scoring.burden import tumour_by_burden
 
 CLASSES = ["background", "stroma", "benign", "gleason3", "gleason4", "gleason5"]
 

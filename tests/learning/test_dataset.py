@@ -127,6 +127,23 @@ def test_a_remainder_of_one_sits_out(items: int, batch: int, kept: int) -> None:
     assert len(tickets) == len(list(tickets)) == kept
 
 
+def test_an_epoch_of_stated_length_goes_through_all_items_before_any_comes_again() -> None:
+    def epoch(number: int, first: int = 0) -> list[tuple[int, int]]:
+        tickets = ShuffledTickets(10, 4, 9, first, iterations=3)
+        tickets.set_epoch(number - first)
+        assert len(tickets) == 12
+        return list(tickets)
+
+    row = [ticket for number in range(5) for ticket in epoch(number)]
+    for start in range(0, 60, 10):
+        assert sorted(item for _, item in row[start : start + 10]) == list(range(10))
+    assert [number for number, _ in row] == [place // 10 for place in range(60)]
+    assert len(set(row)) == 60  # an item that comes twice in an epoch has another ticket, so another crop
+    assert epoch(3, first=2) == epoch(3)
+    plain = [item for _, item in ShuffledTickets(10, 4, 9, 0)]
+    assert [item for _, item in row[:10]] == plain
+
+
 def test_workers_do_not_change_the_epoch() -> None:
     data = dataset(Augmentation(copies=2, everything=True, seed=4))
 

@@ -43,7 +43,7 @@ class Clock:
 
 def feed(data: Numbers, size: int = 3) -> Feed:
     loader = DataLoader(data, batch_size=size, generator=torch.Generator().manual_seed(0))
-    return Feed(loader, Stopwatch(time.perf_counter))
+    return Feed(loader, Stopwatch(time.perf_counter), threading.Lock())
 
 
 def flat(batches: Iterator[torch.Tensor] | Feed) -> list[list[int]]:
@@ -107,13 +107,13 @@ def test_the_share_of_waiting_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     clock.now = 100.0
     watch = Stopwatch(clock)
 
-    def slowly(loader: DataLoader[int]) -> Iterator[torch.Tensor]:
+    def slowly(loader: DataLoader[int], reading: object) -> Iterator[torch.Tensor]:
         for seconds, batch in zip((1.0, 0.5, 0.0), loader, strict=True):
             clock.now += seconds
             yield batch
 
     monkeypatch.setattr(feed_module, "_made_ahead", slowly)
-    source = Feed(DataLoader(Numbers(3)), watch)
+    source = Feed(DataLoader(Numbers(3)), watch, threading.Lock())
     clock.now += 50.0  # before the first batch is asked for
     for _ in source:
         clock.now += 2.0

@@ -70,16 +70,16 @@ def test_it_learns_and_records_every_epoch(straight: Straight) -> None:
     assert straight.result.best_epoch == 1 + int(np.argmin([record.val_loss for record in history]))
     assert not straight.result.stopped_early
     assert [epoch for epoch, _ in straight.heard] == [1, 2, 3, 4, 5]
-    assert set(straight.heard[0][1]) == {"train_loss", "train_acc", "val_loss", "val_acc", "lr"}
+    assert set(straight.heard[0][1]) == {"train_loss", "train_acc", "val_loss", "val_acc", "val_auc", "lr"}
     assert straight.heard[2][1]["val_loss"] == history[2].val_loss
 
 
-def test_the_log_has_its_five_columns(straight: Straight) -> None:
+def test_the_log_has_its_columns(straight: Straight) -> None:
     lines = (straight.folder / "log.csv").read_text().splitlines()
-    assert lines[0] == "epoch,train_loss,train_acc,val_loss,val_acc"
+    assert lines[0] == "epoch,train_loss,train_acc,val_loss,val_acc,val_auc"
     assert len(lines) == 6
     assert [float(value) for value in lines[3].split(",")] == pytest.approx(
-        list(dataclasses.astuple(straight.result.history[2])[:5]), rel=1e-8
+        [*dataclasses.astuple(straight.result.history[2])[:5], straight.result.history[2].val_metric], rel=1e-8
     )
 
 
@@ -216,7 +216,7 @@ def test_waits_for_data_are_told_of_every_epoch_and_are_no_part_of_the_result(
 def test_batches_read_one_by_one_or_ahead_give_the_same_weights(
     straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_made_ahead", iter)
+    monkeypatch.setattr(feed, "_made_ahead", lambda loader, reading: iter(loader))
     monkeypatch.delattr(case.PatchDataset, "__getitems__")
     monkeypatch.setattr(case.PatchDataset, "__getitem__", lambda data, ticket: GETITEMS(data, [ticket])[0])
     job = case.job(tmp_path)
@@ -233,6 +233,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "sgd, poly, iterations": {"max_iterations": 19},  # 43 patches in batches of 8: 6 steps, so 4 epochs
     "rmsprop, plateau": {"optimizer": "rmsprop", "schedule": "plateau", "lr": 0.01, "plateau_patience": 0},
     "adam, constant": {"optimizer": "adam", "schedule": "constant", "lr": 0.01},
+    "adamw, one_cycle, ema": {"optimizer": "adamw", "schedule": "one_cycle", "lr": 0.01, "keep": "ema"},
+    "stated epochs, cosine, metric": {"iterations_per_epoch": 4, "schedule": "cosine", "keep": "val_metric"},
 }
 
 
@@ -255,6 +257,7 @@ def test_a_segmenter_stopped_and_started_again_ends_in_the_same_bytes(variant: s
     mine, theirs = (checkpoints.load(tmp_path / one / "checkpoints" / "last.ckpt") for one in ("resumed", "straight"))
     torch.testing.assert_close(mine.optimizer, theirs.optimizer, rtol=0, atol=0)
     assert (mine.plateau, mine.precision) == (theirs.plateau, theirs.precision)
+    torch.testing.assert_close(mine.average, theirs.average, rtol=0, atol=0)
 
 
 def test_poly_falls_with_every_step_to_the_last_one(tmp_path: Path) -> None:
@@ -394,8 +397,9 @@ def test_best_epoch_and_stopping_by_hand(losses: list[float], patience: int | No
 
 
 def test_csv_by_hand() -> None:
-    text = to_csv([EpochRecord(1, 0.5, 1 / 3, 2.0, 1.0, 0.1)])
-    assert text == "epoch,train_loss,train_acc,val_loss,val_acc\n1,0.5,0.333333333,2,1\n"
+    records = [EpochRecord(1, 0.5, 1 / 3, 2.0, 1.0, 0.1, val_metric=0.25), EpochRecord(2, 0.5, 1.0, None, None, 0.1)]
+    heading = "epoch,train_loss,train_acc,val_loss,val_acc,val_dice"
+    assert to_csv(records, "val_dice") == f"{heading}\n1,0.5,0.333333333,2,1,0.25\n2,0.5,1,,,\n"
 
 
 def test_devices() -> None:

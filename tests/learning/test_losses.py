@@ -24,6 +24,8 @@ from acinus.learning.losses import (
 )
 from acinus.params.recipe import Term
 
+FOCAL = params.Loss(focal_gamma=2.0)
+
 
 def logits_of(*tumour: float) -> torch.Tensor:
     """Two-class logits whose softmax gives these tumour probabilities."""
@@ -49,14 +51,14 @@ def test_a_class_without_patches_or_pixels_is_named() -> None:
 
 def test_weighted_cross_entropy_by_hand() -> None:
     weights = torch.tensor([1.25, 5.0], dtype=torch.float64)
-    losses = cross_entropy(logits_of(0.2, 0.2, 0.9), torch.tensor([0, 1, 1]), weights, 2.0)
+    losses = cross_entropy(logits_of(0.2, 0.2, 0.9), torch.tensor([0, 1, 1]), weights, FOCAL)
     by_hand = [1.25 * -math.log(0.8), 5 * -math.log(0.2), 5 * -math.log(0.9)]
     np.testing.assert_allclose(losses.numpy(), by_hand, rtol=1e-12)
 
 
 def test_focal_by_hand_takes_p_t_from_the_unweighted_probability() -> None:
     weights = torch.tensor([1.25, 5.0], dtype=torch.float64)
-    losses = focal(logits_of(0.2, 0.2, 0.9), torch.tensor([0, 1, 1]), weights, 2.0)
+    losses = focal(logits_of(0.2, 0.2, 0.9), torch.tensor([0, 1, 1]), weights, FOCAL)
     by_hand = [1.25 * 0.2**2 * -math.log(0.8), 5 * 0.8**2 * -math.log(0.2), 5 * 0.1**2 * -math.log(0.9)]
     np.testing.assert_allclose(losses.numpy(), by_hand, rtol=1e-9)
     wrong_p_t = math.exp(-5 * -math.log(0.2))  # what the weighted loss would give
@@ -70,7 +72,7 @@ def test_focal_equals_torchvision() -> None:
     margin = torch.linspace(-6, 6, 41, dtype=torch.float64)  # softmax of (0, m) is sigmoid(m)
     logits = torch.stack([torch.zeros_like(margin), margin], dim=1)
     labels = torch.arange(41) % 2
-    ours = focal(logits, labels, torch.ones(2, dtype=torch.float64), 2.0)
+    ours = focal(logits, labels, torch.ones(2, dtype=torch.float64), FOCAL)
     theirs = sigmoid_focal_loss(margin, labels.double(), alpha=-1, gamma=2.0, reduction="none")
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
@@ -78,8 +80,10 @@ def test_focal_equals_torchvision() -> None:
 def test_focal_with_gamma_0_is_cross_entropy_and_slopes_stay_finite() -> None:
     labels, ones = torch.tensor([1, 0, 1]), torch.ones(2)
     logits = torch.tensor([[-60.0, 60.0], [0.3, -0.2], [1.0, 2.0]], requires_grad=True)
-    torch.testing.assert_close(focal(logits, labels, ones, 0.0), cross_entropy(logits, labels, ones, 0.0))
-    focal(logits, labels, ones, 0.5).sum().backward()
+    torch.testing.assert_close(
+        focal(logits, labels, ones, params.Loss(focal_gamma=0.0)), cross_entropy(logits, labels, ones, FOCAL)
+    )
+    focal(logits, labels, ones, params.Loss(focal_gamma=0.5)).sum().backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 
@@ -143,4 +147,22 @@ def test_an_epoch_of_patches_is_the_mean_over_samples_however_they_are_cut() -> 
 
 
 def test_the_registry_has_the_names_that_a_classifiers_recipe_may_use() -> None:
-    assert set(LOSSES) == set(get_args(Term)) - {"dice", "jaccard"}  # which recipes refuse for this task
+    assert set(LOSSES) == set(get_args(Term)) - {
+        "dice",
+        "jaccard",
+        "tversky",
+        "lovasz",
+    }  # which recipes refuse for this task
+
+
+def test_smoothed_cross_entropy_by_hand_is_that_of_smp() -> None:
+    torchvision_hook.install()
+    from segmentation_models_pytorch.losses import SoftCrossEntropyLoss
+
+    logits, labels = logits_of(0.2, 0.9, 0.6), torch.tensor([0, 1, 0])
+    smoothed = params.Loss(label_smoothing=0.1)
+    losses = cross_entropy(logits, labels, torch.ones(2, dtype=logits.dtype), smoothed)
+    by_hand = [0.95 * -math.log(right) + 0.05 * -math.log(1 - right) for right in (0.8, 0.9, 0.4)]
+    assert losses.tolist() == pytest.approx(by_hand, rel=1e-5)
+    theirs = SoftCrossEntropyLoss(smooth_factor=0.1)(logits, labels)
+    assert losses.mean().item() == pytest.approx(theirs.item(), rel=1e-6)

@@ -8,7 +8,7 @@ from torch import nn
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.learning.optimisers import OPTIMISERS, Schedule, build_optimiser, epochs_of, poly_rate
+from acinus.learning.optimisers import OPTIMISERS, RATES, Schedule, build_optimiser, epochs_of, poly_rate
 
 
 def settings(**values: object) -> params.Train:
@@ -51,6 +51,11 @@ def test_adam_by_hand() -> None:
     assert steps(settings(optimizer="adam"), 2) == pytest.approx([0.9, 0.8], rel=1e-5)  # constant slope: lr per step
 
 
+def test_adamw_shrinks_the_weight_apart_from_the_slope() -> None:
+    # w * (1 - lr * decay), then a step of lr as Adam's
+    assert steps(settings(optimizer="adamw", weight_decay=0.5), 1) == pytest.approx([0.95 - 0.1], rel=1e-5)
+
+
 def test_frozen_weights_are_not_given_to_the_optimiser() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].requires_grad_(False)
@@ -86,6 +91,41 @@ def test_schedules_by_hand() -> None:
     plateau = rates(settings(schedule="plateau", plateau_patience=1, plateau_factor=0.5), worse)
     assert plateau == pytest.approx([0.1] * 6 + [0.05] * 2)  # the second epoch without a gain lowers it
     assert rates(settings(schedule="plateau", plateau_patience=1), worse[::-1]) == [0.1] * 8
+
+
+@pytest.mark.parametrize(("count", "share"), [(40, 0.3), (300, 0.25), (7, 0.5), (12, 0.0)])
+def test_one_cycle_is_that_of_torch(count: int, share: float) -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], lr=0.1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=count, pct_start=share)
+    expected = []
+    for _ in range(count):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step() if len(expected) < count else None
+    train = settings(schedule="one_cycle", warmup_share=share)
+    assert rates(train, [1.0], per_epoch=count) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("count", "share", "warm"), [(40, 0.3, 12), (300, 0.25, 75), (9, 0.0, 0)])
+def test_cosine_is_that_of_torch_after_a_straight_warm_up(count: int, share: float, warm: int) -> None:
+    from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    theirs: LRScheduler = CosineAnnealingLR(optimizer, count - warm)
+    if warm:
+        rise = LinearLR(optimizer, 1 / warm, 1.0, warm - 1)
+        theirs = SequentialLR(optimizer, [rise, theirs], [warm])
+    expected = []
+    for _ in range(count):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
+    assert rates(settings(schedule="cosine", warmup_share=share), [1.0], per_epoch=count) == pytest.approx(expected)
+
+
+def test_schedules_are_those_of_the_recipe() -> None:
+    known = set(get_args(params.Train.model_fields["schedule"].annotation))
+    assert set(RATES) | {"plateau", "constant"} == known
 
 
 def test_only_the_plateau_rule_has_a_state() -> None:

@@ -40,6 +40,13 @@ BY_HAND = {
     "focal": sum(w * (1 - p) ** 2 * -math.log(p) for w, p in zip(W_TRUE, P_TRUE, strict=True)) / 12.5,
     "dice": 1 - 2 * (0.8 + 0.5) / ((0.2 + 0.8 + 0.5 + 0.9) + 2),
     "jaccard": 1 - (0.8 + 0.5) / ((0.2 + 0.8 + 0.5 + 0.9) + 2 - (0.8 + 0.5)),
+    "tversky": 1 - (0.8 + 0.5) / ((0.8 + 0.5) + 0.5 * (0.2 + 0.9) + 0.5 * (0.2 + 0.5)),
+    # errors .9 .5 .2 .2 of both classes; of class 1 the worst px is normal: IoU 2/3, 1/3 and 0 once each is wrong
+    "lovasz": (
+        (0.9 * (1 - 2 / 3) + 0.5 * (2 / 3 - 1 / 3) + 0.2 * (1 / 3))
+        + (0.9 * (1 - 1 / 2) + 0.5 * (1 / 2 - 1 / 3) + 0.2 * (1 / 3))
+    )
+    / 2,
 }
 
 
@@ -149,3 +156,55 @@ def test_certain_answers_have_finite_slopes() -> None:
 
 def test_the_registry_has_the_names_of_the_recipe() -> None:
     assert set(TERMS) == set(get_args(Term))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_tversky_equals_smp_with_its_gradient(classes: int) -> None:
+    torchvision_hook.install()
+    from segmentation_models_pytorch.losses import TverskyLoss
+
+    logits, target = random_case(classes)
+    target = target.where(target != IGNORE, 0)
+    settings = params.Loss(terms={"tversky": 1.0}, tversky_alpha=0.3, tversky_beta=0.7)
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    mine = SegmentationObjective(settings, WEIGHTS[classes]).batch(ours, target)[0]
+    if classes == 2:  # the foreground alone: smp's binary mode of its probability
+        margin = theirs[:, 1] - theirs[:, 0]
+        reference = TverskyLoss("binary", alpha=0.3, beta=0.7, smooth=0.0)(margin[:, None], target[:, None])
+    else:
+        reference = TverskyLoss("multiclass", alpha=0.3, beta=0.7, smooth=0.0)(theirs, target)
+    torch.testing.assert_close(mine, reference)
+    mine.backward()
+    reference.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_lovasz_equals_smp_with_its_gradient(classes: int) -> None:
+    torchvision_hook.install()
+    from segmentation_models_pytorch.losses import LovaszLoss
+
+    logits, target = random_case(classes)
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    mine = objective(classes, lovasz=1.0).batch(ours, target)[0]
+    reference = LovaszLoss("multiclass", ignore_index=IGNORE)(theirs, target)
+    torch.testing.assert_close(mine, reference)
+    mine.backward()
+    reference.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_smoothed_cross_entropy_equals_torch_and_smp() -> None:
+    torchvision_hook.install()
+    from segmentation_models_pytorch.losses import SoftCrossEntropyLoss
+
+    logits, target = random_case(3)
+    settings = params.Loss(terms={"cross_entropy": 1.0}, label_smoothing=0.2)
+    mine = SegmentationObjective(settings, WEIGHTS[3]).batch(logits, target)[0]
+    weights = torch.tensor(WEIGHTS[3])
+    torch.testing.assert_close(
+        mine, F.cross_entropy(logits, target, weight=weights, ignore_index=IGNORE, label_smoothing=0.2)
+    )
+    known = target.where(target != IGNORE, 1)
+    plain = SegmentationObjective(settings, (1.0, 1.0, 1.0)).batch(logits, known)[0]
+    torch.testing.assert_close(plain, SoftCrossEntropyLoss(smooth_factor=0.2)(logits, known))

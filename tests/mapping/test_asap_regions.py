@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acinus.mapping import asap_regions, geojson
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import CleanUp
 from acinus.mapping.region_files import Legend, exported
 from acinus.mapping.region_table import Found, find_regions
 from acinus.slides import asap
@@ -35,7 +35,7 @@ def found_in(mask: np.ndarray, geometry: MapGeometry, height: int = 3, mpp: tupl
         for top in range(0, len(mask), height):
             yield top, prob[:, top : top + height], np.ones_like(mask[top : top + height])
 
-    return find_regions(bands, geometry, OperatingPoint(), (1,), mpp)
+    return find_regions(bands, geometry, CleanUp(), (1,), mpp)
 
 
 def export(found: Found, folder: Path, legend: Legend = TWO) -> tuple[Path, Path]:
@@ -143,7 +143,7 @@ def test_each_class_goes_out_under_its_own_name(
             yield top, prob[:, top : top + rows], np.ones_like(classes[top : top + rows], dtype=bool)
 
     names, colours = ("zero", "one", "two", "three"), ((0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3))
-    found = find_regions(bands, geometry, OperatingPoint(), (1, 3), (0.5, 0.5))
+    found = find_regions(bands, geometry, CleanUp(), (1, 3), (0.5, 0.5))
     paths = export(found, tmp_path_factory.mktemp("regions"), Legend.of(names, colours))
     x, y = (
         pixel_centres(count, downsample, length)

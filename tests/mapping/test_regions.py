@@ -11,12 +11,12 @@ from skimage.measure import label, regionprops
 
 from acinus import records
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import CleanUp
 from acinus.mapping.quantify import positive_values, tumour_mask
 from acinus.mapping.region_table import Found, find_regions
 from acinus.mapping.regions import cleaned, cleaned_classes, smoothed
 
-PLAIN = OperatingPoint()
+PLAIN = CleanUp()
 
 
 def in_bands(prob: np.ndarray, tissue: np.ndarray, heights: list[int]) -> Callable[[], Iterator]:
@@ -41,7 +41,7 @@ def values_of(mask: np.ndarray) -> np.ndarray:
     return np.where(mask, 255, 0).astype(np.uint8)
 
 
-def found_whole(prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint, heights: list[int]) -> tuple:
+def found_whole(prob: np.ndarray, tissue: np.ndarray, point: CleanUp, heights: list[int]) -> tuple:
     geometry = MapGeometry(prob.shape[2] * 4, prob.shape[1] * 4, 4.0)
     positive = (1,) if len(prob) == 1 else (1, 3)
     found = find_regions(in_bands(prob, tissue, heights), geometry, point, positive, (0.5, 0.5))
@@ -58,10 +58,11 @@ def blobs(seed: int, shape: tuple[int, int, int], grain: float) -> np.ndarray:
 
 
 points = st.builds(
-    OperatingPoint,
+    CleanUp,
     threshold=st.sampled_from([0.3, 0.45, 0.5, 0.6]),
     smoothing_px=st.sampled_from([0.0, 0.4, 1.0, 2.3]),
     min_region_px=st.integers(0, 12),
+    min_peak=st.sampled_from([0.0, 0.6, 0.9, 1.0]),
     max_hole_px=st.integers(0, 20),
 )
 
@@ -90,7 +91,7 @@ def of_each_class(classes: np.ndarray, positive: tuple[int, ...]) -> np.ndarray:
     point=points,
 )
 def test_bands_give_what_the_whole_map_gives(
-    seed: int, rows: int, columns: int, heights: list[int], grain: float, channels: int, point: OperatingPoint
+    seed: int, rows: int, columns: int, heights: list[int], grain: float, channels: int, point: CleanUp
 ) -> None:
     prob = blobs(seed, (channels, rows, columns), grain)
     tissue = np.random.default_rng(seed + 1).random((rows, columns)) < 0.95
@@ -117,7 +118,7 @@ def test_bands_give_what_the_whole_map_gives(
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), points, st.lists(st.integers(1, 9), min_size=1, max_size=3))
-def test_laws_of_a_cleaned_mask(seed: int, point: OperatingPoint, heights: list[int]) -> None:
+def test_laws_of_a_cleaned_mask(seed: int, point: CleanUp, heights: list[int]) -> None:
     prob = blobs(seed, (1, 25, 25), 1.0)
     tissue = np.random.default_rng(seed).random((25, 25)) < 0.9
     mask = cleaned(prob[0], tissue, point)
@@ -161,7 +162,7 @@ def test_classes_that_touch_are_regions_side_by_side(heights: list[int]) -> None
 @pytest.mark.parametrize("heights", [[1], [3]])
 def test_the_clean_up_looks_at_all_positive_classes_together(heights: list[int]) -> None:
     prob = painted("11100  11300  11100  00000  33011")
-    point = OperatingPoint(min_region_px=3)
+    point = CleanUp(min_region_px=3)
     found, classes, _, _ = found_whole(prob, np.ones((5, 5), dtype=bool), point, heights)
     assert [(row["region"], row["class_index"], row["area_px"]) for row in found.rows] == [(1, 1, 8), (2, 3, 1)]
     assert not classes[3:].any()
@@ -170,7 +171,7 @@ def test_the_clean_up_looks_at_all_positive_classes_together(heights: list[int])
 def test_corners_join_regions_but_open_no_hole() -> None:
     mask = drawn("#....  .###.  .#.#.  .##..  .....")
     expected = drawn("#....  .###.  .###.  .##..  .....")  # the hole meets what is outside by a corner only
-    point = OperatingPoint(max_hole_px=1, min_region_px=8)
+    point = CleanUp(max_hole_px=1, min_region_px=8)
     assert np.array_equal(cleaned(values_of(mask), np.ones_like(mask), point), expected)
     assert len(found_whole(values_of(mask)[None], np.ones_like(mask), point, [2])[0].rows) == 1
 
@@ -178,34 +179,34 @@ def test_corners_join_regions_but_open_no_hole() -> None:
 @pytest.mark.parametrize(("largest", "filled"), [(1, False), (2, True)])
 def test_holes_up_to_a_size_are_filled(largest: int, filled: bool) -> None:
     mask = drawn("####  #..#  ####")
-    result = cleaned(values_of(mask), np.ones_like(mask), OperatingPoint(max_hole_px=largest))
+    result = cleaned(values_of(mask), np.ones_like(mask), CleanUp(max_hole_px=largest))
     assert result.all() == filled
     assert np.array_equal(result, mask) != filled
 
 
 def test_a_bay_at_the_border_is_no_hole() -> None:
     mask = drawn("####  #..#  #..#")
-    assert np.array_equal(cleaned(values_of(mask), np.ones_like(mask), OperatingPoint(max_hole_px=99)), mask)
+    assert np.array_equal(cleaned(values_of(mask), np.ones_like(mask), CleanUp(max_hole_px=99)), mask)
 
 
 def test_what_is_no_tissue_stays_empty_in_a_filled_hole() -> None:
     mask, tissue = drawn("####  #..#  ####"), np.ones((3, 4), dtype=bool)
     tissue[1, 1] = False
     expected = drawn("####  #.##  ####")
-    assert np.array_equal(cleaned(values_of(mask), tissue, OperatingPoint(max_hole_px=2)), expected)
+    assert np.array_equal(cleaned(values_of(mask), tissue, CleanUp(max_hole_px=2)), expected)
 
 
 @pytest.mark.parametrize(("least", "kept"), [(3, True), (4, False)])
 def test_regions_below_a_size_are_removed(least: int, kept: bool) -> None:
     mask = drawn("##....  #.....  ...###  ...###")
-    result = cleaned(values_of(mask), np.ones_like(mask), OperatingPoint(min_region_px=least))
+    result = cleaned(values_of(mask), np.ones_like(mask), CleanUp(min_region_px=least))
     assert result[0, 0] == kept
     assert result[2:, 3:].all()
 
 
 def test_a_filled_hole_counts_to_the_size_of_its_region() -> None:
     mask = drawn("###  #.#  ###")
-    point = OperatingPoint(max_hole_px=1, min_region_px=9)
+    point = CleanUp(max_hole_px=1, min_region_px=9)
     assert cleaned(values_of(mask), np.ones_like(mask), point).all()
 
 
@@ -227,7 +228,7 @@ def test_classes_of_a_filled_hole_and_of_a_removed_region() -> None:
     prob[1, 1:4, 1:4] = 200
     prob[:, 2, 2] = (0, 20, 90, 60)
     prob[3, 2, 7] = 255  # a region of one px
-    classes = cleaned_classes(prob, np.ones((5, 9), dtype=bool), OperatingPoint(max_hole_px=1, min_region_px=2), (1, 3))
+    classes = cleaned_classes(prob, np.ones((5, 9), dtype=bool), CleanUp(max_hole_px=1, min_region_px=2), (1, 3))
     assert classes[2].tolist() == [0, 1, 3, 1, 0, 0, 0, 0, 0]
     assert (classes == 1).sum() == 8
     assert (classes == 3).sum() == 1
@@ -293,7 +294,7 @@ def test_a_removed_speck_takes_the_likeliest_class_that_is_not_positive(heights:
     prob[2] = 200  # benign everywhere
     prob[:, 2, 3] = (20, 130, 100, 5)
     tissue = np.ones((5, 6), dtype=bool)
-    point = OperatingPoint(min_region_px=2)
+    point = CleanUp(min_region_px=2)
     expected = np.full((5, 6), 2)
     assert np.array_equal(cleaned_classes(prob, tissue, point, (1, 3)), expected)
     found = find_regions(in_bands(prob, tissue, heights), MapGeometry(6, 5, 1.0), point, (1, 3), None)

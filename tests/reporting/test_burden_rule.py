@@ -3,8 +3,8 @@
 import pytest
 
 from acinus.grading import rule
-from acinus.reporting.burden_rule import tumour_by_burden
 from acinus.reporting.setup import MetricSetup
+from acinus.scoring.burden import tumour_by_burden
 
 CLASSES = ("normal", "tumor")
 
@@ -14,7 +14,7 @@ CLASSES = ("normal", "tumor")
 )
 def test_the_report_calls_a_slide_as_the_grade_stage_does(burden, percent, expected) -> None:
     assert tumour_by_burden(burden, percent) == expected
-    assert rule.tumour_by_burden(burden, percent) == expected
+    assert rule.by_rule("tumor", CLASSES, None, burden, percent) == expected
 
 
 def test_every_recipe_has_its_accuracy(cohort) -> None:
@@ -63,3 +63,42 @@ def test_isup_answers_the_same_question_beside_it(build, rows) -> None:
     found = build(grades=grades, setup=setup).metrics
     assert (found["tumor_mil_accuracy"], found["n_tumor_mil"]) == (pytest.approx(2 / 3), 3)
     assert found["n_tumor_rule"] == 5
+
+
+# ------------------------------------------------------------------ what is found on normal slides
+
+
+def test_sensitivity_and_specificity_are_those_of_the_rule(cohort) -> None:
+    """Tumour slides of 10, 4 and 6 % are all called; of the normal ones of 5 and 0 % one is."""
+    found = cohort.metrics
+    assert (found["slide_sensitivity"], found["n_tumor_called"]) == (1.0, 3)
+    assert (found["slide_specificity"], found["n_normal_called"]) == (0.5, 2)
+    assert (found["slide_specificity_ci_low"], found["slide_specificity_ci_high"]) == (0.0, 1.0)
+    assert (found["slide_sensitivity_ci_low"], found["slide_sensitivity_ci_high"]) == (1.0, 1.0)
+
+
+def test_the_false_area_is_what_normal_slides_have(cohort) -> None:
+    """test_c has 5 % of its tissue, 0.25 mm2, test_d none though its row says 0.25 mm2 as all of them do."""
+    table = cohort.per_slide.set_index("slide_id")
+    assert table.loc[["test_c", "test_d"], "false_area_percent"].tolist() == [5.0, 0.0]
+    assert table.loc[["test_a", "test_e", "test_bad"], "false_area_percent"].isna().all()
+    assert table.loc["test_c", "false_area_mm2"] == 0.25
+    assert table.loc[["test_a", "test_bad"], "false_area_mm2"].isna().all()
+    found = cohort.metrics
+    assert (found["false_area_share"], found["n_normal_mapped"], found["n_normal_clean"]) == (0.025, 2, 1)
+    assert (found["false_area_mm2"], found["n_false_area_mm2"]) == (0.25, 2)
+    assert found["false_area_share_ci_low"] < 0.025 < found["false_area_share_ci_high"]
+
+
+def test_without_um_per_px_the_false_area_has_no_mm2_and_a_share_all_the_same(build, rows) -> None:
+    amounts = [one | {"tumour_mm2": None} for one in rows.AMOUNTS]
+    found = build(amounts=amounts).metrics
+    assert (found["false_area_mm2"], found["n_false_area_mm2"]) == (None, 0)
+    assert (found["false_area_share"], found["n_normal_mapped"]) == (0.025, 2)
+
+
+def test_without_normal_slides_nothing_is_said_of_them(build, rows) -> None:
+    slides = [rows.slide(f"test_{one}", "tumor", f"p{one}") for one in "ab"]
+    found = build(slides=slides, amounts=rows.AMOUNTS[:2], scores=[]).metrics
+    assert (found["slide_specificity"], found["false_area_share"], found["n_normal_clean"]) == (None, None, 0)
+    assert found["slide_sensitivity"] == 1.0

@@ -56,11 +56,22 @@ def test_a_half_measured_search_keeps_its_gaps(values) -> None:
 def test_the_operating_point_and_what_it_gave(values) -> None:
     expected = {"temperature": 1.5, "threshold": 0.4, "val.dice": 0.9, "val.dice.at_half": 0.8}
     assert values(point=POINT) == expected | {"n_slides_calibrated": 1}
-    cleaned = {"smoothing_px": 1.5, "min_region_px": 9, "max_hole_px": 0}
+    cleaned = {"smoothing_px": 1.5, "min_region_um2": 200.0, "max_hole_um2": 0.0}
     chosen = POINT | cleaned | {"source": POINT["source"] | {"trials": 40, "slides": ["v", "w"]}}
     assert values(point=chosen) == expected | cleaned | {"n_slides_calibrated": 2, "n_point_trials": 40}
     assert "threshold" not in values(setup=THREE, point=POINT)  # the likeliest class decides
     assert set(values(point=POINT | {"source": {}})) == {"temperature", "threshold"}
+
+
+def test_what_the_point_does_to_slides_stands_beside_what_the_plain_point_does(values) -> None:
+    source = POINT["source"] | {"specificity": 0.9, "specificity_at_half": 0.6, "sensitivity": None}
+    found = values(point=POINT | {"source": source})
+    assert {name: value for name, value in found.items() if name.startswith("val.slide_")} == {
+        "val.slide_specificity": 0.9,
+        "val.slide_specificity.at_half": 0.6,
+        "val.slide_sensitivity": None,
+        "val.slide_sensitivity.at_half": None,
+    }
 
 
 def test_offsets_are_named_by_their_classes(values) -> None:

@@ -30,8 +30,11 @@ def near(png: bytes, colour: str) -> np.ndarray:
     return np.argwhere((np.abs(pixels(png) - wanted) <= 3).all(axis=2))
 
 
+SLIDES = ("slide_f1", "slide_sensitivity", "slide_specificity")
+
+
 def curve(**columns) -> pd.DataFrame:
-    return pd.DataFrame({"threshold": [0.1, 0.5, 0.9], "slide_f1": [np.nan] * 3} | columns)
+    return pd.DataFrame({"threshold": [0.1, 0.5, 0.9], **{name: [np.nan] * 3 for name in SLIDES}} | columns)
 
 
 def test_a_recipe_gets_the_charts_it_has_data_for(cohort, segmentation, build, rows) -> None:

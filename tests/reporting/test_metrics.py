@@ -71,6 +71,13 @@ def test_counts(cohort) -> None:
         "n_burden": 4,
         "n_class_scores": 0,
         "n_tumor_rule": 5,
+        "n_tumor_called": 3,
+        "n_normal_called": 2,
+        "n_normal_mapped": 2,
+        "n_normal_clean": 1,
+        "n_false_area_mm2": 2,
+        "n_burden_annotation": 0,
+        "n_tumour_outside": 0,
     }
 
 

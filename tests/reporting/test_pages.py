@@ -307,10 +307,22 @@ def test_undefined_figures_are_dashes_with_their_reason(build) -> None:
     page = page_of(empty, pictures=(), charts=())
     text = Reader(pages.recipe_page(page)).text
     assert text.count("undefined: needs both classes") == 3
-    assert text.count("undefined: no slide on which it can be taken") == 6
+    assert text.count("undefined: no slide on which it can be taken") == 8
+    assert "normal slides are clean" not in text
     assert "No test slide was scored." in text
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_clean_normal_slides_stand_in_words_beside_the_dice_of_all_slides(cohort) -> None:
+    """Of test_c and test_d, the normal ones, the second has nothing predicted on it; its Dice is undefined."""
+    read = Reader(pages.recipe_page(page_of(cohort)))
+    said = " ".join(read.text.split())
+    place = said.index("1 of 2 normal slides are clean: nothing is predicted on them")
+    assert "Dice, all slides" in said[said.rindex("Dice", 0, place - 200) - 200 : place]
+    for name in ("slide_sensitivity", "slide_specificity", "false_area_share", "false_area_mm2"):
+        assert str(cohort.metrics[name]) in read.values(), name
+    assert "2.50 %" in said  # the mean of 5 and 0 % of the tissue
 
 
 def test_an_undefined_dice_is_no_zero(cohort) -> None:

@@ -67,6 +67,13 @@ def test_counts(segmentation) -> None:
         "n_burden": 4,
         "n_class_scores": 0,
         "n_tumor_rule": 4,
+        "n_tumor_called": 3,
+        "n_normal_called": 1,
+        "n_normal_mapped": 1,
+        "n_normal_clean": 0,
+        "n_false_area_mm2": 1,
+        "n_burden_annotation": 0,
+        "n_tumour_outside": 0,
     }
 
 
@@ -135,7 +142,13 @@ def test_interval_of_a_sum_against_all_resamples(segment, segmentation) -> None:
 
 def test_every_headline_of_the_task_is_there_and_none_of_the_other(segmentation) -> None:
     shown = metrics.headlines(segmentation.metrics, "segmentation")
-    assert shown == (*metrics.HEADLINES_OF["segmentation"][:10], "ece", "brier")
+    assert shown == (
+        *metrics.HEADLINES_OF["segmentation"][:10],
+        "slide_sensitivity",
+        "slide_specificity",
+        "ece",
+        "brier",
+    )
     assert set(shown) <= set(segmentation.metrics)
     assert "patch_auc" not in segmentation.metrics
     assert set(metrics.HEADLINES) == set(wording.HEADLINES)

@@ -6,7 +6,7 @@ import tifffile
 
 from acinus import params
 from acinus.errors import RecipeError, SlideError
-from acinus.slides.labels import LabelRow, LabelRules, check_source, open_labels
+from acinus.slides.labels import LabelRow, LabelRules, check_source, open_labels, open_tissue
 from acinus.slides.outlines import Uniform
 
 
@@ -273,3 +273,39 @@ def test_a_manifest_row_says_what_its_label_is():
     manifest = {"slide_id": "s1", "label_kind": "mask", "exhaustive": np.True_, "provider": "radboud", "image": "a.tif"}
     found = LabelRow.of({**manifest, "width": 40.0, "height": 30}, None)
     assert found == LabelRow("s1", None, "mask", True, "radboud", 40, 30)
+
+
+def panda_rules(classes=("other", "cancer"), **settings):
+    values = {"radboud": {0: "other", 1: "other", 2: "other", 3: "cancer", 4: "cancer", 5: "cancer"}}
+    return LabelRules.of(list(classes), params.PandaCohort(root="anywhere", mask_values=values, **settings))
+
+
+def coded(root, values):
+    """A mask of 20 x 15 px over the slide, its columns with one value each."""
+    data = np.repeat(np.array([values], np.uint8), 15, axis=0).repeat(20 // len(values), axis=1)
+    tifffile.imwrite(root / "ann" / "s1_mask.tif", data, tile=(16, 16), compression="lzw")
+    return row(root, "mask", "ann/s1_mask.tif", provider="radboud")
+
+
+def test_the_values_that_a_recipe_lists_are_tissue(root):
+    found = open_tissue(coded(root, [0, 1, 3, 5]), panda_rules(tissue_values={"radboud": [1, 2, 3, 4, 5]}))
+    assert found.raster(4, 1, 100.0).tolist() == [[0, 1, 1, 1]]
+
+
+def test_a_class_called_tissue_says_so_too(root):
+    """Every class but the first, and what is ignored is unknown."""
+    values = {0: "glass", 1: "tissue", 3: "cancer", 5: "ignore"}
+    rules = LabelRules(("glass", "tissue", "cancer"), {"radboud": values})
+    assert open_tissue(coded(root, [0, 1, 3, 5]), rules).raster(4, 1, 100.0).tolist() == [[0, 1, 1, 255]]
+
+
+def test_labels_that_do_not_tell_tissue_from_glass_are_none(root):
+    assert open_tissue(coded(root, [0, 1, 3, 5]), panda_rules()) is None
+    rules = panda_rules(tissue_values={"radboud": [1]})
+    assert open_tissue(row(root, "asap_xml"), rules) is None
+    assert open_tissue(row(root, "unknown", None), rules) is None
+
+
+def test_values_of_tissue_must_be_values_of_the_mask():
+    with pytest.raises(ValueError, match=r"tissue_values\.radboud has 7; must be values of mask_values\.radboud"):
+        panda_rules(tissue_values={"radboud": [1, 7]})

@@ -7,18 +7,15 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from acinus import params
 from acinus.errors import AcinusError, SlideError
+from acinus.slides.labels import LabelRow, LabelRules, open_tissue
 from acinus.slides.open import open_slide
 from acinus.slides.slide import Slide
-from acinus.slides.tissue import TissueMask, classify, find_tissue, load_tissue, saturation_threshold, save_tissue
+from acinus.slides.tissue import TissueMask, find_tissue, load_tissue, save_tissue
 
-GLASS, TISSUE, PALE, BLACK = (242, 240, 243), (190, 110, 170), (225, 200, 218), (18, 6, 9)
-GREEN_PEN, BLUE_PEN = (20, 160, 60), (30, 60, 170)
-FLOOR = 0.04
+GLASS, TISSUE = (242, 240, 243), (190, 110, 170)
 
 
 def draw(shape: tuple[int, int], colour: tuple[int, int, int], spread: float = 4.0, seed: int = 0) -> np.ndarray:
@@ -30,89 +27,6 @@ def write(path: Path, picture: np.ndarray, mpp: float | None = 0.5) -> Path:
     tags = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": 3}
     tifffile.imwrite(path, picture, tile=(256, 256), photometric="rgb", compression="deflate", metadata=None, **tags)
     return path
-
-
-def test_tissue_on_glass_is_found_where_it_was_drawn() -> None:
-    picture = draw((100, 120), GLASS)
-    truth = np.zeros((100, 120), dtype=bool)
-    truth[20:70, 30:90] = True
-    picture[truth] = draw((50, 60), TISSUE, spread=12.0).reshape(-1, 3)
-    assert (classify(picture, FLOOR) == truth).mean() > 0.995
-
-
-@pytest.mark.parametrize("colours", [(TISSUE, TISSUE), (TISSUE, PALE)])
-def test_a_slide_that_is_all_tissue_is_kept_whole(colours: tuple[tuple[int, int, int], ...]) -> None:
-    """Otsu alone would give away the paler half."""
-    picture = np.concatenate([draw((60, 60), colour, spread=8.0) for colour in colours])
-    assert classify(picture, FLOOR).mean() > 0.97
-
-
-def test_a_slide_that_is_all_glass_has_no_tissue() -> None:
-    """Otsu alone would call half of the noise tissue."""
-    assert classify(draw((100, 100), GLASS, spread=1.0), FLOOR).mean() == 0.0
-
-
-def test_a_little_tissue_and_a_little_glass_are_both_seen() -> None:
-    for share in (0.03, 0.97):
-        picture = draw((100, 100), GLASS, spread=2.0)
-        rows = round(share * 100)
-        picture[:rows] = draw((rows, 100), TISSUE, spread=10.0)
-        assert classify(picture, FLOOR).mean() == pytest.approx(share, abs=0.01)
-
-
-def test_black_is_not_tissue_however_saturated() -> None:
-    picture = np.concatenate([draw((50, 100), GLASS), draw((50, 100), BLACK), draw((50, 100), TISSUE)])
-    found = classify(picture, FLOOR)
-    assert not found[50:100].any()
-    assert found[100:].mean() > 0.99
-    assert not found[:50].mean() > 0.01
-
-
-@pytest.mark.parametrize("pen", [GREEN_PEN, BLUE_PEN])
-def test_a_pen_mark_is_not_tissue_and_does_not_hide_the_tissue(pen: tuple[int, int, int]) -> None:
-    picture = draw((100, 100), GLASS, spread=2.0)
-    picture[:30] = draw((30, 100), PALE, spread=4.0)
-    picture[80:95] = draw((15, 100), pen)
-    found = classify(picture, FLOOR)
-    assert found[:30].mean() > 0.97
-    assert found[30:].mean() < 0.01
-
-
-def test_a_flat_or_empty_histogram_leaves_the_floor() -> None:
-    assert saturation_threshold(np.zeros(0), FLOOR) == FLOOR
-    assert saturation_threshold(np.full(50, 0.3), FLOOR) == FLOOR
-
-
-def by_definition(rgb: np.ndarray, floor: float) -> np.ndarray:
-    """classify px by px in floating point, as its docstring and the papers have it."""
-    colour = rgb / 255.0
-    value = colour.max(axis=2)
-    saturation = (value - colour.min(axis=2)) / np.maximum(value, 1e-9)
-    ink = ndimage.binary_dilation(
-        (saturation > 0.5) & (colour[..., 1] - colour[..., 0] > 0.1 * value), np.ones((3, 3), dtype=bool)
-    )
-    stained = (value >= 0.2) & ~ink
-    capped = np.minimum(saturation[stained], 0.4)
-    if capped.size == 0 or np.ptp(capped) < 1e-3:
-        return stained & (saturation >= floor)
-    cut = threshold_otsu(capped)
-    upper = capped > cut
-    share, gap = upper.mean(), capped[upper].mean() - capped[~upper].mean()
-    believed = capped[~upper].mean() <= 2 * floor and share * (1 - share) * gap**2 / capped.var() >= 0.7
-    return stained & (saturation >= (max(cut, floor) if believed else floor))
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_every_px_is_what_the_definition_says(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    colours = [GLASS, TISSUE, PALE, BLACK, GREEN_PEN, BLUE_PEN]
-    pairs = zip(rng.dirichlet(np.ones(len(colours)) * 0.7), colours, strict=True)
-    strips = [draw((1 + round(90 * a), 80), c, float(rng.uniform(1, 25)), seed) for a, c in pairs]
-    picture = np.concatenate([*strips, rng.integers(0, 256, (9, 80, 3), dtype=np.uint8)])
-    for floor in (FLOOR, 0.15):
-        np.testing.assert_array_equal(classify(picture, floor), by_definition(picture, floor))
-    only = picture[: len(strips[0])]
-    np.testing.assert_array_equal(classify(only, FLOOR), by_definition(only, FLOOR))
 
 
 def test_specks_are_removed_by_px_and_by_um2(tmp_path: Path) -> None:
@@ -135,7 +49,7 @@ def test_um2_without_mpp_names_the_key(tmp_path: Path) -> None:
         Slide(write(tmp_path / "a.tif", draw((300, 300), TISSUE), mpp=None), "a") as slide,
         pytest.raises(SlideError, match=r"slide a: .*min_area_um2 = 5 .*set cohort\.mpp"),
     ):
-        find_tissue(slide, params.Tissue(min_area_um2=5.0))
+        find_tissue(slide, params.Tissue(method="otsu", min_area_um2=5.0))
 
 
 def test_a_slide_smaller_than_a_mask_px_still_has_one(tmp_path: Path) -> None:
@@ -242,3 +156,37 @@ def test_a_mask_that_is_not_there_or_damaged_is_one_line(tmp_path: Path) -> None
     (tmp_path / "b.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(AcinusError, match=r"b\.png: not a readable PNG"):
         load_tissue(tmp_path / "b.png", 10, 10)
+
+
+def test_tissue_comes_from_the_annotation_where_the_method_says_so(tmp_path: Path) -> None:
+    """A mask px is tissue from half of it on, also where mask and tissue have grids that do not fit."""
+    data = np.zeros((30, 40), np.uint8)
+    data[5:20, 10:33] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", data, tile=(16, 16), compression="lzw")
+    rules = LabelRules(("glass", "tissue"), {"*": {0: "glass", 1: "tissue"}})
+    labels = open_tissue(LabelRow("a", tmp_path / "mask.tif", "mask", True, "x", 400, 300), rules)
+    settings = params.Tissue(method="annotation", downsample=20.0)
+    with Slide(write(tmp_path / "a.tif", draw((300, 400), TISSUE)), "a") as slide:
+        found = find_tissue(slide, settings, annotated=labels)
+        finer = find_tissue(slide, settings.model_copy(update={"downsample": 7.0}), annotated=labels)
+        with pytest.raises(SlideError, match="annotation without labels; write density"):
+            find_tissue(slide, settings)
+    expected = np.zeros((15, 20), dtype=bool)
+    expected[2:10, 5:17] = True  # rows 50 to 200, columns 100 to 330 level-0 px: halves ...
+    expected[2, 16] = False  # ... but no quarter
+    np.testing.assert_array_equal(found.mask, expected)
+    truth = np.kron(data, np.ones((10, 10), dtype=np.uint8)) == 1
+    assert (finer.raster(400, 300, 1.0) == truth).mean() > 0.97
+    assert finer.mask.mean() == pytest.approx(truth.mean(), abs=0.01)
+
+
+def test_where_um_per_px_is_unknown_sizes_are_px_of_the_overview(tmp_path: Path) -> None:
+    picture = draw((1200, 1200), GLASS, spread=1.0)
+    picture[100:1100, 100:1100] = draw((1000, 1000), TISSUE, spread=10.0)
+    picture[300:480, 300:480] = draw((180, 180), GLASS, spread=1.0)  # 18 x 18 px at downsample 10, 8100 um2
+    settings = params.Tissue(downsample=10.0, max_hole_um2=5000.0, min_area_um2=1e4)
+    holes = []
+    for mpp in (0.5, 0.25, None):
+        with Slide(write(tmp_path / "a.tif", picture, mpp), "a") as slide:
+            holes.append(find_tissue(slide, settings).mask[32:46, 32:46].mean())
+    assert holes == [0.0, 1.0, 1.0]

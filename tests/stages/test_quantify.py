@@ -91,6 +91,7 @@ class Project:
 def recipe(name: str, **changed: Any) -> params.Recipe:
     """Return a recipe of the demo whose maps may be of any slide, with sections changed."""
     found = params.load_recipe(RECIPES, name)
+    changed["index"] = {"level": 0, "mpp": None, **changed.get("index", {})}  # the array has one level
     return found.model_copy(
         update={key: getattr(found, key).model_copy(update=value) for key, value in changed.items()}
     )
@@ -122,12 +123,12 @@ def camelyon(tmp_path: Path) -> Project:
 def test_regions_amounts_and_lesions_of_a_point(camelyon: Project) -> None:
     # 40 um per px: one lesion of 16 px (640 um) at 8..24, isolated tumour cells of 2 px at 40
     asap(camelyon.cohort / "t.xml", (8, 24), (40, 42))
-    # of 32 x 32 map px: a region on the lesion, with a hole; one on the ITC; one on nothing; a single px
+    # of 32 x 32 map px of 80 um: a region on the lesion, with a hole; one on the ITC; one on nothing; a single px
     prob = squares(32, (5, 5, 11, 11), (19, 19, 22, 22), (0, 28, 3, 32), (30, 0, 31, 1))
     prob[0, 7, 7], prob[0, 20, 20] = 0.2, 1.0
     camelyon.add("t", "asap_xml", "t.xml", 40.0, prob)
     camelyon.add("n", "none", None, 40.0, squares(32, (2, 2, 4, 4)))
-    amounts, regions = camelyon.run(OperatingPoint(threshold=0.4, min_region_px=2, max_hole_px=1))
+    amounts, regions = camelyon.run(OperatingPoint(threshold=0.4, min_region_um2=12800.0, max_hole_um2=6400.0))
     normal, tumour = amounts
     assert (tumour["num_regions"], tumour["num_lesions"], tumour["num_itc"]) == (3, 1, 1)
     assert (normal["num_regions"], normal["num_lesions"], normal["num_itc"]) == (1, 0, 0)
@@ -205,6 +206,7 @@ def test_instances_of_a_tile_of_a_fold(tmp_path: Path) -> None:
 
 
 def test_a_mask_in_the_cohorts_colours_is_cleaned_too(tmp_path: Path) -> None:
+    """No um/px is known: a map px of 2 level-0 px is taken as 1 um."""
     project = Project(tmp_path, recipe("demo-biopsy"), [])
     prob = np.zeros((6, 32, 32), dtype=np.float32)
     prob[0] = 0.3
@@ -212,7 +214,7 @@ def test_a_mask_in_the_cohorts_colours_is_cleaned_too(tmp_path: Path) -> None:
     prob[1, 7, 7] = 1.0  # another class within the same tumour: small too, but a part of something larger
     prob[2, 20, 20] = 0.9  # too small to stay
     project.add("b", "unknown", None, None, prob)
-    amounts, regions = project.run(OperatingPoint(min_region_px=2))
+    amounts, regions = project.run(OperatingPoint(min_region_um2=2.0))
     assert amounts[0]["class_px"] == (1024 - 16, 1, 0, 15, 0, 0)
     assert [row["class_index"] for row in regions] == [3, 1]
     assert [row["area_px"] for row in regions] == [15, 1]

@@ -45,6 +45,7 @@ class Rasters:
     truth: np.ndarray | None
     prob: np.ndarray  # of any positive class
     predicted: np.ndarray
+    tissue: np.ndarray  # bool
     frame: heatmaps.Frame  # of both grids, which are one
 
 
@@ -58,6 +59,7 @@ def draw_slide(job: SlideJob) -> tuple[Pictures, SlideView]:
     shown, paint = [], job.source.colours
     if seen.truth is not None:
         shown.append(_layer(job, "truth", layers.class_layer(seen.truth, paint), "the annotation, by class", 0.0))
+    shown.append(_layer(job, "tissue", layers.tissue_layer(seen.tissue), "what was taken for glass is shaded", 0.0))
     if len(paint) > 2:
         png = layers.class_layer(seen.predicted, paint)
         shown.append(_layer(job, "prediction", png, "predicted classes after clean-up", 0.8))
@@ -91,7 +93,8 @@ def _rasters(job: SlideJob, slide: SlidePixels) -> Rasters:
         prob = positive_values(reader.sampled(columns, rows, downsample), source.positive)
         predicted = _sampled_classes(source, row, reader, (columns, rows, downsample))
     frame = heatmaps.Frame(downsample, downsample, mpp_of(row))
-    return Rasters(thumbnail, labels.raster(columns, rows, downsample) if labels else None, prob, predicted, frame)
+    truth = labels.raster(columns, rows, downsample) if labels else None
+    return Rasters(thumbnail, truth, prob, predicted, source.tissue(row).raster(columns, rows, downsample), frame)
 
 
 def _sampled_classes(source: Source, row: Row, reader: MapReader, grid: tuple[int, int, float]) -> np.ndarray:

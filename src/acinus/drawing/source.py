@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from acinus import params
+from acinus.mapping.coverage import coverage_of
 from acinus.mapping.map_tiff import MapReader
 from acinus.mapping.operating_point import OperatingPoint
 from acinus.mapping.region_table import find_regions
-from acinus.patches.index import cell_tissue
 from acinus.paths import Paths
 from acinus.reporting.canvas import Colour
 from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
-from acinus.slides.places import Places
-from acinus.slides.tissue import load_tissue
+from acinus.slides.places import Places, mpp_of
+from acinus.slides.tissue import TissueMask, load_tissue
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ class Source:
     colours: Mapping[str, Colour]
     point: OperatingPoint
     index: params.Index
-    min_tissue: float
+    infer: params.Infer
     picture_px: int
 
     def labels(self, row: Row) -> Labels | None:
@@ -43,17 +43,18 @@ class Source:
             return None
         return open_labels(LabelRow.of(row, self.places.label(row)), self.rules)
 
+    def tissue(self, row: Row) -> TissueMask:
+        """Return the slide's tissue."""
+        return load_tissue(self.paths.tissue / f"{row['slide_id']}.png", int(row["width"]), int(row["height"]))
+
     def classes(self, row: Row, reader: MapReader) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, predicted classes after clean-up, uint8 (rows, columns)) of the map, as they were counted."""
         grid = reader.geometry
-        tissue = load_tissue(self.paths.tissue / f"{row['slide_id']}.png", grid.width, grid.height)
+        coverage = coverage_of(self.places.image(row), row, self.tissue(row), grid, self.index, self.infer)
 
         def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
             for top, prob in reader.bands():
-                place = (grid.columns, prob.shape[1], grid.downsample, top)
-                if self.index.cell_px is None:
-                    yield top, prob, tissue.raster(*place)
-                else:  # a px of the map is a cell
-                    yield top, prob, cell_tissue(tissue, *place, self.min_tissue)
+                yield top, prob, coverage.rows(top, prob.shape[1])
 
-        return find_regions(bands, grid, self.point, self.positive, None).classes()
+        point = self.point.on_map(grid.downsample, mpp_of(row))
+        return find_regions(bands, grid, point, self.positive, None).classes()

@@ -15,9 +15,10 @@ from acinus.grading.bags import Bag, Choice, choose, read_patches
 from acinus.grading.card import CARD_FILE, load_graders
 from acinus.grading.features import EncoderSpec, load_encoder, patch_features
 from acinus.grading.mil import GatedAttention, class_probs, decide
-from acinus.grading.rule import by_rule, tumour_by_burden
+from acinus.grading.rule import by_rule
 from acinus.learning.device import pick, reproducible
 from acinus.mapping.map_tiff import open_map
+from acinus.scoring.burden import tumour_by_burden
 from acinus.seeds import derive
 from acinus.slides.geometry import resolve
 from acinus.slides.open import open_slide

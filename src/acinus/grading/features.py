@@ -12,6 +12,7 @@ from acinus.errors import AcinusError
 from acinus.files import atomic_path, sha256
 from acinus.learning.card import WEIGHTS_FILE, load_model, read_card
 from acinus.learning.device import pick, place
+from acinus.learning.ensemble import Ensemble
 from acinus.learning.heads import BACKBONE
 from acinus.learning.inputs import InputSpec, to_input, to_tensor
 from acinus.learning.models import build_model, normalisation
@@ -95,8 +96,12 @@ class Pooled(nn.Module):
     """A network of acinus up to its last features, averaged over the patch: (n, 3, px, px) -> (n, d)."""
 
     def __init__(self, net: nn.Module) -> None:
-        """Take a segmentation network (its encoder's last map), or a classifier (what its classifier sees)."""
+        """Take a segmentation network (its encoder's last map), or a classifier (what its classifier sees).
+
+        Of several networks as one it is the first.
+        """
         super().__init__()
+        net = net.members[0] if isinstance(net, Ensemble) else net
         own: Any = net
         self.segments = isinstance(net, Padded)
         headed = BACKBONE in dict(net.named_children())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from acinus.cohorts.grade import isup_of
+from acinus.scoring.burden import tumour_by_burden
 
 SECONDARY_SHARE = 0.05
 """A second pattern is named from this share of the cancer on (ISUP 2014: less is reported apart from the score)."""
@@ -32,14 +33,6 @@ def isup_by_area(area: Mapping[int, int], tissue: int, burden_percent: float) ->
     return isup_of(f"{primary}+{max(others, default=primary)}")
 
 
-def tumour_by_burden(burden_pred: float | None, burden_percent: float) -> int | None:
-    """Return 1 (tumour) from a predicted burden of burden_percent of the tissue on, with any tumour at all, else 0.
-
-    None where the burden is unknown, that is without tissue.
-    """
-    return None if burden_pred is None else int(burden_pred > 0 and burden_pred >= burden_percent)
-
-
 def by_rule(
     target: str,
     classes: Sequence[str],
@@ -50,7 +43,7 @@ def by_rule(
     """Return what the rule says of a slide's predicted areas; None where there is nothing to follow it.
 
     target isup: of class_px, px of every class inside tissue, where the classes name the Gleason patterns.
-    target tumor: `tumour_by_burden`.
+    target tumor: `scoring.burden.tumour_by_burden`.
     """
     if target == "tumor":
         return tumour_by_burden(burden_pred, burden_percent)

@@ -9,20 +9,23 @@ from acinus.seeds import derive
 
 SYMMETRIES = 8
 
-_NO_COLOURS = params.Photometric()
+_NO_COLOURS, _NO_CHANGE = params.Photometric(), params.Geometric()
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """`copies` of every tumour patch beside the plain one; `everything` turns all patches at random.
 
-    `photometric` changes the colours of all patches (not of masks), copies or not.
+    `photometric` changes the colours of all patches (not of masks), copies or not. `crop_px` and `geometric`: see
+    `shape`; of all patches and their masks.
     """
 
     copies: int = 0
     everything: bool = False
     seed: int = 0
     photometric: params.Photometric = _NO_COLOURS
+    crop_px: int | None = None
+    geometric: params.Geometric = _NO_CHANGE
 
 
 NO_AUGMENTATION = Augmentation()

@@ -17,6 +17,9 @@ from acinus.learning.weights import fill, read_tensors
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
 Rgb = tuple[float, float, float]
 FORMAT = 3
+SELECTION = "selection"
+"""Folder within a model's that was fitted on more than the training split: the one fitted on that alone."""
+
 MOST_FAULTS, FAULT_CHARACTERS, FAULTS_CHARACTERS = 3, 64, 165
 """Of a damaged card's faults: how many are told, how much of each and of all, so that a person reads the line."""
 
@@ -50,6 +53,10 @@ class Card(BaseModel):
     epochs: int  # trained
     best_epoch: int  # whose weights these are, counted from 1
     seed: int
+    keep: str = "val_loss"  # of the weights of all epochs: as train.keep
+    members: int = 1  # networks of other seeds, whose probabilities are averaged; the epochs are the first one's
+    fitted_on: tuple[str, ...] = ("train",)  # splits
+    stopped: bool = False  # by a person or the system, before its own end
 
     def inputs(self) -> InputSpec:
         """Return how patches become the network's input."""
@@ -64,6 +71,7 @@ class Card(BaseModel):
             encoder=self.encoder,
             head_units=self.head_units,
             dropout=self.dropout,
+            members=self.members,
         )
 
 
@@ -92,6 +100,14 @@ def load_model(folder: Path) -> tuple[nn.Module, Card]:
     model = build_model(card.spec())
     fill(model, read_tensors(path), path)
     return model.eval(), card
+
+
+def selection_of(folder: Path) -> Path:
+    """Return the folder of the model that validation slides may judge: the one that has not seen them.
+
+    It is the model itself, or the one beside it that was trained in the same way on the training split alone.
+    """
+    return folder / SELECTION if (folder / SELECTION).is_dir() else folder
 
 
 def read_card(folder: Path) -> Card:

@@ -1,13 +1,13 @@
 """Checkpoints of a training: whole or absent, bound to what is trained by a key, loaded without pickle.
 
-A folder holds `key`, `last.ckpt` (the newest epoch), `best.ckpt` (the one of lowest validation
-loss) and `epoch_NNNN.ckpt` every so often. All have the same content, so each can be continued.
+A folder holds `key`, `last.ckpt` (the newest epoch), `best.ckpt` (the one whose weights are kept, as train.keep
+says) and `epoch_NNNN.ckpt` every so often. All have the same content, so each can be continued.
 """
 
 import pickle
 import shutil
 import zipfile
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,22 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training after a whole epoch: state dicts of its parts, and the records of all epochs so far."""
+    """A training after a whole epoch: state dicts of its parts, and the records of all epochs so far.
+
+    average: of the weights' moving average, empty where there is none.
+    """
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
     plateau: dict[str, Any]
     precision: dict[str, Any]
     history: tuple[EpochRecord, ...]
+    average: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The weights that become the model if this epoch is the one that is kept."""
+        return self.average["average"] if self.average else self.model
 
     @property
     def epoch(self) -> int:
@@ -36,19 +45,19 @@ class Snapshot:
         return self.history[-1].epoch
 
 
-def save(folder: Path, snapshot: Snapshot, every: int) -> None:
-    """Write the snapshot as last, as best if it is, and under its epoch if `every` divides that.
+def save(folder: Path, snapshot: Snapshot, every: int, keep: str = "val_loss") -> None:
+    """Write the snapshot as last, as best if it is (history.best_epoch), and under its epoch if `every` divides that.
 
     Last is written first: if the process dies before best follows, `restore` can still write it.
     """
     _write(folder / LAST, snapshot)
-    if best_epoch(snapshot.history) == snapshot.epoch:
+    if best_epoch(snapshot.history, keep) == snapshot.epoch:
         _write(folder / BEST, snapshot)
     if snapshot.epoch % every == 0:
         _write(folder / f"epoch_{snapshot.epoch:04d}.ckpt", snapshot)
 
 
-def restore(folder: Path, key: str) -> Snapshot | None:
+def restore(folder: Path, key: str, keep: str = "val_loss") -> Snapshot | None:
     """Return the newest snapshot of the training `key`, or nothing, with the folder made ready for it.
 
     Checkpoints of another key, or without their best epoch, are removed: they cannot be continued.
@@ -61,9 +70,10 @@ def restore(folder: Path, key: str) -> Snapshot | None:
     stamp = folder / "key"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == key and (folder / LAST).is_file():
         last = load(folder / LAST)
-        if last.epoch == best_epoch(last.history):
+        best = best_epoch(last.history, keep)
+        if last.epoch == best:
             _write(folder / BEST, last)
-        if (folder / BEST).is_file() and load(folder / BEST).epoch == best_epoch(last.history):
+        if (folder / BEST).is_file() and load(folder / BEST).epoch == best:
             return last
     for stale in sorted(folder.glob("*.ckpt")):
         stale.unlink()
@@ -91,8 +101,8 @@ def load(path: Path) -> Snapshot:
 
 
 def _write(path: Path, snapshot: Snapshot) -> None:
-    state = {name: getattr(snapshot, name) for name in ("model", "optimizer", "plateau", "precision")}
-    history = [[value for value in astuple(record) if value is not None] for record in snapshot.history]
+    state = {name: getattr(snapshot, name) for name in ("model", "optimizer", "plateau", "precision", "average")}
+    history = [list(astuple(record)) for record in snapshot.history]
     with atomic_path(path) as part:
         try:
             torch.save({**state, "history": history}, part)

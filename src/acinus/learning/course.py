@@ -6,7 +6,7 @@ and the epochs before, and a resumed training is a new run over what is left.
 """
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -15,18 +15,21 @@ from torch import Tensor
 from acinus.errors import AcinusError
 from acinus.files import write_text
 from acinus.learning import checkpoints
+from acinus.learning.averaging import WeightAverage
 from acinus.learning.checkpoints import Snapshot
 from acinus.learning.dataset import IGNORE, ShuffledTickets
-from acinus.learning.history import EpochRecord, stops_early, to_csv
+from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
 from acinus.learning.inputs import to_input, to_target
 from acinus.learning.job import FitJob
 from acinus.learning.losses import Objective, PatchObjective, training_loss, validation_loss
-from acinus.learning.measures import Gauge, gauge
+from acinus.learning.measures import METRICS, Gauge, gauge, metric_gauge
 from acinus.learning.optimisers import Schedule, build_optimiser, epochs_of
 from acinus.learning.running import Network
 from acinus.learning.segmentation_losses import SegmentationObjective
-from acinus.params.results import Measure
 from acinus.seeds import derive
+
+PROGRESS_S = 60.0
+"""Seconds between lines that say how far an epoch is."""
 
 
 class DivergedError(AcinusError):
@@ -49,10 +52,14 @@ class Tally:
         self._hits.append(torch.stack([right.sum(), (target != IGNORE).sum()]))
         return loss
 
+    def loss(self) -> float:
+        """Return the loss of what was counted so far."""
+        return self._objective.epoch(torch.stack(self._sums).cpu().double().sum(dim=0))
+
     def close(self) -> tuple[float, float]:
         """Return the epoch's loss and accuracy, and start over."""
         right, known = torch.stack(self._hits).sum(dim=0).tolist()
-        loss = self._objective.epoch(torch.stack(self._sums).cpu().double().sum(dim=0))
+        loss = self.loss()
         self._sums, self._hits = [], []
         if not known:
             raise AcinusError(f"{self._split} split: no pixel of a known class; give it slides with masks")
@@ -81,12 +88,20 @@ class Course:
         self.network: Network = job.model  # what runs it; compiled, it is another callable with the same weights
         self.history = list(start.history) if start else []
         self.first_epoch = len(self.history)
-        items = ShuffledTickets(len(job.train), job.settings.batch_size, job.seed, 0)
-        steps = math.ceil(len(items) / job.settings.batch_size)
-        self.epochs = epochs_of(job.settings, steps)
-        self._step, self._steps = self.first_epoch * steps, self.epochs * steps
+        settings = job.settings
+        items = ShuffledTickets(len(job.train), settings.batch_size, job.seed, 0, settings.iterations_per_epoch)
+        self.steps_per_epoch = math.ceil(len(items) / settings.batch_size)
+        self.epochs = epochs_of(settings, self.steps_per_epoch)
+        self._step, self._steps = self.first_epoch * self.steps_per_epoch, self.epochs * self.steps_per_epoch
+        crops = job.inputs if settings.crop_px is None else replace(job.inputs, px=settings.crop_px)
+        self._inputs = {"train": crops, "val": job.inputs}
         self._tally = _tallies(job, weights)
-        self._gauge: Gauge | None = gauge(job.measure, len(job.classes)) if job.measure else None
+        classes = len(job.classes)
+        self._gauge: Gauge | None = gauge(job.measure, classes) if job.measure else None
+        self._metric = metric_gauge(job.task, classes)
+        self._average: WeightAverage | None = None
+        self._said_at = job.clock()
+        self.stopped = False
         if start:
             job.model.load_state_dict(start.model)
         self._pruned = False
@@ -96,7 +111,7 @@ class Course:
     @property
     def finished(self) -> bool:
         """Whether no epoch is left to train."""
-        return self._pruned or self._at_its_end
+        return self._pruned or self.stopped or self._at_its_end
 
     @property
     def given_up(self) -> bool:
@@ -105,12 +120,17 @@ class Course:
 
     @property
     def _at_its_end(self) -> bool:
-        return len(self.history) >= self.epochs or stops_early(self.history, self.job.settings.stop_patience)
+        settings = self.job.settings
+        return len(self.history) >= self.epochs or stops_early(self.history, settings.stop_patience, settings.keep)
 
     def optimizer(self, precision: Any) -> torch.optim.Optimizer:
         """Return the optimiser as the last epoch left it; the schedule and `precision` are set alike."""
         self._optimizer, self._precision = build_optimiser(self.job.model, self.job.settings), precision
         self._schedule = Schedule(self.job.settings, self._optimizer, self._steps)
+        if self.job.settings.keep == "ema":
+            self._average = WeightAverage(self.job.model, self.job.settings.ema_decay)
+        if self._start and self._average:
+            self._average.load_state_dict(self._start.average)
         if self._start:
             self._optimizer.load_state_dict(self._start.optimizer)
             self._schedule.load_state_dict(self._start.plateau)
@@ -126,33 +146,83 @@ class Course:
         self._schedule.before_step(self._step)
         self._step += 1
 
+    def end_step(self) -> None:
+        """Take the step into the average, and tell how far a long epoch is."""
+        if self._average:
+            self._average.update()
+        now = self.job.clock()
+        if now - self._said_at >= PROGRESS_S:
+            self._said_at = now
+            self.job.on_progress(f"{self._place()}: train_loss {self._tally['train'].loss():.4g}")
+
+    @property
+    def looks(self) -> bool:
+        """Whether the validation patches are to be scored now, within the epoch."""
+        every, done = self.job.settings.val_every_steps, self._step % self.steps_per_epoch
+        return every is not None and self.job.val is not None and done > 0 and done % every == 0
+
+    def swap(self) -> None:
+        """Put the average in the place of the weights, where one is kept, or the weights back."""
+        if self._average:
+            self._average.swap()
+
+    def tell_look(self) -> None:
+        """Tell the figures of the validation patches scored within an epoch; they decide nothing."""
+        loss, right = self._tally["val"].close()
+        figures = {"val_loss": loss, "val_acc": right, METRICS[self.job.task]: self._metric.close()}
+        if self._gauge:
+            self._gauge.close()
+        said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
+        self.job.on_progress(f"{self._place()}: {said}")
+
+    def _place(self) -> str:
+        done = self._step - len(self.history) * self.steps_per_epoch
+        return f"epoch {len(self.history) + 1}, step {done} of {self.steps_per_epoch}"
+
     def score(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the loss of a batch and count it."""
         patches, target = batch
+        inputs = self._inputs[split]
         if self.job.task == "segmentation":
-            target = to_target(target, self.job.inputs.px)
-        logits = self.network(to_input(patches, self.job.inputs, channels_last=self.job.machine.channels_last))
+            target = to_target(target, inputs.px)
+        logits = self.network(to_input(patches, inputs, channels_last=self.job.machine.channels_last))
+        if split == "val":
+            self._metric.batch(logits, target)
         if self._gauge and split == "val":
             self._gauge.batch(logits, target)
         return self._tally[split].batch(logits, target)
 
     def close_epoch(self) -> None:
         """Record the epoch, move the learning rate, write checkpoints and log, report."""
-        rate = self._schedule.rate
-        means = (*self._tally["train"].close(), *self._tally["val"].close())
-        record = EpochRecord(len(self.history) + 1, *means, rate, self._measured())
-        if not math.isfinite(record.train_loss + record.val_loss):
+        rate, (loss, right) = self._schedule.rate, self._tally["train"].close()
+        record = EpochRecord(len(self.history) + 1, loss, right, None, None, rate)
+        if self.job.val is not None:
+            val_loss, val_acc = self._tally["val"].close()
+            record = replace(record, val_loss=val_loss, val_acc=val_acc)
+            record = replace(record, val_measure=self._measured(), val_metric=self._metric.close())
+        if not math.isfinite(record.train_loss + (record.val_loss or 0.0)):
             raise DivergedError(
                 f"training diverged in epoch {record.epoch} (train_loss {record.train_loss}, val_loss "
                 f"{record.val_loss}); lower train.lr ({self.job.settings.lr}) or set train.precision: 32-true"
             )
         self.history.append(record)
-        self._schedule.after_epoch(record.val_loss)
+        self._schedule.after_epoch(record.train_loss if record.val_loss is None else record.val_loss)
         parts = [part.state_dict() for part in (self.job.model, self._optimizer, self._schedule, self._precision)]
-        snapshot = Snapshot(parts[0], parts[1], parts[2], parts[3], tuple(self.history))
-        checkpoints.save(self.job.checkpoints, snapshot, self.job.settings.checkpoint_every)
-        write_text(self.job.log, to_csv(self.history))
+        average = self._average.state_dict() if self._average else {}
+        snapshot = Snapshot(parts[0], parts[1], parts[2], parts[3], tuple(self.history), average)
+        settings = self.job.settings
+        checkpoints.save(self.job.checkpoints, snapshot, settings.checkpoint_every, settings.keep)
+        self.write_log()
         self._report(record)
+
+    def write_log(self) -> None:
+        """Write the epochs so far."""
+        write_text(self.job.log, to_csv(self.history, METRICS[self.job.task]))
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights are kept, from 1."""
+        return best_epoch(self.history, self.job.settings.keep)
 
     def _measured(self) -> float | None:
         if self._gauge is None:
@@ -167,14 +237,15 @@ class Course:
 
     def _report(self, record: EpochRecord) -> None:
         """Tell who listens of an epoch, and ask whether the training is to be given up after it."""
-        self.job.on_epoch(record.epoch, metrics(record, self.job.measure))
+        self.job.on_epoch(record.epoch, metrics(self.job, record))
         if self.job.prune and record.val_measure is not None:
             self._pruned = self.job.prune(record.epoch, record.val_measure)
 
 
-def metrics(record: EpochRecord, measure: Measure | None = None) -> dict[str, float]:
+def metrics(job: FitJob, record: EpochRecord) -> dict[str, float]:
     """Return what `FitJob.on_epoch` hears of an epoch, beside its number."""
     values = asdict(record)
-    measured = values.pop("val_measure")
     del values["epoch"]
-    return values if measure is None else values | {f"val_{measure}": measured}
+    values[METRICS[job.task]] = values.pop("val_metric")
+    values[f"val_{job.measure}"] = values.pop("val_measure")
+    return {name: value for name, value in values.items() if value is not None}

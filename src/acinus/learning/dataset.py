@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from acinus.errors import AcinusError
 from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw, transform
 from acinus.learning.photometric import jitter
+from acinus.learning.shape import draw_shape
 from acinus.seeds import derive
 
 Ticket = tuple[int, int]
@@ -41,9 +42,10 @@ class Reader(Protocol):
 class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
     """Patches of one split; item = (uint8 (3, patch_px, patch_px) tensor, class index or mask).
 
-    With a store of masks the second part is the patch's mask, uint8 (patch_px, patch_px) of class
-    indices (255 = ignore), under the same symmetry. Every patch is one item; each tumour patch (label
-    above 0) is `augmentation.copies` items more; `with_extra` adds further ones.
+    Where the augmentation crops, the edge is `augmentation.crop_px`. With a store of masks the second part is the
+    patch's mask, uint8 (patch_px, patch_px) of class indices (255 = ignore), of the same place and symmetry. Every
+    patch is one item; each tumour patch (label above 0) is `augmentation.copies` items more; `with_extra` adds further
+    ones.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
         if (self.labels < 0).any():
             key = keys[int((self.labels < 0).argmax())]
             raise AcinusError(f"data set: patch {key} has label ignore; leave such patches out of the sample")
-        self._store, self.keys, self.patch_px, self._augmentation = store, tuple(keys), patch_px, augmentation
+        self._store, self.keys, self.patch_px, self.augmentation = store, tuple(keys), patch_px, augmentation
         self._masks = masks
         tumour = np.repeat(np.flatnonzero(self.labels > 0), augmentation.copies)
         self._sample = np.concatenate([np.arange(len(keys)), tumour])
@@ -100,16 +102,18 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
     def __getitems__(self, tickets: Sequence[Ticket]) -> list[tuple[Tensor, int | Tensor]]:
         """Return the items of tickets, visited in the order in which the store keeps them; a DataLoader asks so."""
         samples = [int(self._sample[item]) for _, item in tickets]
-        symmetries = [draw(self._augmentation, epoch, item, int(self._copy[item])) for epoch, item in tickets]
+        symmetries = [draw(self.augmentation, epoch, item, int(self._copy[item])) for epoch, item in tickets]
         pixels: dict[int, Tensor] = {}
         targets: dict[int, int | Tensor] = {at: int(self.labels[sample]) for at, sample in enumerate(samples)}
+        shapes = [draw_shape(self.augmentation, self.patch_px, *ticket) for ticket in tickets]
         for at, patch in self._visit(self._store, samples, (self.patch_px, self.patch_px, 3)):
             # turned while it is in the processor's cache: as one array per batch this takes 20 us more per 256-px patch
-            patch = jitter(patch, self._augmentation.photometric, self._augmentation.seed, *tickets[at])
+            patch = shapes[at].of_patch(patch)
+            patch = jitter(patch, self.augmentation.photometric, self.augmentation.seed, *tickets[at])
             pixels[at] = _tensor(transform(patch, symmetries[at]).transpose(2, 0, 1))
         if self._masks is not None:
             for at, mask in self._visit(self._masks, samples, (self.patch_px, self.patch_px)):
-                targets[at] = _tensor(transform(mask, symmetries[at]))
+                targets[at] = _tensor(transform(shapes[at].of_mask(mask), symmetries[at]))
         return [(pixels[at], targets[at]) for at in range(len(tickets))]
 
     def _visit(self, store: Reader, samples: Sequence[int], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
@@ -155,13 +159,21 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
 
 
 class ShuffledTickets(Sampler[Ticket]):
-    """All items of a data set in an order drawn anew, from (seed, epoch), for each epoch."""
+    """All items of a data set in an order drawn anew, from (seed, epoch), for each epoch.
 
-    def __init__(self, items: int, batch_size: int, seed: int, first_epoch: int) -> None:
+    iterations: an epoch is so many whole batches instead, the next part of an endless row of such orders: every item
+    comes once before any comes again. A ticket then carries the number of its order in place of the epoch's, so that
+    an item that comes twice in an epoch is drawn anew too.
+    """
+
+    def __init__(self, items: int, batch_size: int, seed: int, first_epoch: int, iterations: int | None = None) -> None:
         """Start at `first_epoch`; `set_epoch` counts from there."""
+        self._iterations = iterations
         self._items, self._seed, self._first, self._epoch = items, seed, first_epoch, first_epoch
         # Batch normalisation cannot learn from a batch of one: such a remainder sits this epoch out.
         self._kept = items - 1 if batch_size > 1 and items > 1 and items % batch_size == 1 else items
+        if iterations is not None:
+            self._kept = iterations * batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch of this run (0 = `first_epoch`); the training loop calls it."""
@@ -173,9 +185,19 @@ class ShuffledTickets(Sampler[Ticket]):
 
     def __iter__(self) -> Iterator[Ticket]:
         """Yield the epoch's tickets."""
-        order = np.random.default_rng(derive(self._seed, "order", self._epoch)).permutation(self._items)
-        for item in order[: self._kept]:
-            yield self._epoch, int(item)
+        if self._iterations is None:
+            for item in self._order(self._epoch)[: self._kept]:
+                yield self._epoch, int(item)
+            return
+        order, drawn = self._order(0), 0
+        for place in range(self._epoch * self._kept, (self._epoch + 1) * self._kept):
+            number, at = divmod(place, self._items)
+            if number != drawn:
+                order, drawn = self._order(number), number
+            yield number, int(order[at])
+
+    def _order(self, number: int) -> np.ndarray:
+        return np.random.default_rng(derive(self._seed, "order", number)).permutation(self._items)
 
 
 def plain_tickets(dataset: PatchDataset) -> list[Ticket]:

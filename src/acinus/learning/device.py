@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from acinus.errors import AcinusError
+
+_settings = threading.RLock()
+"""Held by the thread whose settings are torch's at this moment."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ def pick(device: str) -> torch.device:
     return torch.device("cuda:0") if device == "cuda" else wanted
 
 
+def best_alone(device: str) -> bool:
+    """Return whether slides that go through a network here are best mapped by one process: a GPU serves one best."""
+    return pick(device).type != "cpu"
+
+
 def place(model: nn.Module, device: torch.device, *, channels_last: bool = True) -> None:
     """Move `model` to `device`, weights channels last as `inputs.to_input` lays out patches, or channels first."""
     module: Any = model  # torch's stubs do not know memory_format
@@ -64,8 +73,14 @@ def reproducible(device: torch.device, threads: int) -> Iterator[None]:
     """Within the block torch runs deterministic algorithms only, on `threads` CPU threads, and so does numpy.
 
     Results are bit-identical for the same device, build and thread count: sums are split by thread.
-    The settings are the process's own, so they are put back afterwards.
+    The settings are the process's own, so they are put back afterwards, and another thread that wants some waits
+    until then: two at a time gave wrong maps without a word.
     """
+    with _settings:
+        yield from _reproducible(device, threads)
+
+
+def _reproducible(device: torch.device, threads: int) -> Iterator[None]:
     filling: Any = torch.utils.deterministic  # torch's stubs do not know its one attribute
     before = (
         torch.get_num_threads(),

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -48,9 +49,12 @@ class Feed:
     last batch, and where the taking ends early (an exception, a break) with the batches begun.
     """
 
-    def __init__(self, loader: DataLoader[Any], watch: Stopwatch) -> None:
-        """Take a loader that draws random numbers from none but its own generator."""
-        self._loader, self._watch = loader, watch
+    def __init__(self, loader: DataLoader[Any], watch: Stopwatch, reading: AbstractContextManager[Any]) -> None:
+        """Take a loader that draws random numbers from none but its own generator.
+
+        reading: held while a thread makes a batch, where another feed's thread reads the same store.
+        """
+        self._loader, self._watch, self._reading = loader, watch, reading
 
     @property
     def batch_sampler(self) -> Any:
@@ -63,7 +67,7 @@ class Feed:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the epoch's batches."""
-        batches = iter(self._loader) if self._loader.num_workers else _made_ahead(self._loader)
+        batches = iter(self._loader) if self._loader.num_workers else _made_ahead(self._loader, self._reading)
         for _ in range(len(self)):
             self._watch.asked()
             batch = next(batches)
@@ -71,13 +75,18 @@ class Feed:
             yield batch
 
 
-def _made_ahead(loader: DataLoader[Any]) -> Iterator[Any]:
+def _made_ahead(loader: DataLoader[Any], reading: AbstractContextManager[Any]) -> Iterator[Any]:
     source, left = iter(loader), len(loader)
+
+    def make() -> Any:
+        with reading:
+            return next(source)
+
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
         begun: deque[Future[Any]] = deque()
         while left or begun:
             while left and len(begun) < BATCHES:
-                begun.append(thread.submit(next, source))
+                begun.append(thread.submit(make))
                 left -= 1
             if not left:
                 thread.shutdown(wait=False)  # whoever takes the last batch asks for no more

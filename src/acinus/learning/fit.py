@@ -6,6 +6,7 @@ Lightning drives the batches, the device and the precision; what must survive a 
 import contextlib
 import logging
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,13 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from acinus.errors import AcinusError
-from acinus.files import write_text
 from acinus.learning import checkpoints, torchvision_hook
 from acinus.learning.course import Course
 from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
 from acinus.learning.device import pick, place, reproducible
 from acinus.learning.feed import Feed, Stopwatch
-from acinus.learning.history import best_epoch, stops_early, to_csv
+from acinus.learning.history import stops_early
 from acinus.learning.job import FitJob, FitResult, OnEpoch, class_counts
 from acinus.learning.losses import class_weights
 from acinus.learning.running import compiled
@@ -31,7 +31,7 @@ __all__ = ["FitJob", "FitResult", "OnEpoch", "fit"]
 
 
 def fit(job: FitJob) -> FitResult:
-    """Train `job.model` and leave it on the CPU, in evaluation mode, with the weights of the best epoch.
+    """Train `job.model` and leave it on the CPU, in evaluation mode, with the weights that train.keep asks for.
 
     Bit-identical for the same job, device, build and thread count, whether or not it was killed and
     started again in between.
@@ -47,59 +47,32 @@ def fit(job: FitJob) -> FitResult:
     if (fault := training_fault(job.settings.precision, device.type)) is not None:
         raise AcinusError(fault)
     with reproducible(device, job.machine.threads):
-        course = Course(job, weights, checkpoints.restore(job.checkpoints, job.key))
+        course = Course(job, weights, checkpoints.restore(job.checkpoints, job.key, job.settings.keep))
         waits: list[float] = []
         if not course.finished:
             with _quiet():
                 _run(course, device, waits)
-    job.model.cpu().load_state_dict(checkpoints.load(job.checkpoints / checkpoints.BEST).model)
+    job.model.cpu().load_state_dict(checkpoints.load(job.checkpoints / checkpoints.BEST).kept)
     job.model.eval()
-    write_text(job.log, to_csv(course.history))
+    course.write_log()
     history = tuple(course.history)
-    stopped = stops_early(history, job.settings.stop_patience)
+    early = stops_early(history, job.settings.stop_patience, job.settings.keep)
     waited = sum(waits) / len(waits) if waits else None
-    return FitResult(history, best_epoch(history), stopped, pruned=course.given_up, data_wait_share=waited)
+    return FitResult(history, course.best_epoch, early, course.given_up, course.stopped, data_wait_share=waited)
+
+
+class _StoppedError(Exception):
+    """The training was asked to end, and has finished epochs to end with."""
 
 
 def _run(course: Course, device: torch.device, waits: list[float]) -> None:
     """Run the epochs that are left; `waits` takes the share of each that the training steps waited for data."""
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
     from lightning.pytorch.plugins.environments import LightningEnvironment
 
-    class Loop(LightningModule):
-        """Lightning's hooks, each handed on."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = course.job.model
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return course.optimizer(self.trainer.precision_plugin)
-
-        def on_train_epoch_start(self) -> None:
-            course.start_epoch()
-
-        def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-            course.start_step()
-
-        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-            return course.score("train", batch)
-
-        def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-            watch.stepped()
-
-        def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-            course.score("val", batch)
-
-        def on_train_epoch_end(self) -> None:
-            course.close_epoch()
-            waits.append(watch.share())
-            course.job.on_wait(len(course.history), waits[-1])
-            self.trainer.should_stop = course.finished
-
-    settings = course.job.settings
+    settings, machine = course.job.settings, course.job.machine
     watch = Stopwatch(course.job.clock)
-    machine = course.job.machine
+    train, val = _feeds(course.job, course.first_epoch, device, watch)
     place(course.job.model, device, channels_last=machine.channels_last)
     course.job.model.train()
     if machine.compile:
@@ -120,15 +93,90 @@ def _run(course: Course, device: torch.device, waits: list[float]) -> None:
     )
     before = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(Loop(), *_feeds(course.job, course.first_epoch, device, watch))
+        trainer.fit(_loop(course, watch, val, waits), train, val)
+    except _StoppedError:
+        pass
     except SystemExit as ended:  # how Lightning ends after Ctrl-C, which it then ignores and says nothing of
         signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from ended
 
 
-def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch) -> tuple[Feed, Feed]:
+def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]) -> Any:
+    """Return what Lightning trains: its hooks, each handed on."""
+    from lightning.pytorch import LightningModule
+
+    listener = signal.getsignal(signal.SIGTERM)
+
+    class Loop(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = course.job.model
+
+        def on_train_start(self) -> None:
+            _hand_back(listener)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return course.optimizer(self.trainer.precision_plugin)
+
+        def on_train_epoch_start(self) -> None:
+            course.start_epoch()
+
+        def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+            course.start_step()
+
+        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+            return course.score("train", batch)
+
+        def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+            watch.stepped()
+            course.end_step()
+            _stop_or_look(course, self, val)
+
+        def on_validation_start(self) -> None:
+            course.swap()
+
+        def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+            course.score("val", batch)
+
+        def on_validation_end(self) -> None:
+            course.swap()
+
+        def on_train_epoch_end(self) -> None:
+            course.close_epoch()
+            waits.append(watch.share())
+            course.job.on_wait(len(course.history), waits[-1])
+            self.trainer.should_stop = course.finished
+
+    return Loop()
+
+
+def _hand_back(listener: Any) -> None:
+    """Give SIGTERM back to who listened for it before; Lightning would break off, even in the middle of validation."""
+    if callable(listener) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, listener)
+
+
+def _stop_or_look(course: Course, loop: Any, val: Feed | None) -> None:
+    """After a step: end the training where it is asked for, or score the validation patches where it is time."""
+    if course.job.stop():
+        course.stopped = True
+        if course.history:
+            raise _StoppedError
+        loop.trainer.should_stop = True  # this epoch ends here: it is all that there is
+    elif val is not None and course.looks:
+        course.swap()
+        loop.eval()
+        with torch.no_grad(), loop.trainer.precision_plugin.val_step_context():
+            for batch in val:
+                course.score("val", loop.trainer.strategy.batch_to_device(batch, loop.device))
+        loop.train()
+        course.swap()
+        course.tell_look()
+
+
+def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch) -> tuple[Feed, Feed | None]:
     """Return the training and validation batches, the first watched; neither touches torch's own random numbers."""
-    size = job.settings.batch_size
+    size, reading = job.settings.batch_size, threading.Lock()
 
     def feed(data: PatchDataset, tickets: Any, watch: Stopwatch) -> Feed:
         loader: DataLoader[Any] = DataLoader(
@@ -139,10 +187,11 @@ def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch
             pin_memory=device.type == "cuda",
             generator=torch.Generator().manual_seed(0),
         )
-        return Feed(loader, watch)
+        return Feed(loader, watch, reading)
 
-    shuffled = ShuffledTickets(len(job.train), size, job.seed, first_epoch)
-    return feed(job.train, shuffled, watch), feed(job.val, plain_tickets(job.val), Stopwatch(job.clock))
+    shuffled = ShuffledTickets(len(job.train), size, job.seed, first_epoch, job.settings.iterations_per_epoch)
+    val = None if job.val is None else feed(job.val, plain_tickets(job.val), Stopwatch(job.clock))
+    return feed(job.train, shuffled, watch), val
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from torch import Tensor
 from acinus import params
 from acinus.errors import AcinusError
 
-PerSample = Callable[[Tensor, Tensor, Tensor, float], Tensor]
-"""(logits (n, classes), labels (n,), class weights (classes,), gamma) -> losses (n,)."""
+PerSample = Callable[[Tensor, Tensor, Tensor, params.Loss], Tensor]
+"""(logits (n, classes), labels (n,), class weights (classes,), settings) -> losses (n,)."""
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(logits (n, classes), labels (n,)) -> one number."""
@@ -62,19 +62,19 @@ def class_weights(settings: params.Loss, counts: Sequence[int]) -> tuple[float, 
     return tuple(sum(counts) / count for count in counts)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float) -> Tensor:
-    """Return w_y * -log p_y per sample; `gamma` is not used."""
-    return F.cross_entropy(logits, labels, weight=weights, reduction="none")
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, settings: params.Loss) -> Tensor:
+    """Return w_y * -log p_y per sample; of it 1 - s, and s of the classes' mean w * -log p, where smoothed."""
+    return F.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=settings.label_smoothing)
 
 
-def focal(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float) -> Tensor:
+def focal(logits: Tensor, labels: Tensor, weights: Tensor, settings: params.Loss) -> Tensor:
     """Return w_y * (1 - p_t)^gamma * -log p_t per sample, p_t being the unweighted probability.
 
     Source: Lin et al. 2017, eq. 5. Taking p_t from the weighted loss (exp of minus w * CE) would
     shrink it by the weight's power and is not the focal loss.
     """
     unweighted = F.cross_entropy(logits, labels, reduction="none")
-    return weights[labels] * focus(unweighted, gamma) * unweighted
+    return weights[labels] * focus(unweighted, settings.focal_gamma) * unweighted
 
 
 def focus(unweighted: Tensor, gamma: float) -> Tensor:
@@ -149,7 +149,7 @@ def _per_sample(settings: params.Loss, weights: Sequence[float]) -> Criterion:
         # float32 whatever the precision of the network: exp and powers lose too much in 16 bits
         logits, placed = logits.float(), values.to(logits.device)
         terms = [
-            settings.terms[name] * term(logits, labels, placed, settings.focal_gamma)
+            settings.terms[name] * term(logits, labels, placed, settings)
             for name, term in LOSSES.items()
             if name in settings.terms
         ]

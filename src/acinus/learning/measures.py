@@ -14,9 +14,10 @@ from acinus.learning.dataset import PatchDataset, plain_tickets
 from acinus.learning.device import pick, place, reproducible
 from acinus.learning.inputs import to_input, to_target
 from acinus.learning.job import FitJob
+from acinus.params.recipe import Task
 from acinus.params.results import Measure
 from acinus.scoring.auc import auc
-from acinus.scoring.confusion import confusion, mdice, miou, pixel_accuracy
+from acinus.scoring.confusion import confusion, image_dice, mdice, miou, pixel_accuracy
 
 TUMOUR = 1
 """Class index of tumour where a patch as a whole is classified."""
@@ -82,6 +83,16 @@ FIGURES: dict[Measure, Callable[[np.ndarray], float | None]] = {
 def gauge(measure: Measure, classes: int) -> Gauge:
     """Return a gauge of the measure for a network of so many classes."""
     return AucGauge() if measure == "patch_auc" else ConfusionGauge(FIGURES[measure], classes)
+
+
+METRICS: dict[Task, str] = {"segmentation": "val_dice", "patch_classification": "val_auc"}
+"""The figure of the validation patches that every epoch is logged with: Dice of the foreground classes (all but the
+first, their mean), summed over all patches; AUC of a classifier."""
+
+
+def metric_gauge(task: Task, classes: int) -> Gauge:
+    """Return a gauge of the task's METRICS."""
+    return ConfusionGauge(image_dice, classes) if task == "segmentation" else AucGauge()
 
 
 def measured(job: FitJob, measure: Measure, data: PatchDataset) -> float | None:

@@ -1,5 +1,6 @@
 """Networks by name: a timm classifier, or an smp segmentation network, as a `ModelSpec` says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError
 from acinus.learning import heads, segmenters
+from acinus.learning.ensemble import Ensemble
 from acinus.learning.spec import ModelSpec
 from acinus.learning.weights import (
     check_name,
@@ -33,6 +35,8 @@ def build_model(spec: ModelSpec) -> nn.Module:
         AcinusError: unknown name, or weights that cannot be had or do not fit.
     """
     check_source(spec.weights)
+    if spec.members > 1:
+        return Ensemble([build_model(replace(spec, members=1)) for _ in range(spec.members)])
     return segmenters.build(spec) if spec.task == "segmentation" else _classifier(spec)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer, RMSprop
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from acinus import params
@@ -17,8 +17,12 @@ from acinus.errors import AcinusError
 
 Weights = Iterable[nn.Parameter]
 
+ONE_CYCLE_RISE, ONE_CYCLE_FALL = 25.0, 1e4
+"""Of one_cycle: lr by its first rate, and its first rate by its last; torch's defaults."""
+
 OPTIMISERS: dict[str, Callable[[Weights, params.Train], Optimizer]] = {
     "adam": lambda weights, train: Adam(weights, lr=train.lr, weight_decay=train.weight_decay),
+    "adamw": lambda weights, train: AdamW(weights, lr=train.lr, weight_decay=train.weight_decay),
     "rmsprop": lambda weights, train: RMSprop(
         weights, lr=train.lr, momentum=train.momentum, weight_decay=train.weight_decay
     ),
@@ -52,11 +56,46 @@ def poly_rate(lr: float, step: int, steps: int, power: float) -> float:
     return lr * max(0.0, 1 - step / steps) ** power
 
 
+def cosine_rate(lr: float, step: int, steps: int, warmup_share: float) -> float:
+    """Return lr * (1 + cos(pi t)) / 2, t running from 0 to 1 over the steps after the warm-up.
+
+    In the warm-up, `warmup_share` of the steps (rounded), the rate rises evenly to lr, which its last step has.
+    Source: Loshchilov and Hutter 2017, without restarts.
+    """
+    warm = min(round(warmup_share * steps), steps - 1)
+    if step < warm:
+        return lr * (step + 1) / warm
+    return lr * (1 + math.cos(math.pi * min(1.0, (step - warm) / (steps - warm)))) / 2
+
+
+def one_cycle_rate(lr: float, step: int, steps: int, warmup_share: float) -> float:
+    """Return the rate of torch's OneCycleLR: from lr / 25 along a half cosine to lr, and along another to lr / 250,000.
+
+    The top is reached after `warmup_share` of the steps; momentum stays as it is. Source: Smith and Topin 2018.
+    """
+    first, top, last = lr / ONE_CYCLE_RISE, warmup_share * steps - 1, lr / ONE_CYCLE_RISE / ONE_CYCLE_FALL
+    if step <= top:
+        return _half_cosine(first, lr, step / top if top > 0 else 1.0)
+    return _half_cosine(lr, last, min(1.0, (step - top) / max(steps - 1 - top, 1e-9)))
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+RATES: dict[str, Callable[[params.Train, int, int], float]] = {
+    "poly": lambda train, step, steps: poly_rate(train.lr, step, steps, train.poly_power),
+    "cosine": lambda train, step, steps: cosine_rate(train.lr, step, steps, train.warmup_share),
+    "one_cycle": lambda train, step, steps: one_cycle_rate(train.lr, step, steps, train.warmup_share),
+}
+"""Schedules that are functions of (settings, step from 0, steps in all)."""
+
+
 class Schedule:
-    """The learning rate of an optimiser, step by step: `constant`, `poly` or `plateau`."""
+    """The learning rate of an optimiser, step by step: one of RATES, `plateau`, or `constant`."""
 
     def __init__(self, settings: params.Train, optimizer: Optimizer, steps: int) -> None:
-        """Take the settings and the `steps` of the whole training (all epochs), over which poly falls to 0."""
+        """Take the settings and the `steps` of the whole training (all epochs), over which RATES run."""
         self._settings, self._optimizer, self._steps = settings, optimizer, steps
         self._plateau: ReduceLROnPlateau | None = None
         if settings.schedule == "plateau":
@@ -70,8 +109,8 @@ class Schedule:
 
     def before_step(self, step: int) -> None:
         """Set the rate of a step, counted from 0 over the whole training."""
-        if self._settings.schedule == "poly":
-            rate = poly_rate(self._settings.lr, step, self._steps, self._settings.poly_power)
+        if self._settings.schedule in RATES:
+            rate = RATES[self._settings.schedule](self._settings, step, self._steps)
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
 

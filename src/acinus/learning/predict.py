@@ -11,8 +11,10 @@ from acinus.errors import AcinusError
 from acinus.learning.card import Card
 from acinus.learning.dataset import Reader
 from acinus.learning.device import pick
-from acinus.learning.inputs import to_device, to_input
+from acinus.learning.inputs import InputSpec, to_device, to_input
 from acinus.learning.running import AS_IS, Running, network
+from acinus.learning.spec import Task
+from acinus.learning.symmetries import averaged
 from acinus.scoring.scaling import AS_TRAINED, Scaling
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -26,25 +28,39 @@ def predictor(
 
     (n, classes), or (n, classes, h, w) of a segmentation: every px of the patch, whatever the size that
     the network saw it in; over the classes they sum to 1 within 1e-5. The logits are divided by the scaling's
-    temperature, then its offsets are added. The model is put on `device` and into evaluation mode once, here;
-    whoever moves or trains it afterwards asks for another function. Bits repeat for the same batch on the same
-    device, build and thread count (`device.reproducible`).
+    temperature, then its offsets are added; of several passes (how.tta) the probabilities are averaged. The model is
+    put on `device` and into evaluation mode once, here; whoever moves or trains it afterwards asks for another
+    function. Bits repeat for the same batch on the same device, build and thread count (`device.reproducible`).
 
     Raises:
         AcinusError: no such device, or one that cannot run the model as `how` says.
     """
-    where, inputs = pick(device), card.inputs()
+    run = network_predictor(model, card.inputs(), card.task, device, scaling, how)
+    return lambda patches: run(patches) if len(patches) else _none(card, *patches.shape[1:3])
+
+
+def network_predictor(
+    model: nn.Module,
+    inputs: InputSpec,
+    task: Task,
+    device: str,
+    scaling: Scaling = AS_TRAINED,
+    how: Running = AS_IS,
+) -> Predict:
+    """Return what `predictor` does, for a network that has no card yet; at least one patch at a time."""
+    where = pick(device)
     run = network(model, where, inputs.px, how)
     layout = how.channels_last and how.engine == "torch"
 
+    def probs_of(batch: Tensor) -> Tensor:
+        return torch.softmax(scaled_logits(run(batch), scaling), dim=1)
+
     def predict(patches: np.ndarray) -> np.ndarray:
         height, width = patches.shape[1:3]
-        if len(patches) == 0:
-            return _none(card, height, width)
         with torch.inference_mode():
-            logits = run(to_input(to_device(patches, where), inputs, channels_last=layout))
-            probs = torch.softmax(scaled_logits(logits, scaling), dim=1)
-            if card.task == "segmentation":
+            batch = to_input(to_device(patches, where), inputs, channels_last=layout)
+            probs = probs_of(batch) if how.tta == "none" else averaged(probs_of, batch, how.tta)
+            if task == "segmentation":
                 probs = _at_size(probs, height, width)
             return probs.cpu().contiguous().numpy()  # channels last within, if the network computes so
 

@@ -25,12 +25,16 @@ FORMATS = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 @dataclass(frozen=True)
 class Running:
-    """How a network runs, as infer.precision, infer.engine, compute.channels_last and compute.compile say it."""
+    """How a network runs, as infer.precision, infer.engine, compute.channels_last and compute.compile say it.
+
+    tta: infer.tta, what its probabilities are averaged over (`symmetries`).
+    """
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     engine: Literal["torch", "openvino"] = "torch"
     channels_last: bool = True
     compile: bool = False
+    tta: Literal["none", "flips", "d4"] = "none"
 
 
 AS_IS = Running()

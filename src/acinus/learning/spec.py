@@ -14,6 +14,7 @@ class ModelSpec:
     weights: none, imagenet (timm's own), package (EfficientNet-Lite0) or the path of a .safetensors file.
     head_units, dropout, freeze: for patch classification only; a hidden layer before the last one, the
     share of its inputs that is dropped in training, and whether everything below stays as it was loaded.
+    members: so many such networks as one (`ensemble`).
     """
 
     task: Task
@@ -24,6 +25,7 @@ class ModelSpec:
     head_units: int | None = None
     dropout: float = 0.0
     freeze: bool = False
+    members: int = 1
 
     @property
     def backbone(self) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus.mapping.band_labels import BandLabels
-from acinus.mapping.operating_point import OperatingPoint
+from acinus.mapping.operating_point import CleanUp
 from acinus.mapping.regions import FOUR, best_of, others, reach, said, smoothed
 
 Bands = Callable[[], Iterator[tuple[int, np.ndarray, np.ndarray]]]
-"""Begins a pass over a map from top to bottom: (top, uint8 (channels, rows, columns) p * 255, tissue bool).
+"""Begins a pass over a map from top to bottom: (top, uint8 (channels, rows, columns) p * 255, bool (rows, columns):
+where the model looked).
 
 Every call gives the same bands; they may have any height.
 """
@@ -29,7 +30,7 @@ class ClassBand:
 
     top: int
     prob: np.ndarray
-    tissue: np.ndarray
+    looked: np.ndarray
     classes: np.ndarray
     mask: np.ndarray
     other: np.ndarray
@@ -41,7 +42,7 @@ class ClassBand:
 
 
 def filled_bands(
-    bands: Bands, rows: int, point: OperatingPoint, positive: tuple[int, ...]
+    bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]
 ) -> Callable[[], Iterator[ClassBand]]:
     """Return what begins a pass over the map's classes, smoothed, cut at the threshold, small holes filled.
 
@@ -54,7 +55,7 @@ def filled_bands(
         for band, smooth in _class_bands(bands, point, positive):
             if small is not None:
                 pieces, _ = holes.add(~band.mask)
-                filled = small[pieces] & band.tissue
+                filled = small[pieces] & band.looked
                 band.classes[filled] = best_of(smooth[:, filled], positive)
                 band.mask[filled] = True
             yield band
@@ -62,7 +63,7 @@ def filled_bands(
     return begin
 
 
-def small_holes(bands: Bands, rows: int, point: OperatingPoint, positive: tuple[int, ...]) -> np.ndarray:
+def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return which pieces (see BandLabels) of what is not positive are holes to be filled, bool (pieces + 1,)."""
     labels, areas, opened = BandLabels(FOUR), [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
     for band, _ in _class_bands(bands, point, positive):
@@ -82,18 +83,16 @@ def small_holes(bands: Bands, rows: int, point: OperatingPoint, positive: tuple[
     return small[component]
 
 
-def _class_bands(
-    bands: Bands, point: OperatingPoint, positive: tuple[int, ...]
-) -> Iterator[tuple[ClassBand, np.ndarray]]:
+def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Iterator[tuple[ClassBand, np.ndarray]]:
     """Yield each band's classes before clean-up, and its smoothed channels."""
-    for top, prob, tissue, smooth in _smooth_bands(bands, point.smoothing_px):
-        classes = said(smooth, tissue, point)
+    for top, prob, looked, smooth in _smooth_bands(bands, point.smoothing_px):
+        classes = said(smooth, looked, point)
         other = best_of(smooth, others(len(smooth), positive))
-        yield ClassBand(top, prob, tissue, classes, np.isin(classes, positive), other), smooth
+        yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), other), smooth
 
 
 def _smooth_bands(bands: Bands, sigma_px: float) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (top, prob, tissue, smoothed prob): a band waits until the rows it depends on have been read."""
+    """Yield (top, prob, looked, smoothed prob): a band waits until the rows it depends on have been read."""
     halo = reach(sigma_px)
     waiting: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
     above: np.ndarray | None = None
@@ -101,14 +100,14 @@ def _smooth_bands(bands: Bands, sigma_px: float) -> Iterator[tuple[int, np.ndarr
 
     def first_done() -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         nonlocal above, below
-        top, prob, tissue = waiting.popleft()
+        top, prob, looked = waiting.popleft()
         strip = [prob if above is None else np.concatenate([above, prob], axis=1)]
         start = strip[0].shape[1] - prob.shape[1]
         strip += [later for _, later, _ in waiting]
         smooth = smoothed(np.concatenate(strip, axis=1), sigma_px)[:, start : start + prob.shape[1]]
         above = strip[0][:, max(0, strip[0].shape[1] - halo) :] if halo else None
         below -= waiting[0][1].shape[1] if waiting else 0
-        return top, prob, tissue, smooth
+        return top, prob, looked, smooth
 
     for band in bands():
         below += band[1].shape[1] if waiting else 0

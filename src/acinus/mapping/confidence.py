@@ -1,14 +1,24 @@
 """What a network's probabilities are worth: temperature and offsets, and the figures before and after them."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from acinus.scoring.calibration import brier, ece, fit_bias_corrected, fit_temperature, nll, reliability
-from acinus.scoring.scaling import Scaling, scaled
+from acinus.scoring.paired import paired_bootstrap
+from acinus.scoring.scaling import AS_TRAINED, Scaling, logs, scaled
 
 BINS = 15
+FOLDS = 10
+"""Most parts that the validation slides are dealt into, each judged by a scaling of the others."""
+RESAMPLES = 1000
+ECE_SLACK = 0.002
+"""A rise of the calibration error that is none: a few scores in another bin make as much."""
+
+Fit = Callable[[np.ndarray, np.ndarray], Scaling]
+"""probs (n, classes) and labels (n,) -> the scaling that is best there."""
 
 
 @dataclass(frozen=True)
@@ -26,29 +36,53 @@ class Confidence:
     note: str | None
 
 
-def confidence(probs: np.ndarray, labels: np.ndarray, fit: bool, bias: bool = False) -> Confidence:
-    """Fit the temperature (and with `bias` an offset per class) on probs (n, classes) of known labels (n,).
+def confidence(
+    probs: np.ndarray, labels: np.ndarray, groups: Sequence[str], fit: bool, bias: bool = False, seed: int = 0
+) -> Confidence:
+    """Fit the temperature, and with `bias` then an offset per class, and keep each only where it wins.
 
+    probs (n, classes) of known labels (n,), groups: the patient (or slide) of each. A fit wins on slides that it was
+    not made on: the groups are dealt into FOLDS parts (fewer groups: each its own), each is scaled by a fit of the
+    others, and
+
+    - the log-loss of the scores falls, by a paired 95 % interval over resampled groups that is above 0;
+    - their expected calibration error does not rise (by more than ECE_SLACK): the log-loss may fall where it does.
+
+    The temperature is held against none, the offsets against the temperature alone. With a single group nothing wins.
     A network without a single wrong answer has no finite best temperature (Guo et al. 2017 minimise the negative
     log-likelihood, which then falls without end), and one answer throughout tells nothing either: both keep 1. Where
     offsets would leave no wrong answer the same holds for them: it is then the temperature alone.
     """
     before, why_not = figures(probs, labels), _why_not(probs, labels, fit)
     if why_not:
-        return Confidence(Scaling(), len(labels), before, figures(probs, labels), why_not)
-    scaling, note = _rounded(Scaling(fit_temperature(probs, labels))), None
-    if bias:
-        corrected = _rounded(fit_bias_corrected(probs, labels))
-        if (scaled(probs, corrected).argmax(axis=1) == labels).all():
-            note = "no offsets: they would leave no validation score wrong"
+        return Confidence(AS_TRAINED, len(labels), before, figures(probs, labels), why_not)
+    scaling, notes = AS_TRAINED, list[str]()
+    own = np.asarray(groups, dtype=str)
+    current = probs  # as every group is without a fit of its own
+    for name, make in (("temperature", _temperature), *([("offsets", _offsets)] if bias else [])):
+        fitted = make(probs, labels)
+        if name == "offsets" and (scaled(probs, fitted).argmax(axis=1) == labels).all():
+            notes.append("no offsets: they would leave no validation score wrong")
+            continue
+        apart = held_out(probs, labels, own, make)
+        reason = _no_gain(current, apart, labels, own, seed)
+        if reason is None:
+            scaling, current = fitted, apart
         else:
-            scaling = corrected
-    return Confidence(scaling, len(labels), before, figures(scaled(probs, scaling), labels), note)
+            notes.append(f"no {name}: {reason}")
+    after = before if scaling == AS_TRAINED else figures(scaled(probs, scaling), labels)
+    return Confidence(scaling, len(labels), before, after, "; ".join(notes) or None)
 
 
-def _rounded(scaling: Scaling) -> Scaling:
-    """Return it to six places, as it is written; no minus zero."""
-    return Scaling(round(scaling.temperature, 6), tuple(round(one, 6) + 0.0 for one in scaling.bias))
+def held_out(probs: np.ndarray, labels: np.ndarray, groups: np.ndarray, make: Fit) -> np.ndarray:
+    """Return probs (n, classes) scaled part by part, each by the fit of all other parts; as they are of one group."""
+    names, group = np.unique(groups, return_inverse=True)
+    parts = min(FOLDS, len(names))
+    result = np.array(probs, dtype=np.float64)
+    for part in range(parts) if parts > 1 else ():
+        own = group % parts == part
+        result[own] = scaled(probs[own], make(probs[~own], labels[~own]))
+    return result
 
 
 def figures(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -57,6 +91,43 @@ def figures(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return {"ece": None, "brier": None, "nll": None, "reliability": None}
     bins = reliability(probs.max(axis=1), probs.argmax(axis=1) == labels, BINS)
     return {"ece": ece(bins), "brier": brier(probs, labels), "nll": nll(probs, labels), "reliability": asdict(bins)}
+
+
+def _temperature(probs: np.ndarray, labels: np.ndarray) -> Scaling:
+    return _rounded(Scaling(fit_temperature(probs, labels)))
+
+
+def _offsets(probs: np.ndarray, labels: np.ndarray) -> Scaling:
+    return _rounded(fit_bias_corrected(probs, labels))
+
+
+def _rounded(scaling: Scaling) -> Scaling:
+    """Return it to six places, as it is written; no minus zero."""
+    return Scaling(round(scaling.temperature, 6), tuple(round(one, 6) + 0.0 for one in scaling.bias))
+
+
+def _no_gain(before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> str | None:
+    """Return why scaled probabilities do not win over others, None where they do."""
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return "the scores are of a single validation slide or patient"
+    number = np.bincount(group)
+
+    def mean_loss(probs: np.ndarray) -> Callable[[np.ndarray], float | None]:
+        loss = np.bincount(group, weights=-logs(probs)[np.arange(len(labels)), labels])
+        return lambda rows: float(loss[rows].sum() / number[rows].sum())
+
+    gain = paired_bootstrap(names.tolist(), mean_loss(after), mean_loss(before), RESAMPLES, seed)
+    if gain.low is None or gain.low <= 0:
+        return f"on slides it was not fitted on the log-loss does not fall for sure (by {_interval(gain)})"
+    errors = [figures(probs, labels)["ece"] for probs in (before, after)]
+    if errors[1] > errors[0] + ECE_SLACK:
+        return f"on slides it was not fitted on the calibration error rises from {errors[0]:.4f} to {errors[1]:.4f}"
+    return None
+
+
+def _interval(gain: Any) -> str:
+    return f"{gain.difference:.4f}, 95 % interval {gain.low:.4f} to {gain.high:.4f}"
 
 
 def _why_not(probs: np.ndarray, labels: np.ndarray, fit: bool) -> str | None:

@@ -9,8 +9,8 @@ import numpy as np
 from acinus.mapping.band_labels import BandLabels
 from acinus.mapping.clean_bands import Bands, ClassBand, filled_bands
 from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.operating_point import OperatingPoint
-from acinus.mapping.quantify import positive_values
+from acinus.mapping.operating_point import CleanUp
+from acinus.mapping.quantify import positive_values, tumour_mask
 from acinus.mapping.region_statistics import Statistics, of_components, of_pieces
 from acinus.mapping.regions import EIGHT
 
@@ -24,7 +24,7 @@ class CleanBand:
 
     top: int
     prob: np.ndarray
-    tissue: np.ndarray
+    looked: np.ndarray
     classes: np.ndarray
     regions: np.ndarray
 
@@ -49,7 +49,7 @@ class Found:
         for band in self._begin():
             regions = self._region[labels.add(band.positive_classes)[0]]
             classes = np.where(band.mask & (regions == 0), band.other, band.classes).astype(np.uint8)
-            yield CleanBand(band.top, band.prob, band.tissue, classes, regions)
+            yield CleanBand(band.top, band.prob, band.looked, classes, regions)
 
     def classes(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, predicted classes after clean-up, uint8 (rows, columns)) from top to bottom."""
@@ -60,7 +60,7 @@ class Found:
 def find_regions(
     bands: Bands,
     geometry: MapGeometry,
-    point: OperatingPoint,
+    point: CleanUp,
     positive: tuple[int, ...],
     mpp: tuple[float, float] | None,
 ) -> Found:
@@ -68,8 +68,8 @@ def find_regions(
 
     positive: class indices; a map of one channel has classes 0 and 1. mpp: (x, y) in um per level-0 px.
     A region is what is 8-connected of one class; where positive classes touch, there are several side by side. The
-    clean-up looks at what is 8-connected of all of them together: a region of fewer than point.min_region_px px stays
-    where it is part of something larger.
+    clean-up looks at what is 8-connected of all of them together: a region of fewer than point.min_region_px px, or
+    that reaches point.min_peak nowhere, stays where it is part of something that is larger, or does.
     Regions count up from 1 by their first px, row by row; a region across a border of bands is one. Figures per region:
 
     - area_px in map px; area_mm2 as in `quantify.Amounts`: a px cut by the slide's border counts by its share.
@@ -96,7 +96,9 @@ def find_regions(
     component = labels.components()
     found = of_components(pieces, component[1:] - 1, int(component.max()))
     union_of_piece = (component if unions is labels else unions.components())[np.concatenate(whole)]
-    kept = np.flatnonzero(_union_area(found.area, component[1:] - 1, union_of_piece) >= point.min_region_px)
+    of_piece = (component[1:] - 1, union_of_piece)
+    large = _of_union(np.add, found.area, *of_piece) >= point.min_region_px
+    kept = np.flatnonzero(large & tumour_mask(_of_union(np.maximum, found.peak_value, *of_piece), point.min_peak))
     region = np.zeros(len(found.area) + 1, dtype=np.int64)
     region[kept + 1] = np.arange(1, len(kept) + 1)
     boxes = np.stack([found.top, found.left, found.bottom, found.right], axis=1)[kept]
@@ -124,15 +126,15 @@ def _union_of(pieces: np.ndarray, unions: np.ndarray, number: int) -> np.ndarray
     return result[1:]
 
 
-def _union_area(area: np.ndarray, component: np.ndarray, union: np.ndarray) -> np.ndarray:
-    """Return the px of the union that each component lies in, int64 (components,).
+def _of_union(joined: np.ufunc, values: np.ndarray, component: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Return the sum (or maximum) of the values within the union that each component lies in, int64 (components,).
 
-    area: of the components; component and union: those of each piece.
+    values: of the components, none below 0; component and union: those of each piece.
     """
-    union_of = np.zeros(len(area), dtype=np.int64)
+    union_of = np.zeros(len(values), dtype=np.int64)
     union_of[component] = union
     total = np.zeros(int(union_of.max(initial=0)) + 1, dtype=np.int64)
-    np.add.at(total, union_of, area)
+    joined.at(total, union_of, values)
     return total[union_of]
 
 

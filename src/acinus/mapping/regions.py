@@ -6,8 +6,8 @@
 import numpy as np
 from scipy import ndimage
 
-from acinus.mapping.operating_point import OperatingPoint
-from acinus.mapping.quantify import predicted_classes
+from acinus.mapping.operating_point import CleanUp
+from acinus.mapping.quantify import positive_values, predicted_classes, tumour_mask
 
 EIGHT = np.ones((3, 3), dtype=bool)
 """Px that touch by a side or a corner are of one region."""
@@ -16,23 +16,23 @@ FOUR = ndimage.generate_binary_structure(2, 1)
 _TRUNCATE = 4.0  # sigmas on either side that a Gaussian is summed over
 
 
-def cleaned(prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.ndarray:
+def cleaned(prob: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
     """Return the tumour mask of a map of two classes, bool (rows, columns).
 
-    prob: uint8 (rows, columns), p * 255; tissue: bool, outside of which nothing is tumour. Steps, all px of the map:
+    prob: uint8 (rows, columns), p * 255; looked: bool, px that a window covered: elsewhere there is no answer, and
+    nothing is tumour. Steps, all px of the map:
 
     1. `smoothed` by a Gaussian of sigma point.smoothing_px;
-    2. tumour where the value reaches point.threshold (`quantify.tumour_mask`), within tissue;
+    2. tumour where the value reaches point.threshold (`quantify.tumour_mask`), where the model looked;
     3. holes (4-connected px that are no tumour and do not reach the map's border) of at most point.max_hole_px px
-       are filled, where they are tissue;
-    4. regions (8-connected) of fewer than point.min_region_px px are removed.
+       are filled, where the model looked;
+    4. regions (8-connected) of fewer than point.min_region_px px are removed, and those in which the map as it was
+       reaches point.min_peak nowhere.
     """
-    return cleaned_classes(prob[None], tissue, point, (1,)) == 1
+    return cleaned_classes(prob[None], looked, point, (1,)) == 1
 
 
-def cleaned_classes(
-    prob: np.ndarray, tissue: np.ndarray, point: OperatingPoint, positive: tuple[int, ...]
-) -> np.ndarray:
+def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns); see `cleaned`.
 
     Of several channels the largest smoothed value decides, no threshold. Holes and regions are those of all
@@ -40,7 +40,7 @@ def cleaned_classes(
     of the largest smoothed value there (of equal ones the first).
     """
     smooth = smoothed(prob, point.smoothing_px)
-    classes = said(smooth, tissue, point)
+    classes = said(smooth, looked, point)
     mask = np.isin(classes, positive)
     if point.max_hole_px:
         holes, number = ndimage.label(~mask, FOUR)
@@ -48,11 +48,14 @@ def cleaned_classes(
         small = np.bincount(holes.ravel(), minlength=number + 1) <= point.max_hole_px
         small[open_ones] = False
         small[0] = False
-        filled = small[holes] & tissue
+        filled = small[holes] & looked
         classes[filled] = best_of(smooth[:, filled], positive)
         mask |= filled
     regions, number = ndimage.label(mask, EIGHT)
     kept = np.bincount(regions.ravel(), minlength=number + 1) >= point.min_region_px
+    if point.min_peak:
+        peaks = ndimage.maximum(positive_values(prob, positive), regions, np.arange(number + 1))
+        kept &= tumour_mask(np.asarray(peaks), point.min_peak)
     removed = mask & ~kept[regions]
     classes[removed] = best_of(smooth[:, removed], others(len(smooth), positive))
     return classes
@@ -63,9 +66,9 @@ def others(channels: int, positive: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(one for one in range(max(2, channels)) if one not in positive)
 
 
-def said(smooth: np.ndarray, tissue: np.ndarray, point: OperatingPoint) -> np.ndarray:
+def said(smooth: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
     """Return the class of every px before clean-up, uint8 (rows, columns), of smoothed channels."""
-    return predicted_classes(smooth, tissue, point.threshold, 2 if len(smooth) == 1 else len(smooth))
+    return predicted_classes(smooth, looked, point.threshold, 2 if len(smooth) == 1 else len(smooth))
 
 
 def best_of(smooth: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:

@@ -26,6 +26,7 @@ from acinus.params.recipe import RECIPES, Recipe
 from acinus.params.results import Calibrate, Choices, Grade, Quantify, Range, Tune
 from acinus.params.sections import (
     Extract,
+    Geometric,
     HardNegatives,
     Index,
     Infer,
@@ -51,6 +52,7 @@ __all__ = [
     "Demo",
     "Extract",
     "Fraction",
+    "Geometric",
     "Grade",
     "HardNegatives",
     "Index",

@@ -40,13 +40,26 @@ class CamelyonCohort(Cohort):
 class PandaCohort(Cohort):
     """PANDA: train.csv, train_images/, train_label_masks/; the meaning of a mask's values differs by provider.
 
-    mask_values: provider -> value -> class of the recipe, or ignore. doubtful: CSV files below the root
+    mask_values: provider -> value -> class of the recipe, or ignore. tissue_values: provider -> values that are tissue
+    rather than glass (of a provider left out none is known). doubtful: CSV files below the root
     that list slides with a reason, which doubtful_policy keeps (as a finding) or excludes.
     """
 
     mask_values: dict[Literal["karolinska", "radboud"], dict[Channel, str]]
+    tissue_values: dict[Literal["karolinska", "radboud"], list[Channel]] = {}
     doubtful: list[str] = []
     doubtful_policy: Literal["keep", "exclude"] = "exclude"
+
+    @model_validator(mode="after")
+    def _known_values(self) -> Self:
+        for provider, listed in self.tissue_values.items():
+            known = self.mask_values.get(provider, {})
+            if strangers := sorted(set(listed) - set(known)):
+                raise ValueError(
+                    f"tissue_values.{provider} has {', '.join(map(str, strangers))}; must be values of "
+                    f"mask_values.{provider} ({', '.join(map(str, known)) or 'none'})"
+                )
+        return self
 
 
 class RgbMaskCohort(Cohort):

@@ -66,15 +66,42 @@ class Recipe(Section):
         else:
             self._check_segmenter()
         self._check_results()
+        self._check_crops()
         for fault in self._faults():
             if fault is not None:
                 raise ValueError(fault)
         return self
 
+    def _check_crops(self) -> None:
+        crop_px, train = self.train.crop_px, self.train
+        if crop_px is not None and self.task == "patch_classification":
+            raise ValueError(
+                f"train.crop_px = {crop_px}: is for task segmentation, since a label is of the whole patch; write null"
+            )
+        if crop_px is not None and crop_px > self.index.patch_px:
+            raise ValueError(f"train.crop_px = {crop_px}: must not exceed index.patch_px = {self.index.patch_px}")
+        if crop_px is not None and train.input_px is not None:
+            raise ValueError(
+                f"train.input_px = {train.input_px}: must be null where train.crop_px is set, since crops and whole "
+                "patches are shown at their own size"
+            )
+        if train.final == "train+val" and train.hard_negatives.epochs:
+            raise ValueError(
+                f"train.final = train+val: a last fit makes no second pass; write train, or "
+                f"train.hard_negatives.epochs: 0 (found {train.hard_negatives.epochs})"
+            )
+        if train.final == "train+val" and self.grade.target != "none":
+            raise ValueError(
+                f"train.final = train+val: grade.target = {self.grade.target} chooses its epochs on maps of the "
+                "validation slides, which the model would have seen; write train, or grade.target: none"
+            )
+
     def _faults(self) -> Iterator[str | None]:
         """Yield what the stages would refuse too, hours later."""
         if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
             yield no_image_files(self.extract.codec, self.extract.backend)
+        if self.index.tissue.method == "annotation" and "tissue" not in self.classes and not self._tells_tissue():
+            yield "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
         yield source_fault(self.train.weights)
         if self.train.weights == "package":
             key = "train.model" if self.train.encoder is None else "train.encoder"
@@ -88,6 +115,9 @@ class Recipe(Section):
                 yield map_fault(map_downsample, self.index.patch_px)
             else:
                 yield cell_fault(map_downsample, cell_px, cell_px)
+
+    def _tells_tissue(self) -> bool:
+        return isinstance(self.cohort, PandaCohort) and bool(self.cohort.tissue_values)
 
     def _check_results(self) -> None:
         measures = {"patch_auc", "accuracy"} if self.task == "patch_classification" else {"mdice", "miou"}

@@ -4,7 +4,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from acinus.params.base import Count, NotNegative, Positive, Section, Share
+from acinus.params.base import Count, Fraction, NotNegative, Positive, Section, Share
+
+Area = Annotated[float, Field(ge=0.0, le=1e12)]
+"""In um2, at most a square metre."""
 
 Value = bool | int | float | str
 Measure = Literal["patch_auc", "accuracy", "mdice", "miou"]
@@ -70,16 +73,21 @@ class Tune(Section):
 
 
 class Calibrate(Section):
-    """Temperature, then Optuna over threshold and clean-up, on validation slides only.
+    """Temperature, then Optuna over threshold and clean-up, on validation slides only; each is kept where it wins.
 
     bias: besides the temperature one offset per class on the logits (bias-corrected temperature scaling), for a
     network that takes one class too often; it may then answer with another class than before.
-    objective: of whole slides: dice (mean over slides with any known truth of the tumour's Dice, of more than two
-    classes of an image's mean Dice over the foreground classes, all but the first, in its truth or prediction; 1 for a
-    slide that has none and in which none is found), f1 (of tumour against normal slides, by any region left) or froc.
-    trials 0: threshold 0.5 and no clean-up. The largest values searched: max_smoothing_px (sigma), max_region_px
-    (smallest region kept), max_hole_px (largest hole filled), in px of the map. max_slides: so many validation slides,
-    evenly chosen (null: all).
+    objective: of whole slides: dice (mean over slides of the mean over all classes but the first: the Dice of a class
+    that the slide has, and 1 / (1 + a / false_half_percent) of one that it has not, a being its predicted area in
+    percent of the tissue), f1 (of tumour against normal slides, called by grade.burden_percent) or froc.
+    min_region_um2, max_hole_um2: smallest region kept and largest hole filled of the plain point, which has threshold
+    0.5 and no smoothing; with trials 0 it is the point. An isolated region below 200 um2, a disc of 16 um, is one cell
+    or two nuclei: no finding at the magnifications of whole slides; a hole of that size is as little. Where nuclei are
+    what is to be found, write 0. The largest values searched: most_region_um2 and most_hole_um2 (5000 um2, a disc of
+    80 um, is the section of a whole gland; not above the plain one: not searched), max_smoothing_px (sigma, map px) and
+    most_peak (p that a region must reach somewhere: what is there is told apart from how far it goes; 0: not searched).
+    min_specificity: with at least 5 normal validation slides no point that calls more of them tumour is taken where
+    any point can be. max_slides: so many validation slides, evenly chosen (null: all).
     """
 
     temperature: bool = True
@@ -87,8 +95,13 @@ class Calibrate(Section):
     trials: Annotated[int, Field(ge=0)] = 0
     objective: Literal["dice", "f1", "froc"] = "dice"
     max_smoothing_px: NotNegative = 2.0
-    max_region_px: Annotated[int, Field(ge=0)] = 64
-    max_hole_px: Annotated[int, Field(ge=0)] = 64
+    false_half_percent: Positive = 5.0
+    min_specificity: Fraction = 0.9
+    min_region_um2: Area = 200.0
+    max_hole_um2: Area = 200.0
+    most_region_um2: Area = 5000.0
+    most_hole_um2: Area = 5000.0
+    most_peak: Fraction = 0.99
     max_slides: Count | None = None
 
 

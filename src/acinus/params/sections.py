@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from acinus.params.base import AtResolution, Count, Fraction, NotNegative, Positive, Section, Share, Split
 
-Term = Literal["cross_entropy", "focal", "dice", "jaccard"]
+Term = Literal["cross_entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
 Amplitude = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -26,10 +26,19 @@ ClassWeights = Annotated[
 
 
 class Tissue(Section):
-    """Otsu on saturation at a downsample (128 = level 7 of a CAMELYON slide); `all` takes the whole image."""
+    """Where to look, and what burden is divided by, found at a downsample (128 = level 7 of a CAMELYON slide).
 
-    method: Literal["otsu", "all"] = "otsu"
+    method density: what is denser than the slide's own glass, by min_density (optical density) at least; gaps up to
+    twice closing_um are closed and holes up to max_hole_um2 filled. otsu: Otsu on saturation, from min_saturation up;
+    it loses what is pale. all: the whole image. annotation: what the slide's own label says.
+    Pieces smaller than min_area_um2, or than min_area_px of the downsampled slide, are dropped.
+    """
+
+    method: Literal["density", "otsu", "all", "annotation"] = "density"
     downsample: Annotated[float, Field(ge=1.0)] = 128.0
+    min_density: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.02
+    closing_um: NotNegative = 20.0
+    max_hole_um2: NotNegative = 50_000.0
     min_saturation: Fraction = 0.04
     min_area_um2: NotNegative = 0.0
     min_area_px: Annotated[int, Field(ge=0)] = 16
@@ -133,11 +142,16 @@ class Loss(Section):
     """A weighted sum of terms. With two classes cross_entropy over both is binary cross-entropy.
 
     class_weights (cross_entropy and focal): balanced (total / count), equal, or one number per class.
+    label_smoothing: of cross_entropy, the share of a label that is spread evenly over all classes. tversky_alpha,
+    tversky_beta: what false positives and false negatives weigh in tversky (0.5 and 0.5: Dice).
     """
 
     terms: Annotated[dict[Term, Positive], Field(min_length=1)] = {"cross_entropy": 1.0}
     class_weights: ClassWeights = "balanced"
     focal_gamma: NotNegative = 2.0
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    tversky_alpha: NotNegative = 0.5
+    tversky_beta: NotNegative = 0.5
     ohem: bool = False
     ohem_ratio: Positive = 3.0
     ohem_min_negatives: Count = 64
@@ -153,6 +167,17 @@ class Photometric(Section):
     stain: Amplitude = 0.0
 
 
+class Geometric(Section):
+    """Random changes of shape of a training patch (and its mask), beside flips and quarter turns; 0 = none.
+
+    scale: the largest relative change of size. elastic_px: standard deviation of the displacements, in px of the
+    patch, of points 32 px apart; what lies between them follows smoothly.
+    """
+
+    scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    elastic_px: Annotated[float, Field(ge=0.0, le=16.0)] = 0.0
+
+
 class HardNegatives(Section):
     """A second pass: the `share` of normal training patches with most false positives come `copies` times more."""
 
@@ -165,6 +190,15 @@ class Train(Section):
     """The patch model and how it learns. model: a timm classifier, or an smp architecture with `encoder`.
 
     max_iterations: instead of max_epochs, rounded up to whole epochs. stop_patience null: never stop early.
+    crop_px: training sees random crops of this edge, anywhere in the stored patches; validation and maps see whole
+    ones at the same scale. iterations_per_epoch: so many batches are an epoch (null: every patch once).
+    max_val_patches: of the validation patches so many, evenly taken, are scored after each epoch (null: all).
+    warmup_share: the part of all steps in which cosine and one_cycle raise the rate to lr. keep: whose weights become
+    the model: those of the epoch of least val_loss or best val_metric (foreground Dice of the validation patches, AUC
+    of a classifier), of the last epoch, or ema, the moving average of the weights over the steps (ema_decay).
+    val_every_steps: also score the validation patches within an epoch, for a person to read (null: never).
+    members: so many networks of other seeds are trained, and their probabilities averaged: as many times the work.
+    final: what the model is fitted on; train+val: after the fit that validation guides, a second one on both.
     """
 
     model: str = "resnet50"
@@ -175,23 +209,33 @@ class Train(Section):
     head_units: Count | None = None
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     input_px: Annotated[int, Field(ge=32)] | None = None
+    crop_px: Annotated[int, Field(ge=8)] | None = None
     batch_size: Count = 32
     max_epochs: Count = 50
     max_iterations: Count | None = None
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    iterations_per_epoch: Count | None = None
+    max_val_patches: Count | None = None
+    val_every_steps: Count | None = None
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     lr: Positive = 1e-3
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     weight_decay: NotNegative = 0.0
-    schedule: Literal["plateau", "poly", "constant"] = "plateau"
+    schedule: Literal["plateau", "poly", "cosine", "one_cycle", "constant"] = "plateau"
+    warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     poly_power: Positive = 0.9
     plateau_factor: Share = 0.5
     plateau_patience: Annotated[int, Field(ge=0)] = 3
     stop_patience: Annotated[int, Field(ge=0)] | None = 2
+    keep: Literal["val_loss", "val_metric", "last", "ema"] = "val_loss"
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    members: Annotated[int, Field(ge=1, le=5)] = 1
+    final: Literal["train", "train+val"] = "train"
     checkpoint_every: Count = 5
     positive_augmentation: bool = True
     aug_factor: Annotated[int, Field(ge=0)] = 1
     train_augmentation: bool = False
     photometric: Photometric = Photometric()
+    geometric: Geometric = Geometric()
     hard_negatives: HardNegatives = HardNegatives()
     loss: Loss = Loss()
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -201,6 +245,8 @@ class Infer(Section):
     """Which slides get a probability map, and how finely windows overlap.
 
     precision: bf16 and fp16 are autocast on a GPU. engine: what runs the network; openvino on a CPU only.
+    tta: probabilities are averaged over each window as it is and under its symmetries: flips (4 passes, four times
+    the time) or d4, the flips with quarter turns (8 passes).
     """
 
     splits: Annotated[list[Split], Field(min_length=1)] = ["test"]
@@ -210,6 +256,7 @@ class Infer(Section):
     min_tissue_fraction: Fraction = 0.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     engine: Literal["torch", "openvino"] = "torch"
+    tta: Literal["none", "flips", "d4"] = "none"
 
 
 class Report(Section):

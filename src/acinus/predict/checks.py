@@ -5,7 +5,7 @@ import numpy as np
 from acinus.errors import SlideError
 from acinus.learning.card import Card
 from acinus.learning.stain import TrainingStain
-from acinus.mapping.operating_point import ENGINE, PRECISION, Maps
+from acinus.mapping.operating_point import ASSUMED_MPP, ENGINE, PRECISION, Maps, OperatingPoint
 from acinus.slides.geometry import MPP_TOLERANCE, Resolution, resolve
 from acinus.slides.open import SlidePixels
 
@@ -66,6 +66,16 @@ def mpp_warnings(slide: SlidePixels, card: Card, at: Resolution, mpp: Mpp | None
                 f"({ratio:.2f} x off, more than {MPP_RATIO:g})"
             )
     return found
+
+
+def size_warnings(point: OperatingPoint, mpp: Mpp | None) -> list[str]:
+    """Return what is doubtful about sizes in um2 on a slide that does not tell its um/px."""
+    if mpp is not None or not (point.min_region_um2 or point.max_hole_um2):
+        return []
+    return [
+        f"regions below {point.min_region_um2:g} um2 are removed and holes up to {point.max_hole_um2:g} um2 filled as "
+        f"at {ASSUMED_MPP:g} um/px: um/px unknown"
+    ]
 
 
 def running_warnings(maps: Maps) -> list[str]:

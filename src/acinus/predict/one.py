@@ -12,8 +12,10 @@ import numpy as np
 from acinus import params
 from acinus.files import atomic_path
 from acinus.grading.apply import SlideToGrade, grade_slide
+from acinus.learning.running import Running
+from acinus.mapping.coverage import Coverage, chosen_windows
 from acinus.mapping.map_tiff import MapReader, open_map
-from acinus.mapping.quantify import Amounts, Terms
+from acinus.mapping.quantify import Amounts, Rows, Terms
 from acinus.mapping.region_files import Legend, exported
 from acinus.mapping.region_table import Found, find_regions
 from acinus.patches.index import cell_tissue
@@ -75,25 +77,28 @@ def _map_job(order: Order, model: Model, opened: Opened) -> MapJob:
             map_downsample=max(1.0, downsample),
             batch_size=BATCH,
             min_tissue_fraction=maps.min_tissue_fraction,
+            tta=maps.tta,
         ),
         device=order.device,
         threads=order.threads,
         scaling=model.point.scaling,
         decode_threads=DECODE_THREADS,
+        running=Running(tta=maps.tta),
     )
 
 
 def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -> tuple[Found, dict[str, Any]]:
     """Write the regions as GeoJSON and ASAP XML; return them, and the amounts of the cleaned map."""
-    geometry, tissue = reader.geometry, load_tissue(opened.tissue, opened.width, opened.height)
+    geometry, mask = reader.geometry, load_tissue(opened.tissue, opened.width, opened.height)
+    coverage = Coverage(geometry, chosen_windows(mask, opened.at, model.index, _map_job(order, model, opened).infer))
     cells, least = model.index.cell_px is not None, model.maps.min_tissue_fraction
 
     def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         for top, prob in reader.bands():
-            place = (geometry.columns, prob.shape[1], geometry.downsample, top)
-            yield top, prob, cell_tissue(tissue, *place, least) if cells else tissue.raster(*place)
+            yield top, prob, coverage.rows(top, prob.shape[1])
 
-    found = find_regions(bands, geometry, model.point, model.positive, opened.mpp)
+    point = model.point.on_map(geometry.downsample, opened.mpp)
+    found = find_regions(bands, geometry, point, model.positive, opened.mpp)
     terms = Terms(len(model.card.classes), model.positive, model.point.threshold)
     source = None if opened.mpp is None else "--mpp" if order.mpp is not None else "tag"
     amounts = Amounts(geometry, terms, opened.mpp, source)
@@ -101,10 +106,12 @@ def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -
     wide, high = (np.diff(edges) / geometry.downsample for edges in (geometry.edges_x0, geometry.edges_y0))
     area_px = np.zeros(len(model.card.classes))
     for band in exported(found, legend, order.folder / REGIONS, order.folder / ASAP):
-        amounts.add(band.prob, band.tissue, predicted=band.classes)
+        place = (geometry.columns, len(band.classes), geometry.downsample, band.top)
+        tissue = cell_tissue(mask, *place, least) if cells else mask.raster(*place)
+        amounts.add(Rows(band.prob, tissue, band.classes, band.looked))
         rows = slice(band.top, band.top + len(band.classes))
-        shares = np.outer(high[rows], wide)[band.tissue]  # of each px on the slide
-        area_px += np.bincount(band.classes[band.tissue], shares, minlength=len(area_px))
+        shares = np.outer(high[rows], wide)[tissue]  # of each px on the slide
+        area_px += np.bincount(band.classes[tissue], shares, minlength=len(area_px))
     return found, amounts.result() | {"class_area_px": area_px.tolist()}
 
 

@@ -10,7 +10,15 @@ from acinus import params
 from acinus.errors import SlideError
 from acinus.learning.stain import optical_density
 from acinus.patches.index import SlideFacts, squares
-from acinus.predict.checks import Mpp, mpp_warnings, resolution, running_warnings, stain_distance, stain_warnings
+from acinus.predict.checks import (
+    Mpp,
+    mpp_warnings,
+    resolution,
+    running_warnings,
+    size_warnings,
+    stain_distance,
+    stain_warnings,
+)
 from acinus.predict.model import Model
 from acinus.slides import brightfield
 from acinus.slides.geometry import Resolution, at_downsample
@@ -71,6 +79,7 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
         mpp = (order.mpp, order.mpp) if order.mpp is not None else slide.tag_mpp
         at = resolution(slide, model.card, mpp)
         warnings = mpp_warnings(slide, model.card, at, mpp, order.mpp is not None) + running_warnings(model.maps)
+        warnings += size_warnings(model.point, mpp)
         order.step("tissue")
         check_under(slide, at_downsample(slide.level_downsamples, model.index.tissue.downsample), *_everywhere(slide))
         tissue = find_tissue(slide, _tissue_settings(model, mpp, warnings), mpp)
@@ -121,6 +130,9 @@ def _openable(order: Order, work: Path) -> Path:
 def _tissue_settings(model: Model, mpp: Mpp | None, warnings: list[str]) -> params.Tissue:
     """Return how tissue is found; specks cannot be measured in um2 on a slide without um/px."""
     settings = model.index.tissue
+    if settings.method == "annotation":
+        warnings.append("the model's tissue came from annotations; this slide's is found by density")
+        settings = settings.model_copy(update={"method": "density"})
     if mpp is None and settings.min_area_um2 > 0:
         warnings.append(f"specks of tissue below {settings.min_area_um2:g} um2 are kept: um/px unknown")
         return settings.model_copy(update={"min_area_um2": 0.0})

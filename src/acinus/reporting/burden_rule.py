@@ -1,18 +1,10 @@
-"""The transparent baseline of every recipe: a slide is tumour from a stated predicted burden on."""
+"""How slides are called by their predicted burden, the rule of every recipe, and what is found on normal ones."""
 
 import numpy as np
 import pandas as pd
 
 from acinus.reporting.figure_parts import Metrics, Part, Statistic, floats, is_tumor, mean_of, patients
 from acinus.reporting.setup import MetricSetup
-
-
-def tumour_by_burden(burden_pred: float | None, burden_percent: float) -> int | None:
-    """Return 1 (tumour) from burden_percent of the tissue on, with any tumour at all, else 0; None without tissue.
-
-    The same as the rule of records.GRADES (rule_tumor), which stands only for slides that were graded.
-    """
-    return None if burden_pred is None else int(burden_pred > 0 and burden_pred >= burden_percent)
 
 
 def burden_rule_part(scored: pd.DataFrame, given: pd.DataFrame, setup: MetricSetup) -> Part:
@@ -31,6 +23,27 @@ def burden_rule_part(scored: pd.DataFrame, given: pd.DataFrame, setup: MetricSet
         values |= _figures("tumor_mil", by_grade)
         statistics.append(Statistic("tumor_mil_accuracy", patients(scored), mean_of(by_grade)))
     return Part(values, statistics)
+
+
+def slide_calls_part(scored: pd.DataFrame) -> Part:
+    """Return what the rule (tumor_rule) does to slides labelled normal or tumor, and what is found on normal ones.
+
+    - slide_sensitivity over n_tumor_called, slide_specificity over n_normal_called: shares that are called rightly.
+    - false_area_share: mean over normal slides with tissue (n_normal_mapped) of the predicted share of it, 0 to 1;
+      n_normal_clean of them have none. false_area_mm2: the mean area, over n_false_area_mm2 of known um per px.
+    """
+    right, tumor = _right(scored, floats(scored, "tumor_rule")), is_tumor(scored)
+    share, area = floats(scored, "false_area_percent") / 100, floats(scored, "false_area_mm2")
+    over = {
+        "slide_sensitivity": ("n_tumor_called", np.where(tumor, right, np.nan)),
+        "slide_specificity": ("n_normal_called", np.where(tumor, np.nan, right)),
+        "false_area_share": ("n_normal_mapped", share),
+        "false_area_mm2": ("n_false_area_mm2", area),
+    }
+    values: Metrics = {"n_normal_clean": int(np.count_nonzero(share == 0))}
+    for name, (counts, own) in over.items():
+        values |= {name: mean_of(own)(np.arange(len(own))), counts: int(np.isfinite(own).sum())}
+    return Part(values, [Statistic(name, patients(scored), mean_of(own)) for name, (_, own) in over.items()])
 
 
 def _right(scored: pd.DataFrame, answer: np.ndarray) -> np.ndarray:

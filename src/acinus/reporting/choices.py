@@ -7,8 +7,8 @@ from acinus.errors import AcinusError
 from acinus.reporting.figure_parts import Metrics
 from acinus.reporting.setup import MetricSetup, Tables
 
-CLEAN_UP = ("smoothing_px", "min_region_px", "max_hole_px")
-"""How the operating point cleans a map up, in px of the map."""
+CLEAN_UP = ("smoothing_px", "min_region_um2", "min_peak", "max_hole_um2")
+"""How the operating point cleans a map up."""
 
 
 def choice_values(given: Tables, setup: MetricSetup) -> Metrics:
@@ -16,9 +16,10 @@ def choice_values(given: Tables, setup: MetricSetup) -> Metrics:
 
     n_trials and best.<setting> (numbers only) of a search that ran; tuned.val.<objective> and tuned.<objective>
     (test) stand beside untuned.*, only where any of them was measured. The operating point's temperature, offsets
-    (bias.<class>, where there are any) and clean-up (px of the map), how many slides (n_slides_calibrated) and trials
+    (bias.<class>, where there are any) and clean-up, how many slides (n_slides_calibrated) and trials
     (n_point_trials) chose it; threshold only where there are two classes (more are decided by the likeliest);
-    val.<objective> of whole validation slides beside the same `.at_half`, at threshold 0.5 and without clean-up.
+    val.<objective> of whole validation slides beside the same `.at_half`, of the plain point at threshold 0.5, and
+    val.slide_specificity and val.slide_sensitivity with theirs.
     """
     searched = _chosen(given.tuning) | _searched(given.comparison)
     return searched | _point(given.point, setup) | _calibrated(given.calibration)
@@ -67,6 +68,10 @@ def _point(point: Mapping[str, Any], setup: MetricSetup) -> Metrics:
     if objective is not None:
         values[f"val.{objective}"] = _number(source.get("value"), "source.value")
         values[f"val.{objective}.at_half"] = _number(source.get("value_at_half"), "source.value_at_half")
+        for name in ("specificity", "sensitivity"):
+            if name in source:
+                values[f"val.slide_{name}"] = _number(source[name], f"source.{name}")
+                values[f"val.slide_{name}.at_half"] = _number(source.get(f"{name}_at_half"), f"source.{name}_at_half")
     return values
 
 

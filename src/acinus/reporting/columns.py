@@ -46,15 +46,33 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
         *found,
         *_grade_columns(scored, setup),
         *([Column("tumor_rule", "tumour, rule", "count")] if labelled or setup.graded else []),
+        *(Column(key, title, "points") for key, title in FALSE_AREAS if scored[key].notna().any()),
         Column("slide_score", "slide score"),
         Column("burden_pred", f"{noun} % of tissue", "points"),
         Column("burden_true", "annotated %", "points"),
+        *_tissue_columns(scored),
         Column("burden_error", "error, pp", "points", signed=True),
         *(Column(key, title, "points") for key, title in areas if scored[key].notna().any()),
         *_region_columns(scored),
         Column("mpp_x", "µm per px", "mpp"),
         Column("flags", "flags", "flags"),
     ]
+
+
+FALSE_AREAS = (("false_area_percent", "false area, % of tissue"), ("false_area_mm2", "false area, mm²"))
+"""What is predicted as tumour on normal slides."""
+
+
+def _tissue_columns(scored: pd.DataFrame) -> list[Column]:
+    """Return whose tissue the annotated burden is of, and what the tissue mask costs, where any."""
+    told = (scored["burden_source"] == "annotation").fillna(False).any()
+    found = [Column("burden_source", "annotated % of", "text")] if told else []
+    if (scored["tumour_outside_share"] > 0).any():
+        found += [
+            Column("tumour_outside_mm2", "annotated outside tissue, mm²", "points"),
+            Column("tumour_outside_share", "annotated outside tissue", "percent"),
+        ]
+    return [*found, *([Column("dice_ceiling", "Dice ceiling")] if scored["dice_ceiling"].notna().any() else [])]
 
 
 def _grade_columns(scored: pd.DataFrame, setup: MetricSetup) -> list[Column]:

@@ -112,14 +112,25 @@ def held_against(slides: pd.DataFrame, given: Tables, metrics: Mapping[str, Any]
 # ---------------------------------------------------------------- from the per-slide table
 
 
-def _mean(column: str, absolute: bool = False, tumor_only: bool = False) -> Take:
-    """Return the mean of a column over the slides, or over those labelled tumor."""
+def _mean(column: str, absolute: bool = False, tumor_only: bool = False, percent: bool = False) -> Take:
+    """Return the mean of a column over the slides, or over those labelled tumor; percent: as a share of 1."""
 
     def measure(slides: pd.DataFrame) -> Measure:
         values = floats(slides, column)
-        values = np.abs(values) if absolute else values
+        values = np.abs(values) if absolute else values / 100 if percent else values
         values = np.where(is_tumor(slides), values, np.nan) if tumor_only else values
         return Measure(np.isfinite(values), mean_of(values))
+
+    return measure
+
+
+def _called(label: str) -> Take:
+    """Return the share of the slides of a label that the rule calls so."""
+
+    def measure(slides: pd.DataFrame) -> Measure:
+        answer, own = floats(slides, "tumor_rule"), (slides["slide_label"] == label).fillna(False)
+        right = np.where(own.to_numpy(dtype=bool) & np.isfinite(answer), answer == float(label == "tumor"), np.nan)
+        return Measure(np.isfinite(right), mean_of(right))
 
     return measure
 
@@ -185,6 +196,10 @@ _MEASURES: dict[str, tuple[set[str], Take]] = {
     "burden_bias": ({"burden_error"}, _mean("burden_error")),
     "qwk": ({"isup_true", "isup_mil"}, _grades("isup", "isup_mil", quadratic_weighted_kappa)),
     "qwk.rule": ({"isup_true", "isup_mil", "isup_rule"}, _grades("isup", "isup_rule", quadratic_weighted_kappa)),
+    "slide_sensitivity": ({"tumor_rule", "slide_label"}, _called("tumor")),
+    "slide_specificity": ({"tumor_rule", "slide_label"}, _called("normal")),
+    "false_area_share": ({"false_area_percent"}, _mean("false_area_percent", percent=True)),
+    "false_area_mm2": ({"false_area_mm2"}, _mean("false_area_mm2")),
     "lesions_hit_share": ({"lesions_hit", "num_lesions"}, _lesions_hit_share),
     "per_slide.false_positives": ({"false_positives"}, _mean("false_positives")),
     "per_slide.pixel_accuracy": ({"pixel_accuracy"}, _mean("pixel_accuracy")),

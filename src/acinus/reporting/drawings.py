@@ -111,7 +111,8 @@ def _of_calibration(found: Mapping[str, pd.DataFrame], given: Tables) -> dict[st
         chosen = given.point.get("threshold")
         png = result_charts.threshold_figure(found["threshold"], None if chosen is None else float(chosen))
         text = (
-            "Dice and F1 of the validation slides' maps, before clean-up, against the threshold; the chosen one marked"
+            "Dice, F1, sensitivity and specificity of the validation slides' maps, before clean-up, against the "
+            "threshold; the chosen one marked"
         )
         result["threshold"] = Drawing(png, "Threshold", text, "calibration")
     return result

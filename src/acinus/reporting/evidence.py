@@ -97,6 +97,8 @@ def _grades(page: RecipePage) -> list[Line]:
     if page.metrics.get("n_tumor_rule") and "grade_accuracy.rule" not in page.metrics:
         by_mil = ["tumor_mil_accuracy"] if page.metrics.get("n_tumor_mil") else []
         found += _lines(page, *by_mil, "tumor_rule_accuracy")
+    if page.metrics.get("n_normal_mapped"):
+        found += _lines(page, "slide_sensitivity", "slide_specificity", "false_area_share", "false_area_mm2")
     return found
 
 
@@ -170,7 +172,7 @@ def _not_lowered(metrics: Metrics) -> list[str]:
 
 
 def _calibrated(metrics: Metrics, many: bool) -> list[Pair]:
-    """Return figures before and after: those of the calibration, and the objective at 0.5 and at the chosen point."""
+    """Return figures before and after: those of the calibration, and those of the plain and of the chosen point."""
     pairs = [
         Pair(
             text,
@@ -185,6 +187,6 @@ def _calibrated(metrics: Metrics, many: bool) -> list[Pair]:
     for key in sorted(metrics):
         name = key.removesuffix(".at_half")
         if name != key and name in metrics:
-            label, plain = named(name.removeprefix("val."), many), "plain map" if many else "threshold 0.5"
-            pairs.append(Pair(f"{label} of the validation slides: {plain}, chosen point", metrics[key], metrics[name]))
+            label = f"{named(name.removeprefix('val.'), many)}, validation slides: plain point, chosen point"
+            pairs.append(Pair(label, metrics[key], metrics[name]))
     return [one for one in pairs if one.before is not None or one.after is not None]

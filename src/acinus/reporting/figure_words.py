@@ -17,6 +17,22 @@ class Wording:
 
 
 FURTHER: dict[str, Wording] = {
+    "slide_sensitivity": Wording(
+        "Sensitivity, slides",
+        "sensitivity",
+        "share of the tumour slides that their predicted burden alone calls tumour",
+        "n_tumor_called",
+        "slides",
+        "share",
+    ),
+    "slide_specificity": Wording(
+        "Specificity, slides",
+        "specificity",
+        "share of the normal slides that their predicted burden alone calls normal",
+        "n_normal_called",
+        "slides",
+        "share",
+    ),
     "qwk": Wording(
         "Quadratic kappa",
         "QWK",
@@ -134,6 +150,22 @@ SIDE_FIGURES: dict[str, Wording] = {
         "n_tumor_rule",
         "slides",
         "share",
+    ),
+    "false_area_share": Wording(
+        "False area, normal slides",
+        "false area",
+        "mean share of the tissue of a normal slide that is predicted as tumour",
+        "n_normal_mapped",
+        "slides",
+        "percent",
+    ),
+    "false_area_mm2": Wording(
+        "False area, normal slides, mm²",
+        "false area, mm²",
+        "mean area of a normal slide that is predicted as tumour, where its um per px are known",
+        "n_false_area_mm2",
+        "slides",
+        "points",
     ),
     "tumor_mil_accuracy": Wording(
         "Tumour by attention MIL, accuracy",

@@ -19,22 +19,29 @@ Colours = Mapping[str, Colour]
 
 CLEAR: Colour = (240, 239, 244)  # class 0 where no slide shines through
 HATCH: Colour = (120, 120, 120)
+TISSUE_LINE: Colour = (0, 110, 60)
 ALPHA = 0.45  # the tissue stays visible inside a class; its border is solid
 PANEL_PX = 224
 GAP_PX = 6
 CAPTION_PX, KEY_PX, KEY_LEFT_PX = 22, 24, 152  # in units of the pen
 
 
-def class_overlay(thumbnail: np.ndarray, classes: np.ndarray, colours: Colours) -> bytes:
+def class_overlay(
+    thumbnail: np.ndarray, classes: np.ndarray, colours: Colours, tissue: np.ndarray | None = None
+) -> bytes:
     """Return the plain slide beside the same slide with its classes over it, with a key.
 
-    `thumbnail` is uint8 (h, w, 3), `classes` uint8 (h, w) on the same grid, 255 = not known.
+    `thumbnail` is uint8 (h, w, 3), `classes` uint8 (h, w) on the same grid, 255 = not known; the border of `tissue`,
+    bool (h, w), is drawn over its classes.
 
     Raises:
         AcinusError: another size, or a value that is no class.
     """
-    panels = [thumbnail, _tinted(thumbnail, classes, colours)]
-    return _with_key(_row(panels), colours, bool((classes == UNKNOWN).any()), thumbnail.shape[1])
+    panels, keys = [thumbnail, _tinted(thumbnail, classes, colours)], dict(colours)
+    if tissue is not None:
+        panels[1][borders(tissue)] = TISSUE_LINE
+        keys["border of the tissue"] = TISSUE_LINE
+    return _with_key(_row(panels), keys, bool((classes == UNKNOWN).any()), thumbnail.shape[1])
 
 
 def class_pair(

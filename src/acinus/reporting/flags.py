@@ -18,6 +18,7 @@ FLAGS: dict[str, str] = {
     "no_mpp": "pixel size unknown, so areas in mm² are left out",
     "no_tissue": "no tissue was found",
     "tumor_missed": "labelled tumour, none found",
+    "tumor_outside_tissue": "more than 1 % of the annotated tumour lies outside the tissue mask",
     "tumor_on_normal": "labelled normal, tumour found",
     "tumor_unannotated": "labelled tumour, none annotated",
     "truth_unknown": "the slide has no annotation to compare with",
@@ -29,6 +30,9 @@ NEARLY_BLANK = 0.01
 
 FAR_APART: dict[str, int] = {"isup": 2, "tumor": 1}
 """By what is graded: from which difference on a grade is flagged."""
+
+MOST_OUTSIDE = 0.01
+"""Share of a slide's annotated tumour that may lie outside its tissue mask before it is flagged."""
 
 Row = Mapping[str, Any]
 
@@ -62,6 +66,7 @@ def _of_amount(slide: Row, amount: Row) -> dict[str, bool]:
         "tumor_missed": label == "tumor" and found == 0,
         "tumor_on_normal": label == "normal" and found > 0,
         "tumor_unannotated": known and label == "tumor" and amount["true_px"] == 0,
+        "tumor_outside_tissue": (outside_share(amount) or 0.0) > MOST_OUTSIDE,
         "isup_without_burden": isup is not None and isup > 0 and found == 0,
         "isup_zero_with_burden": isup == 0 and found > 0,
         "annotation_on_normal": known and label == "normal" and amount["true_px"] > 0,
@@ -71,6 +76,11 @@ def _of_amount(slide: Row, amount: Row) -> dict[str, bool]:
 def _tissue_share(slide: Row, amount: Row) -> float:
     area = (slide["width"] or 0) * (slide["height"] or 0)
     return float(amount["tissue_px"] * amount["map_downsample"] ** 2 / area) if area else 0.0
+
+
+def outside_share(amount: Row) -> float | None:
+    """Return the share of a slide's annotated tumour outside its tissue mask; None where it has none, or is unknown."""
+    return amount["outside_px"] / amount["true_px"] if amount["true_px"] and amount["outside_px"] is not None else None
 
 
 def _of_grade(grade: Row, found: int | None) -> dict[str, bool]:

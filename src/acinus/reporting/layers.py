@@ -8,12 +8,14 @@ from matplotlib import colormaps
 from PIL import Image
 
 from acinus.errors import AcinusError
-from acinus.reporting.canvas import png
-from acinus.reporting.figures import HATCH, UNKNOWN, Colours, borders, colour_table, hatched
+from acinus.reporting.canvas import Colour, png
+from acinus.reporting.figures import HATCH, TISSUE_LINE, UNKNOWN, Colours, borders, colour_table, hatched
 from acinus.reporting.heatmaps import heat
 
 JPEG_QUALITY = 88
 TINT = 150  # opacity (of 255) inside a class; its border is solid, and the page's slider fades both
+
+GLASS: Colour = (90, 100, 110)
 
 Square = tuple[int, int, int, int, float]
 """Left, top, right and bottom in px of the thumbnail, and a value of 0 or more."""
@@ -37,6 +39,14 @@ def class_layer(classes: np.ndarray, colours: Colours) -> bytes:
     result[..., :3] = colour_table(classes, colours)[classes]
     result[..., 3] = np.where(shown, np.where(borders(classes), 255, TINT), 0)
     result[hatched(classes)] = (*HATCH, 255)
+    return _rgba(result)
+
+
+def tissue_layer(tissue: np.ndarray) -> bytes:
+    """Return bool (h, w) as RGBA: tissue clear, what is none shaded, a solid line between them."""
+    result = np.zeros((*tissue.shape, 4), dtype=np.uint8)
+    result[~tissue] = (*GLASS, TINT)
+    result[borders(tissue)] = (*TISSUE_LINE, 255)
     return _rgba(result)
 
 

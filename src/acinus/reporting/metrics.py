@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.records import NORMAL, TUMOR
-from acinus.reporting.burden_rule import burden_rule_part
+from acinus.reporting.burden_rule import burden_rule_part, slide_calls_part
 from acinus.reporting.calibration_part import calibration_part
 from acinus.reporting.choices import choice_values
 from acinus.reporting.detection_part import detection_part
@@ -25,6 +25,7 @@ from acinus.reporting.instances import instance_part
 from acinus.reporting.pairwise import pairwise_auc
 from acinus.reporting.segmentation import segmentation_part
 from acinus.reporting.setup import PATCHES, SEGMENTATION, MetricSetup, Tables
+from acinus.reporting.tissue_part import tissue_part
 from acinus.scoring.agreement import bland_altman
 from acinus.scoring.auc import auc
 from acinus.scoring.bootstrap import interval
@@ -32,7 +33,7 @@ from acinus.scoring.burden import burden_bias, burden_mae
 from acinus.scoring.defined import mean_defined
 from acinus.scoring.dice import Overlap, dice, pooled
 
-FURTHER = ("qwk", "grade_auc", "grade_accuracy", "froc", "pq", "ece", "brier")
+FURTHER = ("slide_sensitivity", "slide_specificity", "qwk", "grade_auc", "grade_accuracy", "froc", "pq", "ece", "brier")
 """Headlines of both tasks; which of them a recipe has depends on its tables."""
 
 HEADLINES_OF: dict[str, tuple[str, ...]] = {
@@ -81,10 +82,10 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     patches of unknown label (-1) do not. Means run over the slides where the figure is defined (the `n_*`
     beside them); dice_mean_tumor over slides labelled tumor. burden_mae, burden_bias and the limits of
     agreement burden_loa_* are in percentage points. A patch classifier has patch figures, a segmentation those
-    of `segmentation_part`; both have those of `calibration_part` and `burden_rule_part` and, where there is
-    something to say, of `grade_part`, `detection_part`, `instance_part`, `choice_values` (of the validation
-    split, for the most part) and `extraction_values` (of all splits). `<name>.baseline_majority` and
-    `<name>.baseline_colour` are what the baselines reach on the same slides.
+    of `segmentation_part`; both have those of `calibration_part`, `burden_rule_part`, `slide_calls_part` and
+    `tissue_part` and, where there is something to say, of `grade_part`, `detection_part`, `instance_part`,
+    `choice_values` (of the validation split, for the most part) and `extraction_values` (of all splits).
+    `<name>.baseline_majority` and `<name>.baseline_colour` are what the baselines reach on the same slides.
 
     `<name>_ci_low` and `<name>_ci_high` are the 95 % percentile interval of `bootstrap` resamples of
     whole patients (the same resamples for every figure of the same slides), never of patches; None
@@ -136,8 +137,10 @@ def _parts(usable: pd.DataFrame, scored: pd.DataFrame, given: Tables, setup: Met
         calibration_part(usable, given, setup),
         grade_part(usable, given, setup),
         burden_rule_part(scored, given.grades, setup),
+        slide_calls_part(scored),
         detection_part(scored, given),
         instance_part(scored, given.quantities, setup.classes),
+        tissue_part(scored, given.quantities, setup),
     ]
 
 

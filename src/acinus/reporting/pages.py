@@ -93,6 +93,7 @@ class Card:
     why: str  # why the figure is undefined, else ""
     baselines: dict[str, float | int | None]  # by name; empty where the figure has none
     seeds: evidence.Seeds | None  # what single graders reach, of a figure of grades
+    clean: tuple[int, int] | None  # of a figure of all slides: how many normal slides are clean, and of how many
 
 
 def _cards(page: RecipePage, labelled: bool) -> list[Card]:
@@ -108,14 +109,21 @@ def _cards(page: RecipePage, labelled: bool) -> list[Card]:
         found = {key: metrics[f"{name}.baseline_{key}"] for key in BASELINES if f"{name}.baseline_{key}" in metrics}
         why = "" if value is not None else _why(name)
         seeds = evidence.seeds_of(metrics, name, setup.task)
-        cards.append(Card(name, words, value, low, high, metrics[words.counts], why, found, seeds))
+        clean = _clean(metrics) if name == "dice_mean" else None
+        cards.append(Card(name, words, value, low, high, metrics[words.counts], why, found, seeds, clean))
     return cards
+
+
+def _clean(metrics: Metrics) -> tuple[int, int] | None:
+    """Return how many normal slides have nothing predicted on them, and how many there are; None without any."""
+    normal = int(metrics.get("n_normal_mapped") or 0)
+    return (int(metrics["n_normal_clean"] or 0), normal) if normal else None
 
 
 IN_SECTIONS = ("ece", "brier", "grade_accuracy", "grade_auc")
 """Headlines that stand in a section of their own, not among the cards."""
 
-OF_LABELS = ("dice_mean_tumor", "slide_auc")
+OF_LABELS = ("dice_mean_tumor", "slide_auc", "slide_sensitivity", "slide_specificity")
 """Headlines that need slides labelled normal or tumor."""
 
 

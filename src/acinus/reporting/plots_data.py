@@ -30,7 +30,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "roc_slides": ("fpr", "tpr", "threshold"),  # of slides, by slide score
     "pr": ("recall", "precision", "threshold"),  # of what roc is of
     "reliability": ("bin", *(f"{one}_{when}" for when in ("before", "after") for one in _BINS)),  # test split
-    "threshold": ("threshold", "dice_mean", "pixel_f1", "slide_f1"),  # validation slides, before clean-up
+    "threshold": (  # validation slides, before clean-up
+        *("threshold", "dice_mean", "pixel_f1", "slide_f1", "slide_sensitivity", "slide_specificity"),
+    ),
     "loss": LOG_COLUMNS,
     "confusion": ("actual", "predicted"),  # 100 rows per true class: counted, they are percent of it
     "grade_confusion": ("slide_id", "actual", "predicted", "rule"),  # one row per graded slide

@@ -37,13 +37,20 @@ def reliability_figure(bins: pd.DataFrame) -> bytes:
 
 def threshold_figure(curve: pd.DataFrame, chosen: float | None) -> bytes:
     """Return figures of the validation slides against the threshold (plots_data `threshold`), the chosen one marked."""
-    names = (("dice_mean", ACCENT, "Dice, mean over slides"), ("pixel_f1", SECOND, "F1 of all pixels"))
+    names = (
+        ("dice_mean", ACCENT, "-", "objective dice, mean over slides"),
+        ("pixel_f1", SECOND, "-", "F1 of all pixels"),
+        ("slide_f1", THIRD, "-", "F1 of slides, by burden"),
+        ("slide_sensitivity", THIRD, "--", "sensitivity of slides"),
+        ("slide_specificity", THIRD, ":", "specificity of slides"),
+    )
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for name, colour, text in (*names, ("slide_f1", THIRD, "F1 of slides, tumour or normal")):
+        for name, colour, style, text in names:
             if curve[name].notna().any():
-                axes.plot(curve["threshold"], curve[name].astype("float64"), color=colour, linewidth=2, label=text)
+                values = curve[name].astype("float64")
+                axes.plot(curve["threshold"], values, color=colour, linestyle=style, linewidth=2, label=text)
         if chosen is not None:
             axes.axvline(chosen, color=INK, linewidth=1.2, linestyle="--", label=f"chosen: {chosen:.3g}")
         axes.set(xlabel="threshold", ylabel="validation slides, before clean-up", xlim=(0, 1), ylim=(-0.02, 1.02))

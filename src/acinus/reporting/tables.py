@@ -9,14 +9,14 @@ import pandas as pd
 from acinus.errors import TableError
 from acinus.files import atomic_path
 from acinus.records import NORMAL, TUMOR, rows
-from acinus.reporting.burden_rule import tumour_by_burden
 from acinus.reporting.flags import FLAGS, flags_of
 from acinus.reporting.segmentation import confusions
 from acinus.reporting.setup import MetricSetup, Tables
 from acinus.reporting.slide_parts import REGION_COLUMNS, grade_columns, grade_figures, region_figures
+from acinus.reporting.tissue_part import TISSUE_COLUMNS, tissue_figures
 from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
-from acinus.scoring.burden import burden_error
+from acinus.scoring.burden import burden_error, tumour_by_burden
 from acinus.scoring.defined import mean_defined
 from acinus.scoring.dice import Overlap, dice, iou
 
@@ -42,8 +42,11 @@ COLUMNS: dict[str, str] = {
     "burden_pred": "float64",
     "burden_error": "float64",  # percentage points, predicted - true
     "tumor_rule": "Int64",  # 1 tumour, 0 normal by predicted burden; null without tissue
+    "false_area_percent": "float64",  # of a normal slide: of its tissue, predicted as tumour; null of any other
+    "false_area_mm2": "float64",
     "tumour_mm2": "float64",
     "tissue_mm2": "float64",
+    **TISSUE_COLUMNS,
     "mpp_x": "float64",  # um per level-0 px
     "mpp_source": "string",
     "n_patches": "Int64",  # labelled patches behind within_slide_auc
@@ -93,7 +96,11 @@ def per_slide(given: Tables, setup: MetricSetup) -> pd.DataFrame:
     counts = labelled.groupby("slide_id").size()
     amounts = {row["slide_id"]: row for row in rows(quantities)}
     grades = {row["slide_id"]: row for row in rows(given.grades)} if setup.graded else {}
-    parts = (_class_figures(quantities, setup), region_figures(quantities, given.regions))
+    parts = (
+        _class_figures(quantities, setup),
+        region_figures(quantities, given.regions),
+        tissue_figures(quantities, setup),
+    )
     of_grades, found = grade_figures(given.grades, setup), []
     for slide in rows(given.manifest):
         slide_id = slide["slide_id"]
@@ -132,6 +139,8 @@ def _row(slide: dict[str, Any], amount: dict[str, Any] | None, setup: MetricSetu
         row |= {key: amount[key] for key in ("burden_true", "burden_pred", "tumour_mm2", "tissue_mm2")}
         row["burden_error"] = burden_error(amount["burden_pred"], amount["burden_true"])
         row["tumor_rule"] = tumour_by_burden(amount["burden_pred"], setup.burden_percent)
+        if slide["slide_label"] == "normal":  # whatever is found there is false
+            row |= {"false_area_percent": amount["burden_pred"], "false_area_mm2": amount["tumour_mm2"]}
         row["slide_score"] = amount[f"score_{setup.slide_score}"]
         row |= _overlap_figures(amount)
     return row

@@ -15,6 +15,14 @@ def burden_percent(tumour_px: int, tissue_px: int) -> float | None:
     return 100.0 * tumour_px / tissue_px if tissue_px else None
 
 
+def tumour_by_burden(burden_pred: float | None, burden_percent: float) -> int | None:
+    """Return 1 (tumour) from a predicted burden of burden_percent of the tissue on, with any tumour at all, else 0.
+
+    None where the burden is unknown, that is without tissue. The rule by which every stage calls a slide.
+    """
+    return None if burden_pred is None else int(burden_pred > 0 and burden_pred >= burden_percent)
+
+
 def burden_error(predicted: float | None, true: float | None) -> float | None:
     """Return predicted - true in percentage points; None where either is undefined."""
     if predicted is None or true is None or not is_defined(predicted) or not is_defined(true):

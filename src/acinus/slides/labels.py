@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -20,6 +20,8 @@ ANY_PROVIDER = "*"
 _ONE_PX = 1.0  # level-0 px: of less than that nothing is labelled
 BACKGROUND = 0
 """The class of normal tissue, glass and whatever else is none of the others."""
+TISSUE = "tissue"
+"""A class of this name says that an annotation tells tissue from glass: every class but the first is tissue then."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class LabelRules:
 
     mask_values: provider (or ANY_PROVIDER) -> pixel value of a mask -> name of a class, or "ignore".
     The groups are those of ASAP annotations. values_key: where mask_values is declared, for messages.
+    tissue_values: provider -> values of a mask that are tissue, as far as the recipe says so.
     """
 
     classes: tuple[str, ...]
@@ -65,6 +68,7 @@ class LabelRules:
     subtracted_groups: tuple[str, ...] = ()
     none_group: asap.NonePolicy = "refuse"
     values_key: str = "cohort.mask_values"
+    tissue_values: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, classes: Sequence[str], cohort: params.Cohort) -> Self:
@@ -80,10 +84,14 @@ class LabelRules:
                     none_group=cohort.none_group,
                 )
             case params.PandaCohort():
-                return cls(names, {provider: dict(values) for provider, values in cohort.mask_values.items()})
+                return cls(
+                    names,
+                    {provider: dict(values) for provider, values in cohort.mask_values.items()},
+                    tissue_values={provider: tuple(values) for provider, values in cohort.tissue_values.items()},
+                )
             case params.RgbMaskCohort():  # its masks were decoded from colours to class indices at ingest
-                values = {**dict(enumerate(names)), IGNORE: "ignore"}
-                return cls(names, {ANY_PROVIDER: values}, values_key="cohort.colours")
+                own = {**dict(enumerate(names)), IGNORE: "ignore"}
+                return cls(names, {ANY_PROVIDER: own}, values_key="cohort.colours")
             case params.PannukeCohort():
                 return cls(names, {})
         raise RecipeError(
@@ -112,6 +120,24 @@ class LabelRules:
         meaning = ", ".join(f"{value} = {name}" for value, name in sorted(named.items()))
         index = {value: IGNORE if name == "ignore" else self.classes.index(name) for value, name in named.items()}
         return Values(len(self.classes), index, f"{key} has {meaning}")
+
+    def tissue(self, provider: str) -> Values | None:
+        """Return which pixel values of a provider's masks are tissue (class 1 of two); None where nothing says it.
+
+        Values that tissue_values lists, else where a class is called TISSUE those of every class but the first.
+
+        Raises:
+            SlideError, RecipeError: as `values`.
+        """
+        own = self.values(provider)
+        if provider in self.tissue_values:
+            listed = self.tissue_values[provider]
+            return Values(2, {value: int(value in listed) for value in own.of}, own.declared)
+        if TISSUE not in self.classes:
+            return None
+        return Values(
+            2, {value: label if label == IGNORE else int(label > 0) for value, label in own.of.items()}, own.declared
+        )
 
 
 class Labels(Protocol):
@@ -167,6 +193,19 @@ def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
                 raise RecipeError(f"classes: {len(rules.classes)} of them, but a fold array has {fold.CLASSES}")
             return _checked(row, fold.FoldLabels(row.path, row.width, row.height))
         raise SlideError(f"label kind {row.label_kind!r}; expected asap_xml, mask, fold, none or unknown")
+
+
+def open_tissue(row: LabelRow, rules: LabelRules) -> Labels | None:
+    """Return where one slide's mask has tissue (class 1) and none (class 0); None where its label does not tell.
+
+    Raises:
+        SlideError: as `open_labels`.
+    """
+    if row.label_kind != "mask" or row.path is None:
+        return None
+    with _naming(row.slide_id):
+        values = rules.tissue(row.provider)
+        return None if values is None else _checked(row, Mask(row.path, row.width, row.height, values))
 
 
 def check_source(row: LabelRow, rules: LabelRules) -> np.ndarray | None:

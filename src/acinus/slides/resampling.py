@@ -105,17 +105,31 @@ def overview(pyramid: Pyramid, columns: int, rows: int) -> np.ndarray:
     """Return uint8 (rows, columns, 3): all of level 0, each px the mean of the area it covers."""
     scale = max(1.0, min(pyramid.width / columns, pyramid.height / rows))
     level = at_downsample(pyramid.level_downsamples, scale).level
-    wide, high = pyramid.level_dimensions[level]
+    wide, high = _covered(pyramid, level)
+    held = pyramid.level_dimensions[level]
     band = max(1, int(MAX_SOURCE_PX / wide * rows / high))  # rows of the result per piece
     pieces = []
     for first in range(0, rows, band):
         last = min(first + band, rows)
         top, bottom = first * high / rows, last * high / rows
-        start, stop = math.floor(top), min(high, math.ceil(bottom))
-        source = Image.fromarray(pyramid.region(corner0(pyramid, 0, start, level), level, (wide, stop - start)))
-        box = (0.0, top - start, float(wide), bottom - start)
+        start, stop = math.floor(top), min(held[1], math.ceil(bottom))
+        source = Image.fromarray(pyramid.region(corner0(pyramid, 0, start, level), level, (held[0], stop - start)))
+        box = (0.0, top - start, wide, bottom - start)
         pieces.append(np.asarray(source.resize((columns, last - first), Image.Resampling.BOX, box=box)))
     return np.concatenate(pieces)
+
+
+def _covered(pyramid: Pyramid, level: int) -> tuple[float, float]:
+    """Return level 0's (width, height) in px of a level: where a whole reduction was rounded up, its last px hang over.
+
+    Else a level would be stretched by as much as a px of its own: OpenSlide knows a level by its size alone.
+    """
+    factor = round(pyramid.level_downsamples[level])
+    size = pyramid.width, pyramid.height
+    if all(-(-edge // factor) == px for edge, px in zip(size, pyramid.level_dimensions[level], strict=True)):
+        return size[0] / factor, size[1] / factor
+    wide, high = pyramid.level_dimensions[level]
+    return float(wide), float(high)
 
 
 def corner0(pyramid: Pyramid, x_px: int, y_px: int, level: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
-"""Where the tissue is: Otsu on the saturation of an overview (or everywhere), and exact area shares per patch."""
+"""Where the tissue is, by the recipe's method, and exact area shares per patch."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,22 +8,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from acinus import params
 from acinus.errors import AcinusError, SlideError
 from acinus.files import atomic_path
+from acinus.slides import density, saturation
+from acinus.slides.density import Sizes
 from acinus.slides.geometry import pixel_centres
+from acinus.slides.labels import Labels
 from acinus.slides.open import SlidePixels
 
 MAX_MASK_PX = 64_000_000
-DARK_VALUE = 0.2  # of 1; the brightest channel of stained tissue is well above
-INK_SATURATION, INK_GREEN = 0.5, 0.1  # vivid, and green above red by this share of the brightness
-SATURATION_CAP = 0.4  # what is more saturated is tissue anyway
-OTSU_BINS = 256
-BIMODAL = 0.7  # share of the variance between Otsu's classes; see saturation_threshold
-GLASS_FACTOR = 2.0  # glass may be this many floors grey in the mean (old slides are tinted)
 SPECK_SHARE = 16  # a speck is never more than this part of a small overview
+UNKNOWN_PX = Sizes(closing=2, hole=500.0)
+"""Overview px that method density works with where a slide does not tell its um/px."""
+LABELS_PX = 1 << 20  # px of a mask that are asked of the labels at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +88,22 @@ def _under(centres: np.ndarray, count: int, extent: int) -> np.ndarray:
     return np.minimum((centres * count / extent).astype(np.int64), count - 1)
 
 
-def find_tissue(slide: SlidePixels, settings: params.Tissue, mpp: tuple[float, float] | None = None) -> TissueMask:
+def find_tissue(
+    slide: SlidePixels,
+    settings: params.Tissue,
+    mpp: tuple[float, float] | None = None,
+    annotated: Labels | None = None,
+) -> TissueMask:
     """Return the tissue of a slide at settings.downsample (at least 1 px each way).
 
-    Method `all` takes the whole slide without looking at it: images that were cut from within tissue.
-    mpp: (x, y) um per level-0 px for settings.min_area_um2, the slide's own tag where not given.
+    Methods: density (`density.classify`), otsu (`saturation.classify`), `all`: the whole slide without looking at it
+    (images that were cut from within tissue), annotation: where the annotation has tissue, half of a mask px or more.
+    mpp: (x, y) um per level-0 px, the slide's own tag where not given. Without any, density takes UNKNOWN_PX for the
+    sizes that the recipe gives in um, and specks are those of settings.min_area_px alone.
+    annotated: labels whose class 1 is tissue (`labels.open_tissue`), for method annotation alone.
 
     Raises:
-        SlideError: unreadable pixels; an overview too large to hold; min_area_um2 without a known mpp.
+        SlideError: unreadable pixels; an overview too large to hold; method otsu with min_area_um2 and no known mpp.
     """
     columns = max(1, round(slide.width / settings.downsample))
     rows = max(1, round(slide.height / settings.downsample))
@@ -106,84 +114,49 @@ def find_tissue(slide: SlidePixels, settings: params.Tissue, mpp: tuple[float, f
         )
     if settings.method == "all":
         return TissueMask(np.ones((rows, columns), dtype=bool), slide.width, slide.height)
-    mask = classify(slide.overview(columns, rows), settings.min_saturation)
+    if settings.method == "annotation":
+        if annotated is None:
+            raise SlideError(f"slide {slide.slide_id}: index.tissue.method = annotation without labels; write density")
+        return TissueMask(_annotated(annotated, columns, rows, slide), slide.width, slide.height)
+    known = mpp or slide.tag_mpp
+    px_um = (slide.width / columns * known[0], slide.height / rows * known[1]) if known else None
+    overview = slide.overview(columns, rows)
+    if settings.method == "otsu":
+        mask = saturation.classify(overview, settings.min_saturation)
+    else:
+        mask = density.classify(overview, settings.min_density, _sizes(settings, px_um))
     limit = float(min(settings.min_area_px, mask.size // SPECK_SHARE))
-    if settings.min_area_um2 > 0:
-        known = mpp or slide.tag_mpp
-        if known is None:
-            raise SlideError(
-                f"slide {slide.slide_id}: index.tissue.min_area_um2 = {settings.min_area_um2:g} needs um/px, "
-                "which the slide does not tell; set cohort.mpp or use min_area_px"
-            )
-        px_um2 = slide.width / columns * known[0] * slide.height / rows * known[1]
-        limit = max(limit, settings.min_area_um2 / px_um2)
+    if px_um is not None:
+        limit = max(limit, settings.min_area_um2 / (px_um[0] * px_um[1]))
+    elif settings.min_area_um2 > 0 and settings.method == "otsu":
+        raise SlideError(
+            f"slide {slide.slide_id}: index.tissue.min_area_um2 = {settings.min_area_um2:g} needs um/px, "
+            "which the slide does not tell; set cohort.mpp or use min_area_px"
+        )
     return TissueMask(_without_specks(mask, limit), slide.width, slide.height)
 
 
-def classify(rgb: np.ndarray, min_saturation: float) -> np.ndarray:
-    """Return bool (rows, columns): which px of an overview (uint8 rgb) are tissue.
-
-    Never tissue, and no part of the histogram: px whose brightest channel is below DARK_VALUE (scanner
-    border, black pen, black filling), whose saturation is noise; and vivid green to blue ink.
-    Haematoxylin, eosin and DAB all absorb green at least about as much as red, so a px with clearly
-    more green than red is no stain. A red pen cannot be told from eosin.
-    """
-    high = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    low = np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    pair = (high.astype(np.uint16) << 8) | low  # all that value and saturation depend on
-    value, saturation = np.repeat(np.arange(256) / 255.0, 256), _saturations()
-    stained = (value >= DARK_VALUE)[pair]
-    stained &= ~ndimage.binary_dilation(_ink(rgb, high, (saturation > INK_SATURATION)[pair]), np.ones((3, 3)))
-    counts = np.bincount(pair[stained], minlength=saturation.size)
-    seen = counts > 0
-    limit = saturation_threshold(saturation[seen], min_saturation, counts[seen])
-    tissue: np.ndarray = stained & (saturation >= limit)[pair]
-    return tissue
+def _sizes(settings: params.Tissue, px_um: tuple[float, float] | None) -> Sizes:
+    """Return the sizes of method density in overview px of px_um (x, y) um."""
+    if px_um is None:
+        return UNKNOWN_PX
+    closing = math.floor(settings.closing_um / math.sqrt(px_um[0] * px_um[1]))
+    return Sizes(max(1, closing) if settings.closing_um > 0 else 0, settings.max_hole_um2 / (px_um[0] * px_um[1]))
 
 
-def _saturations() -> np.ndarray:
-    """Return the HSV saturation of a px by its brightest channel x 256 + its darkest, float64 (65536,)."""
-    high, low = np.divmod(np.arange(65536), 256)
-    value, least = high / 255.0, low / 255.0
-    saturation: np.ndarray = (value - least) / np.maximum(value, 1e-9)
-    return saturation
-
-
-def _ink(rgb: np.ndarray, high: np.ndarray, vivid: np.ndarray) -> np.ndarray:
-    """Return which of the vivid px (bool) have clearly more green than red; their rim, thinned by glass, is not in."""
-    red, green, value = rgb[vivid, 0] / 255.0, rgb[vivid, 1] / 255.0, high[vivid] / 255.0
-    ink = vivid.copy()
-    ink[vivid] = green - red > INK_GREEN * value
-    return ink
-
-
-def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: np.ndarray | None = None) -> float:
-    """Return the saturation from which on a px is tissue: Otsu's, or the floor where Otsu has no say.
-
-    saturation: float64 (n,). counts: how many px have each of them; None: one each.
-    Otsu always cuts a histogram in two. The cut is believed only where it separates glass from
-    tissue: the lower class is as grey as glass (mean below GLASS_FACTOR floors) and the two classes
-    stand apart (share of the variance between them at least BIMODAL; one Gaussian has 0.64).
-    Otherwise the slide is nearly all tissue (both classes coloured) or nearly all glass (one grey
-    hump) and the floor decides: it keeps all of the one and none of the other.
-    Saturation is capped first, so that a few vivid px cannot pull the cut above the tissue.
-    Source: Otsu 1979, IEEE Trans. SMC 9(1), equation 12 for the share of the variance.
-    """
-    capped = np.minimum(saturation, SATURATION_CAP)
-    if capped.size == 0 or float(np.ptp(capped)) < 1e-3:
-        return min_saturation
-    weights = np.ones(capped.size) if counts is None else counts.astype(np.float64)
-    histogram, edges = np.histogram(capped, bins=OTSU_BINS, weights=weights)
-    cut = float(threshold_otsu(hist=(histogram, (edges[:-1] + edges[1:]) / 2.0)))
-    upper = capped > cut
-    if not upper.any() or upper.all():
-        return min_saturation
-    high, low = np.average(capped[upper], weights=weights[upper]), np.average(capped[~upper], weights=weights[~upper])
-    share, variance = weights[upper].sum() / weights.sum(), np.cov(capped, aweights=weights, ddof=0)
-    between = share * (1.0 - share) * (high - low) ** 2 / variance
-    if low <= GLASS_FACTOR * min_saturation and between >= BIMODAL:
-        return max(cut, min_saturation)
-    return min_saturation
+def _annotated(labels: Labels, columns: int, rows: int, slide: SlidePixels) -> np.ndarray:
+    """Return where class 1 of the labels covers half of a px or more, bool (rows, columns)."""
+    wide, high = slide.width / columns, slide.height / rows
+    edge0 = math.sqrt(wide * high)  # of a square with a px's area, around its centre
+    result = np.zeros((rows, columns), dtype=bool)
+    step = max(1, LABELS_PX // columns)
+    for top in range(0, rows, step):
+        part = result[top : top + step]
+        x0 = (np.arange(columns) + 0.5) * wide - edge0 / 2
+        y0 = (np.arange(top, top + len(part)) + 0.5) * high - edge0 / 2
+        shares = labels.fractions(np.tile(x0, len(y0)), np.repeat(y0, columns), edge0)
+        part[:] = (shares[1] >= 0.5).reshape(part.shape)
+    return result
 
 
 def _without_specks(mask: np.ndarray, limit: float) -> np.ndarray:

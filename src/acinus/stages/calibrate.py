@@ -13,21 +13,21 @@ import numpy as np
 
 from acinus import records
 from acinus.files import sha256, write_json
-from acinus.learning.card import WEIGHTS_FILE
-from acinus.learning.device import pick
+from acinus.learning.card import WEIGHTS_FILE, selection_of
+from acinus.learning.device import best_alone
 from acinus.mapping.confidence import Confidence, confidence
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.judged_files import open_judged, save_judged
 from acinus.mapping.lesion_grid import lesion_grid
 from acinus.mapping.map_tiff import read_map
 from acinus.mapping.operating_point import Maps, OperatingPoint, write_point, write_scaling
-from acinus.mapping.point_score import Judged, Result, measure, tells
-from acinus.mapping.point_search import PLAIN, Found, search
+from acinus.mapping.point_score import Aim, Judged, Result, measure, tells
+from acinus.mapping.point_search import SEARCHED, Found, search
 from acinus.mapping.threshold_curve import histogram, threshold_curve
 from acinus.patches.index import cell_tissue, cell_truth
 from acinus.scoring.scaling import Scaling
 from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
-from acinus.slides.places import Places, mean_mpp
+from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
 from acinus.whole_slide import MapJob, map_slide, running_as
@@ -54,7 +54,10 @@ def run(stage: Stage) -> None:
     scores = records.read(records.CLASS_SCORES, stage.paths.model / "scores_val.parquet")
     probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(stage.recipe.classes))
     settings = stage.recipe.calibrate
-    trust = confidence(probs, scores["label"].to_numpy(), settings.temperature, settings.bias)
+    patients = dict(zip(manifest["slide_id"], manifest["patient"], strict=True))
+    owners = [patients.get(name) or name for name in scores["slide_id"]]
+    asked = (settings.temperature, settings.bias, stage.seed("temperature") % 2**32)
+    trust = confidence(probs, scores["label"].to_numpy(), owners, *asked)
     offsets = ", ".join(f"{name} {one:+g}" for name, one in _offsets(stage, trust.scaling).items())
     said = f"temperature {trust.scaling.temperature:g}" + (f", offsets {offsets}" if offsets else "")
     stage.say(said + (f" ({trust.note})" if trust.note else ""))
@@ -93,14 +96,15 @@ def _is_judged(row: dict[str, Any]) -> bool:
 def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, scratch: Path) -> list[Judged]:
     """Map every slide into `scratch` and return it beside its truth; the arrays stay on disk."""
     compute, places = stage.project.compute, Places(stage.cohort_root, stage.paths.rasters)
-    weights = sha256(stage.paths.model / WEIGHTS_FILE)
+    model = selection_of(stage.paths.model)
+    weights = sha256(model / WEIGHTS_FILE)
     jobs = [
         Job(
             map=MapJob(
                 row=row,
                 image=places.image(row),
                 tissue=stage.paths.tissue / f"{row['slide_id']}.png",
-                model=stage.paths.model,
+                model=model,
                 weights=weights,
                 target=scratch / f"{row['slide_id']}.tif",
                 index=stage.recipe.index,
@@ -120,9 +124,8 @@ def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, s
         )
         for row in rows
     ]
-    on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
     slides = []
-    for folder in stage.map(judge_one, jobs) if on_cpu else map(judge_one, jobs):
+    for folder in stage.map(judge_one, jobs, alone=best_alone(compute.device)):
         slides.append(open_judged(folder))
         stage.say(f"{slides[-1].slide_id}: mapped")
     return slides
@@ -151,7 +154,10 @@ def judge_one(job: Job) -> Path:
     tumour = None if row["slide_label"] is None else row["slide_label"] == "tumor"
     channels = prob if prob.ndim == 3 else prob[None]
     folder = target.parent / f"{row['slide_id']}.judged"  # no other slide's file is called so
-    save_judged(folder, Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found))
+    save_judged(
+        folder,
+        Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found, mpp_of(row), row["patient"]),
+    )
     return folder
 
 
@@ -184,37 +190,54 @@ def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: fl
         um_per_px=um_per_px,
         precision=infer.precision,
         engine=infer.engine,
+        tta=infer.tta,
     )
-    plain = OperatingPoint(temperature=trust.scaling.temperature, bias=list(trust.scaling.bias), maps=maps)
+    plain = OperatingPoint(
+        temperature=trust.scaling.temperature,
+        bias=list(trust.scaling.bias),
+        min_region_um2=settings.min_region_um2,
+        max_hole_um2=settings.max_hole_um2,
+        maps=maps,
+    )
     two = len(stage.recipe.classes) == 2
+    aim = Aim(settings.objective, positive, settings.false_half_percent, stage.recipe.grade.burden_percent)
 
     def results(point: OperatingPoint) -> Result:
-        return measure(slides, point, settings.objective, positive)
+        return measure(slides, point, aim)
 
     if any(tells(one, settings.objective, positive) for one in slides):
-        note = None
-        found = search(results, plain, settings, two, stage.seed("search"))
+        groups = {one.slide_id: one.group for one in slides}
+        found = search(results, plain, settings, two, groups, stage.seed("search"))
     else:
-        note = "no validation slide with known tumour: threshold 0.5, no clean-up"
-        found = Found(plain, None, None, ())
-    at_half, chosen = results(plain).slides, results(found.point).slides
-    histograms = [histogram(one.prob[0], one.tissue, one.truth, one.tumour) for one in slides] if two else []
-    document = {
-        **_trust(trust),
-        "objective": settings.objective,
-        "point": _settings(found.point),
-        "value": found.value,
-        "value_at_half": found.value_plain,
-        "note": note,
-        "curve": threshold_curve(histograms) if histograms else None,
-        "slides": [{"slide_id": name, "at_half": at_half[name], "chosen": chosen[name]} for name in sorted(at_half)],
-        "trials": [asdict(one) for one in found.tried],
-    }
-    write_json(stage.paths.calibration, document)
-    source = _source(stage, found, trust, note) | {"slides": sorted(at_half)}
+        nothing = Result(None, results(plain).slides)
+        found = Found(plain, nothing, nothing, (), note="the plain point: no validation slide with known tumour")
+    histograms = [histogram(one) for one in slides] if two else []
+    write_json(
+        stage.paths.calibration,
+        _trust(trust)
+        | {"objective": settings.objective, "point": _settings(found.point), "point_at_half": _settings(plain)}
+        | _worth(found)
+        | {"note": found.note, "curve": threshold_curve(histograms, aim) if histograms else None}
+        | {"slides": _own_figures(found), "trials": [asdict(one) for one in found.tried]},
+    )
+    source = _source(stage, found, trust) | {"slides": sorted(found.plain.slides)}
     write_scaling(stage.paths.temperature, found.point.scaling)
     write_point(stage.paths.operating_point, found.point.model_copy(update={"source": source}))
-    _tell(stage, found, trust, len(slides), note)
+    _tell(stage, found, trust, len(slides))
+
+
+def _worth(found: Found) -> dict[str, Any]:
+    """Return what the chosen point gives beside the plain one."""
+    gain = {"difference": found.gain.difference, "low": found.gain.low, "high": found.gain.high} if found.gain else None
+    figures: dict[str, Any] = {"value": found.chosen.value, "value_at_half": found.plain.value, "gain": gain}
+    for name in ("specificity", "sensitivity"):
+        figures |= {name: getattr(found.chosen, name), f"{name}_at_half": getattr(found.plain, name)}
+    return figures
+
+
+def _own_figures(found: Found) -> list[dict[str, Any]]:
+    before, after = found.plain.slides, found.chosen.slides
+    return [{"slide_id": name, "at_half": before[name], "chosen": after[name]} for name in sorted(before)]
 
 
 def _trust(trust: Confidence) -> dict[str, Any]:
@@ -231,26 +254,25 @@ def _offsets(stage: Stage, scaling: Scaling) -> dict[str, float]:
 
 
 def _settings(point: OperatingPoint) -> dict[str, float]:
-    return {name: getattr(point, name) for name in PLAIN}
+    return {name: getattr(point, name) for name in SEARCHED}
 
 
-def _source(stage: Stage, found: Found, trust: Confidence, note: str | None) -> dict[str, Any]:
+def _source(stage: Stage, found: Found, trust: Confidence) -> dict[str, Any]:
     """Return where the point came from, for a reader of operating_point.yaml."""
     return {
-        "model_sha256": sha256(stage.paths.model / WEIGHTS_FILE),
+        "model_sha256": sha256(selection_of(stage.paths.model) / WEIGHTS_FILE),
         "split": "val",
         "objective": stage.recipe.calibrate.objective,
-        "value_at_half": found.value_plain,
-        "value": found.value,
+        **_worth(found),
         "trials": len(found.tried),
         "ece_before": trust.before["ece"],
         "ece_after": trust.after["ece"],
         "n_scores": trust.n_scores,
-        "note": "; ".join(text for text in (trust.note, note) if text) or None,
+        "note": "; ".join(text for text in (trust.note, found.note) if text) or None,
     }
 
 
-def _tell(stage: Stage, found: Found, trust: Confidence, n_slides: int, note: str | None) -> None:
+def _tell(stage: Stage, found: Found, trust: Confidence, n_slides: int) -> None:
     """Log the figures and say them to a person."""
     name, point = stage.recipe.calibrate.objective, found.point
     for path in (stage.paths.operating_point, stage.paths.calibration):
@@ -262,11 +284,14 @@ def _tell(stage: Stage, found: Found, trust: Confidence, n_slides: int, note: st
             **{f"bias.{one}": value for one, value in _offsets(stage, trust.scaling).items()},
             "val.ece": trust.after["ece"],
             "val.ece.uncalibrated": trust.before["ece"],
-            f"val.{name}": found.value,
-            f"val.{name}.at_half": found.value_plain,
+            f"val.{name}": found.chosen.value,
+            f"val.{name}.at_half": found.plain.value,
+            "val.slide_specificity": found.chosen.specificity,
+            "val.slide_sensitivity": found.chosen.sensitivity,
             **_settings(point),
         }
     )
-    values = " -> ".join("undefined" if one is None else f"{one:.4f}" for one in (found.value_plain, found.value))
+    values = (found.plain.value, found.chosen.value)
+    said = " -> ".join("undefined" if one is None else f"{one:.4f}" for one in values)
     chosen = ", ".join(f"{key} {value:g}" for key, value in _settings(point).items())
-    stage.say(f"{name} {values} on {n_slides} slides: {note or chosen}")
+    stage.say(f"{name} {said} on {n_slides} slides: {chosen}" + (f" ({found.note})" if found.note else ""))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from acinus import records
 from acinus.files import atomic_path, note_if_empty, sha256
-from acinus.grading.rule import by_rule, tumour_by_burden
+from acinus.grading.rule import by_rule
+from acinus.scoring.burden import tumour_by_burden
 from acinus.slides.places import Places, mean_mpp
 from acinus.stage import Stage
 
@@ -87,12 +88,11 @@ def _encoder(stage: Stage, folder: Path) -> "EncoderSpec":
 def _bags(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Path) -> dict[str, "Encoded"]:
     """Return slide_id -> bag of every slide with tissue, encoded."""
     from acinus.grading.apply import encode
-    from acinus.learning.device import pick
+    from acinus.learning.device import best_alone
 
     jobs = _jobs(stage, rows, encoder, folder)
-    on_cpu = pick(stage.project.compute.device).type == "cpu"  # a GPU serves one process best
     bags: dict[str, Encoded] = {}
-    for job, bag in zip(jobs, stage.map(encode, jobs) if on_cpu else map(encode, jobs), strict=True):
+    for job, bag in zip(jobs, stage.map(encode, jobs, alone=best_alone(stage.project.compute.device)), strict=True):
         if bag is None:
             stage.say(f"{job.slide.slide_id}: no tissue to take a patch from, not graded")
         else:

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from acinus import params, records
+from acinus.errors import SlideError
 from acinus.files import atomic_path
 from acinus.patches.index import LabelRule, SlideFacts, index_slide
 from acinus.patches.index_file import write_index
 from acinus.slides.geometry import at_downsample, resolve
-from acinus.slides.labels import LabelRow, LabelRules, open_labels
+from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tiles import check_under
@@ -68,11 +69,25 @@ def index_one(job: Job) -> pa.Table:
     with open_slide(job.places.image(row), row["slide_id"]) as slide:
         at = resolve(slide.level_downsamples, mean_mpp(row), level=job.index.level, mpp=job.index.mpp)
         _check_overview(slide, job.index.tissue.downsample)
-        tissue = find_tissue(slide, job.index.tissue, mpp_of(row))
+        label = LabelRow.of(row, job.places.label(row))
+        annotated = _annotated_tissue(label, job.rules) if job.index.tissue.method == "annotation" else None
+        tissue = find_tissue(slide, job.index.tissue, mpp_of(row), annotated)
         save_tissue(tissue, job.tissue / f"{row['slide_id']}.png")
         facts = SlideFacts(row["slide_id"], row["split"], slide.width, slide.height)
-        labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules)
+        labels = open_labels(label, job.rules)
         return index_slide(facts, at, tissue, labels, job.index, job.rule)
+
+
+def _annotated_tissue(label: LabelRow, rules: LabelRules) -> Labels:
+    """Return the tissue of a slide's own label, or refuse a slide whose label does not tell tissue from glass."""
+    found = open_tissue(label, rules)
+    if found is None:
+        raise SlideError(
+            f"slide {label.slide_id}: index.tissue.method = annotation, but its label ({label.label_kind}, provider "
+            f"{label.provider}) does not tell tissue from glass; write method density, list the slide under "
+            "cohort.exclude, or declare the values of its mask in cohort.tissue_values"
+        )
+    return found
 
 
 def _check_overview(slide: SlidePixels, downsample: float) -> None:

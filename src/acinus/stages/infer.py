@@ -3,7 +3,7 @@
 from acinus import records
 from acinus.files import atomic_path, sha256
 from acinus.learning.card import WEIGHTS_FILE
-from acinus.learning.device import pick
+from acinus.learning.device import best_alone
 from acinus.mapping.operating_point import read_scaling
 from acinus.slides.places import Places
 from acinus.stage import Stage
@@ -18,7 +18,6 @@ def run(stage: Stage) -> None:
     places = Places(stage.cohort_root, stage.paths.rasters)
     scaling = read_scaling(stage.paths.temperature)
     weights = sha256(stage.paths.model / WEIGHTS_FILE)
-    on_cpu = pick(compute.device).type == "cpu"  # a GPU serves one process best
     with atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
         jobs = [
@@ -41,7 +40,7 @@ def run(stage: Stage) -> None:
             for row in records.rows(wanted)
         ]
         found = []
-        for job, one in zip(jobs, stage.map(map_slide, jobs) if on_cpu else map(map_slide, jobs), strict=True):
+        for job, one in zip(jobs, stage.map(map_slide, jobs, alone=best_alone(compute.device)), strict=True):
             found.append(one)
             stage.say(f"{job.row['slide_id']}: {one.windows} windows, {one.windows / one.seconds:.0f} per second")
     stage.log.log_metrics(

@@ -10,23 +10,24 @@ import numpy as np
 from acinus import params, records
 from acinus.files import atomic_path, note_if_empty, read_json
 from acinus.learning.colour import ColourModel, pixel_features
+from acinus.mapping.coverage import Coverage, coverage_of
 from acinus.mapping.instances import pq_of_classes
 from acinus.mapping.lesion_grid import lesion_grid
 from acinus.mapping.map_tiff import MapReader, open_map
 from acinus.mapping.mask_png import write_class_mask, write_colour_mask
 from acinus.mapping.operating_point import OperatingPoint, read_point
-from acinus.mapping.quantify import Amounts, Terms
+from acinus.mapping.quantify import Amounts, Rows, Terms
 from acinus.mapping.region_files import Legend, exported
 from acinus.mapping.region_table import Found, find_regions
 from acinus.patches.index import cell_tissue, cell_truth
 from acinus.slides import fold
 from acinus.slides.array import array_row
 from acinus.slides.geometry import at_downsample
-from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
 from acinus.slides.open import open_slide
 from acinus.slides.palette import mask_colours
 from acinus.slides.places import Places, mean_mpp, mpp_of
-from acinus.slides.tissue import load_tissue
+from acinus.slides.tissue import TissueMask, load_tissue
 from acinus.stage import Stage
 
 CHUNK_PX = 1 << 18
@@ -49,7 +50,7 @@ class Job:
     positive: tuple[int, ...]
     point: OperatingPoint
     index: params.Index
-    min_tissue: float
+    infer: params.Infer
     baseline: ColourModel | None
     legend: Legend
     mask: Path
@@ -91,7 +92,7 @@ def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) 
             positive=tuple(classes.index(name) for name in stage.recipe.positive),
             point=read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold),
             index=stage.recipe.index,
-            min_tissue=stage.recipe.infer.min_tissue_fraction,
+            infer=stage.recipe.infer,
             baseline=ColourModel.from_json(read_json(stage.paths.model / "colour.json")) if segmented else None,
             legend=Legend.of(tuple(classes), colours),
             mask=masks / f"{row['slide_id']}.png",
@@ -109,8 +110,9 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     judged = row["label_kind"] != "unknown" and row["exhaustive"]  # tumour without known normal would flatter Dice
     labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules) if judged else None
     with open_map(job.map) as reader:
-        slide = _Open(job, reader, labels)
-        found = find_regions(slide.bands, reader.geometry, job.point, job.positive, mpp_of(row))
+        slide = _opened(job, reader, labels)
+        point = job.point.on_map(reader.geometry.downsample, mpp_of(row))
+        found = find_regions(slide.bands, reader.geometry, point, job.positive, mpp_of(row))
         amounts = _amounts(slide, found)
     lesions = None
     if job.froc and labels is not None:
@@ -127,24 +129,44 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return {"slide_id": row["slide_id"], **amounts, **counts}, regions
 
 
+def _opened(job: Job, reader: MapReader, labels: Labels | None) -> "_Open":
+    row, geometry = job.row, reader.geometry
+    mask = load_tissue(job.tissue, geometry.width, geometry.height)
+    coverage = coverage_of(job.places.image(row), row, mask, geometry, job.index, job.infer)
+    own = open_tissue(LabelRow.of(row, job.places.label(row)), job.rules) if labels is not None else None
+    return _Open(job, reader, labels, mask, coverage, own)
+
+
 @dataclass(frozen=True, eq=False)
 class _Open:
-    """A slide's map, tissue and truth, band by band."""
+    """A slide's map, tissue and truth, band by band. own_tissue: the annotation's, None where it does not tell."""
 
     job: Job
     reader: MapReader
     labels: Labels | None
+    mask: TissueMask
+    coverage: Coverage
+    own_tissue: Labels | None
 
     def bands(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """See clean_bands.Bands."""
-        geometry, index = self.reader.geometry, self.job.index
-        tissue = load_tissue(self.job.tissue, geometry.width, geometry.height)
         for top, prob in self.reader.bands():
-            place = (geometry.columns, prob.shape[1], geometry.downsample, top)
-            if index.cell_px is None:
-                yield top, prob, tissue.raster(*place)
-            else:  # a px of the map is a cell
-                yield top, prob, cell_tissue(tissue, *place, self.job.min_tissue)
+            yield top, prob, self.coverage.rows(top, prob.shape[1])
+
+    def tissue(self, top: int, rows: int) -> np.ndarray:
+        """Return the tissue in rows of the map, bool (rows, columns)."""
+        geometry = self.reader.geometry
+        place = (geometry.columns, rows, geometry.downsample, top)
+        if self.job.index.cell_px is not None:  # a px of the map is a cell
+            return cell_tissue(self.mask, *place, self.job.infer.min_tissue_fraction)
+        return self.mask.raster(*place)
+
+    def true_tissue(self, top: int, rows: int) -> np.ndarray | None:
+        """Return the annotation's tissue in rows of the map, bool (rows, columns); None where it does not tell."""
+        geometry = self.reader.geometry
+        if self.own_tissue is None:
+            return None
+        return self.own_tissue.raster(geometry.columns, rows, geometry.downsample, top) == 1
 
     def truth(self, top: int, rows: int) -> np.ndarray | None:
         """Return the true classes of rows of the map, uint8 (rows, columns), 255 unknown; None where none is known."""
@@ -186,10 +208,12 @@ def _counted(slide: _Open, found: Found, amounts: Amounts, tile: list[np.ndarray
     with open_slide(job.places.image(job.row), job.row["slide_id"]) as image:
         at = at_downsample(image.level_downsamples, geometry.downsample)
         for band in exported(found, job.legend, *paths):
-            rows, colour = len(band.tissue), None
+            rows, colour = len(band.classes), None
             if slide.labels is not None and job.baseline is not None:
                 colour = image.read(0, round(band.top * geometry.downsample), geometry.columns, rows, at) / 255.0
-            amounts.add(band.prob, band.tissue, slide.truth(band.top, rows), colour, band.classes)
+            place = band.top, rows
+            truth = slide.truth(*place), slide.true_tissue(*place)
+            amounts.add(Rows(band.prob, slide.tissue(*place), band.classes, band.looked, *truth, colour))
             if tile is not None:
                 tile.append(band.classes)
             yield band.classes

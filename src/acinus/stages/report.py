@@ -125,7 +125,7 @@ def _source(stage: Stage, point: OperatingPoint) -> Source:
         colours=class_colours(stage.recipe.classes, stage.recipe.cohort),
         point=point,
         index=stage.recipe.index,
-        min_tissue=stage.recipe.infer.min_tissue_fraction,
+        infer=stage.recipe.infer,
         picture_px=stage.recipe.report.picture_px,
     )
 

@@ -1,7 +1,7 @@
 """train: patch store, sample and best settings -> models/<recipe>/ (weights, card, log, baseline, scores, stain)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,18 @@ from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.best import read_best
-from acinus.learning.card import WEIGHTS_FILE, Card, save_model
+from acinus.learning.card import SELECTION, WEIGHTS_FILE, Card, save_model
 from acinus.learning.class_scores import ScoringMachine, class_scores
 from acinus.learning.colour import MOST, ColourModel, fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
 from acinus.learning.device import Machine, pick, reproducible
-from acinus.learning.fit import FitJob, FitResult, fit
-from acinus.learning.hard_negatives import SECOND, false_positives, hardest, second_pass
-from acinus.learning.inputs import InputSpec
-from acinus.learning.predict import predict_keys
 from acinus.learning.stain import optical_density, stain_summary
+from acinus.members import Fits, Hears, train_members
 from acinus.params import section_hash, with_values
 from acinus.params.faults import map_fault
 from acinus.patches.store import Store
 from acinus.stage import Stage
-from acinus.training import Training, data_hashes, input_spec, new_model, open_stores, patch_keys, training_job
+from acinus.stopping import listening
+from acinus.training import Training, data_hashes, evenly, input_spec, open_stores, patch_keys
 
 SCORED_PATCHES = 5000
 """Patches of each split on which a segmentation's calibration is measured."""
@@ -47,30 +45,49 @@ def run(stage: Stage) -> None:
     sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     training = _training(stage)
     _check_map(stage, sample)
-    inputs = input_spec(training)
-    with open_stores(training) as stores, atomic_path(stage.paths.model) as folder:
+    positive = [stage.recipe.classes.index(name) for name in stage.recipe.positive]
+    with (
+        open_stores(training) as stores,
+        atomic_path(stage.paths.model) as folder,
+        listening(stage.root, stage.recipe_name) as asked,
+    ):
         folder.mkdir()
-        model = new_model(training)
-        job = training_job(training, model, stores, sample, folder / "training_log.csv", _say(stage))
-        job = replace(job, on_wait=lambda epoch, share: stage.log.log_metrics({"data_wait_share": share}, step=epoch))
-        result = fit(job)
-        card = _card(stage, training, inputs, result, manifest, sample)
-        if stores[1] is not None and training.train.hard_negatives.epochs:
-            result = _second_pass(stage, job, card, (stores[0], stores[1]), result)
-            card = _card(stage, training, inputs, result, manifest, sample)
-        save_model(folder, model, card)
-        scored = _score(stage, _Trained(model, card, training.train.batch_size), sample, stores, folder)
-    for key in (stage.paths.checkpoints / "key", stage.paths.checkpoints / SECOND / "key"):
-        key.unlink(missing_ok=True)  # done: a forced rerun trains anew
+        hears = Hears(lambda metrics, epoch: stage.log.log_metrics(metrics, step=epoch), stage.say, asked)
+        fits = train_members(training, stores, sample, positive, folder, hears)
+        _tell_end(stage, training, fits)
+        card = _card(stage, training, fits, manifest, sample)
+        batch_size = training.train.batch_size
+        trained = chosen = _Trained(fits.model, card, batch_size)
+        if fits.selection is not None:
+            chosen = _Trained(fits.selection, card.model_copy(update={"fitted_on": ("train",)}), batch_size)
+            (folder / SELECTION).mkdir()
+            save_model(folder / SELECTION, chosen.model, chosen.card)
+        save_model(folder, trained.model, card)
+        scored = _score(stage, {"val": chosen, "test": trained}, sample, stores, folder)
+    for key in stage.paths.checkpoints.rglob("key"):
+        key.unlink()  # done: a forced rerun trains anew
     write_json(stage.paths.model_run, {"mlflow_run_id": stage.log.run_id, "mlflow_parent_id": stage.log.parent_id})
     for path in sorted(stage.paths.model.iterdir()):
-        if path.name != WEIGHTS_FILE:  # the weights go with the model that can be served
+        if path.is_file() and path.name != WEIGHTS_FILE:  # the weights go with the model that can be served
             stage.log.log_artifact(path, "training")
     stage.log.log_model(stage.paths.model)
+    result = fits.first
     stage.log.log_metrics({"best_epoch": result.best_epoch, "epochs": len(result.history)})
     stage.say(f"best epoch {result.best_epoch} of {len(result.history)}, {_tested(training, scored)}")
     if result.data_wait_share is not None:
         stage.say(f"training steps waited for data {result.data_wait_share:.1%} of their time")
+
+
+def _tell_end(stage: Stage, training: Training, fits: Fits) -> None:
+    """Say of a training that was stopped what it leaves."""
+    if fits.stopped is None:
+        return
+    members = f", {fits.members} of {training.train.members} members" if training.train.members > 1 else ""
+    stage.say(
+        f"stopped by {fits.stopped}: the model is the best of {len(fits.first.history)} finished epochs{members}, "
+        "fitted on the training split; the stage ends as a whole, its card says stopped; to train to the end run it "
+        f"again (dvc repro -f -s train@{stage.recipe_name})"
+    )
 
 
 @dataclass(frozen=True)
@@ -129,52 +146,8 @@ def _check_map(stage: Stage, sample: pd.DataFrame) -> None:
             raise AcinusError(f"slide {slide_id}: {fault}")
 
 
-def _say(stage: Stage) -> Any:
-    def say(epoch: int, metrics: dict[str, float]) -> None:
-        stage.log.log_metrics(metrics, step=epoch)
-        stage.say(f"epoch {epoch}: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-
-    return say
-
-
-def _second_pass(stage: Stage, job: FitJob, card: Card, stores: tuple[Store, Store], first: FitResult) -> FitResult:
-    """Train on with the normal training patches in which the model sees most of what is not there."""
-    device, settings = stage.project.compute.device, job.settings
-    positive = [stage.recipe.classes.index(name) for name in stage.recipe.positive]
-    keys, labels = job.train.keys, [int(label) for label in job.train.labels]
-    scores: list[float] = []
-    with reproducible(pick(device), stage.project.compute.threads):
-        for start in range(0, len(keys), settings.batch_size):
-            part = keys[start : start + settings.batch_size]
-            probs = predict_keys(job.model, stores[0], part, card, device, batch_size=settings.batch_size)
-            masks = stores[1].read_many(part)
-            scores += false_positives(probs, masks, positive).tolist()
-    extra = hardest(scores, keys, labels, settings.hard_negatives.share)
-    stage.say(f"second pass: {len(extra)} of {labels.count(0)} normal patches have false positives to unlearn")
-    before = {name: value.clone() for name, value in job.model.state_dict().items()}
-    second = fit(second_pass(job, extra, after=len(first.history)))
-    history = first.history + second.history
-    if _loss(second) > _loss(first):
-        job.model.load_state_dict(before)
-        stage.say("second pass: no better on validation; the first pass's weights stay")
-        return replace(first, history=history, stopped_early=second.stopped_early)
-    return replace(second, history=history, best_epoch=len(first.history) + second.best_epoch)
-
-
-def _loss(result: FitResult) -> float:
-    """Return the validation loss of the best epoch."""
-    return result.history[result.best_epoch - 1].val_loss
-
-
-def _card(
-    stage: Stage,
-    training: Training,
-    inputs: InputSpec,
-    result: FitResult,
-    manifest: pd.DataFrame,
-    sample: pd.DataFrame,
-) -> Card:
-    index, train = training.index, training.train
+def _card(stage: Stage, training: Training, fits: Fits, manifest: pd.DataFrame, sample: pd.DataFrame) -> Card:
+    index, train, inputs = training.index, training.train, input_spec(training)
     rows = sample[sample["split"] == "train"].drop_duplicates("slide_id").merge(manifest, on="slide_id")
     mpp = (rows["mpp_x"] + rows["mpp_y"]) / 2 * rows["downsample"]
     return Card(
@@ -198,14 +171,21 @@ def _card(
         tuned=read_best(stage.paths.tune / "best.yaml"),
         recipe_hash=section_hash(training.task, list(training.classes), index, train),
         data_hashes=data_hashes(stage.paths),
-        epochs=len(result.history),
-        best_epoch=result.best_epoch,
+        epochs=len(fits.first.history),
+        best_epoch=fits.first.best_epoch,
         seed=stage.project.seed,
+        keep=train.keep,
+        members=fits.members,
+        fitted_on=("train",) if fits.selection is None else ("train", "val"),
+        stopped=fits.stopped is not None,
     )
 
 
-def _score(stage: Stage, trained: _Trained, sample: pd.DataFrame, stores: Stores, folder: Path) -> int:
-    """Write what the model and the colours alone make of the patches; return how many test patches have a score."""
+def _score(stage: Stage, trained: Mapping[str, _Trained], sample: pd.DataFrame, stores: Stores, folder: Path) -> int:
+    """Write what the model and the colours alone make of the patches; return how many test patches have a score.
+
+    trained: split -> what scores it: validation patches are scored by a model that has not seen them.
+    """
     images, masks = stores
     colour = _patch_colour(sample, images) if masks is None else _pixel_colour(stage, sample, images, masks)
     write_json(folder / "colour.json", colour.to_json())
@@ -214,7 +194,7 @@ def _score(stage: Stage, trained: _Trained, sample: pd.DataFrame, stores: Stores
     with reproducible(pick(stage.project.compute.device), stage.project.compute.threads):
         for split in ("val", "test"):
             rows = sample[sample["split"] == split]
-            found = _class_scores(stage, trained, rows, stores)
+            found = _class_scores(stage, trained[split], rows, stores)
             records.write(records.CLASS_SCORES, found, folder / f"scores_{split}.parquet")
             if masks is None and split == "test":
                 scores = _patch_scores(stage, found, images, colour)
@@ -225,9 +205,7 @@ def _score(stage: Stage, trained: _Trained, sample: pd.DataFrame, stores: Stores
 def _class_scores(stage: Stage, trained: _Trained, rows: pd.DataFrame, stores: Stores) -> pd.DataFrame:
     """Return records.CLASS_SCORES of patches; of a segmentation's, which give many px each, evenly taken ones."""
     if stores[1] is not None:
-        rows = (
-            rows.iloc[np.unique(np.linspace(0, len(rows) - 1, SCORED_PATCHES).astype(np.int64))] if len(rows) else rows
-        )
+        rows = evenly(rows, SCORED_PATCHES)
     on_cpu = pick(stage.project.compute.device).type == "cpu"  # a GPU takes one batch after the other
     at_once = min(stage.project.compute.workers, AT_ONCE) if on_cpu else 1
     machine = ScoringMachine(stage.project.compute.device, trained.batch_size, at_once)
@@ -252,7 +230,7 @@ def _patch_colour(sample: pd.DataFrame, store: Store) -> ColourModel:
 def _pixel_colour(stage: Stage, sample: pd.DataFrame, store: Store, masks: Store) -> ColourModel:
     """Return the baseline that judges a px of the probability map by the mean colour under it."""
     rows = sample[sample["split"] == "train"]
-    chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, COLOUR_PATCHES).astype(np.int64))]
+    chosen = evenly(rows, COLOUR_PATCHES)
 
     def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for key, downsample in zip(patch_keys(chosen), chosen["downsample"], strict=True):
