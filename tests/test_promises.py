@@ -41,10 +41,16 @@ def test_the_tuned_settings_beat_the_recipes_own_on_validation() -> None:
 @pytest.mark.parametrize(
     "recipe", ["demo-camelyon", "demo-camelyon-context", "demo-panda", "demo-biopsy", "demo-pannuke"]
 )
-def test_calibration_lowers_the_expected_calibration_error(recipe: str) -> None:
-    assert METRICS[recipe]["ece"] < METRICS[recipe]["ece.uncalibrated"]
+def test_calibration_lowers_the_expected_calibration_error_or_is_left_out(recipe: str) -> None:
+    metrics = METRICS[recipe]
+    kept = metrics["temperature"] != 1.0 or any(name.startswith("bias.") for name in metrics)
+    before, after = metrics["ece.uncalibrated"], metrics["ece"]
+    assert after < before if kept else after == before
 
 
 def test_the_chosen_point_is_no_worse_than_the_plain_one_on_validation() -> None:
+    """But for a specificity of slides that the plain point had not."""
     for recipe, metrics in METRICS.items():
-        assert metrics["val.dice"] >= metrics["val.dice.at_half"], recipe
+        before, after = (metrics.get(f"val.slide_specificity{end}") or 0.0 for end in (".at_half", ""))
+        assert after >= before, recipe
+        assert metrics["val.dice"] >= metrics["val.dice.at_half"] or after > before, recipe

@@ -45,7 +45,8 @@ def test_a_size_of_whole_px_is_that_many(px: int, x: float, y: float, downsample
 
 
 def test_threshold_and_smoothing_go_with_it() -> None:
-    found = OperatingPoint(threshold=0.3, smoothing_px=1.5).on_map(8.0, (0.5, 0.5))
+    found = OperatingPoint(threshold=0.3, smoothing_px=1.5, min_peak=0.8).on_map(8.0, (0.5, 0.5))
+    assert found.min_peak == 0.8
     assert (found.threshold, found.smoothing_px, found.min_region_px, found.max_hole_px) == (0.3, 1.5, 0, 0)
     assert ASSUMED_MPP == 0.5, "the README says so"
 
@@ -67,6 +68,7 @@ def test_sizes_stand_in_um2_in_the_file(tmp_path: Path) -> None:
         "max_hole_um2: .nan",
         "max_hole_um2: 1.0e+300",
         "min_region_um2: many",
+        "min_peak: 1.5",
     ],
 )
 def test_what_is_no_point_is_refused_in_one_line(tmp_path: Path, line: str) -> None:

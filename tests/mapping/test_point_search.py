@@ -51,7 +51,7 @@ def test_a_threshold_that_separates_is_found_and_needless_clean_up_is_not_chosen
 def test_the_first_trial_is_the_plain_point() -> None:
     found = found_of(lambda point: point.threshold)
     first = found.tried[0]
-    plain = {"threshold": 0.5, "smoothing_px": 0.0, "min_region_um2": 200.0, "max_hole_um2": 200.0}
+    plain = {"threshold": 0.5, "smoothing_px": 0.0, "min_region_um2": 200.0, "max_hole_um2": 200.0, "min_peak": 0.0}
     assert first.settings == plain
     assert first.value == found.plain.value == 0.5
     assert len(found.tried) == 30
@@ -98,7 +98,9 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others() -> None:
 
 
 def test_limits_hold_and_a_range_of_one_value_is_not_searched() -> None:
-    narrow = params.Calibrate(trials=40, max_smoothing_px=0.5, most_region_um2=203.0, most_hole_um2=200.0)
+    narrow = params.Calibrate(
+        trials=40, max_smoothing_px=0.5, most_region_um2=203.0, most_hole_um2=200.0, most_peak=0.0
+    )
 
     def run(with_threshold: bool) -> Found:
         value = worth(lambda point: point.smoothing_px + point.min_region_um2)
@@ -221,6 +223,31 @@ def test_no_point_below_the_floor_is_chosen_where_any_reaches_it() -> None:
     assert found.gain.difference < 0, "the price stands beside it"
 
 
+def test_a_region_may_be_asked_for_a_peak_that_the_threshold_need_not_have() -> None:
+    """Tumour of 0.9 in a surround of 0.6, and on normal slides specks of 0.8: no threshold keeps one without the other.
+
+    A threshold above 0.8 loses the surround, which is tumour too; a peak above 0.8 loses nothing.
+    """
+    slides = []
+    for number in range(12):
+        truth, prob = np.zeros((40, 40), dtype=np.uint8), np.zeros((40, 40))
+        if number % 2:
+            truth[10:20, 10:20], prob[10:20, 10:20], prob[13:16, 13:16] = 1, 153, 230
+        else:
+            prob[4:8, 4:8] = 204
+        one = square_slide(f"slide {number}", 0, 0)
+        slides.append(
+            Judged(
+                one.slide_id, one.geometry, prob.astype(np.uint8)[None], one.tissue, truth, bool(number % 2), mpp=(1, 1)
+            )
+        )
+    groups = {one.slide_id: one.slide_id for one in slides}
+    found = search(lambda point: measure(slides, point, Aim("dice", (1,), 5.0, 0.5)), PLAIN, WIDE, True, groups, seed=1)
+    assert 204 / 255 < found.point.min_peak <= 230 / 255
+    assert found.point.threshold <= 153 / 255
+    assert (found.chosen.value, found.chosen.specificity, found.plain.specificity) == (1.0, 1.0, 0.0)
+
+
 def test_where_none_reaches_the_floor_it_says_so_and_nothing_gets_worse() -> None:
     wrong = wrong_from({0.0: 6, 0.5: 4})
     result, groups = called(wrong, 10, below(0.3))
@@ -234,7 +261,7 @@ def test_a_gain_is_not_bought_with_normal_slides() -> None:
     """With fewer normal slides there is no floor, but still none more may be called tumour."""
     wrong = wrong_from({0.0: 1, 0.4: 0})
     result, groups = called(wrong, LEAST_NORMAL - 1, below(0.1))
-    found = search(result, PLAIN, WIDE, True, groups, seed=1)
+    found = search(result, PLAIN, WIDE.model_copy(update={"trials": 60}), True, groups, seed=1)
     assert 0.4 <= found.point.threshold < 0.5
     assert found.chosen.specificity == found.plain.specificity == 1.0
 

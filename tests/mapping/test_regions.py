@@ -300,3 +300,21 @@ def test_a_removed_speck_takes_the_likeliest_class_that_is_not_positive(heights:
     found = find_regions(in_bands(prob, tissue, heights), MapGeometry(6, 5, 1.0), point, (1, 3), None)
     assert found.rows == []
     assert np.array_equal(np.concatenate([band for _, band in found.classes()]), expected)
+
+
+def test_a_region_that_reaches_the_peak_nowhere_is_removed_on_the_map_as_it_is_smoothed() -> None:
+    prob = np.zeros((1, 7, 30), dtype=np.uint8)
+    prob[0, 2:5, 2:5], prob[0, 3, 3] = 150, 240  # one px of 240
+    prob[0, 2:5, 12:15] = 240
+    prob[0, 2:5, 22:25] = 150
+    whole = np.ones((7, 30), dtype=bool)
+
+    def left(**settings: float) -> list[bool]:
+        mask = cleaned(prob[0], whole, CleanUp(**settings))
+        found = find_regions(in_bands(prob, whole, [2]), MapGeometry(30, 7, 1.0), CleanUp(**settings), (1,), None)
+        assert len(found.rows) == sum(bool(mask[3, column]) for column in (3, 13, 23))
+        return [bool(mask[3, column]) for column in (3, 13, 23)]
+
+    assert left() == [True, True, True]
+    assert left(min_peak=0.9) == [True, True, False]
+    assert left(min_peak=0.55, threshold=0.2, smoothing_px=1.0) == [False, True, False], "a single px is no peak"

@@ -11,6 +11,7 @@ import numpy as np
 
 from acinus.mapping.band_labels import BandLabels
 from acinus.mapping.operating_point import CleanUp
+from acinus.mapping.quantify import positive_values
 from acinus.mapping.regions import FOUR, best_of, others, reach, said, smoothed
 
 Bands = Callable[[], Iterator[tuple[int, np.ndarray, np.ndarray]]]
@@ -25,7 +26,8 @@ Every call gives the same bands; they may have any height.
 class ClassBand:
     """Rows of a map from `top` on. classes: uint8 (rows, columns), of which `mask` (bool) are positive.
 
-    other: the likeliest class of every px that is not positive, which it takes where its region is removed.
+    other: the likeliest class of every px that is not positive, which it takes where its region is removed. smooth:
+    the smoothed p * 255 of "any positive class", uint8.
     """
 
     top: int
@@ -34,6 +36,7 @@ class ClassBand:
     classes: np.ndarray
     mask: np.ndarray
     other: np.ndarray
+    smooth: np.ndarray
 
     @property
     def positive_classes(self) -> np.ndarray:
@@ -87,8 +90,8 @@ def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Ite
     """Yield each band's classes before clean-up, and its smoothed channels."""
     for top, prob, looked, smooth in _smooth_bands(bands, point.smoothing_px):
         classes = said(smooth, looked, point)
-        other = best_of(smooth, others(len(smooth), positive))
-        yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), other), smooth
+        other, likely = best_of(smooth, others(len(smooth), positive)), positive_values(smooth, positive)
+        yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), other, likely), smooth
 
 
 def _smooth_bands(bands: Bands, sigma_px: float) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:

@@ -58,7 +58,7 @@ class OperatingPoint(BaseModel):
     temperature: logits are divided by it, bias: then an offset per class is added, left out where there is none (maps
     are made so already: infer does it). threshold: on p of the positive class
     where there are two classes. smoothing_px: sigma of a Gaussian over the map in its px, 0 none. min_region_um2:
-    smaller regions (8-connected) are removed, min_peak: and those that reach this p of a positive class nowhere (a
+    smaller regions (8-connected) are removed, min_peak: and those whose smoothed p reaches this nowhere (a
     threshold for being there beside the one for how far it goes). max_hole_um2: holes (4-connected, enclosed) up to
     this size are filled before. maps: how a map is made. source: what it was chosen on and what that gave.
     """

@@ -15,6 +15,7 @@ from acinus.scoring.paired import Paired, paired_bootstrap
 Evaluate = Callable[[OperatingPoint], Result]
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01
 """Thresholds searched."""
+PEAKS = (0.9, 0.98, 0.99)
 SEARCHED = ("smoothing_px", "max_hole_um2", "min_region_um2", "min_peak", "threshold")
 """What is searched; undone in this order."""
 LEAST_GROUPS = 6
@@ -76,9 +77,9 @@ def search(
     at_plain = evaluate(plain)
     if at_plain.value is None or not settings.trials:
         return Found(plain, at_plain, at_plain, ())
-    tried = _trials(evaluate, plain, settings, with_threshold, seed)
-    rows = tuple(Tried(_settings(point, names), one.value, one.specificity) for point, names, one in tried)
     judge = _Judge(evaluate, (plain, at_plain), groups, settings.min_specificity, seed % 2**32)
+    tried = _trials(evaluate, plain, settings, with_threshold, seed, judge.asked())
+    rows = tuple(Tried(_settings(point, names), one.value, one.specificity) for point, names, one in tried)
     found = judge.choose([(point, one) for point, _, one in tried])
     return Found(found[0], found[1], at_plain, rows, *found[2:])
 
@@ -120,6 +121,10 @@ class _Judge:
             return *self.plain, None, "; ".join(one for one in (note, self._why_plain()) if one)
         best = self._simplified(best, lambda one: self._harmless(one) and self._wins(one))
         return *best, self._gain(best[1]), note
+
+    def asked(self) -> float:
+        """Return the specificity that the sampler is led to: the floor, or that of the plain point."""
+        return max(self._floor() or 0.0, self.plain[1].specificity or 0.0)
 
     def _floor(self) -> float | None:
         """Return the specificity that is asked for, None where there are too few normal slides to ask for any."""
@@ -186,13 +191,14 @@ _Trial = tuple[OperatingPoint, tuple[str, ...], Result]
 
 
 def _trials(
-    evaluate: Evaluate, plain: OperatingPoint, settings: params.Calibrate, with_threshold: bool, seed: int
+    evaluate: Evaluate, plain: OperatingPoint, settings: params.Calibrate, with_threshold: bool, seed: int, asked: float
 ) -> list[_Trial]:
     """Return every trial's point, the settings that were searched, and its result; the first is the plain point's."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed % 2**32)  # numpy's old generator takes no more bits
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({name: getattr(plain, name) for name in SEARCHED})
+    for begun in _begun(plain, settings):
+        study.enqueue_trial(begun)
     found = []
     for _ in range(settings.trials):
         trial = study.ask()
@@ -201,10 +207,23 @@ def _trials(
         result = evaluate(point)
         if result.value is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:  # the sampler is led to points that reach the floor
-            study.tell(trial, result.value - max(0.0, settings.min_specificity - (result.specificity or 0.0)))
+        else:  # what is not specific enough is worse than all that is, the more the further
+            short = asked - (result.specificity or 0.0)
+            study.tell(trial, result.value - (1.0 + short if short > 0 else 0.0))
         found.append((point, tuple(chosen), result))
     return found
+
+
+def _begun(plain: OperatingPoint, settings: params.Calibrate) -> list[dict[str, float]]:
+    """Return what the first trials try: plain, then peak, smoothing and threshold on a coarse grid."""
+    as_it_is = {name: getattr(plain, name) for name in SEARCHED}
+    return [as_it_is] + [
+        as_it_is | {"threshold": threshold, "min_peak": peak, "smoothing_px": smoothing}
+        for smoothing in dict.fromkeys((settings.max_smoothing_px, 0.0))
+        for peak in PEAKS
+        if peak <= settings.most_peak
+        for threshold in (0.5, 0.2)
+    ]
 
 
 def _settings(point: OperatingPoint, names: Sequence[str]) -> dict[str, Any]:

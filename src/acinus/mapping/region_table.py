@@ -85,6 +85,7 @@ def find_regions(
     begin = filled_bands(bands, geometry.rows, point, positive)
     # of one positive class, what is connected is of one class already
     labels, pieces, whole = BandLabels(EIGHT), list[Statistics](), [np.zeros(0, dtype=np.int64)]
+    peaks = [np.zeros(0, dtype=np.int64)]
     unions = BandLabels(EIGHT) if len(positive) > 1 else labels
     for band in _fitting(begin(), geometry):
         numbers, before = labels.add(band.positive_classes)
@@ -93,12 +94,15 @@ def find_regions(
         values, number = positive_values(band.prob, positive), labels.number - before
         pieces.append(of_pieces(local, values, band.classes, number, band.top, geometry.shape))
         whole.append(_union_of(local, union, number))
+        peaks.append(_peaks(local, band.smooth, number))
     component = labels.components()
     found = of_components(pieces, component[1:] - 1, int(component.max()))
     union_of_piece = (component if unions is labels else unions.components())[np.concatenate(whole)]
     of_piece = (component[1:] - 1, union_of_piece)
+    peak = np.zeros(len(found.area), dtype=np.int64)
+    np.maximum.at(peak, of_piece[0], np.concatenate(peaks))
     large = _of_union(np.add, found.area, *of_piece) >= point.min_region_px
-    kept = np.flatnonzero(large & tumour_mask(_of_union(np.maximum, found.peak_value, *of_piece), point.min_peak))
+    kept = np.flatnonzero(large & tumour_mask(_of_union(np.maximum, peak, *of_piece), point.min_peak))
     region = np.zeros(len(found.area) + 1, dtype=np.int64)
     region[kept + 1] = np.arange(1, len(kept) + 1)
     boxes = np.stack([found.top, found.left, found.bottom, found.right], axis=1)[kept]
@@ -123,6 +127,14 @@ def _union_of(pieces: np.ndarray, unions: np.ndarray, number: int) -> np.ndarray
     """Return which piece of the union each of a band's `number` pieces lies in, int64 (number,)."""
     result = np.zeros(number + 1, dtype=np.int64)
     result[pieces] = unions
+    return result[1:]
+
+
+def _peaks(pieces: np.ndarray, values: np.ndarray, number: int) -> np.ndarray:
+    """Return the largest value of each of a band's `number` pieces, int64 (number,)."""
+    result = np.zeros(number + 1, dtype=np.int64)
+    inside = pieces > 0
+    np.maximum.at(result, pieces[inside], values[inside])
     return result[1:]
 
 

@@ -26,8 +26,8 @@ def cleaned(prob: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
     2. tumour where the value reaches point.threshold (`quantify.tumour_mask`), where the model looked;
     3. holes (4-connected px that are no tumour and do not reach the map's border) of at most point.max_hole_px px
        are filled, where the model looked;
-    4. regions (8-connected) of fewer than point.min_region_px px are removed, and those in which the map as it was
-       reaches point.min_peak nowhere.
+    4. regions (8-connected) of fewer than point.min_region_px px are removed, and those that reach
+       point.min_peak nowhere on the smoothed map.
     """
     return cleaned_classes(prob[None], looked, point, (1,)) == 1
 
@@ -54,7 +54,7 @@ def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positi
     regions, number = ndimage.label(mask, EIGHT)
     kept = np.bincount(regions.ravel(), minlength=number + 1) >= point.min_region_px
     if point.min_peak:
-        peaks = ndimage.maximum(positive_values(prob, positive), regions, np.arange(number + 1))
+        peaks = ndimage.maximum(positive_values(smooth, positive), regions, np.arange(number + 1))
         kept &= tumour_mask(np.asarray(peaks), point.min_peak)
     removed = mask & ~kept[regions]
     classes[removed] = best_of(smooth[:, removed], others(len(smooth), positive))

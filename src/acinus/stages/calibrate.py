@@ -16,6 +16,7 @@ from acinus.files import sha256, write_json
 from acinus.learning.card import WEIGHTS_FILE, selection_of
 from acinus.learning.device import best_alone
 from acinus.mapping.confidence import Confidence, confidence
+from acinus.mapping.coverage import coverage_of
 from acinus.mapping.geometry import MapGeometry
 from acinus.mapping.judged_files import open_judged, save_judged
 from acinus.mapping.lesion_grid import lesion_grid
@@ -154,10 +155,10 @@ def judge_one(job: Job) -> Path:
     tumour = None if row["slide_label"] is None else row["slide_label"] == "tumor"
     channels = prob if prob.ndim == 3 else prob[None]
     folder = target.parent / f"{row['slide_id']}.judged"  # no other slide's file is called so
-    save_judged(
-        folder,
-        Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found, mpp_of(row), row["patient"]),
-    )
+    looked = coverage_of(job.map.image, row, mask, geometry, index, job.map.infer).rows(0, geometry.rows)
+    patient = row["patient"]
+    judged = Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found, mpp_of(row), patient, looked)
+    save_judged(folder, judged)
     return folder
 
 
