@@ -218,7 +218,7 @@ def kept(folder: Path, path: Path, settings: params.Tissue, glass: tuple[int, in
 def test_glands_stroma_and_lumina_of_every_glas_image_are_tissue(
     shared_data: Path, tmp_path: Path, glass: tuple[int, int, int]
 ) -> None:
-    """Otsu's cut keeps 93 % of the glands and 88 % of the dark px."""
+    """Otsu's cut keeps 95 % of the glands and 91 % of the dark px."""
     glands, dark, taken = kept(shared_data / "glas", tmp_path / "a.tif", SETTINGS, glass)
     assert glands >= 0.99
     assert dark >= 0.98

@@ -59,7 +59,7 @@ def test_a_recipe_whose_cohort_never_says_is_refused_at_once() -> None:
     root = Path(__file__).parents[2]
     text = (root / "recipes" / "demo-camelyon.yaml").read_text()
     assert "method: density" in text
-    data = params.load_recipe(root, "demo-camelyon").model_dump(mode="json", by_alias=True)
+    data = params.load_recipe(root, "demo-camelyon").model_dump(by_alias=True)
     data["index"]["tissue"]["method"] = "annotation"
     with pytest.raises(RecipeError, match=r"annotation: needs cohort\.tissue_values or a class tissue; write density"):
         params.check_recipe("demo-camelyon", data)
