@@ -13,7 +13,7 @@ from PIL import Image
 from acinus.cohorts.demo.pyramid import write_biopsy, write_biopsy_mask
 
 MPP = 0.62
-GLASS, MARGIN_PX, CELL_PX = 244, 128, (775, 522)  # cell: width, height of nearly all pictures
+GLASS, MARGIN_PX, CELL_PX = 244, 64, (775, 522)  # cell: width, height of nearly all pictures
 PER_SLIDE = 4
 BENIGN, CANCER = 1, 2
 
@@ -43,6 +43,13 @@ class GlasSlide:
     pictures: tuple[Picture, ...]
     places: tuple[tuple[int, int], ...]
     glands: tuple[np.ndarray, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the slide: two columns of pictures, with glass around and between them."""
+        columns, rows = min(2, len(self.pictures)), -(-len(self.pictures) // 2)
+        wide, high = (edge + MARGIN_PX for edge in CELL_PX)
+        return columns * wide + MARGIN_PX, rows * high + MARGIN_PX
 
     def split(self, fold: int) -> str:
         """Return the split of this slide in a fold."""
@@ -78,10 +85,10 @@ def _slide(glas: Path, slide_id: str, patient: str, malignant: bool, names: list
 
 def write_cohort(slides: list[GlasSlide], fold: int, root: Path) -> None:
     """Write images, masks, train.csv and splits.csv of a fold."""
-    wide, high = (2 * edge + 3 * MARGIN_PX for edge in CELL_PX)
     for folder in ("train_images", "train_label_masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for slide in slides:
+        wide, high = slide.size
         image, label = np.full((high, wide, 3), GLASS, np.uint8), np.zeros((high, wide), np.uint8)
         for picture, (x0, y0), glands in zip(slide.pictures, slide.places, slide.glands, strict=True):
             place = np.s_[y0 : y0 + glands.shape[0], x0 : x0 + glands.shape[1]]

@@ -169,7 +169,7 @@ def training_key(training: Training) -> str:
         training.machine.device,
         training.machine.channels_last,
         training.machine.compile,
-        code_digest(("learning", "scoring", "params", "training.py", "trials.py"), LIBRARIES),
+        code_digest(("learning", "scoring", "params", "training.py", "members.py", "trials.py"), LIBRARIES),
     )
     return "-".join([key, *data_hashes(training.paths).values()])
 
