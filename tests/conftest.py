@@ -10,6 +10,13 @@ settings.register_profile("acinus", deadline=None, derandomize=True)
 settings.load_profile("acinus")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and all of tests/pipeline, which share projects that take minutes."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        item.add_marker(pytest.mark.xdist_group("pipeline" if place.startswith("pipeline/") else place))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real slides and annotations beside the checkout; skips where it is absent."""
