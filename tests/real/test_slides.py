@@ -116,11 +116,11 @@ def test_levels_show_the_same_place(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
-        ("cmu-1-small-region.svs", 0.25, 0.40),  # by eye: a third
+        ("cmu-1-small-region.svs", 0.25, 0.42),  # by eye: a third, and its gaps
         ("tcga-cr-7395-01a-01-ts1.svs", 0.50, 0.70),
-        ("multiframe_camelyon_challenge_image.dcm", 0.15, 0.30),  # four nodes on tinted glass
-        ("CRC-AI-8_E_X40_IHC.tif", 0.04, 0.15),  # pale IHC; more than half of the file is filling
-        ("cyto_A_BB_563479_1.svs", 0.0, 0.01),  # nearly blank
+        ("multiframe_camelyon_challenge_image.dcm", 0.15, 0.42),  # four nodes and their fat on tinted glass
+        ("CRC-AI-8_E_X40_IHC.tif", 0.08, 0.20),  # pale IHC; more than half of the file is filling
+        ("cyto_A_BB_563479_1.svs", 0.25, 0.45),  # a disc of single cells
     ],
 )
 def test_tissue_of_real_slides(shared_data: Path, name: str, low: float, high: float) -> None:
@@ -130,14 +130,14 @@ def test_tissue_of_real_slides(shared_data: Path, name: str, low: float, high: f
 
 
 def test_the_dark_half_of_an_independent_reading_is_tissue(shared_data: Path) -> None:
-    """Stain absorbs light: optical density, which the mask does not use, must tell the same story."""
+    """Stain absorbs light: density of all channels together, cut without any glass, must tell the same story."""
     path = shared_data / "slides" / "cmu-1-small-region.svs"
     with Slide(path, path.stem) as slide:
         found = find_tissue(slide, params.Tissue(downsample=8.0)).mask
         overview = slide.overview(found.shape[1], found.shape[0])
     density = -np.log((overview.astype(float) + 1) / 256).sum(axis=2)
     assert found[density > 1.0].mean() > 0.9
-    assert found[density < 0.3].mean() < 0.02
+    assert found[density < 0.3].mean() < 0.1  # lumina and narrow gaps, which are filled
 
 
 def test_images_that_are_all_tissue_stay_tissue(shared_data: Path) -> None:

@@ -82,3 +82,13 @@ def test_patches_stand_side_by_side() -> None:
     assert drawn.shape[1] == 2 * figures.PANEL_PX + figures.GAP_PX
     assert drawn[-1, 0].tolist() == [10, 10, 10]
     assert drawn[-1, -1].tolist() == [240, 240, 240]
+
+
+def test_the_tissue_layer_shades_what_is_none_and_is_clear_within() -> None:
+    tissue = np.zeros((20, 30), dtype=bool)
+    tissue[5:15, 10:25] = True
+    drawn = pixels(layers.tissue_layer(tissue))
+    assert drawn.shape == (20, 30, 4)
+    assert not drawn[6:14, 11:24, 3].any()  # clear
+    assert (drawn[tissue != np.roll(tissue, 1, axis=0)][:, 3] == 255).all()  # the line between them
+    assert ((drawn[:3, :, 3] > 0) & (drawn[:3, :, 3] < 255)).all()

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
+from acinus.cohorts.demo.pyramid import write_pyramid
 from acinus.errors import SlideError
 from acinus.slides import resampling
 from acinus.slides.geometry import Resolution, at_downsample, resolve
@@ -181,3 +182,14 @@ def test_pixels_equal_openslides_own(tmp_path: Path) -> None:
         patch = slide.read(64, 32, 100, 100, resolve(slide.level_downsamples, None, level=1))
         expected = np.asarray(other.read_region((64, 32), 1, (100, 100)).convert("RGB"))
     np.testing.assert_array_equal(patch, expected)
+
+
+def test_an_overview_from_a_level_that_was_rounded_up_is_not_stretched(tmp_path: Path) -> None:
+    """Levels of 1934 x 1428 px halved four times have 121 x 90 px, the last of which hang over."""
+    ramp = np.repeat(np.linspace(0, 255, 1428)[:, None], 1934, axis=1)
+    write_pyramid(tmp_path / "a.tif", np.dstack([ramp] * 3).astype(np.uint8), 0.5, tile_px=256)
+    with Slide(tmp_path / "a.tif", "a") as slide:
+        assert slide.level_dimensions[4] == (121, 90)
+        seen = slide.overview(120, 89)[..., 1].astype(float).mean(axis=1)
+    expected = (np.arange(89) + 0.5) / 89 * 255
+    assert np.mean((seen - expected)[60:]) == pytest.approx(-0.5, abs=0.5)  # cut to whole levels; stretched it is 2.6

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from acinus.slides.ink import black, inked, vivid
-from acinus.slides.squares import least, mean_of_nine, most
+from acinus.slides.squares import areas, least, mean_of_nine, most
 
 BRIGHT, TINT = 180, 0.12  # glass: brightest channel at least, saturation at most
 SMOOTH = 10  # glass: range of levels over its neighbourhood at most
@@ -181,12 +181,12 @@ def _looks(rgb: np.ndarray, glass: Glass, place: tuple[int, int], min_density: f
     own = (red + green + blue) * np.float32(1 / 3)
     colour = mean_of_nine(np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue))
     noise = NOISE * glass.spread  # of a px; less of the mean colour of nine
-    ranges = [_range(rgb[..., channel], 3) for channel in range(3)]
-    filling = (np.maximum(np.maximum(*ranges[:2]), ranges[2]) == 0) & (rgb[..., 1] >= BRIGHT)
+    ranges = _range(rgb[..., 1], 3)
+    filling = (ranges == 0) & (rgb[..., 1] >= BRIGHT)
     dense = (own >= max(min_density / 2, noise / 2)) & ~(pen | dark | filling)
     sure = dense & (colour >= max(STRONG_COLOUR, noise))
     likely = dense & (own + colour >= max(min_density, noise))
-    likely &= (colour >= max(WEAK_COLOUR, noise / 2)) | (ranges[1] >= glass.texture)
+    likely &= (colour >= max(WEAK_COLOUR, noise / 2)) | (ranges >= glass.texture)
     either = sure | likely
     kept = ~(either & ~least(either, 1) & (own < RIM * most(own, 1)))
     spots = dense & (own - _opened(own, closing) >= max(SPOT, noise))
@@ -245,7 +245,7 @@ def _opened(mask: np.ndarray, radius: int) -> np.ndarray:
 def _pieces_up_to(mask: np.ndarray, most_px: int) -> np.ndarray:
     """Return the 8-connected pieces of at most so many px."""
     pieces, number = ndimage.label(mask, _BOX)
-    small = np.bincount(pieces.ravel(), minlength=number + 1) <= most_px
+    small = areas(pieces, number) <= most_px
     small[0] = False
     found: np.ndarray = small[pieces]
     return found
@@ -254,7 +254,7 @@ def _pieces_up_to(mask: np.ndarray, most_px: int) -> np.ndarray:
 def _holes(mask: np.ndarray, most: float) -> np.ndarray:
     """Return the 4-connected pieces of at most `most` px outside the mask that do not reach the border."""
     pieces, number = ndimage.label(~mask)
-    small = np.bincount(pieces.ravel(), minlength=number + 1) <= most
+    small = areas(pieces, number) <= most
     small[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = False
     small[0] = False
     holes: np.ndarray = small[pieces]

@@ -26,7 +26,8 @@ def inked(rgb: np.ndarray, high: np.ndarray, vivid: np.ndarray) -> np.ndarray:
     Haematoxylin, eosin and DAB all absorb green at least about as much as red, so a px with clearly
     more green than red is no stain. A red pen cannot be told from eosin.
     """
+    ink = vivid & (rgb[..., 1] > rgb[..., 0])  # few px are
+    vivid = ink.copy()
     red, green, value = rgb[vivid, 0] / 255.0, rgb[vivid, 1] / 255.0, high[vivid] / 255.0
-    ink = vivid.copy()
     ink[vivid] = green - red > INK_GREEN * value
     return most(ink, 1)

@@ -17,6 +17,7 @@ from acinus.slides.density import Sizes
 from acinus.slides.geometry import pixel_centres
 from acinus.slides.labels import Labels
 from acinus.slides.open import SlidePixels
+from acinus.slides.squares import areas
 
 MAX_MASK_PX = 64_000_000
 SPECK_SHARE = 16  # a speck is never more than this part of a small overview
@@ -161,8 +162,8 @@ def _annotated(labels: Labels, columns: int, rows: int, slide: SlidePixels) -> n
 
 def _without_specks(mask: np.ndarray, limit: float) -> np.ndarray:
     """Return the mask without 8-connected pieces of fewer than `limit` px."""
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
-    keep = np.bincount(labels.ravel()) >= limit
+    labels, number = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
+    keep = areas(labels, number) >= limit
     keep[0] = False
     kept: np.ndarray = keep[labels]
     return kept
