@@ -151,6 +151,13 @@ def test_asked_to_stop_it_ends_with_the_finished_epochs(tmp_path: Path, keep: st
     assert not expected.stopped
 
 
+def test_asked_to_stop_at_the_last_step_of_an_epoch_that_epoch_counts(tmp_path: Path) -> None:
+    result = fit(dataclasses.replace(case.segmentation_job(tmp_path / "a"), stop=asked_after(12)))
+    assert (len(result.history), result.stopped) == (2, True)
+    whole = fit(dataclasses.replace(case.segmentation_job(tmp_path / "b"), stop=asked_after(6 * case.EPOCHS)))
+    assert (len(whole.history), whole.stopped) == (case.EPOCHS, False)  # nothing was cut
+
+
 def test_asked_to_stop_in_its_first_epoch_that_ends_there_as_a_whole(tmp_path: Path) -> None:
     job = case.segmentation_job(tmp_path)
     result = fit(dataclasses.replace(job, stop=asked_after(2)))

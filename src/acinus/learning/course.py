@@ -119,6 +119,11 @@ class Course:
         return self._pruned and not self._at_its_end
 
     @property
+    def cut(self) -> bool:
+        """Whether it was stopped before its own end."""
+        return self.stopped and not self._at_its_end
+
+    @property
     def _at_its_end(self) -> bool:
         settings = self.job.settings
         return len(self.history) >= self.epochs or stops_early(self.history, settings.stop_patience, settings.keep)
@@ -159,7 +164,12 @@ class Course:
     def looks(self) -> bool:
         """Whether the validation patches are to be scored now, within the epoch."""
         every, done = self.job.settings.val_every_steps, self._step % self.steps_per_epoch
-        return every is not None and self.job.val is not None and done > 0 and done % every == 0
+        return every is not None and self.job.val is not None and not self.epoch_done and done % every == 0
+
+    @property
+    def epoch_done(self) -> bool:
+        """Whether the step just made was the epoch's last."""
+        return self._step % self.steps_per_epoch == 0
 
     def swap(self) -> None:
         """Put the average in the place of the weights, where one is kept, or the weights back."""

@@ -58,7 +58,7 @@ def fit(job: FitJob) -> FitResult:
     history = tuple(course.history)
     early = stops_early(history, job.settings.stop_patience, job.settings.keep)
     waited = sum(waits) / len(waits) if waits else None
-    return FitResult(history, course.best_epoch, early, course.given_up, course.stopped, data_wait_share=waited)
+    return FitResult(history, course.best_epoch, early, course.given_up, course.cut, data_wait_share=waited)
 
 
 class _StoppedError(Exception):
@@ -160,9 +160,9 @@ def _stop_or_look(course: Course, loop: Any, val: Feed | None) -> None:
     """After a step: end the training where it is asked for, or score the validation patches where it is time."""
     if course.job.stop():
         course.stopped = True
-        if course.history:
+        if course.history and not course.epoch_done:
             raise _StoppedError
-        loop.trainer.should_stop = True  # this epoch ends here: it is all that there is
+        loop.trainer.should_stop = True  # this epoch ends here: as a whole, or as all that there is
     elif val is not None and course.looks:
         course.swap()
         loop.eval()
