@@ -37,8 +37,8 @@ lint: install ## ruff (rules and format) and mypy
 	ruff format --check .
 	mypy
 
-test: install ## the tests
-	python -m pytest
+test: install ## the tests, in two processes
+	python -m pytest -n 2 --dist loadgroup
 
 reproduce: install ## rebuild everything in a clean clone and compare with the committed dvc.lock
 	acinus reproduce
