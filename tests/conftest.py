@@ -10,6 +10,7 @@ settings.register_profile("acinus", deadline=None, derandomize=True)
 settings.load_profile("acinus")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, and all of tests/pipeline, which share projects that take minutes."""
     for item in items:
