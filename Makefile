@@ -38,7 +38,7 @@ lint: install ## ruff (rules and format) and mypy
 	mypy
 
 test: install ## the tests, in two processes
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n 2
 
 reproduce: install ## rebuild everything in a clean clone and compare with the committed dvc.lock
 	acinus reproduce

@@ -1,6 +1,7 @@
 """Fixtures and settings that every room's tests share."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,12 +11,16 @@ settings.register_profile("acinus", deadline=None, derandomize=True)
 settings.load_profile("acinus")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file in one process, and all of tests/pipeline, which share projects that take minutes."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
-        item.add_marker(pytest.mark.xdist_group("pipeline" if place.startswith("pipeline/") else place))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPlace(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "pipeline" if nodeid.startswith("tests/pipeline/") else nodeid.partition("::")[0]
+
+    return ByPlace(config, log)
 
 
 @pytest.fixture(scope="session")
