@@ -84,7 +84,8 @@ def test_a_saved_model_gives_the_same_probabilities_and_holds_no_pickle(trained:
         assert "training_log.csv" not in files
         found = load(str(saved))
         np.testing.assert_array_equal(found.predict(patches), probs)
-        np.testing.assert_array_equal(found.predict(np.concatenate([patches] * 2))[:3], probs)  # any batch
+        twice = found.predict(np.concatenate([patches] * 2))  # any batch; sums of another batch may end in other bits
+        np.testing.assert_allclose(twice, np.concatenate([probs] * 2), rtol=1e-5)
         softer = found.predict(patches, params={"temperature": 4.0})
         assert float(np.ptp(softer)) < float(np.ptp(probs))
         described = yaml.safe_load((saved / "MLmodel").read_text())
