@@ -1,14 +1,12 @@
 """The training loop: what it records, where it stops, and that a kill leaves no trace."""
 
 import dataclasses
-import importlib.util
 import itertools
 import math
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,20 +19,10 @@ from acinus.learning.dataset import Reader
 from acinus.learning.device import pick, reproducible
 from acinus.learning.fit import FitResult, fit
 from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
+from tests.learning import fit_case as case
 
 CASE = Path(__file__).with_name("fit_case.py")
 
-
-def load_case() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fit_case", CASE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-case = load_case()
 
 GETITEMS = case.PatchDataset.__getitems__
 

@@ -1,11 +1,9 @@
 """Whose weights a training leaves, what it says on the way, and how it ends when it is asked to."""
 
 import dataclasses
-import importlib.util
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,18 +18,7 @@ from acinus.learning.averaging import WeightAverage
 from acinus.learning.fit import FitJob, fit
 from acinus.learning.history import EpochRecord, best_epoch, stops_early
 from acinus.learning.inputs import to_input
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fit_case", Path(__file__).with_name("fit_case.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-case = _load()
+from tests.learning import fit_case as case
 
 
 def state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -5,7 +5,6 @@ import importlib.util
 import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,18 +22,8 @@ from acinus.learning.predict import predict_probs, predictor
 from acinus.learning.running import Running, check, compiled, mixed, network
 from acinus.learning.spec import ModelSpec
 from acinus.scoring.scaling import Scaling, scaled
+from tests.learning import fit_case as case
 
-
-def load_case() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fit_case", Path(__file__).with_name("fit_case.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-case = load_case()
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 with_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed (pip install openvino)"

@@ -1,9 +1,7 @@
 """The measure that a search goes by: right in every epoch, also after a kill, and nothing changed by it."""
 
-import importlib.util
 from dataclasses import fields, replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,18 +17,7 @@ from acinus.learning.fit import FitJob, fit
 from acinus.learning.history import EpochRecord
 from acinus.learning.inputs import to_input
 from acinus.learning.measures import measured
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fit_case", Path(__file__).with_name("fit_case.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fit_case = _load()
+from tests.learning import fit_case
 
 
 def answers(job: FitJob, data: PatchDataset) -> tuple[np.ndarray, np.ndarray]:
