@@ -1,6 +1,5 @@
 """Which normal patches are seen again, and the training that does so."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from acinus.learning import checkpoints
 from acinus.learning.fit import fit
 from acinus.learning.hard_negatives import false_positives, hardest, second_pass
+from tests.learning import fit_case as case
 
 
 def test_false_positives_by_hand() -> None:
@@ -38,11 +38,6 @@ def test_without_normal_patches_or_mistakes_there_is_nothing_to_see_again() -> N
 
 
 def test_the_second_pass_goes_on_from_the_best_weights_in_a_folder_of_its_own(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("fit_case", Path(__file__).with_name("fit_case.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    case = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(case)
     heard: list[int] = []
     settings = {"hard_negatives": {"epochs": 2, "copies": 3}, "max_iterations": 12}
     job = case.segmentation_job(tmp_path, lambda epoch, metrics: heard.append(epoch), **settings)

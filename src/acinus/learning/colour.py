@@ -158,10 +158,12 @@ def _fit(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> C
 def _regress(standard: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (weights (seen, features), bias (seen,)) of scikit-learn's regression, L2 with C = 1."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     if labels.min() == labels.max():  # scikit-learn refuses one class; nothing is left to decide
         return np.zeros((1, standard.shape[1])), np.zeros(1)
-    fitted = LogisticRegression(max_iter=2000).fit(standard, labels)
+    with threadpool_limits(1):  # sums over several threads end in other last bits
+        fitted = LogisticRegression(max_iter=2000).fit(standard, labels)
     if len(fitted.coef_) > 1:
         return fitted.coef_, fitted.intercept_
     return np.vstack([np.zeros_like(fitted.coef_), fitted.coef_]), np.append(0.0, fitted.intercept_)
