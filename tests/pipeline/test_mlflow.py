@@ -103,7 +103,7 @@ def test_the_data_sets_have_the_digests_of_dvc_lock(runs: list[dict[str, Any]], 
     outs, lock = tiny_project.outs(), tiny_project.lock()
     by_stage = {run["tags"]["acinus.stage"]: run for run in runs if run["tags"]["acinus.kind"] == "stage"}
     for entry, stage in lock.items():
-        read = {dep["path"] for dep in stage.get("deps", []) if not dep["path"].startswith("src/")}
+        read = {dep["path"] for dep in stage.get("deps", []) if not dep["path"].startswith("code/")}
         expected = {
             path: md5 for path, md5 in outs.items() if path in read or path.startswith(tuple(f"{r}/" for r in read))
         }
