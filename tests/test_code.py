@@ -111,7 +111,7 @@ def small(tmp_path: Path) -> Path:
         "room/wall.py": "def paint():\n    import torch.nn\n    import own.late\n",
         "room/pages/base.html": "<p>",
         "room/unused.py": "",
-        "late.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import own.typing\nelse:\n    import own.other\n",
+        "late.py": "if TYPE_CHECKING:\n    import own.typing\nelse:\n    import own.other\n",
         "typing.py": "",
         "other.py": "import own_more.draw\n",
         "../own_more/__init__.py": "",
