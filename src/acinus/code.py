@@ -248,7 +248,7 @@ def _canonical(node: object) -> str:
 
 
 def _says_nothing(part: object, whole: ast.AST) -> bool:
-    """Return whether a part is a docstring (a text that is a statement), or an f-string's empty text (Python 3.12.1)."""
+    """Return whether a part is a docstring (a text that is a statement), or an f-string's empty text (Python 3.12)."""
     if isinstance(part, ast.Expr):
         return isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
     return isinstance(whole, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
