@@ -13,7 +13,7 @@ stages:
     deps:
       - data/demo
       - data/raw
-      - src/acinus/cli.py
+      - code/inventory.json
   index:
     deps:
       - data/${item.recipe}/manifest.parquet

@@ -15,6 +15,15 @@ def test_the_description_is_plain_json_and_the_same_each_time() -> None:
     assert one["libraries"]["torch"] == version("torch")
 
 
+def test_libraries_are_the_same_whatever_their_build() -> None:
+    one = machine.describe(1)
+    other = json.loads(json.dumps(one))
+    other["libraries"]["torch"] = one["libraries"]["torch"].partition("+")[0] + "+cu130"
+    assert machine.same_libraries(one, other)
+    other["libraries"]["torch"] = "0.1"
+    assert not machine.same_libraries(one, other)
+
+
 def test_simd_is_what_the_processor_says(tmp_path, monkeypatch) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(

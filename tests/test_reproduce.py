@@ -18,7 +18,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 LOCK: dict[str, Any] = {
     "stages": {
         "index@r": {
-            "deps": [{"path": "data/r/manifest.parquet", "md5": "d1"}, {"path": "src/acinus/slides", "md5": "s1"}],
+            "deps": [{"path": "data/r/manifest.parquet", "md5": "d1"}, {"path": "code/index.json", "md5": "s1"}],
             "params": {"recipes/r.yaml": {"index": {"level": 0}}},
             "outs": [{"path": "data/r/index.parquet", "md5": "i1"}, {"path": "data/r/tissue", "md5": "t1.dir"}],
         },
@@ -79,8 +79,10 @@ def test_outputs_that_name_times_and_runs_are_not_compared(stage: str, number: i
 
 def test_a_lock_made_with_other_code_or_parameters_is_called_stale() -> None:
     (code,) = compare_locks(LOCK, changed("index@r", "deps", 1, md5="new"), same_machine=True)
-    assert (code.stage, code.path) == ("index@r", "src/acinus/slides")
+    assert (code.stage, code.path) == ("index@r", "code/index.json")
     assert "made with other code; run dvc repro and commit dvc.lock" in code.text
+    other = changed("index@r", "deps", 1, md5="new")
+    assert compare_locks(LOCK, other, same_machine=False, same_versions=False) == []  # the digest names versions, too
     rebuilt = copy.deepcopy(LOCK)
     rebuilt["stages"]["index@r"]["params"]["recipes/r.yaml"]["index"]["level"] = 1
     (params,) = compare_locks(LOCK, rebuilt, same_machine=True)

@@ -15,7 +15,7 @@ LATE = {"mlflow", "lightning", "great_expectations", "timm", "segmentation_model
 MODELS, FIGURES = {"torch", "torchvision", "optuna"}, {"matplotlib", "sklearn"}
 PIXELS = {"scipy", "skimage", "shapely", "tifffile", "pyvips", "h5py", "lmdb", "imagecodecs"}
 WITHOUT = {
-    ("watch", "inventory"): LATE | MODELS | FIGURES | PIXELS | {"pandas", "openslide"},
+    ("code", "watch", "inventory"): LATE | MODELS | FIGURES | PIXELS | {"pandas", "openslide"},
     ("sample", "validate", "tune", "grade"): LATE | MODELS | FIGURES | PIXELS,
     ("demo", "ingest", "index", "extract", "quantify"): LATE | MODELS | FIGURES,
     ("report", "summary"): LATE | MODELS,

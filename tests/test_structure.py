@@ -1,12 +1,15 @@
-"""The architecture as tests: layers, one importer of mlflow, and every module a stage imports among its deps."""
+"""The architecture as tests: layers, one importer of mlflow, every stage tied to its code and its parameters."""
 
 import ast
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+
+from acinus.code import ALWAYS_RUN, LIBRARIES, package
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
@@ -15,8 +18,10 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [
-    {"errors", "seeds", "paths", "machine", "lineage", "dvc_process", "code"},
-    {"checkout", "files", "cluster", "strict_yaml", "threads"},
+    {"errors", "seeds", "paths", "lineage", "dvc_process"},
+    {"checkout", "files", "strict_yaml", "threads"},
+    {"code"},
+    {"cluster", "machine"},
     {"parallel"},
     {"params", "stopping"},
     {"records"},
@@ -72,17 +77,6 @@ def project_imports(module: str) -> set[str]:
     return {".".join(name.split(".")[:k]) for name in direct for k in range(1, name.count(".") + 2)}
 
 
-def closure(module: str) -> set[str]:
-    """Every project module that importing `module` can load."""
-    seen: set[str] = set()
-    todo = {module, *(".".join(module.split(".")[:k]) for k in range(1, module.count(".") + 1))}
-    while todo:
-        one = todo.pop()
-        seen.add(one)
-        todo |= project_imports(one) - seen
-    return seen
-
-
 def room(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
@@ -116,14 +110,33 @@ def test_stage_module_command_and_dvc_stage_are_the_same_names() -> None:
         assert DVC[stage]["cmd"].split()[:2] == ["acinus", stage]
 
 
-@pytest.mark.parametrize("stage", sorted(set(STAGES) - {"watch"}))  # watch runs always: it needs no deps
-def test_deps_cover_every_module_that_the_stage_imports(stage: str) -> None:
-    deps = [ROOT / dep for dep in DVC[stage]["deps"] if dep.startswith("src/")]
-    needed = [MODULES[name] for name in closure(f"acinus.stages.{stage}")]
-    missing = [p for p in needed if not any(p == dep or dep in p.parents for dep in deps)]
-    assert not missing, "\n".join(f"      - {p.relative_to(ROOT)}" for p in sorted(missing))
-    unused = [dep for dep in deps if not any(p == dep or dep in p.parents for p in needed)]
-    assert not unused, f"deps that {stage} does not import: {unused}"
+def test_every_stage_depends_on_the_digest_of_its_code_and_on_no_source_file() -> None:
+    assert set(package().stages()) == set(STAGES) - set(ALWAYS_RUN)
+    assert DVC["code"]["outs"] == [{"code": {"persist": True}}]
+    for stage, definition in DVC.items():
+        if stage in ALWAYS_RUN:
+            assert definition["always_changed"]
+            assert "deps" not in definition
+        else:
+            assert definition["deps"][0] == f"code/{stage}.json"
+        assert not [dep for dep in definition.get("deps", []) if dep.startswith("src/")]
+
+
+def test_imports_stand_in_the_text_where_digests_look_for_them() -> None:
+    """A name that is put together when the program runs is seen by no digest: only the command line may do so."""
+    for name, path in MODULES.items():
+        text = path.read_text()
+        assert "__doc__" not in text, f"{name}: a docstring is no part of a digest"
+        if name != "acinus.cli":
+            assert not re.search(r"\bimport_module\b|\b__import__\b|^def __getattr__", text, re.MULTILINE), name
+
+
+def test_every_library_has_its_version_in_digests_or_has_no_part_in_numbers() -> None:
+    without_numbers = {"click", "defusedxml", "distributed", "jinja2", "markupsafe", "matplotlib", "mlflow", "psutil"}
+    without_numbers |= {"pydantic", "rich", "sqlalchemy", "threadpoolctl", "yaml"}
+    optional = {"openvino"}  # see code.LIBRARIES
+    imported = {name.split(".")[0] for module in MODULES for name in imports(module)}
+    assert imported - sys.stdlib_module_names - {"acinus"} == LIBRARIES.keys() | without_numbers | optional
 
 
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - {"watch"}))
@@ -141,10 +154,9 @@ def test_params_of_dvc_are_those_that_the_stage_reads(stage: str) -> None:
                 read["recipe"].add("cohort")
     tracked: dict[str, set[str]] = {"recipe": set(), "project": set()}
     for entry in DVC[stage].get("params", []):
-        if isinstance(entry, dict):
-            tracked["recipe"] |= {key.split(".")[0] for keys in entry.values() for key in keys}
-        else:
-            tracked["project"].add(entry.split(".")[0])
+        files = entry if isinstance(entry, dict) else {"params.yaml": [entry]}
+        for file, keys in files.items():
+            tracked["project" if file == "params.yaml" else "recipe"] |= {key.split(".")[0] for key in keys}
     assert read["recipe"] == tracked["recipe"]
     assert read["project"] == tracked["project"]
 

@@ -14,13 +14,28 @@ AGAIN = "ACINUS_CHECKOUT"
 """Set for the command that is started again: the project whose code it must be."""
 
 
+def project_root(start: Path | None = None) -> Path:
+    """Return the nearest folder upwards that holds params.yaml.
+
+    Raises:
+        AcinusError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    root = _root_above(here)
+    if root is None:
+        raise AcinusError(f"{here}: no params.yaml here or above; change into the project's folder")
+    return root
+
+
 def own_package(start: Path) -> Path | None:
     """Return src/acinus of the project that `start` lies in; None outside a project, or where it has no code."""
-    for folder in (start, *start.parents):
-        if (folder / "params.yaml").is_file():
-            package = folder / "src" / "acinus"
-            return package if (package / "__init__.py").is_file() else None
-    return None
+    root = _root_above(start)
+    package = root / "src" / "acinus" if root else None
+    return package if package and (package / "__init__.py").is_file() else None
+
+
+def _root_above(start: Path) -> Path | None:
+    return next((folder for folder in (start, *start.parents) if (folder / "params.yaml").is_file()), None)
 
 
 def run_own_code() -> None:

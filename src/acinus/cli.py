@@ -97,6 +97,14 @@ def _demo(family: str | None, recipe: str | None) -> None:
     execution.run_project_stage("demo", lambda stage: demo.run(stage, chosen))
 
 
+@click.command("code")
+def _code() -> None:
+    """Write what the code of every stage is, code/<stage>.json: a comment or a docstring changes none."""
+    from acinus.stages import code
+
+    code.run(checkout.project_root())
+
+
 @click.command("tune")
 @click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
 @click.option("--join", is_flag=True, help="Work on trials of a study that another process runs; write no results.")
@@ -246,6 +254,7 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
     click.echo(compare.run(execution.project_root(), run_a, run_b, out, metric))
 
 
+main.add_command(_code)
 main.add_command(_demo)
 for _name, _text in RECIPE_STAGES.items():
     main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from acinus import preflight
+from acinus.checkout import project_root
 from acinus.dvc_process import dvc_above, dvc_runs
 from acinus.errors import AcinusError
 from acinus.lineage import git_commit, outputs, stage_inputs
@@ -25,19 +26,6 @@ from acinus.tracking import Run, RunFacts, create_database, stage_run, startup
 
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 """In a URL, as that of a database of studies."""
-
-
-def project_root(start: Path | None = None) -> Path:
-    """Return the nearest folder upwards that holds params.yaml.
-
-    Raises:
-        AcinusError: there is none.
-    """
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "params.yaml").is_file():
-            return folder
-    raise AcinusError(f"{here}: no params.yaml here or above; change into the project's folder")
 
 
 def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:

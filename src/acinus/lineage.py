@@ -16,7 +16,7 @@ except ImportError:
 WRITTEN = ("dvc.lock", "reports/metrics.json", "reports/machine.json")
 """Files in git that the pipeline writes."""
 
-CODE = ("src/", "recipes/", "params.yaml")
+CODE = ("code/", "src/", "recipes/", "params.yaml")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """What kind of machine this is, as far as it decides how floating-point sums are rounded."""
 
-import importlib.metadata
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
+from acinus.code import NUMBERS, installed, without_build
+
 SIMD = ("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_tile", "asimd", "sve")
-LIBRARIES = ("numpy", "torch", "torchvision", "timm", "lightning", "scipy", "simplejpeg", "openslide-bin")
 
 
 def describe(threads: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def describe(threads: int) -> dict[str, Any]:
         "simd": [name for name in SIMD if name in flags],
         "system": platform.system(),
         "python": ".".join(map(str, sys.version_info[:2])),
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "libraries": {name: installed(name) for name in NUMBERS},
         "threads": threads,
     }
 
@@ -39,6 +39,12 @@ def _cpu() -> dict[str, str]:
         return {}
     lines = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def same_libraries(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two descriptions name the same versions, whatever builds (+cpu): what digests of code name."""
+    first, second = ({name: without_build(v) for name, v in each["libraries"].items()} for each in (one, other))
+    return first == second
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -29,9 +29,6 @@ from acinus.patches.keys import patch_key
 from acinus.patches.store import MASKS, Store, open_mask_store, open_store
 from acinus.paths import Paths
 
-LIBRARIES = ("lightning", "numpy", "scikit-image", "segmentation_models_pytorch", "timm", "torch", "torchvision")
-"""What a resumed training must find as it left it, beside the code."""
-
 Stores = tuple[Store, Store | None]
 """The image store and, of a segmentation, that of the masks."""
 
@@ -169,7 +166,7 @@ def training_key(training: Training) -> str:
         training.machine.device,
         training.machine.channels_last,
         training.machine.compile,
-        code_digest(("learning", "scoring", "params", "training.py", "members.py", "trials.py"), LIBRARIES),
+        code_digest("acinus.members"),
     )
     return "-".join([key, *data_hashes(training.paths).values()])
 

@@ -53,7 +53,7 @@ class Search:
         """Return the study; its name changes with everything that a trial's result or its choice depends on."""
         tune = self.tune.model_copy(update={"trials": 0, "storage": ""})  # more trials, elsewhere: the same study
         paths = self.training.paths
-        key = section_hash(tune, training_key(self.training), code_digest((), ("optuna",)))[:16]
+        key = section_hash(tune, training_key(self.training), code_digest("acinus.trials"))[:16]
         longest = self.train_with({}).max_epochs if self.tune.max_epochs is None else self.tune.max_epochs
         return Plan(
             name=f"{paths.recipe}-{key}",

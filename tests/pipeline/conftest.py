@@ -1,7 +1,9 @@
 """Miniature projects: one run by `dvc repro` in a git repository of its own, one stage by stage in this process."""
 
 import importlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,7 +78,6 @@ class Miniature:
     def running(self, *command: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         """Start a command held as `environment` says (hold/sitecustomize.py); it is ended with the block."""
         held = self.environment() | environment
-        held["PYTHONPATH"] += f"{os.pathsep}{Path(__file__).parent / 'hold'}"
         with (self.root / ".acinus.log").open("ab") as log:
             process = subprocess.Popen(command, cwd=self.root, env=held, stdout=log, stderr=log)
             try:
@@ -90,12 +91,24 @@ class Miniature:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_", "PYTHON"))}
         return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PYTHONPATH": str(self.root / "src"),
+            "PYTHONPATH": f"{self.root / 'src'}{os.pathsep}{Path(__file__).parent / 'hold'}",
+            "LOADED_AT": str(self.root / ".loaded"),
             "DVC_SITE_CACHE_DIR": str(self.root / ".dvc" / "site"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "NO_COLOR": "1",
         }
+
+    @staticmethod
+    def ran(output: str) -> set[str]:
+        """Return the stages that DVC says it ran; `code` always does."""
+        return set(re.findall(r"^Running stage '([^']+)'", output, re.MULTILINE))
+
+    def changed(self) -> dict[str, Any]:
+        """Return what `dvc status` says of stages that changed, but for `code`, which it never knows beforehand."""
+        status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
+        assert status.pop("code") == ["always changed"]
+        return status
 
     def lock(self) -> dict[str, dict[str, Any]]:
         """Return the stages of dvc.lock."""
@@ -152,7 +165,7 @@ def fresh(root: Path) -> Miniature:
     for command in (["init", "--quiet"], ["config", "user.name", "a test"], ["config", "user.email", "test@localhost"]):
         project.run("git", *command)
     with (root / ".git" / "info" / "exclude").open("a") as excluded:
-        excluded.write("/.dvc/site/\n/.acinus.log\n")
+        excluded.write("/.dvc/site/\n/.acinus.log\n/.loaded/\n")
     project.commit()
     return project
 

@@ -27,17 +27,6 @@ from acinus.slides.labels import LabelRow, LabelRules, open_labels
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.tiles import check_under
 
-LIBRARIES = (
-    "h5py",
-    "imagecodecs",
-    "lmdb",
-    "numpy",
-    "openslide-python",
-    "pillow",
-    "shapely",
-    "simplejpeg",
-    "tifffile",
-)
 GROUND = ("background", "foreground")
 """What the labels 0 and 1 of a segmentation's patches are called."""
 
@@ -266,11 +255,11 @@ def _check_on_slide(slide: SlidePixels, corners: np.ndarray, edge0: float) -> No
 
 
 def reading_code(codec: str) -> str:
-    """Return a digest of the code that makes pixels and bytes: the rooms slides and patches, and their libraries.
+    """Return a digest of the code that makes pixels and bytes: what this module imports, and its libraries.
 
     What cuts JPEGs counts for the codec source alone: with it, or with another version, bytes differ.
     """
     others = {"openslide": openslide.__library_version__}
     if codec == "source":
         others[PACKAGE] = cutter_version()
-    return code_digest(("slides", "patches"), LIBRARIES, others)
+    return _digest([code_digest(__name__), others])

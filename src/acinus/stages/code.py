@@ -1,0 +1,31 @@
+"""code: the package -> code/<stage>.json, on every `dvc repro`; what stages depend on in place of source files."""
+
+import json
+from pathlib import Path
+
+from acinus.code import STAGES, package
+from acinus.files import write_text
+
+
+def run(root: Path) -> None:
+    """Write what the code of every stage is, a file only where it is no longer what it says.
+
+    It runs each time that anything else may run: neither parameters nor MLflow are touched, and nothing heavy loads.
+    """
+    own, folder = package(), root / "code"
+    texts = {
+        f"{stage}.json": json.dumps(own.facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
+        for stage in own.stages()
+    }
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path.name not in texts:
+            path.unlink()  # of a stage that is no more
+    changed = [name for name, text in texts.items() if not _holds(folder / name, text)]
+    for name in changed:
+        write_text(folder / name, texts[name])
+    told = ", ".join(Path(name).stem for name in changed)
+    print(f"code: {f'other code or libraries of {told}' if told else 'as it was'}", flush=True)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
