@@ -53,7 +53,7 @@ bench: install ## speed and memory beside plain scripts and the machine's limits
 
 docs: install $(DOCS_VENV)/.installed ## the pages of docs/ as a site in site/; a broken link or a stale command fails
 	python -m pytest -q tests/test_docs.py
-	$(DOCS_VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
 $(DOCS_VENV)/.installed: requirements-docs.lock
 	$(PYTHON) -m venv $(DOCS_VENV)

@@ -162,7 +162,7 @@ def allowed(hint: Any, bounds: Sequence[Any] = ()) -> str:
         return ", ".join(f"`{one}`" for one in arguments)
     if origin in (Union, types.UnionType):
         kinds = [allowed(one) for one in arguments if one is not type(None)]
-        return " or ".join([*dict.fromkeys(kinds), *(["null"] if type(None) in arguments else [])])
+        return " or ".join(dict.fromkeys(kinds)) + ("; or `null`" if type(None) in arguments else "")
     if origin is list:
         least = next((mark.min_length for mark in bounds if isinstance(mark, MinLen)), 0)
         most = next((mark.max_length for mark in bounds if isinstance(mark, MaxLen)), None)

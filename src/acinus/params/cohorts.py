@@ -24,9 +24,9 @@ class Cohort(Section):
     allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
     """Why an official split may have one patient in several splits; the report then says so. null: it may not."""
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the patients drawn for the test split, of those whose split nothing else decides."""
+    """Share of the patients drawn for the test split, among those whose split nothing else decides."""
     val_fraction: Share = 0.2
-    """Share of the patients then left that is drawn for the validation split."""
+    """Share of the remaining patients drawn for the validation split."""
     max_bad_fraction: Fraction = 0.1
     """Share of slides that may be unusable; more stop the pipeline."""
     probe_tiles: Count = 16

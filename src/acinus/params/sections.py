@@ -59,7 +59,7 @@ class Index(AtResolution):
     tumor_min_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of tumour from which on a patch is labelled tumour."""
     normal_max_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of tumour up to which a patch is labelled normal. Patches between the two shares are left out. Of patch
+    """Share of tumour up to which a patch is labelled normal. Patches between the two shares are left out. Patch
     classification only."""
 
     @model_validator(mode="after")
