@@ -92,7 +92,7 @@ class Calibrate(Section):
     """
 
     temperature: bool = True
-    """Fit a temperature, which makes probabilities honest."""
+    """Fit a temperature, one number that corrects how sure the network is of its answers."""
     bias: bool = False
     """Fit one offset per class too, for a network that takes one class too often. Segmentation only."""
     trials: Annotated[int, Field(ge=0)] = 0
