@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS_VENV := .venv-docs
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro ui lint test reproduce bench lock clean
+.PHONY: help install demo repro ui lint test reproduce bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +50,15 @@ sweep-%: install ## run sweeps/<name>.yaml: sweep-biopsy, sweep-pannuke, sweep-c
 
 bench: install ## speed and memory beside plain scripts and the machine's limits (about 11 minutes)
 	python -m benchmarks
+
+docs: install $(DOCS_VENV)/.installed ## the pages of docs/ as a site in site/; a broken link or a stale command fails
+	python -m pytest -q tests/test_docs.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
+$(DOCS_VENV)/.installed: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@touch $@
 
 lock: ## write requirements.lock anew from the packages in .venv
 	@{ echo "# Every package at the version the results were made with. \`make lock\` writes it anew from the environment."; \

@@ -1,4 +1,4 @@
-"""The results as Markdown, for the README and for a person."""
+"""The results as Markdown, for docs/speed.md and for a person."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

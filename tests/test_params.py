@@ -10,7 +10,7 @@ import yaml
 from acinus import params, records
 from acinus.errors import AcinusError, RecipeError
 from acinus.params import faults
-from acinus.params.sections import Term
+from acinus.params.training import Term
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = (ROOT / "recipes" / "demo-camelyon.yaml").read_text()

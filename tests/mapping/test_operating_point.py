@@ -48,7 +48,7 @@ def test_threshold_and_smoothing_go_with_it() -> None:
     found = OperatingPoint(threshold=0.3, smoothing_px=1.5, min_peak=0.8).on_map(8.0, (0.5, 0.5))
     assert found.min_peak == 0.8
     assert (found.threshold, found.smoothing_px, found.min_region_px, found.max_hole_px) == (0.3, 1.5, 0, 0)
-    assert ASSUMED_MPP == 0.5, "the README says so"
+    assert ASSUMED_MPP == 0.5, "docs/tuning.md says so"
 
 
 def test_sizes_stand_in_um2_in_the_file(tmp_path: Path) -> None:

@@ -16,4 +16,4 @@ FINDINGS = {
     "one_class_mask": "every px of the mask is of one class",
     "tumor_cut_away": "cut-outs or ignored regions take more of the outlined tumour than they leave",
 }
-"""Name, as validate.tolerate may give it -> what it means."""
+"""Name, as validate.tolerate may give it -> what it means; docs/cohorts.md has them all."""

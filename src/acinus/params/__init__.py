@@ -24,20 +24,8 @@ from acinus.params.reading import (
 )
 from acinus.params.recipe import RECIPES, Recipe
 from acinus.params.results import Calibrate, Choices, Grade, Quantify, Range, Tune
-from acinus.params.sections import (
-    Extract,
-    Geometric,
-    HardNegatives,
-    Index,
-    Infer,
-    Loss,
-    Photometric,
-    Report,
-    Sample,
-    Tissue,
-    Train,
-    Validate,
-)
+from acinus.params.sections import Extract, Index, Infer, Report, Sample, Tissue, Validate
+from acinus.params.training import Geometric, HardNegatives, Loss, Photometric, Train
 from acinus.params.tuning import check_space, value_of, with_values
 
 __all__ = [

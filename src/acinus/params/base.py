@@ -25,7 +25,9 @@ class AtResolution(Section):
     """A working resolution: exactly one of `level` (of the slide's pyramid) and `mpp` (um per px)."""
 
     level: Annotated[int, Field(ge=0, le=15)] | None = None
+    """Work at this level of the slide's pyramid; 0 is the finest."""
     mpp: Mpp | None = None
+    """Or work at this many µm per px, whatever the slide's levels are."""
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:

@@ -1,4 +1,7 @@
-"""params.yaml: the run list and what is global."""
+"""params.yaml: the run list and what is global.
+
+The text below a field is its meaning for people: docs/recipes.md is written from it.
+"""
 
 from typing import Annotated, Literal, Self
 
@@ -11,76 +14,95 @@ Family = Literal["camelyon", "panda", "rgb_mask", "pannuke"]
 
 
 class Compute(Section):
-    """Where the work runs. `scheduler` local = processes here; tcp://host:port = a Dask cluster.
-
-    threads: of torch. decode_threads: of one process that decode tiles ahead. memory_mib: decoded tiles that one
-    process holds at most; beyond it a tile is decoded again. loader_workers: processes that read training's patches
-    (0: a thread beside the steps). channels_last, compile: how torch lays out and runs
-    a network in training and for maps; another choice gives other last bits.
-    """
+    """Where the work runs. See [More machines](machines.md)."""
 
     scheduler: Annotated[str, Field(pattern=r"^(local|(tcp|tls)://.+:\d+)$")] = "local"
+    """`local`: processes on this machine. `tcp://host:port`: the workers of a Dask cluster."""
     workers: Count = 2
+    """With `local`: this many processes, each with a slide of its own."""
     threads: Count = 2
+    """Threads of torch. Results are bit-identical for the same number only."""
     device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?|mps)$")] = "cpu"
+    """What the network runs on: `cpu`, `cuda` (or `cuda:1` ...), `mps`, or `auto`."""
     decode_threads: Count = 2
+    """Threads of one process that decode tiles ahead of what uses them; no result depends on it."""
     memory_mib: Annotated[int, Field(ge=16)] = 256
+    """MiB of decoded tiles that one process holds at most; beyond it a tile is decoded again."""
     loader_workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read training's patches; 0: a thread beside the steps. A GPU wants some."""
     channels_last: bool = True
+    """How torch lays out pictures; false is often slower, and gives other last bits."""
     compile_: bool = Field(default=False, alias="compile")
+    """Whether torch compiles the network: needs a compiler, pays off in long runs, gives other last bits."""
 
 
 class Tracking(Section):
-    """Where MLflow remembers. `required: true` makes a server that is down an error.
-
-    register: name in the model registry under which each trained model becomes a version; a recipe's name is
-    put in for {recipe}.
-    """
+    """Where MLflow keeps its record of runs."""
 
     uri: str = "sqlite:///mlflow.db"
+    """A database file of the project, or an MLflow server: `http://host:5000`."""
     required: bool = False
+    """Whether a server that is down is an error; false: it costs a warning."""
     register_: Annotated[str, Field(min_length=1)] | None = Field(default=None, alias="register")
+    """A name in MLflow's model registry, under which each trained model becomes a version; `{recipe}` stands for the
+    recipe's name. null: none."""
 
 
 class CamelyonDemo(Section):
-    """How large the drawn CAMELYON cohort is: slide edge in px, um per px, slides of each kind."""
+    """How large the drawn CAMELYON cohort is."""
 
     size_px: Annotated[int, Field(ge=768, le=16384)] = 4096
+    """Edge of a slide, in px."""
     mpp: Annotated[float, Field(ge=0.25, le=1.0)] = 0.5
+    """µm per px."""
     training_tumor: Annotated[int, Field(ge=1, le=500)] = 6
+    """Tumour slides for training and validation."""
     training_normal: Annotated[int, Field(ge=0, le=500)] = 4
+    """Normal slides for training and validation."""
     test_tumor: Annotated[int, Field(ge=0, le=500)] = 4
+    """Tumour slides for the test."""
     test_normal: Annotated[int, Field(ge=0, le=500)] = 2
+    """Normal slides for the test."""
 
 
 class PandaDemo(Section):
-    """The drawn PANDA cohort: slides (both providers, every ISUP grade alike) and their size in level-0 px."""
+    """How large the drawn PANDA cohort is."""
 
     slides: Annotated[int, Field(ge=12, le=1200)] = 36
+    """Slides, of both providers and every ISUP grade alike."""
     width_px: Annotated[int, Field(ge=512, le=8192)] = 2050
+    """Width of a slide, in level-0 px."""
     height_px: Annotated[int, Field(ge=512, le=8192)] = 1630
+    """Height of a slide, in level-0 px."""
 
 
 class RgbMaskDemo(Section):
-    """The drawn rasters with colour-coded masks: how many of each split, and their size in px."""
+    """How many rasters with colour-coded masks are drawn, and how large."""
 
     train: Annotated[int, Field(ge=1, le=500)] = 8
+    """Rasters for training."""
     val: Annotated[int, Field(ge=1, le=500)] = 2
+    """Rasters for validation."""
     test: Annotated[int, Field(ge=1, le=500)] = 4
+    """Rasters for the test."""
     width_px: Annotated[int, Field(ge=512, le=16384)] = 1901
+    """Width of a raster, in px."""
     height_px: Annotated[int, Field(ge=512, le=16384)] = 1607
+    """Height of a raster, in px."""
 
 
 class PannukeDemo(Section):
-    """The drawn PanNuke cohort: tiles of 256 px in each of its three folds."""
+    """How large the drawn PanNuke cohort is."""
 
     tiles_per_fold: Annotated[int, Field(ge=4, le=3000)] = 36
+    """Tiles of 256 px in each of the three folds."""
 
 
 class Demo(Section):
-    """The demonstration cohorts to draw; an empty list draws none."""
+    """The demonstration cohorts to draw."""
 
     families: list[Family] = ["camelyon", "panda", "rgb_mask", "pannuke"]
+    """The families drawn; an empty list draws none."""
     camelyon: CamelyonDemo = CamelyonDemo()
     panda: PandaDemo = PandaDemo()
     rgb_mask: RgbMaskDemo = RgbMaskDemo()
@@ -88,11 +110,14 @@ class Demo(Section):
 
 
 class Project(Section):
-    """params.yaml as a whole."""
+    """What runs, and from which seed. One experiment is one file in `recipes/`."""
 
     recipes: list[Name]
+    """The run list: every stage runs for each of these recipes."""
     raw_cohorts: list[Name] = []
+    """Those of the run list whose slides are your own; every `dvc repro` looks at their files anew."""
     seed: Annotated[int, Field(ge=0)]
+    """What all randomness is derived from."""
     compute: Compute
     tracking: Tracking
     demo: Demo

@@ -9,20 +9,26 @@ from acinus.params.base import Name, Section
 from acinus.params.cohorts import CamelyonCohort, Cohort, PandaCohort, PannukeCohort, RgbMaskCohort
 from acinus.params.faults import IMAGE_CODECS, cell_fault, map_fault, no_image_files, package_fault, source_fault
 from acinus.params.results import Calibrate, Grade, Quantify, Tune
-from acinus.params.sections import Extract, Index, Infer, Report, Sample, Train, Validate
-from acinus.params.sections import Term as Term
+from acinus.params.sections import Extract, Index, Infer, Report, Sample, Validate
+from acinus.params.training import Term as Term
+from acinus.params.training import Train
 
 Task = Literal["patch_classification", "segmentation"]
 
 
 class Recipe(Section):
-    """One experiment; a family's own class says what its cohort section holds."""
+    """One experiment on one page. What its section `cohort` may hold depends on the family."""
 
     title: str
+    """What the report's page is called."""
     family: str
+    """What lies on disk, and how its labels are read: see [Cohorts](cohorts.md)."""
     task: Task
+    """`patch_classification`: a label for each patch. `segmentation`: a class for each px."""
     classes: Annotated[list[Name], Field(min_length=2, max_length=64)] = ["normal", "tumor"]
+    """Names of the classes. The first is what is not looked for (normal, background)."""
     positive: list[str] = []
+    """The classes that count as tumour for burden and metrics; left out: all but the first class."""
     cohort: Cohort
     index: Index
     sample: Sample

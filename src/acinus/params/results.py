@@ -1,4 +1,7 @@
-"""The sections of a recipe that search settings, and that turn maps into amounts and grades."""
+"""The sections of a recipe that search settings, and that turn maps into amounts and grades.
+
+The text below a field is its meaning for people: docs/recipes.md is written from it.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -14,12 +17,16 @@ Measure = Literal["patch_auc", "accuracy", "mdice", "miou"]
 
 
 class Range(Section):
-    """Numbers from `low` to `high`, both included; whole: integers only; log: evenly over the logarithm."""
+    """An entry of `space` that is a range of numbers."""
 
     low: float
+    """The lowest value, included."""
     high: float
+    """The highest value, included."""
     log: bool = False
+    """Draw evenly over the logarithm."""
     whole: bool = False
+    """Whole numbers only."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -33,9 +40,10 @@ class Range(Section):
 
 
 class Choices(Section):
-    """One of the values listed."""
+    """An entry of `space` that is one of a few values."""
 
     choices: Annotated[list[Value], Field(min_length=2)]
+    """The values."""
 
 
 def _kind_of_space(value: Any) -> str:
@@ -49,21 +57,24 @@ Space = Annotated[
 
 
 class Tune(Section):
-    """Optuna over settings of `train`; trials 0: the recipe's own values are the best there are.
-
-    space: dotted key below train (loss.terms.dice, loss.class_weights.1, lr) -> what it may be. objective: of the
-    validation patches, the higher the better. startup_trials: drawn at random before the sampler learns and the
-    pruner prunes; the first trial is always the recipe's own values. max_epochs: of a trial (null: train.max_epochs).
-    storage: journal (a file of the project) or the URL of an RDB that Optuna knows.
-    """
+    """A search with Optuna over settings of `train`. See [Tuning](tuning.md#tuning)."""
 
     trials: Annotated[int, Field(ge=0)] = 0
+    """How many trainings are tried; 0: no search, the recipe's own values are taken. A search needs an objective and
+    a space."""
     objective: Measure | None = None
+    """What the search makes as high as it can, on the validation patches. `patch_auc` and `accuracy` of a classifier,
+    `mdice` and `miou` of a segmentation."""
     pruner: Literal["median", "hyperband", "none"] = "median"
+    """How hopeless trials are ended early."""
     startup_trials: Count = 3
+    """Trials drawn at random before the search learns from them and trials are ended early."""
     max_epochs: Count | None = None
+    """Epochs of a trial; null: as `train.max_epochs`."""
     storage: Annotated[str, Field(pattern=r"^(journal|[a-z]+(\+[a-z0-9]+)?://.+)$")] = "journal"
+    """Where the study is kept: `journal`, a file of the project, or the URL of a database that Optuna knows."""
     space: dict[str, Space] = {}
+    """Dotted key below `train`: what it may be, a range or choices (below)."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -73,69 +84,81 @@ class Tune(Section):
 
 
 class Calibrate(Section):
-    """Temperature, then Optuna over threshold and clean-up, on validation slides only; each is kept where it wins.
+    """Temperature, then a search of threshold and clean-up, on validation slides only; each is kept where it wins.
 
-    bias: besides the temperature one offset per class on the logits (bias-corrected temperature scaling), for a
-    network that takes one class too often; it may then answer with another class than before.
-    objective: of whole slides: dice (mean over slides of the mean over all classes but the first: the Dice of a class
-    that the slide has, and 1 / (1 + a / false_half_percent) of one that it has not, a being its predicted area in
-    percent of the tissue), f1 (of tumour against normal slides, called by grade.burden_percent) or froc.
-    min_region_um2, max_hole_um2: smallest region kept and largest hole filled of the plain point, which has threshold
-    0.5 and no smoothing; with trials 0 it is the point. An isolated region below 200 um2, a disc of 16 um, is one cell
-    or two nuclei: no finding at the magnifications of whole slides; a hole of that size is as little. Where nuclei are
-    what is to be found, write 0. The largest values searched: most_region_um2 and most_hole_um2 (5000 um2, a disc of
-    80 um, is the section of a whole gland; not above the plain one: not searched), max_smoothing_px (sigma, map px) and
-    most_peak (p that a region must reach somewhere: what is there is told apart from how far it goes; 0: not searched).
-    min_specificity: with at least 5 normal validation slides no point that calls more of them tumour is taken where
-    any point can be. max_slides: so many validation slides, evenly chosen (null: all).
+    See [Calibration](tuning.md#calibration). A region below 200 µm², a disc of 16 µm, is one cell or two nuclei: no
+    finding at the magnifications of whole slides. Where nuclei are what is to be found, write 0. 5000 µm², a disc of
+    80 µm, is the section of a whole gland.
     """
 
     temperature: bool = True
+    """Fit a temperature, one number that corrects how sure the network is of its answers."""
     bias: bool = False
+    """Fit one offset per class too, for a network that takes one class too often. Segmentation only."""
     trials: Annotated[int, Field(ge=0)] = 0
+    """How many operating points are tried; 0: the plain point (threshold 0.5, no smoothing) is taken."""
     objective: Literal["dice", "f1", "froc"] = "dice"
+    """What is judged on whole slides: [Dice](tuning.md#calibration), F1 of tumour against normal slides, or FROC
+    (needs `quantify.froc`)."""
     max_smoothing_px: NotNegative = 2.0
+    """Largest smoothing searched: sigma of a Gauss filter, in px of the map; 0: not searched."""
     false_half_percent: Positive = 5.0
+    """With `dice`: the false area, in percent of the tissue, at which a slide without the class counts one half."""
     min_specificity: Fraction = 0.9
+    """With 5 normal validation slides or more: least share of them that must be called normal."""
     min_region_um2: Area = 200.0
+    """At the plain point: smaller regions (µm²) are dropped."""
     max_hole_um2: Area = 200.0
+    """At the plain point: holes up to this area (µm²) are filled."""
     most_region_um2: Area = 5000.0
+    """Largest `min_region_um2` searched; not above the plain one: not searched."""
     most_hole_um2: Area = 5000.0
+    """Largest `max_hole_um2` searched; not above the plain one: not searched."""
     most_peak: Fraction = 0.99
+    """Largest peak searched: the probability that a region must reach somewhere to be kept; 0: not searched."""
     max_slides: Count | None = None
+    """At most this many validation slides, evenly chosen; null: all."""
 
 
 class Quantify(Section):
-    """How a probability map becomes regions and amounts.
-
-    threshold: instead of the operating point's (null). froc: whether regions are held against lesions.
-    """
+    """How a probability map becomes regions and amounts."""
 
     threshold: Share | None = None
+    """Instead of the operating point's threshold; null: the operating point's."""
     froc: bool = False
+    """Whether regions are held against annotated lesions (FROC)."""
 
 
 class Grade(Section):
-    """Attention MIL over patches of a slide; target none writes empty tables.
-
-    encoder: model (the trained network's own encoder) or the name of a timm network, which then starts from
-    `weights`. top_patches: the most suspicious by the probability map, at least min_distance patch edges apart;
-    random_patches: a random complement. seeds: as many models, whose mean is the grade. burden_percent: the rule
-    beside it calls a slide tumour from this predicted burden on.
-    """
+    """Grades of slides by attention over their most suspicious patches. See [Grades](tuning.md#grades)."""
 
     target: Literal["none", "isup", "tumor"] = "none"
+    """What a slide is graded by: nothing, the ISUP grade (family `panda`), or tumour against normal."""
     encoder: str = "model"
+    """What turns a patch into features: `model` is the trained network's own encoder; or a network that timm knows."""
     weights: Literal["none", "imagenet", "package"] = "imagenet"
+    """Weights of a timm `encoder`, as for `train.weights`."""
     top_patches: Count = 16
+    """The most suspicious patches of a slide by its map."""
     random_patches: Annotated[int, Field(ge=0)] = 4
+    """Others drawn at random beside them."""
     min_distance: NotNegative = 1.0
+    """How far apart the top patches lie at least, in patch edges."""
     loss: Literal["ordinal", "cross_entropy"] = "ordinal"
+    """`ordinal` knows that grades have an order."""
     hidden_units: Count = 64
+    """Units of the layer that takes the features."""
     attention_units: Count = 32
+    """Units of the attention."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    """Share of hidden units dropped at random in training."""
     max_epochs: Count = 60
+    """At most this many epochs; validation slides decide which is kept."""
     lr: Positive = 1e-3
+    """Learning rate."""
     weight_decay: NotNegative = 1e-4
+    """How strongly weights are pulled to 0."""
     seeds: Count = 3
+    """This many models are trained; their mean is the grade."""
     burden_percent: NotNegative = 0.5
+    """The rule beside it: a slide is called tumour from this predicted burden (percent of the tissue) on."""

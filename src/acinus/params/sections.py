@@ -1,64 +1,66 @@
-"""The sections of a recipe that every family shares, one class each."""
+"""The sections of a recipe that every family shares, one class each; the network's training is in `training`.
 
-from typing import Annotated, Any, Literal, Self
+The text below a field is its meaning for people: docs/recipes.md is written from it.
+"""
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from typing import Annotated, Literal, Self
 
-from acinus.params.base import AtResolution, Count, Fraction, NotNegative, Positive, Section, Share, Split
+from pydantic import Field, model_validator
 
-Term = Literal["cross_entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
-Amplitude = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-def _kind_of_weights(value: Any) -> str | None:
-    """Return which of both kinds of class_weights a value is, or None; the union alone reports each kind's fault."""
-    return "numbers" if isinstance(value, list) else "rule" if value in ("balanced", "equal") else None
-
-
-ClassWeights = Annotated[
-    Annotated[Literal["balanced", "equal"], Tag("rule")] | Annotated[list[Positive], Tag("numbers")],
-    Discriminator(
-        _kind_of_weights,
-        custom_error_type="class_weights",
-        custom_error_message="must be balanced, equal or a list of one number per class",
-    ),
-]
+from acinus.params.base import AtResolution, Count, Fraction, NotNegative, Positive, Section, Split
 
 
 class Tissue(Section):
-    """Where to look, and what burden is divided by, found at a downsample (128 = level 7 of a CAMELYON slide).
+    """Where to look, and what burden is divided by.
 
-    method density: what is denser than the slide's own glass, by min_density (optical density) at least; gaps up to
-    twice closing_um are closed and holes up to max_hole_um2 filled. otsu: Otsu on saturation, from min_saturation up;
-    it loses what is pale. all: the whole image. annotation: what the slide's own label says.
-    Pieces smaller than min_area_um2, or than min_area_px of the downsampled slide, are dropped.
+    Tissue is found on a small copy of the slide. Pieces that are too small are dropped.
     """
 
     method: Literal["density", "otsu", "all", "annotation"] = "density"
+    """How tissue is told from glass. `density`: what is denser than the slide's own glass. `otsu`: Otsu's cut of the
+    saturation; it loses what is pale. `all`: the whole image. `annotation`: what the slide's own mask says."""
     downsample: Annotated[float, Field(ge=1.0)] = 128.0
+    """Width of one px of the small copy, in level-0 px: 128 is level 7 of a CAMELYON slide."""
     min_density: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.02
+    """With `density`: optical density of the palest tissue, above that of the slide's own glass."""
     closing_um: NotNegative = 20.0
+    """With `density`: gaps up to twice this width (µm) are closed; 2 px each way where the slide has no µm per px."""
     max_hole_um2: NotNegative = 50_000.0
+    """With `density`: holes up to this area (µm²) are filled, such as lumina and fat; 500 px where the slide has no
+    µm per px."""
     min_saturation: Fraction = 0.04
+    """With `otsu`: the cut is never below this saturation."""
     min_area_um2: NotNegative = 0.0
+    """Pieces of tissue smaller than this (µm²) are dropped as specks."""
     min_area_px: Annotated[int, Field(ge=0)] = 16
+    """Pieces of fewer px of the small copy are dropped too; alone in force where the slide has no µm per px."""
 
 
 class Index(AtResolution):
-    """The patch grid and the rule that turns a tumour fraction into a label.
+    """The grid of patches, and the rule that turns a share of tumour into a label.
 
-    cell_px: the patch is a window centred on a cell of this edge, which alone is labelled (null: the
-    whole patch). min_foreground_fraction: least share of the positive classes of a segmentation's patch.
+    Give exactly one of `level` and `mpp`. `cell_px` may not exceed `patch_px`, and `normal_max_fraction` must be
+    below `tumor_min_fraction`.
     """
 
     patch_px: Annotated[int, Field(ge=8, le=4096)]
+    """Edge of a patch, in px of the working resolution."""
     stride_px: Count
+    """Step from one patch to the next; below `patch_px` patches overlap."""
     cell_px: Count | None = None
+    """Edge of the cell in the middle of a patch, which alone is labelled; the rest is context. null: the whole patch
+    is labelled. Patch classification only."""
     tissue: Tissue = Tissue()
+    """See [index.tissue](#indextissue)."""
     min_tissue_fraction: Fraction = 0.25
+    """Least share of tissue in a patch. A patch with any tumour is a candidate all the same."""
     min_foreground_fraction: Fraction = 0.0
+    """Segmentation only: least share of the positive classes in a patch."""
     tumor_min_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of tumour from which on a patch is labelled tumour."""
     normal_max_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of tumour up to which a patch is labelled normal. Patches between the two shares are left out. Patch
+    classification only."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -75,25 +77,29 @@ class Index(AtResolution):
 
 
 class Sample(Section):
-    """Which of the candidate patches are kept, split by split.
-
-    balanced: a balance of classes and a cap per slide. cells: tumour slides give tumor_share of their
-    tumour cells and own_normal_per_tumor normal cells for each; normal slides fill the balance evenly.
-    tumor_slides: which slides count as tumour slides there (null: those with any tumour cell);
-    tumor_slide_min_ratio: instead, those with at least this share of tumour among their labelled cells.
-    max_per_slide: in splits that are not balanced, drawn from all labelled patches of the slide alike.
-    """
+    """Which of the candidate patches are kept, split by split. Which ones are drawn depends on the seed alone."""
 
     scheme: Literal["balanced", "cells"] = "balanced"
+    """`balanced`: classes in a given proportion, up to a limit for each slide. `cells`: tumour slides give a share of
+    their tumour cells and some normal cells, normal slides fill up the balance evenly; needs `index.cell_px`."""
     normal_per_tumor: NotNegative = 1.0
+    """Normal patches for each tumour patch."""
     max_tumor_per_slide: Count | None = None
+    """At most this many tumour patches of one slide; null: no limit."""
     max_normal_per_slide: Count | None = None
+    """At most this many normal patches of one slide; null: no limit."""
     tumor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1 / 3
+    """With `cells`: the share of a tumour slide's tumour cells that is taken."""
     own_normal_per_tumor: NotNegative = 0.5
+    """With `cells`: normal cells of the same slide for each tumour cell taken."""
     tumor_slides: list[str] | None = None
+    """With `cells`: the slides that count as tumour slides; null: those with any tumour cell."""
     tumor_slide_min_ratio: Fraction = 0.0
+    """With `cells`, where `tumor_slides` is null: least share of tumour among a tumour slide's labelled cells."""
     balance: list[Split] = ["train", "val"]
+    """The splits that are balanced. The others keep every labelled patch."""
     max_per_slide: Count | None = None
+    """In splits that are not balanced: at most this many patches of one slide, drawn alike from all; null: no limit."""
 
 
 Finding = Literal[
@@ -114,155 +120,63 @@ Finding = Literal[
 
 
 class Validate(Section):
-    """What the Great Expectations suites hold the tables against; tolerate: findings that do not stop.
-
-    max_unlabelled: largest share of a split's slides of which nothing is known, neither annotation nor slide label.
-    """
+    """The rules that the tables must meet before anything is learned from them."""
 
     balance_tolerance: Positive = 0.25
+    """How far the balance of classes may be off: 0.25 is a quarter more or less than `sample.normal_per_tumor`."""
     rows_shown: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many of the rows that break a rule are shown."""
     tolerate: list[Finding] = []
+    """Findings that do not stop the pipeline; [what each means](cohorts.md#findings)."""
     max_unlabelled: Fraction = 0.1
+    """Largest share of a split's slides of which nothing is known, neither an annotation nor a slide label."""
 
 
 class Extract(Section):
-    """How the patch store is written.
-
-    codec source: a slide's own JPEG bytes where a patch is a tile, cut without loss where it is a part of one on
-    its grid of blocks; what is neither is decoded and encoded once, at jpeg_quality.
-    """
+    """How the patches are stored."""
 
     backend: Literal["lmdb", "hdf5", "files"] = "lmdb"
+    """What keeps the patches: an LMDB or HDF5 file per shard, or one image file per patch."""
     codec: Literal["jpeg", "png", "raw", "source"] = "jpeg"
+    """How a patch is encoded. `source` keeps the slide's own JPEG bytes: where a patch is a tile as they are, where it
+    is a part of one on its grid of blocks cut without loss; all else is decoded and encoded once. `files` cannot
+    keep `raw`."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """Quality of JPEG patches, 1 to 100."""
     max_shards: Count = 256
-
-
-class Loss(Section):
-    """A weighted sum of terms. With two classes cross_entropy over both is binary cross-entropy.
-
-    class_weights (cross_entropy and focal): balanced (total / count), equal, or one number per class.
-    label_smoothing: of cross_entropy, the share of a label that is spread evenly over all classes. tversky_alpha,
-    tversky_beta: what false positives and false negatives weigh in tversky (0.5 and 0.5: Dice).
-    """
-
-    terms: Annotated[dict[Term, Positive], Field(min_length=1)] = {"cross_entropy": 1.0}
-    class_weights: ClassWeights = "balanced"
-    focal_gamma: NotNegative = 2.0
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    tversky_alpha: NotNegative = 0.5
-    tversky_beta: NotNegative = 0.5
-    ohem: bool = False
-    ohem_ratio: Positive = 3.0
-    ohem_min_negatives: Count = 64
-
-
-class Photometric(Section):
-    """Random colour changes of a training patch: the largest relative change of each kind, 0 = none."""
-
-    brightness: Amplitude = 0.0
-    contrast: Amplitude = 0.0
-    saturation: Amplitude = 0.0
-    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    stain: Amplitude = 0.0
-
-
-class Geometric(Section):
-    """Random changes of shape of a training patch (and its mask), beside flips and quarter turns; 0 = none.
-
-    scale: the largest relative change of size. elastic_px: standard deviation of the displacements, in px of the
-    patch, of points 32 px apart; what lies between them follows smoothly.
-    """
-
-    scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    elastic_px: Annotated[float, Field(ge=0.0, le=16.0)] = 0.0
-
-
-class HardNegatives(Section):
-    """A second pass: the `share` of normal training patches with most false positives come `copies` times more."""
-
-    epochs: Annotated[int, Field(ge=0)] = 0
-    share: Share = 0.2
-    copies: Count = 2
-
-
-class Train(Section):
-    """The patch model and how it learns. model: a timm classifier, or an smp architecture with `encoder`.
-
-    max_iterations: instead of max_epochs, rounded up to whole epochs. stop_patience null: never stop early.
-    crop_px: training sees random crops of this edge, anywhere in the stored patches; validation and maps see whole
-    ones at the same scale. iterations_per_epoch: so many batches are an epoch (null: every patch once).
-    max_val_patches: of the validation patches so many, evenly taken, are scored after each epoch (null: all).
-    warmup_share: the part of all steps in which cosine and one_cycle raise the rate to lr. keep: whose weights become
-    the model: those of the epoch of least val_loss or best val_metric (foreground Dice of the validation patches, AUC
-    of a classifier), of the last epoch, or ema, the moving average of the weights over the steps (ema_decay).
-    val_every_steps: also score the validation patches within an epoch, for a person to read (null: never).
-    members: so many networks of other seeds are trained, and their probabilities averaged: as many times the work.
-    final: what the model is fitted on; train+val: after the fit that validation guides, a second one on both.
-    """
-
-    model: str = "resnet50"
-    encoder: str | None = None
-    weights: str = "imagenet"
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    freeze: bool = False
-    head_units: Count | None = None
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    input_px: Annotated[int, Field(ge=32)] | None = None
-    crop_px: Annotated[int, Field(ge=8)] | None = None
-    batch_size: Count = 32
-    max_epochs: Count = 50
-    max_iterations: Count | None = None
-    iterations_per_epoch: Count | None = None
-    max_val_patches: Count | None = None
-    val_every_steps: Count | None = None
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    lr: Positive = 1e-3
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    weight_decay: NotNegative = 0.0
-    schedule: Literal["plateau", "poly", "cosine", "one_cycle", "constant"] = "plateau"
-    warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    poly_power: Positive = 0.9
-    plateau_factor: Share = 0.5
-    plateau_patience: Annotated[int, Field(ge=0)] = 3
-    stop_patience: Annotated[int, Field(ge=0)] | None = 2
-    keep: Literal["val_loss", "val_metric", "last", "ema"] = "val_loss"
-    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    members: Annotated[int, Field(ge=1, le=5)] = 1
-    final: Literal["train", "train+val"] = "train"
-    checkpoint_every: Count = 5
-    positive_augmentation: bool = True
-    aug_factor: Annotated[int, Field(ge=0)] = 1
-    train_augmentation: bool = False
-    photometric: Photometric = Photometric()
-    geometric: Geometric = Geometric()
-    hard_negatives: HardNegatives = HardNegatives()
-    loss: Loss = Loss()
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """A shard holds whole slides: one slide each up to this many slides, several each beyond it."""
 
 
 class Infer(Section):
-    """Which slides get a probability map, and how finely windows overlap.
-
-    precision: bf16 and fp16 are autocast on a GPU. engine: what runs the network; openvino on a CPU only.
-    tta: probabilities are averaged over each window as it is and under its symmetries: flips (4 passes, four times
-    the time) or d4, the flips with quarter turns (8 passes).
-    """
+    """Which slides get a probability map, and how finely the windows overlap."""
 
     splits: Annotated[list[Split], Field(min_length=1)] = ["test"]
+    """The splits whose slides are mapped. Grading needs all three, since it learns from maps."""
     stride_px: Count
+    """Step of the windows, in px of the working resolution; at most `index.patch_px` (or `index.cell_px`)."""
     map_downsample: Annotated[float, Field(ge=1.0)]
+    """Width of one px of the map, in level-0 px; at most a window. With `index.cell_px` exactly a cell."""
     batch_size: Count = 64
+    """Windows that the network sees at once."""
     min_tissue_fraction: Fraction = 0.0
+    """Windows with a smaller share of tissue are not looked at."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Numbers of the network: 32 bits, or autocast to bf16 or fp16 on a GPU."""
     engine: Literal["torch", "openvino"] = "torch"
+    """What runs the network; `openvino` on a CPU only."""
     tta: Literal["none", "flips", "d4"] = "none"
+    """Average over each window as it is and mirrored (`flips`: 4 passes), also turned (`d4`: 8 passes): as many times
+    the work."""
 
 
 class Report(Section):
-    """How the figures are reduced and shown; views: patch-wise pictures of each kind (best, median, worst, empty)."""
+    """How metrics are reduced and shown."""
 
     slide_score: Literal["max", "p99"] = "p99"
+    """The score of a whole slide: the map's largest probability, or its 99th percentile."""
     bootstrap: Annotated[int, Field(ge=0)] = 1000
+    """Resamples behind each 95 % interval; 0: no intervals."""
     picture_px: Annotated[int, Field(ge=128, le=8192)] = 900
+    """Longest edge of a slide's picture."""
     views: Annotated[int, Field(ge=0, le=20)] = 3
+    """Segmentation only: pictures of single patches of each kind (best, median, worst, empty)."""

@@ -62,7 +62,7 @@ def manifest_suite(split_by: str) -> Suite:
         _among(
             "not_tolerated",
             [""],
-            "see what each finding means in the README; mend it, exclude the slide or name it in validate.tolerate",
+            "docs/cohorts.md says what each finding means; mend it, exclude the slide or name it in validate.tolerate",
         ),
         _within("isup", "an ISUP grade is 0 to 5: correct the cohort's table", 0, 5),
         _among(

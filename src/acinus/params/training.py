@@ -1,0 +1,179 @@
+"""Section `train` of a recipe: the network, its loss, its augmentation and how it learns.
+
+The text below a field is its meaning for people: docs/recipes.md is written from it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from acinus.params.base import Count, NotNegative, Positive, Section, Share
+
+Term = Literal["cross_entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
+Amplitude = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _kind_of_weights(value: Any) -> str | None:
+    """Return which of both kinds of class_weights a value is, or None; the union alone reports each kind's fault."""
+    return "numbers" if isinstance(value, list) else "rule" if value in ("balanced", "equal") else None
+
+
+ClassWeights = Annotated[
+    Annotated[Literal["balanced", "equal"], Tag("rule")] | Annotated[list[Positive], Tag("numbers")],
+    Discriminator(
+        _kind_of_weights,
+        custom_error_type="class_weights",
+        custom_error_message="must be balanced, equal or a list of one number per class",
+    ),
+]
+
+
+class Loss(Section):
+    """A weighted sum of terms. With two classes `cross_entropy` over both is binary cross-entropy.
+
+    Patch classification knows `cross_entropy` and `focal` only.
+    """
+
+    terms: Annotated[dict[Term, Positive], Field(min_length=1)] = {"cross_entropy": 1.0}
+    """Name of a term: its weight in the sum."""
+    class_weights: ClassWeights = "balanced"
+    """With `cross_entropy` and `focal`. `balanced`: all patches (or px) divided by those of the class. `equal`: 1 each.
+    Or a list of one number per class."""
+    focal_gamma: NotNegative = 2.0
+    """With `focal`: how much less the easy examples count; 0 is cross-entropy."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """With `cross_entropy`: the share of a label that is spread evenly over all classes."""
+    tversky_alpha: NotNegative = 0.5
+    """With `tversky`: the weight of false positives. With 0.5 and 0.5 it is Dice."""
+    tversky_beta: NotNegative = 0.5
+    """With `tversky`: the weight of false negatives."""
+    ohem: bool = False
+    """Learn from the hardest normal patches of a batch only (online hard example mining). Patch classification only."""
+    ohem_ratio: Positive = 3.0
+    """With `ohem`: this many normal patches for each tumour patch of the batch."""
+    ohem_min_negatives: Count = 64
+    """With `ohem`: this many normal patches of a batch that has no tumour patch."""
+
+
+class Photometric(Section):
+    """Random changes of colour of a training patch: the largest relative change of each kind, 0 = none."""
+
+    brightness: Amplitude = 0.0
+    """All values are multiplied by 1 plus or minus up to this."""
+    contrast: Amplitude = 0.0
+    """Differences from the patch's mean grey are multiplied so."""
+    saturation: Amplitude = 0.0
+    """Differences from each px's own grey are multiplied so."""
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """The largest turn of the hue, as a share of the colour circle."""
+    stain: Amplitude = 0.0
+    """The amounts of haematoxylin, eosin and the rest are multiplied so, each by itself."""
+
+
+class Geometric(Section):
+    """Random changes of shape of a training patch and its mask, beside flips and quarter turns; 0 = none."""
+
+    scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """The largest relative change of size."""
+    elastic_px: Annotated[float, Field(ge=0.0, le=16.0)] = 0.0
+    """Bending: the standard deviation by which points 32 px apart are moved, in px; what lies between follows."""
+
+
+class HardNegatives(Section):
+    """A second pass over the training patches, in which the worst normal ones come more often. Segmentation only."""
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """Length of the second pass; 0: there is none."""
+    share: Share = 0.2
+    """The share of the sampled normal patches, those with most false positives, that come again."""
+    copies: Count = 2
+    """How many times more they come."""
+
+
+class Train(Section):
+    """The network, and how it learns from the stored patches."""
+
+    model: str = "resnet50"
+    """The network: one that timm knows (patch classification), or an architecture of segmentation_models_pytorch such
+    as `unet` (segmentation)."""
+    encoder: str | None = None
+    """Segmentation only: the network's encoder, by its name in timm."""
+    weights: str = "imagenet"
+    """Where the weights come from at the start. `none`: random. `imagenet`: timm's hub. `package`: those of
+    `tf_efficientnet_lite0` that come as a Python package. Or the path of a `.safetensors` file."""
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the `.safetensors` file; needed where `weights` is one."""
+    freeze: bool = False
+    """Only the last layers learn; the rest stays as it was loaded. Patch classification only."""
+    head_units: Count | None = None
+    """Units of a hidden layer before the last one; null: none. Patch classification only."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the last layer's inputs that is dropped at random. Patch classification only."""
+    input_px: Annotated[int, Field(ge=32)] | None = None
+    """Edge to which a patch is scaled for the network; null: as it is stored."""
+    crop_px: Annotated[int, Field(ge=8)] | None = None
+    """Segmentation only: training sees random crops of this edge, anywhere in the stored patches. Validation patches
+    and windows of maps are seen whole at the same scale, so `input_px` stays null."""
+    batch_size: Count = 32
+    """Patches per step."""
+    max_epochs: Count = 50
+    """At most this many epochs."""
+    max_iterations: Count | None = None
+    """Instead of `max_epochs`: at most this many steps, rounded up to whole epochs."""
+    iterations_per_epoch: Count | None = None
+    """This many batches are an epoch, whatever the cohort's size; null: every patch once. No patch comes again before
+    all have come."""
+    max_val_patches: Count | None = None
+    """This many validation patches, evenly taken, are scored after each epoch; null: all."""
+    val_every_steps: Count | None = None
+    """Steps after which validation patches are scored within an epoch too, for a person to read; null: never."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """The optimiser, as torch has it."""
+    lr: Positive = 1e-3
+    """Learning rate; the highest one where the schedule changes it."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """With `sgd` and `rmsprop`."""
+    weight_decay: NotNegative = 0.0
+    """How strongly weights are pulled to 0."""
+    schedule: Literal["plateau", "poly", "cosine", "one_cycle", "constant"] = "plateau"
+    """How the learning rate changes: lowered when validation stands still, by a power of the steps left, along a
+    cosine, up and down once, or never."""
+    warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    """With `cosine` and `one_cycle`: the part of all steps in which the rate rises to `lr`."""
+    poly_power: Positive = 0.9
+    """With `poly`: the power."""
+    plateau_factor: Share = 0.5
+    """With `plateau`: what the rate is multiplied by."""
+    plateau_patience: Annotated[int, Field(ge=0)] = 3
+    """With `plateau`: epochs without a better validation loss before the rate falls."""
+    stop_patience: Annotated[int, Field(ge=0)] | None = 2
+    """Epochs without a better validation loss (a better metric with `keep: val_metric`) before training stops; null: it
+    never stops early."""
+    keep: Literal["val_loss", "val_metric", "last", "ema"] = "val_loss"
+    """Whose weights become the model: those of the epoch of lowest validation loss; of best validation metric (Dice of
+    the foreground, AUC of a classifier); of the last epoch; or `ema`, the moving average over the steps."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
+    """With `ema`: how much of the average each step keeps."""
+    members: Annotated[int, Field(ge=1, le=5)] = 1
+    """This many networks with other seeds are trained and their probabilities averaged: as many times the work."""
+    final: Literal["train", "train+val"] = "train"
+    """What the model is fitted on. `train+val`: after the fit that validation guides, a second one on both splits."""
+    checkpoint_every: Count = 5
+    """Epochs from one checkpoint that is kept for good to the next. The last and the best one are kept anyway; a killed
+    training goes on from the last."""
+    positive_augmentation: bool = True
+    """Each tumour patch also comes turned or mirrored, `aug_factor` times. Patch classification only."""
+    aug_factor: Annotated[int, Field(ge=0)] = 1
+    """With `positive_augmentation`: the number of copies."""
+    train_augmentation: bool = False
+    """All training patches are turned and mirrored at random."""
+    photometric: Photometric = Photometric()
+    """See [train.photometric](#trainphotometric)."""
+    geometric: Geometric = Geometric()
+    """See [train.geometric](#traingeometric)."""
+    hard_negatives: HardNegatives = HardNegatives()
+    """See [train.hard_negatives](#trainhard_negatives)."""
+    loss: Loss = Loss()
+    """See [train.loss](#trainloss)."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Numbers of the network in training; bf16 and fp16 are for GPUs."""

@@ -1,0 +1,1 @@
+"""Programs that write what is in git from what the code says."""
