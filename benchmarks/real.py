@@ -77,9 +77,9 @@ def recipe_of(tta: str, steps: int) -> Recipe:
     """Return the recipe: demo-panda's, at the pictures' own resolution, trained as the script is."""
     recipe = yaml.safe_load((ROOT / "recipes" / "demo-panda.yaml").read_text())
     recipe["cohort"]["root"] = "cohort"
-    index = {"patch_px": 512, "stride_px": 192, "level": 0, "min_tissue_fraction": 0.5, "tumor_min_fraction": 0.01}
+    index = {"patch_px": 384, "stride_px": 64, "level": 0, "min_tissue_fraction": 0.9, "tumor_min_fraction": 0.01}
     recipe["index"] = index | {"tissue": recipe["index"]["tissue"]}
-    recipe["sample"] = {"scheme": "balanced", "balance": [], "max_per_slide": 16}
+    recipe["sample"] = {"scheme": "balanced", "balance": [], "max_per_slide": 100}
     recipe["validate"]["balance_tolerance"] = 100.0
     recipe["extract"]["jpeg_quality"] = 95
     recipe["train"] |= {
@@ -89,7 +89,7 @@ def recipe_of(tta: str, steps: int) -> Recipe:
         "warmup_share": 0.3, "keep": "ema", "ema_decay": 0.98, "checkpoint_every": 100,
     }  # fmt: skip
     recipe["calibrate"] |= {"trials": 0, "bias": False}
-    recipe["infer"] |= {"splits": ["test"], "stride_px": 384, "map_downsample": 2.0, "tta": tta}
+    recipe["infer"] |= {"splits": ["test"], "stride_px": 256, "map_downsample": 1.0, "tta": tta}
     recipe["grade"]["target"] = "none"
     return check_recipe(NAME, recipe)
 
