@@ -26,7 +26,9 @@ class _Composer(Composer):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.parser.peek_event()
         if event.anchor is not None:
-            raise ComposerError(None, None, "anchors and aliases are not allowed; write the value out", event.start_mark)
+            raise ComposerError(
+                None, None, "anchors and aliases are not allowed; write the value out", event.start_mark
+            )
         return super().compose_node(parent, index)
 
 
