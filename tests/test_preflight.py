@@ -145,7 +145,28 @@ def test_openvino_is_refused_where_it_is_not_installed(
         preflight.check(project, *known[:1], "mine", known[1], "ingest")
         return
     with pytest.raises(
-        RecipeError, match=r"^recipes/mine.yaml: infer.engine = 'openvino': .* pip install openvino, or"
+        RecipeError,
+        match=r"^recipes/mine.yaml: infer.engine = 'openvino': .* install the extra openvino: make install, or pip ",
+    ):
+        preflight.check(project, known[0], "mine", known[1], "ingest")
+
+
+@pytest.mark.parametrize(
+    ("like", "changes", "said"),
+    [
+        (CLASSIFIER, {"train.model": "tf_efficientnet_lite0", "train.weights": "package"}, "train"),
+        (SEGMENTER, {"grade.encoder": "tf_efficientnet_lite0", "grade.weights": "package"}, "grade"),
+    ],
+)
+def test_the_package_of_weights_is_refused_where_it_is_not_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, like: str, changes: dict[str, Any], said: str
+) -> None:
+    changes = {"train.weights": "none"} | changes
+    known, asked = write(project, like, changes), importlib.util.find_spec
+    preflight.check(project, known[0], "mine", known[1], "ingest")
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None if name == preflight.PACKAGE else asked(name))
+    with pytest.raises(
+        RecipeError, match=rf"^recipes/mine.yaml: {said}.weights = 'package': .* install the extra weights: make"
     ):
         preflight.check(project, known[0], "mine", known[1], "ingest")
 
@@ -192,17 +213,19 @@ def test_a_known_name_is_asked_for_once_per_version_and_a_refused_one_always(
 ) -> None:
     from acinus.learning import segmenters, weights
 
-    for _ in range(2):
+    def look() -> None:
         for name in NETWORKS:
             preflight.check_network(name, "train.model")
         for name in ARCHITECTURES:
             preflight.check_architecture(name)
         with pytest.raises(AcinusError, match="timm has no such model"):
             preflight.check_network("resnet51", "train.model")
-        # from here on only what is refused may be asked for
-        known = weights.check_name
-        monkeypatch.setattr(weights, "check_name", lambda name, key: known({"resnet51": name}[name], key))
-        monkeypatch.setattr(segmenters, "check_architecture", lambda name: pytest.fail(f"{name} was asked for again"))
+
+    look()
+    asked = weights.check_name
+    monkeypatch.setattr(weights, "check_name", lambda name, key: asked({"resnet51": name}[name], key))
+    monkeypatch.setattr(segmenters, "check_architecture", lambda name: pytest.fail(f"{name} was asked for again"))
+    look()
     kept = sorted(cache.iterdir())
     assert [path.name.partition("-")[0] for path in kept] == ["segmentation", "timm"]
     kept[1].rename(cache / "timm-0.0.1.json")  # another version remembers nothing

