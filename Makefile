@@ -1,5 +1,6 @@
 # `make help` lists the targets. Everything runs in .venv, made from the pinned requirements.lock.
-PYTHON ?= python3.11
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
 DOCS_VENV := .venv-docs
@@ -12,11 +13,12 @@ export PYTHONPATH :=
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-install: $(VENV)/.installed ## create .venv from the pinned lock
+install: $(VENV)/.installed ## create .venv from the pinned lock, with the newest Python that fits or PYTHON=...
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or say make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/python ] || $(if $(PYTHON),$(PYTHON),false) -c '$(FITS)' 2>/dev/null || { \
+	  echo "error: $(or $(PYTHON),python3.13, 3.12, 3.11 and python3): no Python 3.11 to 3.13; install one or say make PYTHON=/path/to/it"; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
@@ -61,8 +63,10 @@ $(DOCS_VENV)/.installed: requirements-docs.lock
 	@touch $@
 
 lock: ## write requirements.lock anew from the packages in .venv
-	@{ echo "# Every package at the version the results were made with. \`make lock\` writes it anew from the environment."; \
-	  $(BIN)/pip freeze --exclude-editable --disable-pip-version-check | sed -E 's/\+cpu$$//'; } > requirements.lock
+	@{ sed -n '/^#/p' requirements.lock; \
+	  $(BIN)/pip freeze --exclude-editable --disable-pip-version-check | \
+	  sed -E -e 's/\+cpu$$//' -e '/^(nvidia-|cuda-|triton|setuptools)/d'; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
 
 clean: ## remove what the pipeline made here (the DVC cache and MLflow's memory stay)
 	rm -rf code data/demo/*/ data/raw/*.json models .acinus

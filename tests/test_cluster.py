@@ -118,6 +118,12 @@ def without_acinus(folder: Path) -> Path:
     return nothing
 
 
+def test_without_dask_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(AcinusError, match=r"compute.scheduler = 'tcp://h:1': Dask .*; install the extra cluster: make"):
+        list(cluster.map_on_cluster(abs, [1], "tcp://h:1", [tmp_path], print))
+
+
 def test_a_scheduler_without_the_package_is_one_line(tmp_path: Path) -> None:
     with scheduling(tmp_path, without_acinus(tmp_path)) as (address, _):
         assert "the scheduler cannot run acinus (there is none); start it in" in refused(address, tmp_path)

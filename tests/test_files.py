@@ -1,12 +1,14 @@
 """Whole files or none."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from acinus.errors import AcinusError
-from acinus.files import atomic_path, read_json, sha256, write_json, write_text
+from acinus.files import atomic_path, file_lock, read_json, sha256, try_lock, write_json, write_text
 
 
 class InterruptedWritingError(RuntimeError):
@@ -118,3 +120,23 @@ def test_json_that_is_missing_or_damaged_is_one_line(tmp_path: Path) -> None:
 def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_lock_is_held_once_and_goes_with_its_process_killed_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = "import sys, time; from pathlib import Path; from acinus.files import try_lock\n"
+    code += "held = try_lock(Path(sys.argv[1])); print(held is not None, flush=True); time.sleep(100)"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        assert try_lock(path) is None
+    finally:
+        holder.kill()
+        holder.communicate()
+    lock = try_lock(path)
+    assert lock is not None
+    assert try_lock(path) is None  # neither does the same process hold it twice
+    lock.release()
+    with file_lock(path):
+        assert path.exists()

@@ -7,7 +7,7 @@ import pydantic
 import pytest
 import yaml
 
-from acinus import params, records
+from acinus import params, records, strict_yaml
 from acinus.errors import AcinusError, RecipeError
 from acinus.params import faults
 from acinus.params.training import Term
@@ -135,7 +135,7 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
         ("task: patch_classification", "task: segmentation", "train.encoder: missing; name a timm network for task"),
         ('title: "', 'titel: "', "title: missing; give it a value"),
         ("splits: [test]", "splits: []", "infer.splits = []: "),
-        ("picture_px: 900", "picture_px: 900\n  views: -1", "key 'views' stands twice"),
+        ("picture_px: 900", "picture_px: 900\n  views: -1", 'found duplicate key "views"'),
         ("views: 3", "views: -1", "report.views = -1: Input should be greater than or equal to 0"),
         ("  level: 0\n", "  level: 0\n  mpp: 0.5\n", "index: give exactly one of level and mpp"),
         ("  level: 0\n", "", "index: give exactly one of level and mpp"),
@@ -181,9 +181,10 @@ def test_wrong_types_and_impossible_values_are_refused(root: Path, old: str, new
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("lr: 0.0003", "lr: 0.1\n  lr: 0.2", "key 'lr' stands twice"),
+        ("lr: 0.0003", "lr: 0.1\n  lr: 0.2", 'found duplicate key "lr"'),
         ("root: data/demo/camelyon", "root: &here data\n  exclude: {a: *here}", "aliases are not allowed"),
-        (QUANTIFY, "quantify:\n  <<: {threshold: 0.5}", "not valid YAML"),
+        ("root: data/demo/camelyon", "root: &unused data/demo/camelyon", "anchors and aliases are not allowed"),
+        (QUANTIFY, "quantify:\n  <<: {threshold: 0.5}", "a key must be one plain word"),
         ("  froc: true", "  ? [a, b]\n  : 1", "a key must be one plain word"),
         ("  froc: true", "  {threshold", "not valid YAML"),
         ("  froc: true", "  froc: !!python/object/apply:os.getcwd []", "not valid YAML"),
@@ -204,6 +205,16 @@ def test_a_duplicate_key_is_named_with_its_line(root: Path) -> None:
 def test_numbers_are_read_as_people_mean_them(root: Path, text: str, value: float) -> None:
     assert yaml.safe_load("1e-4") == "1e-4"  # what YAML 1.1 makes of it
     assert load(root, "lr: 0.0003", f"lr: {text}").train.lr == value
+
+
+@pytest.mark.parametrize("name", [f"recipes/{name}" for name in RECIPES] + ["params"])
+def test_a_file_is_read_as_dvc_reads_it_and_rewritten_without_a_change_is_the_same_text(name: str) -> None:
+    """What DVC tracks is then what a stage gets, and a sweep changes the lines of its keys only."""
+    from dvc.utils.serialize import load_yaml
+
+    path = ROOT / f"{name}.yaml"
+    assert strict_yaml.read_mapping(path) == load_yaml(str(path))
+    assert strict_yaml.rewritten(path, lambda _: None) == path.read_text()
 
 
 SEGMENTATION = [

@@ -1,6 +1,7 @@
 """What a recipe asks of the machine is refused before the first stage's work, and no later stage pays for it."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 
 from acinus import preflight
 from acinus.cli import RECIPE_STAGES
-from acinus.errors import RecipeError
+from acinus.errors import AcinusError, RecipeError
 from acinus.execution import join_recipe_stage, prepare, run_recipe_stage
 from acinus.params import Project, Recipe, load_project, load_recipe
 
@@ -144,7 +145,28 @@ def test_openvino_is_refused_where_it_is_not_installed(
         preflight.check(project, *known[:1], "mine", known[1], "ingest")
         return
     with pytest.raises(
-        RecipeError, match=r"^recipes/mine.yaml: infer.engine = 'openvino': .* pip install openvino, or"
+        RecipeError,
+        match=r"^recipes/mine.yaml: infer.engine = 'openvino': .* install the extra openvino: make install, or pip ",
+    ):
+        preflight.check(project, known[0], "mine", known[1], "ingest")
+
+
+@pytest.mark.parametrize(
+    ("like", "changes", "said"),
+    [
+        (CLASSIFIER, {"train.model": "tf_efficientnet_lite0", "train.weights": "package"}, "train"),
+        (SEGMENTER, {"grade.encoder": "tf_efficientnet_lite0", "grade.weights": "package"}, "grade"),
+    ],
+)
+def test_the_package_of_weights_is_refused_where_it_is_not_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, like: str, changes: dict[str, Any], said: str
+) -> None:
+    changes = {"train.weights": "none"} | changes
+    known, asked = write(project, like, changes), importlib.util.find_spec
+    preflight.check(project, known[0], "mine", known[1], "ingest")
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None if name == preflight.PACKAGE else asked(name))
+    with pytest.raises(
+        RecipeError, match=rf"^recipes/mine.yaml: {said}.weights = 'package': .* install the extra weights: make"
     ):
         preflight.check(project, known[0], "mine", known[1], "ingest")
 
@@ -165,22 +187,70 @@ def test_what_may_be_possible_is_not_refused(project: Path, changes: dict[str, A
     preflight.check(project, known[0], "mine", known[1])
 
 
-def test_every_name_that_timm_and_smp_know_is_found_without_asking_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else each stage would import torch to hear that all is well."""
+NETWORKS = ["resnet18", "resnet50.a1_in1k", "gluon_resnet50_v1b", "tf_efficientnet_lite0", "vit_tiny_patch16_224"]
+ARCHITECTURES = ["unet", "unetplusplus", "deeplabv3plus", "dpt", "segformer"]
+WORDS = ["url", "mean", "num_classes", "input_size", "classifier", "features", "create_model", ""]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "acinus"
+
+
+@pytest.mark.usefixtures("cache")
+def test_words_of_the_libraries_sources_are_no_networks() -> None:
+    for word in WORDS:
+        with pytest.raises(AcinusError, match="timm has no such model"):
+            preflight.check_network(word, "train.model")
+        with pytest.raises(AcinusError, match="no such architecture; known are"):
+            preflight.check_architecture(word)
+
+
+def test_a_known_name_is_asked_for_once_per_version_and_a_refused_one_always(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from acinus.learning import segmenters, weights
 
-    timm = weights.timm()
-    names = [*timm.list_models()[::7], "gluon_resnet50_v1b", "tf_efficientnet_lite0", "resnet50"]
-    architectures = list(segmenters._smp().MODEL_ARCHITECTURES_MAPPING)
-    monkeypatch.setattr(weights, "check_name", lambda name, key: pytest.fail(f"{name} had to be asked for"))
-    monkeypatch.setattr(segmenters, "check_architecture", lambda name: pytest.fail(f"{name} had to be asked for"))
-    for name in names:
-        preflight.check_network(name, "train.model")
-    for name in architectures:
-        preflight.check_architecture(name)
+    def look() -> None:
+        for name in NETWORKS:
+            preflight.check_network(name, "train.model")
+        for name in ARCHITECTURES:
+            preflight.check_architecture(name)
+        with pytest.raises(AcinusError, match="timm has no such model"):
+            preflight.check_network("resnet51", "train.model")
+
+    look()
+    asked = weights.check_name
+    monkeypatch.setattr(weights, "check_name", lambda name, key: asked({"resnet51": name}[name], key))
+    monkeypatch.setattr(segmenters, "check_architecture", lambda name: pytest.fail(f"{name} was asked for again"))
+    look()
+    kept = sorted(cache.iterdir())
+    assert [path.name.partition("-")[0] for path in kept] == ["segmentation", "timm"]
+    kept[1].rename(cache / "timm-0.0.1.json")  # another version remembers nothing
+    with pytest.raises(KeyError, match="resnet18"):
+        preflight.check_network("resnet18", "train.model")
 
 
-def test_recipes_that_can_be_done_are_looked_at_without_torch() -> None:
+@pytest.mark.parametrize("content", ["", "{}", "[1, null]", "\0"])
+def test_a_damaged_memory_is_made_anew(cache: Path, content: str) -> None:
+    preflight.check_network("resnet18", "train.model")
+    (place,) = cache.iterdir()
+    place.write_text(content)
+    preflight.check_network("resnet34", "train.model")
+    assert json.loads(place.read_text()) == ["resnet34"]
+    place.unlink()
+    cache.rmdir()
+    cache.write_text("in the way")  # then it is asked each time
+    preflight.check_network("resnet34", "train.model")
+
+
+def test_recipes_that_can_be_done_are_looked_at_without_torch(cache: Path) -> None:
+    project = load_project(ROOT)
+    recipes = {path.stem: load_recipe(ROOT, path.stem) for path in (ROOT / "recipes").glob("*.yaml")}
+    for name, recipe in recipes.items():
+        preflight.check(ROOT, project, name, recipe)
     code = (
         "import sys\nfrom pathlib import Path\nfrom acinus import preflight\nfrom acinus.params import *\n"
         f"root = Path({str(ROOT)!r})\nproject = load_project(root)\n"

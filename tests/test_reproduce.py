@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from acinus import reproduce
+from acinus import machine, reproduce
 from acinus.errors import AcinusError
 from acinus.reproduce import compare_locks, compare_metrics, rule_of
 
@@ -159,6 +159,17 @@ def test_figures_may_differ_by_the_tolerance_and_no_more(change: dict[str, Any],
     found = compare_metrics(METRICS, {"r": METRICS["r"] | change})
     assert [name for name in reproduce.TOLERANCES if any(f"r: {name} = " in str(one) for one in found)] == names
     assert len(found) == len(names)
+
+
+def test_another_python_is_another_machine_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its libraries are other builds: data must be identical, learned figures within the tolerances."""
+    here = machine.describe(1)
+    monkeypatch.setattr(machine.sys, "version_info", (3, 99, 0))
+    other = machine.differences(here, machine.describe(1))
+    assert other == ["python"]
+    assert reproduce._headline(other).startswith(
+        "rule: another machine type (python differ): data and tables must be id"
+    )
 
 
 def test_a_recipe_without_committed_figures_is_a_difference() -> None:

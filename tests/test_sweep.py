@@ -302,6 +302,26 @@ def test_an_unknown_sweep_lists_the_known_ones_and_no_path_is_taken(plain: Path)
             sweep.run(plain, name, None)
 
 
+def test_a_variant_changes_the_lines_of_its_keys_and_leaves_the_comments(plain: Path) -> None:
+    path = plain / "recipes" / "mine.yaml"
+    path.write_text("# mine\n" + path.read_text().replace("  lr: 0.0003", "  # found by hand\n  lr: 0.0003 # Adam's"))
+    before = path.read_text()
+    changes = {"train.lr": 1e-05, "train.dropout": 0.25, "train.loss.class_weights": [0.25, 1.0], "tune.trials": 0}
+    text = sweep._changed(plain, "s", "mine", "v", changes)
+    assert text is not None
+    assert path.read_text() == before
+    added = set(text.splitlines()) - set(before.splitlines())
+    removed = set(before.splitlines()) - set(text.splitlines())
+    assert ["lr:", "1e-05", "#", "Adam's"] in [line.split() for line in added]
+    assert {line.split(":")[0].strip() for line in removed} <= {"lr", "dropout", "class_weights"}
+    assert [line.partition("#")[2] for line in text.splitlines() if "#" in line] == [
+        line.partition("#")[2] for line in before.splitlines() if "#" in line
+    ]
+    path.write_text(text)
+    train = load_recipe(plain, "mine").train
+    assert (train.lr, train.dropout, train.loss.class_weights) == (1e-05, 0.25, [0.25, 1.0])
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_sweep_of_the_project_changes_its_recipe_and_the_published_one_in_ways_they_allow(path: Path) -> None:
     read = sweep.load_sweep(ROOT, path.stem)

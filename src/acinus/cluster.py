@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from acinus.code import running_versions
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, install_extra
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -63,10 +63,14 @@ def map_on_cluster(
     moment. say: takes a line for a person.
 
     Raises:
-        AcinusError: no scheduler or no worker answers; a worker has other code, other libraries or other folders;
-            the scheduler or all workers died. What `function` raises is raised as it was there.
+        AcinusError: Dask is not installed; no scheduler or no worker answers; a worker has other code, other libraries
+            or other folders; the scheduler or all workers died. What `function` raises is raised as it was there.
     """
-    from distributed import CancelledError, KilledWorker
+    try:
+        from distributed import CancelledError, KilledWorker
+    except ImportError as error:
+        remedy = f"{install_extra('cluster')}; or say local"
+        raise AcinusError(f"{_setting(scheduler)}: Dask cannot be imported ({error}); {remedy}") from error
 
     died = AcinusError(
         f"{_setting(scheduler)}: its workers or its scheduler died; look at their logs (often a worker wants more "

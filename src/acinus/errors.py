@@ -26,3 +26,8 @@ class SlideError(AcinusError):
 def brief(error: BaseException, most: int = 160) -> str:
     """Return another library's error as one line of at most `most` characters, cut between words; never empty."""
     return textwrap.shorten(str(error), most, placeholder=" ...") or type(error).__name__
+
+
+def install_extra(name: str) -> str:
+    """Return how the packages of an extra of this project come onto the machine."""
+    return f"install the extra {name}: make install, or pip install '.[{name}]' in Acinus's folder"

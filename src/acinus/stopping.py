@@ -1,6 +1,5 @@
 """A clean end of a training: asked for by `acinus stop` or SIGTERM, heard after the step that is under way."""
 
-import fcntl
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from acinus.errors import AcinusError
-from acinus.files import write_text
+from acinus.files import try_lock, write_text
 
 BY_COMMAND, BY_SIGNAL = "acinus stop", "SIGTERM"
 
@@ -60,11 +59,9 @@ def _place(root: Path, recipe: str) -> Path:
 
 def _runs(lock: Path) -> bool:
     """Return whether a process holds a stage's lock (`execution`)."""
-    try:
-        with lock.open("r") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not lock.exists():
         return False
-    except BlockingIOError:
-        return True
-    return False
+    own = try_lock(lock)
+    if own is not None:
+        own.release()
+    return own is None

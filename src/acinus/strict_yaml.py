@@ -1,46 +1,58 @@
-"""YAML as recipes need it: nothing given twice, nothing shared, numbers as people write them."""
+"""YAML as recipes need it, read as DVC reads it (YAML 1.2: 1e-4 is a number): nothing twice, nothing shared.
 
-import re
+What the pipeline itself writes (dvc.lock, an operating point) is read and written by PyYAML, which has a parser in C.
+"""
+
+from collections.abc import Callable, MutableMapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from acinus.errors import RecipeError
 
+MERGE = "<<"
 
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice (YAML silently keeps the last) and any alias."""
+
+class _Composer(Composer):
+    """Refuses an anchor: what it hides stands elsewhere in the file."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed; write the value out", mark)
+        event = self.parser.peek_event()
+        if event.anchor is not None:
+            raise ComposerError(
+                None, None, "anchors and aliases are not allowed; write the value out", event.start_mark
+            )
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be one plain word", key_node.start_mark)
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+
+class _Constructor(SafeConstructor):
+    """Refuses a key that is a collection, or that merges one."""
+
+    def flatten_mapping(self, node: MappingNode) -> None:
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode) or key.value == MERGE:
+                raise ConstructorError(None, None, "a key must be one plain word", key.start_mark)
 
 
-# YAML 1.1 takes 1e-4 for text; people and dvc (`-S train.lr=1e-5`) mean the number
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
-)
+class _Writer(RoundTripRepresenter):
+    """Writes null as the recipes do."""
+
+
+_Writer.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
     Raises:
-        RecipeError: no such file (the ones there are named), not UTF-8, not YAML, a key twice, an alias,
+        RecipeError: no such file (the ones there are named), not UTF-8, not YAML, a key twice, an anchor,
             or no mapping.
     """
     try:
@@ -52,10 +64,35 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer, yaml.Constructor = _Composer, _Constructor
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader, made stricter)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a 13th month, a number of 5000 digits, [[[[...
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        data = yaml.load(text)
+    except (YAMLError, ValueError, RecursionError) as error:  # a 13th month, a number of 5000 digits, [[[[...
+        raise RecipeError(f"{path}: not valid YAML: {_words(error)}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: expected a mapping of sections, found {type(data).__name__}")
     return data
+
+
+def rewritten(path: Path, change: Callable[[MutableMapping[str, Any]], None]) -> str:
+    """Return a file's text after `change` to its mapping; its comments, quotes and order stay.
+
+    The file is one that `read_mapping` takes.
+    """
+    yaml, written = YAML(), StringIO()
+    yaml.Representer = _Writer
+    yaml.preserve_quotes, yaml.width = True, 2**20
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    change(document)
+    yaml.dump(document, written)
+    return written.getvalue()
+
+
+def _words(error: Exception) -> str:
+    """Return what is wrong and where, without the library's own page about it."""
+    if isinstance(error, MarkedYAMLError) and error.problem and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(error.problem.split())}"
+    return " ".join(str(error).split())

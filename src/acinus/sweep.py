@@ -2,20 +2,19 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import yaml
 from pydantic import Field
 
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, read_json, write_text
 from acinus.params import Section, check_recipe, load_recipe, load_yaml
 from acinus.paths import Paths
-from acinus.strict_yaml import read_mapping
+from acinus.strict_yaml import read_mapping, rewritten
 
 Variant = Annotated[str, Field(pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$")]  # part of a git reference
 
@@ -87,25 +86,27 @@ def run(root: Path, name: str, recipe: str | None) -> str:
 
 
 def _changed(root: Path, name: str, recipe: str, variant: str, changes: dict[str, Any]) -> str | None:
-    """Return the recipe's file with a variant's values, or None where it changes nothing.
+    """Return the recipe's text with a variant's values, or None where it changes nothing; comments stay.
 
     The file is written here rather than by `dvc exp run -S`: its grammar knows no quoted keys, adds no key
     that the recipe leaves to its default and merges a mapping with what stood there.
     """
     path = root / "recipes" / f"{recipe}.yaml"
+
+    def change(document: MutableMapping[str, Any]) -> None:
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            section = document
+            for parent in parents:
+                section = section.setdefault(parent, {})
+                if not isinstance(section, MutableMapping):
+                    raise AcinusError(f"sweeps/{name}.yaml: variants.{variant}.{key}: {parent} is no section of {path}")
+            section[last] = value
+
     document = read_mapping(path)
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        section = document
-        for parent in parents:
-            section = section.setdefault(parent, {})
-            if not isinstance(section, dict):
-                raise AcinusError(f"sweeps/{name}.yaml: variants.{variant}.{key}: {parent} is no section of {path}")
-        section[last] = value
+    change(document)
     check_recipe(f"sweeps/{name}.yaml: variants.{variant}: {path.name}", document)
-    if document == read_mapping(path):
-        return None
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    return None if document == read_mapping(path) else rewritten(path, change)
 
 
 def _figures(path: Path, metrics: list[str]) -> dict[str, float | None]:

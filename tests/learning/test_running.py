@@ -26,7 +26,7 @@ from tests.learning import fit_case as case
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 with_openvino = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="openvino is not installed (pip install openvino)"
+    importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
 )
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -167,7 +167,7 @@ def test_a_network_under_autocast_computes_in_the_shorter_number_and_keeps_its_w
 
 def test_without_the_package_openvino_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(AcinusError, match=r"infer.engine = 'openvino': .* pip install openvino, or set"):
+    with pytest.raises(AcinusError, match=r"infer.engine = 'openvino': .* install the extra openvino: .*; or set"):
         network(built(CLASSIFIER), CPU, 32, Running(engine="openvino"))
     assert "openvino_telemetry" not in sys.modules
 

@@ -6,19 +6,20 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from io import BytesIO, TextIOWrapper
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from filelock import BaseFileLock
 from PIL import Image
 
 from acinus.errors import AcinusError
+from acinus.files import try_lock
 from acinus.learning import study as study_module
 from acinus.learning.study import JOURNAL, Plan, Trial, claimed, open_study, search, whereabouts
-from acinus.learning.study_locks import try_lock
 from acinus.learning.trial_pictures import importances, pictures
 from acinus.params.results import Choices, Range
 
@@ -261,7 +262,7 @@ def test_a_trial_finished_while_another_worker_looks_is_not_begun_again(
         assert begun is not None
         tried = []
 
-        def meanwhile(path: Path) -> TextIOWrapper | None:
+        def meanwhile(path: Path) -> BaseFileLock | None:
             if not tried:
                 begun.complete(0.5)
                 held.close()

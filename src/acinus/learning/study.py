@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import optuna
@@ -22,13 +21,17 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from acinus.errors import AcinusError
+from acinus.files import file_lock, try_lock
 from acinus.learning.space import distribution, inside, readable
-from acinus.learning.study_locks import FileLock, locked, try_lock
 from acinus.params.results import Space, Value
 from acinus.seeds import derive
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 JOURNAL = "journal.log"
 WAIT_S = 0.5
@@ -136,7 +139,7 @@ def open_study(plan: Plan) -> Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with locked(plan.folder / "study.lock"):
+    with file_lock(plan.folder / "study.lock"):
         storage = _storage(plan)
         study = optuna.create_study(
             storage=storage, study_name=plan.name, direction="maximize", load_if_exists=True, pruner=_pruner(plan)
@@ -165,13 +168,13 @@ def search(
 def claimed(study: Study) -> Iterator[Trial | None]:
     """Give the next trial, this process's own within the block; None when all are finished or in other hands."""
     folder = study.plan.folder
-    with locked(folder / "study.lock"):
+    with file_lock(folder / "study.lock"):
         trial, lock = _claim(study)
     try:
         yield trial
     finally:
         if lock is not None:
-            lock.close()
+            lock.release()
 
 
 def best_of(trials: list[FrozenTrial]) -> FrozenTrial | None:
@@ -187,7 +190,7 @@ def whereabouts(plan: Plan) -> str:
     return f"study {plan.name} in {place}\n"
 
 
-def _claim(study: Study) -> tuple[Trial | None, TextIOWrapper | None]:
+def _claim(study: Study) -> "tuple[Trial | None, BaseFileLock | None]":
     """Return a trial that was cut off, or a new one, and the lock that holds it."""
     trials = study.trials()
     for ordinal, one in enumerate(trials):
@@ -197,7 +200,7 @@ def _claim(study: Study) -> tuple[Trial | None, TextIOWrapper | None]:
                 continue
             if study.trials()[ordinal].state == TrialState.RUNNING:
                 return Trial(study, one.number, ordinal, json.loads(one.user_attrs[SETTINGS])), lock
-            lock.close()  # its worker finished it after the first look and before it let go of the lock
+            lock.release()  # its worker finished it after the first look and before it let go of the lock
     if len(trials) >= study.plan.trials:
         return None, None
     settings, params, space = _settings(study, len(trials))
@@ -248,11 +251,25 @@ def _pruner(plan: Plan) -> BasePruner:
     return NopPruner()
 
 
+class _JournalLock(BaseJournalFileLock):
+    """The lock of Optuna's journal; its own would stay for half a minute after a kill."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = file_lock(path)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
 def _storage(plan: Plan) -> BaseStorage:
     if plan.storage == "journal":
         path = plan.folder / JOURNAL
         _drop_half_line(path)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=FileLock(plan.folder / "journal.lock")))
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=_JournalLock(plan.folder / "journal.lock")))
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
     try:

