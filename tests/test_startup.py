@@ -48,7 +48,7 @@ def test_the_total_is_that_of_the_run_lists_last_executions(tmp_path: Path) -> N
     ):
         startup.remember(tmp_path, stage, recipe, cpu_s)
     startup.remember(tmp_path, "sample", "b", 100.0)  # of a recipe that is not in the run list
-    write_json(tmp_path / ".acinus" / "open" / "a-sample.json", [])
+    write_json(tmp_path / ".acinus" / "running" / "a-sample.json", [])
     assert startup.total(tmp_path, ["a"]) == (1.5 + 2.25 + 4, 3)
     assert startup.total(tmp_path, ["a", "b"]) == (107.75, 4)
 

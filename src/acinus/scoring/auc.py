@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from acinus.errors import AcinusError
 
@@ -30,6 +29,8 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
     n_negative = positive.size - n_positive
     if not n_positive or not n_negative:
         return None
+    from scipy.stats import rankdata  # a second of CPU, which stages without an AUC do not pay
+
     rank_sum = float(rankdata(value)[positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 

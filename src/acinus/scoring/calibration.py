@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 
 from acinus.scoring.scaling import Scaling, logs, normalised, scaled
 
@@ -113,6 +112,8 @@ def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
         return float(-normalised(z / math.exp(log_temperature))[own, truth].mean())
 
     ends = (math.log(COLDEST), math.log(HOTTEST))
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(found.x))
 
@@ -146,6 +147,8 @@ def fit_bias_corrected(probs: np.ndarray, labels: np.ndarray) -> Scaling:
 
     start = np.array([1 / fit_temperature(probs, labels), *np.zeros(present.size)])
     bounds = [(1 / HOTTEST, 1 / COLDEST), *[(-MOST_OFFSET, MOST_OFFSET)] * present.size]
+    from scipy.optimize import minimize
+
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_CLOSE)
     return Scaling(1 / float(found.x[0]), tuple(_offsets(found.x[1:], present, z.shape[1]).tolist()))
 
