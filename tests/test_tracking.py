@@ -298,7 +298,7 @@ def test_a_joined_worker_that_was_killed_is_ended_by_the_next_and_one_at_work_is
     for *_, worker, trial in ids.values():
         trial.__exit__(None, None, None)
         worker.__exit__(None, None, None)
-    assert not list((facts.root / ".acinus" / "running").iterdir())
+    assert not list((facts.root / ".acinus" / "running").glob(f"{facts.experiment}-*"))
 
 
 def test_what_a_killed_execution_left_open_is_ended_by_the_next(facts: RunFacts, monkeypatch) -> None:

@@ -16,6 +16,8 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
     Raises:
         AcinusError: a score that is no finite number, a label other than 0 and 1.
     """
+    from scipy.stats import rankdata  # hundreds of modules, only where an AUC is computed
+
     value, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if value.shape != truth.shape or value.ndim != 1:
         raise ValueError(f"scores of shape {value.shape} and labels of shape {truth.shape}, expected one length")
@@ -29,8 +31,6 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
     n_negative = positive.size - n_positive
     if not n_positive or not n_negative:
         return None
-    from scipy.stats import rankdata  # a second of CPU, which stages without an AUC do not pay
-
     rank_sum = float(rankdata(value)[positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 

@@ -103,6 +103,8 @@ def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
         ValueError: no items, shapes that do not fit, labels that are no class.
     Source: Guo et al., ICML 2017, section 4.2.
     """
+    from scipy.optimize import minimize_scalar
+
     values, truth = _checked(probs, labels)
     if not truth.size:
         raise ValueError("no labelled items to fit a temperature on")
@@ -112,8 +114,6 @@ def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
         return float(-normalised(z / math.exp(log_temperature))[own, truth].mean())
 
     ends = (math.log(COLDEST), math.log(HOTTEST))
-    from scipy.optimize import minimize_scalar
-
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
     return math.exp(float(found.x))
 
@@ -131,6 +131,8 @@ def fit_bias_corrected(probs: np.ndarray, labels: np.ndarray) -> Scaling:
     Source: Alexandari, Kundaje, Shrikumar, Maximum likelihood with bias-corrected calibration is hard-to-beat at
     label shift adaptation, ICML 2020, section 3 (there: BCTS).
     """
+    from scipy.optimize import minimize
+
     values, truth = _checked(probs, labels)
     if not truth.size:
         raise ValueError("no labelled items to fit a temperature and offsets on")
@@ -147,8 +149,6 @@ def fit_bias_corrected(probs: np.ndarray, labels: np.ndarray) -> Scaling:
 
     start = np.array([1 / fit_temperature(probs, labels), *np.zeros(present.size)])
     bounds = [(1 / HOTTEST, 1 / COLDEST), *[(-MOST_OFFSET, MOST_OFFSET)] * present.size]
-    from scipy.optimize import minimize
-
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_CLOSE)
     return Scaling(1 / float(found.x[0]), tuple(_offsets(found.x[1:], present, z.shape[1]).tolist()))
 
