@@ -15,7 +15,7 @@ LATE = {"mlflow", "lightning", "great_expectations", "timm", "segmentation_model
 MODELS, FIGURES = {"torch", "torchvision", "optuna"}, {"matplotlib", "sklearn"}
 PIXELS = {"scipy", "skimage", "shapely", "tifffile", "pyvips", "h5py", "lmdb", "imagecodecs"}
 STATISTICS = {"scipy.stats", "scipy.optimize"}
-"""Half of what all of scipy costs: for an AUC and for a calibration, when there is one."""
+"""Needed for an AUC and for a calibration; loaded when there is one."""
 WITHOUT = {
     ("watch", "inventory"): LATE | MODELS | FIGURES | PIXELS | {"pandas", "openslide"},
     ("sample", "validate", "tune", "grade"): LATE | MODELS | FIGURES | PIXELS,
