@@ -52,9 +52,10 @@ def this_process() -> dict[str, Any]:
 
 def is_gone(process: dict[str, Any]) -> bool:
     """Return whether a process of `this_process` was one of this machine and is no more."""
+    pid, started = int(process["pid"]), float(process["started"])
     if process["host"] != socket.gethostname():
         return False
     try:
-        return abs(psutil.Process(process["pid"]).create_time() - process["started"]) > 1.0
+        return abs(psutil.Process(pid).create_time() - started) > 1.0
     except psutil.NoSuchProcess:
         return True
