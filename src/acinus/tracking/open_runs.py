@@ -34,10 +34,10 @@ def end_killed(client: Any, own: Path) -> None:
     for note in sorted(own.parent.glob("*.json")):
         try:
             found = read_json(note)
-            process, run_ids = found["process"], list(found["runs"])
-        except (AcinusError, KeyError, TypeError):  # ended meanwhile by another execution, or no note
+            run_ids, over = list(found["runs"]), note == own or is_gone(found["process"])
+        except (AcinusError, KeyError, TypeError, ValueError):  # ended meanwhile by another execution, or no note
             continue
-        if note != own and not is_gone(process):
+        if not over:
             continue
         for run_id in run_ids:
             with suppress(MlflowException):  # gone with a deleted database
