@@ -113,6 +113,24 @@ def test_two_executions_of_one_stage_wait_for_each_other(project: Path, capsys) 
     assert "sample@demo-camelyon: waiting for another execution of this stage to end" in capsys.readouterr().err
 
 
+def test_what_is_left_for_after_the_record_waits_for_it_and_is_left_where_it_fails(project: Path) -> None:
+    done: list[list[str]] = []
+
+    def states() -> None:
+        done.append([_json(one)["status"] for one in (project / ".acinus" / "tracking").glob("*.json")])
+
+    run_recipe_stage("sample", "demo-camelyon", lambda stage: stage.when_recorded.append(states))
+    assert done == [["FINISHED"]]
+
+    def fail(stage: Stage) -> None:
+        stage.when_recorded.append(states)
+        raise AcinusError("stop")
+
+    with pytest.raises(AcinusError, match=r"^stop$"):
+        run_recipe_stage("sample", "demo-camelyon", fail)
+    assert len(done) == 1
+
+
 def test_a_stage_that_failed_holds_nobody_up(project: Path) -> None:
     def fail(_: ProjectStage) -> None:
         raise AcinusError("stop")

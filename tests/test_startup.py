@@ -14,12 +14,16 @@ LATE = {"mlflow", "lightning", "great_expectations", "timm", "segmentation_model
 """Loaded by no import of ours: when a stage comes to use them, if it does."""
 MODELS, FIGURES = {"torch", "torchvision", "optuna"}, {"matplotlib", "sklearn"}
 PIXELS = {"scipy", "skimage", "shapely", "tifffile", "pyvips", "h5py", "lmdb", "imagecodecs"}
+STATISTICS = {"scipy.stats", "scipy.optimize"}
+"""Needed for an AUC and for a calibration; loaded when there is one."""
 WITHOUT = {
     ("code", "watch", "inventory"): LATE | MODELS | FIGURES | PIXELS | {"pandas", "openslide"},
     ("sample", "validate", "tune", "grade"): LATE | MODELS | FIGURES | PIXELS,
     ("demo", "ingest", "index", "extract", "quantify"): LATE | MODELS | FIGURES,
-    ("report", "summary"): LATE | MODELS,
-    ("train", "calibrate", "infer"): LATE | FIGURES,
+    ("report",): LATE | MODELS,
+    ("summary",): LATE | MODELS | STATISTICS,
+    ("train",): LATE | FIGURES | STATISTICS,
+    ("calibrate", "infer"): LATE | FIGURES,
 }
 """Stages -> libraries that importing them, with all that surrounds a stage, must not load."""
 
@@ -33,7 +37,8 @@ def test_every_stage_has_its_line() -> None:
 def test_stages_load_only_the_libraries_they_use(names: tuple[str, ...]) -> None:
     code = f"import sys, acinus.execution, {', '.join(f'acinus.stages.{name}' for name in names)}\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    modules = done.stdout.split()
+    loaded = {name.partition(".")[0] for name in modules} | set(modules)
     assert "acinus" in loaded
     assert loaded & WITHOUT[names] == set()
 
@@ -48,7 +53,7 @@ def test_the_total_is_that_of_the_run_lists_last_executions(tmp_path: Path) -> N
     ):
         startup.remember(tmp_path, stage, recipe, cpu_s)
     startup.remember(tmp_path, "sample", "b", 100.0)  # of a recipe that is not in the run list
-    write_json(tmp_path / ".acinus" / "open" / "a-sample.json", [])
+    write_json(tmp_path / ".acinus" / "running" / "a-sample.json", [])
     assert startup.total(tmp_path, ["a"]) == (1.5 + 2.25 + 4, 3)
     assert startup.total(tmp_path, ["a", "b"]) == (107.75, 4)
 

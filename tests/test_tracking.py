@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 import typing
 from contextlib import AbstractContextManager
@@ -14,7 +16,7 @@ import pytest
 from acinus.errors import AcinusError
 from acinus.files import write_json
 from acinus.lineage import Input
-from acinus.tracking import RunFacts, create_database, run_artifact, stage_run
+from acinus.tracking import RunFacts, create_database, open_runs, run_artifact, stage_run
 from acinus.tracking import runs as runs_module
 
 URI = "sqlite:///mlflow.db"
@@ -265,6 +267,38 @@ def test_a_file_that_cannot_be_fetched_is_one_line(facts: RunFacts, tmp_path: Pa
     assert run_id in str(caught.value)
     assert ("has report/per_slide.csv" if case == "no_file" else "cannot be read") in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_joined_worker_that_was_killed_is_ended_by_the_next_and_one_at_work_is_left(
+    facts: RunFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker is named after its process, so that no execution of the same name follows it."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    gone = {**open_runs.this_process(), "pid": done.pid}
+    done.wait()
+    elsewhere = {**gone, "host": "another machine"}  # nobody here can tell
+    again = {**open_runs.this_process(), "started": 1.0}  # its number was given to another process since
+    ids = {}
+    for name, process in {"gone": gone, "again": again, "elsewhere": elsewhere, "here": None}.items():
+        with monkeypatch.context() as patch:
+            if process:
+                patch.setattr(open_runs, "this_process", lambda process=process: process)
+            worker = stage_run(replace(facts, stage=f"tune-join-{name}"))
+            run = worker.__enter__()
+            trial = run.child("trial 0", {})
+            ids[name] = (trial.__enter__().run_id, run, worker, trial)
+    with stage_run(replace(facts, stage="tune")):
+        states = {one.info.run_id: one for one in runs(facts)}
+        found = {name: states[run_id].info.status for name, (run_id, *_) in ids.items()}
+        workers = {
+            name: states[states[run_id].data.tags["mlflow.parentRunId"]].info.status
+            for name, (run_id, *_) in ids.items()
+        }
+    assert found == workers == {"gone": "KILLED", "again": "KILLED", "elsewhere": "RUNNING", "here": "RUNNING"}
+    for *_, worker, trial in ids.values():
+        trial.__exit__(None, None, None)
+        worker.__exit__(None, None, None)
+    assert not list((facts.root / ".acinus" / "running").glob(f"{facts.experiment}-*"))
 
 
 def test_what_a_killed_execution_left_open_is_ended_by_the_next(facts: RunFacts, monkeypatch) -> None:

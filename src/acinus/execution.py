@@ -35,10 +35,13 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
     preflight.check(root, project, recipe_name, recipe, name)
     _end_with_dvc()
     facts = _facts(root, project, name, recipe_name, recipe)
-    with _alone(root, f"{name}@{recipe_name}"), stage_run(facts) as run:
-        _sweep(root, name, recipe_name)
-        _begin(root, name, recipe_name, run)
-        function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
+    with _alone(root, f"{name}@{recipe_name}"):
+        with stage_run(facts) as run:
+            _sweep(root, name, recipe_name)
+            _begin(root, name, recipe_name, run)
+            stage = Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name))
+            function(stage)
+        stage.recorded()
 
 
 def join_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:

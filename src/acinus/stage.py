@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,6 +101,13 @@ class Stage(ProjectStage):
     recipe_name: str
     recipe: Recipe
     paths: Paths
+    when_recorded: list[Callable[[], None]] = field(default_factory=list)
+    """What is left to do once the stage's record is closed; nothing of it where the stage or its record fails."""
+
+    def recorded(self) -> None:
+        """Do what was left to do."""
+        while self.when_recorded:
+            self.when_recorded.pop(0)()
 
     @property
     def cohort_root(self) -> Path:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +196,12 @@ def experiment(tiny_project: Miniature, tmp_path_factory: pytest.TempPathFactory
     return project, project.run("dvc", "exp", "run", "--name", "slower", "--set-param", setting)
 
 
+def run_stage(function: Callable[[Stage], None], stage: Stage) -> None:
+    """Run a stage and do what it left for after its record."""
+    function(stage)
+    stage.recorded()
+
+
 @dataclass(frozen=True)
 class Remembered:
     """A log that keeps what it is told, where MLflow would be."""
@@ -251,7 +257,7 @@ class Direct:
         paths = Paths(self.root, name)
         for stage in stages:
             module = importlib.import_module(f"acinus.stages.{stage}")
-            module.run(Stage(stage, self.root, self.project, self.log, name, recipe, paths))
+            run_stage(module.run, Stage(stage, self.root, self.project, self.log, name, recipe, paths))
         return paths
 
     def sum_up(self, *recipes: str) -> None:

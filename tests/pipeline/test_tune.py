@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from acinus import records
+from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.paths import Paths
 from acinus.stage import Stage
@@ -165,13 +166,18 @@ class Steps(Heard):
         self.epochs += "data_wait_share" in metrics
 
 
+def train_whole(stage: Stage) -> None:
+    train.run(stage)
+    stage.recorded()
+
+
 def test_train_delivers_what_the_best_trial_had(straight: Any, patches: Tuned) -> None:
     """The same seeds: validation curve and test figure of the model are those that the search reported."""
     outputs = straight[1]
     assert patches.outputs() == outputs
-    train.run(patches.stage(taken := Steps(), "train"))
+    train_whole(patches.stage(taken := Steps(), "train"))
     over = {path.name: path.read_bytes() for path in sorted(patches.paths.model.iterdir())}
-    train.run(patches.stage(anew := Steps(), "train"))
+    train_whole(patches.stage(anew := Steps(), "train"))
     assert (taken.epochs, anew.epochs) == (0, 2)
     assert {path.name: path.read_bytes() for path in sorted(patches.paths.model.iterdir())} == over
     log = (patches.paths.model / "training_log.csv").read_text().splitlines()
@@ -218,7 +224,7 @@ def test_lost_checkpoints_are_trained_again(straight: Any, patches: Tuned) -> No
 
 def test_a_shorter_trial_is_not_handed_over(patches: Tuned) -> None:
     tune.run(patches.stage(Heard(), trials=1, max_epochs=1))
-    train.run(patches.stage(log := Steps(), "train", trials=1, max_epochs=1))
+    train_whole(patches.stage(log := Steps(), "train", trials=1, max_epochs=1))
     assert log.epochs == 2
     forget(patches)
 
@@ -264,3 +270,26 @@ def test_no_search_loads_neither_torch_nor_optuna() -> None:
     code = "import sys, acinus.stages.tune; print([m for m in ('torch', 'optuna', 'lightning') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@dataclass
+class Refusing(Steps):
+    """A log whose server is there until the trained model is sent."""
+
+    def log_model(self, folder: Path) -> None:
+        raise AcinusError(f"{folder.name}: the model cannot be recorded")
+
+
+def test_a_training_whose_model_cannot_be_recorded_is_not_trained_again(patches: Tuned) -> None:
+    tune.run(patches.stage(Heard(), trials=0))
+    for _ in range(2):  # the server stays away for a while
+        stage = patches.stage(log := Refusing(), "train", trials=0)
+        with pytest.raises(AcinusError, match="cannot be recorded"):
+            train_whole(stage)
+        assert not stage.when_recorded
+    assert log.epochs == 0, "the second execution finds the training finished"
+    first = {path.name: path.read_bytes() for path in sorted(patches.paths.model.iterdir())}
+    train_whole(patches.stage(log := Steps(), "train", trials=0))
+    assert log.epochs == 0
+    assert {path.name: path.read_bytes() for path in sorted(patches.paths.model.iterdir())} == first
+    assert not list(patches.paths.checkpoints.rglob("key")), "recorded: a forced rerun trains anew"

@@ -236,6 +236,29 @@ def test_a_mask_in_one_huge_strip_is_refused(tmp_path, monkeypatch):
     assert "write it in tiles" in refusal(mask_of(path))
 
 
+def test_a_mask_s_directory_is_read_once_for_all_bands(tmp_path, monkeypatch):
+    parsed = []
+
+    class Noting(tifffile.TiffFile):
+        def __init__(self, stream, *rest, **options):
+            parsed.append(stream.name)
+            super().__init__(stream, *rest, **options)
+
+    path = write(tmp_path / "m.tif")
+    monkeypatch.setattr(tifffile, "TiffFile", Noting)
+    own = mask_of(path)
+    bands = [own.raster(COLUMNS, 64, 1.0, top) for top in range(0, ROWS, 64)]
+    np.testing.assert_array_equal(np.concatenate(bands), VALUES_OF[TRUTH])
+    tissue = mask_of(path, values=Values(2, {0: 0, 1: 1, 2: 1}, ""))  # the same file read otherwise
+    np.testing.assert_array_equal(tissue.raster(COLUMNS, ROWS, 1.0), TRUTH > 0)
+    assert parsed == [str(path)]
+    write(path, np.zeros_like(TRUTH))  # another mask in its place
+    assert not own.raster(COLUMNS, ROWS, 1.0).any()
+
+
+VALUES_OF = np.array([0, 1, 255], dtype=np.uint8)
+
+
 def test_damaged_masks_are_one_line(tmp_path):
     whole = write(tmp_path / "m.tif", compression="zlib").read_bytes()
     path = tmp_path / "bad.tif"
@@ -258,8 +281,9 @@ def test_damaged_masks_are_one_line(tmp_path):
 def test_random_damage_never_ends_in_a_traceback(tmp_path, caplog):
     caplog.set_level("CRITICAL", "tifffile")
     whole = bytearray(write(tmp_path / "m.tif", compression="zlib").read_bytes())
-    path, refusals = tmp_path / "bad.tif", []
+    refusals = []
     for seed in range(150):
+        path = tmp_path / f"{seed}.tif"
         flips = np.random.default_rng(seed)
         data = bytearray(whole)
         for place in flips.integers(0, 400, size=6):  # the header and the directory

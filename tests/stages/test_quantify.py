@@ -154,6 +154,21 @@ def test_regions_amounts_and_lesions_of_a_point(camelyon: Project) -> None:
         assert np.array_equal(np.asarray(picture), mask.astype(np.uint8))
 
 
+def test_point_and_colours_are_read_once_for_all_slides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Project(tmp_path, recipe("demo-panda"), [])
+    write_point(project.paths.operating_point, OperatingPoint(threshold=0.3))
+    nine = (0.5,) * 9
+    colour = ColourModel(6, 2, (2,), nine, nine, (nine,), (0.0,))
+    write_json(project.paths.model / "colour.json", colour.to_json())
+    read, plain = [], Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, **options: read.append(self.name) or plain(self, **options))
+    stage: Any = SimpleNamespace(paths=project.paths, recipe=project.recipe, cohort_root=project.cohort)
+    jobs = quantify._jobs(stage, [{"slide_id": name} for name in "abc"], tmp_path, tmp_path)
+    assert [job.row["slide_id"] for job in jobs] == ["a", "b", "c"]
+    assert all((job.point.threshold, job.baseline) == (0.3, colour) for job in jobs)
+    assert sorted(read) == sorted([project.paths.operating_point.name, "colour.json"])
+
+
 def test_folders_without_a_slide_say_so(camelyon: Project) -> None:
     camelyon.add("n", "none", None, None, squares(32))
     camelyon.rows[0]["split"] = "train"

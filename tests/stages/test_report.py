@@ -47,6 +47,16 @@ def test_a_test_slide_without_tissue_leaves_the_curves_whole(tmp_path: Path) -> 
     assert (tmp_path / "tune_history.png").read_bytes() == PNG
 
 
+def test_of_a_classifier_no_sampled_patch_is_looked_at(tmp_path: Path) -> None:
+    """They may be millions, and none of them is shown: the sample is not even opened."""
+    paths = SimpleNamespace(sample=tmp_path / "not there.parquet", reports=tmp_path)
+    recipe = SimpleNamespace(report=SimpleNamespace(views=4))
+    table = pd.DataFrame([], columns=list(COLUMNS)).astype({**COLUMNS, "scored": "bool"})
+    chosen = report._views(SimpleNamespace(paths=paths, recipe=recipe, map=map), None, {}, table)  # type: ignore[arg-type]
+    assert chosen == ()
+    assert [path.name for path in (tmp_path / "views").iterdir()] == ["none.txt"]
+
+
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (400).to_bytes(4) + (200).to_bytes(4) + b"\x08\x02\x00\x00\x00"
 """The head of a picture of 400 x 200 px."""
 

@@ -1,19 +1,23 @@
 """Which weights a training starts from: the ones that the recipe names, and no others. And with which settings."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import sha256
+from acinus.learning.colour import fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
+from acinus.learning.stain import optical_density, stain_summary
 from acinus.params import Project, load_project, load_recipe
 from acinus.paths import Paths
 from acinus.stage import Stage
 from acinus.stages import train
-from acinus.training import model_spec
+from acinus.training import model_spec, patch_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,3 +116,54 @@ def test_without_a_search_s_file_the_stage_to_run_is_named(tmp_path: Path) -> No
     (named.paths.tune / "best.yaml").unlink()
     with pytest.raises(AcinusError, match="run the tune stage"):
         train._training(named)
+
+
+class Patches:
+    """A store of drawn patches (or masks) that notes what is read of it."""
+
+    def __init__(self, keys: list[str], *shape: int) -> None:
+        rng = np.random.default_rng(3)
+        self.held = {key: rng.integers(0, 2 if len(shape) == 2 else 256, shape, dtype=np.uint8) for key in keys}
+        self.seen: list[str] = []
+
+    def read(self, key: str) -> np.ndarray:
+        return next(patch for _, patch in self.visit([key]))
+
+    def visit(self, keys: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+        for key in sorted(keys, reverse=True):  # in another order than asked for
+            self.seen.append(key)
+            yield keys.index(key), self.held[key]
+
+
+def sampled(labels: list[int]) -> pd.DataFrame:
+    columns = {"slide_id": ["b", "a", "b", "a", "c"], "x0": [0, 0, 8, 8, 0], "y0": 0, "downsample": 2.0}
+    return pd.DataFrame({**columns, "label": labels, "split": ["train"] * 4 + ["val"]})
+
+
+def test_colours_of_training_patches_are_learned_in_one_reading_of_each(tmp_path: Path) -> None:
+    sample = sampled([0, 1, 1, 0, 1])
+    store = Patches(keys := patch_keys(sample), 8, 8, 3)
+    model, stain = train._colours(stage(tmp_path), sample, (store, None))
+    assert sorted(store.seen) == sorted(keys[:4]), "each training patch once, no other"
+    features = np.stack([patch_features(store.held[key]) for key in keys[:4]])
+    assert model == fit_patch_colour(features, np.array([0, 1, 1, 0]))
+    of_a, of_b = ([store.held[keys[at]] for at in places] for places in ((1, 3), (0, 2)))
+    assert stain == stain_summary([optical_density(of_a), optical_density(of_b)])
+
+
+def test_colours_of_a_segmentation_are_learned_in_one_reading_too(tmp_path: Path) -> None:
+    sample = sampled([1, 1, 1, 1, 1])
+    store, masks = Patches(keys := patch_keys(sample), 8, 8, 3), Patches(keys, 8, 8)
+    named = stage(tmp_path)
+    infer = named.recipe.infer.model_copy(update={"map_downsample": 4.0})
+    named = replace(named, recipe=named.recipe.model_copy(update={"infer": infer}))
+    model, stain = train._colours(named, sample, (store, masks))
+    assert sorted(store.seen) == sorted(masks.seen) == sorted(keys[:4])
+    drawn = []
+    for key in keys[:4]:
+        colours, labels = mean_colours(store.held[key][None], masks.held[key][None], 2)
+        order = np.sort(np.random.default_rng(named.seed("colour", key)).permutation(16))
+        drawn.append((colours[order], labels[order]))
+    colours, labels = map(np.concatenate, zip(*drawn, strict=True))
+    assert model == fit_pixel_colour(colours, labels, 2, seed=named.seed("colour"))
+    assert stain["n"] == 2

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from acinus.errors import AcinusError
 
@@ -17,6 +16,8 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
     Raises:
         AcinusError: a score that is no finite number, a label other than 0 and 1.
     """
+    from scipy.stats import rankdata  # hundreds of modules, only where an AUC is computed
+
     value, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if value.shape != truth.shape or value.ndim != 1:
         raise ValueError(f"scores of shape {value.shape} and labels of shape {truth.shape}, expected one length")

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 
 from acinus.scoring.scaling import Scaling, logs, normalised, scaled
 
@@ -104,6 +103,8 @@ def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
         ValueError: no items, shapes that do not fit, labels that are no class.
     Source: Guo et al., ICML 2017, section 4.2.
     """
+    from scipy.optimize import minimize_scalar
+
     values, truth = _checked(probs, labels)
     if not truth.size:
         raise ValueError("no labelled items to fit a temperature on")
@@ -130,6 +131,8 @@ def fit_bias_corrected(probs: np.ndarray, labels: np.ndarray) -> Scaling:
     Source: Alexandari, Kundaje, Shrikumar, Maximum likelihood with bias-corrected calibration is hard-to-beat at
     label shift adaptation, ICML 2020, section 3 (there: BCTS).
     """
+    from scipy.optimize import minimize
+
     values, truth = _checked(probs, labels)
     if not truth.size:
         raise ValueError("no labelled items to fit a temperature and offsets on")

@@ -6,10 +6,13 @@ to the slide by the ratio of their sizes, never by level numbers.
 
 import contextlib
 import hashlib
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -24,6 +27,7 @@ MAX_SEGMENT_PX = 2**27
 ASPECT_TOLERANCE = 0.01
 # none, CCITT x3, LZW, deflate x2, packbits, LZMA, zstd; lossy ones invent values between the labels
 _LOSSLESS = {1, 2, 3, 4, 5, 8, 32946, 32773, 34925, 50000}
+_REMEMBERED = 2  # masks whose directory is kept: of 80,000 tiles it takes a second to read and 6 MB to hold
 _DAMAGED = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 
 
@@ -103,16 +107,29 @@ def _opened(mask: Mask) -> Iterator["_Tiles"]:
     with contextlib.ExitStack() as stack:
         with _damage(name):
             stream = stack.enter_context(mask.path.open("rb"))
-            tiff = stack.enter_context(tifffile.TiffFile(stream))
-            page = max(tiff.pages, key=lambda one: one.imagewidth * one.imagelength)
+            facts = os.fstat(stream.fileno())
+            page, end = _finest(mask.path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
             _check_page(page, name)
             _check_shape(page, mask, name)
-            size = mask.path.stat().st_size
-            ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
-            if len(ends) and ends.max() > size:
-                raise SlideError(f"{name}: the file ends ({size} bytes) before its tiles do; copy the mask again")
-            tiles = _Tiles(tiff, page, mask, name)
+            if end > facts.st_size:
+                raise SlideError(
+                    f"{name}: the file ends ({facts.st_size} bytes) before its tiles do; copy the mask again"
+                )
+            tiles = _Tiles(stream, page, mask, name)
         yield tiles
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _finest(path: Path, inode: int, size: int, mtime_ns: int) -> tuple[tifffile.TiffPage, int]:
+    """Return the largest page, its file closed, and where its last tile ends.
+
+    Remembered, since labels are asked for band by band; by what a changed file has other values of.
+    """
+    del inode, size, mtime_ns
+    with path.open("rb") as stream, tifffile.TiffFile(stream) as tiff:
+        page = max(tiff.pages, key=lambda one: one.imagewidth * one.imagelength)
+        ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
+        return page, int(ends.max(initial=0))
 
 
 @contextlib.contextmanager
@@ -166,8 +183,8 @@ def _check_shape(page: tifffile.TiffPage, mask: Mask, name: str) -> None:
 class _Tiles:
     """The stored tiles (or strips) of one page as class labels, uint8."""
 
-    def __init__(self, tiff: tifffile.TiffFile, page: tifffile.TiffPage, mask: Mask, name: str) -> None:
-        self._tiff, self._page, self._mask, self._name = tiff, page, mask, name
+    def __init__(self, stream: BinaryIO, page: tifffile.TiffPage, mask: Mask, name: str) -> None:
+        self._stream, self._page, self._mask, self._name = stream, page, mask, name
         self.columns, self.rows = page.imagewidth, page.imagelength
         self.tile_columns = page.tilewidth if page.is_tiled else self.columns
         self.tile_rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.rows)
@@ -198,8 +215,8 @@ class _Tiles:
         if not count:
             return b""
         with _damage(self._name):
-            self._tiff.filehandle.seek(self._page.dataoffsets[number])
-            return bytes(self._tiff.filehandle.read(count))
+            self._stream.seek(self._page.dataoffsets[number])
+            return self._stream.read(count)
 
     def labels(self, number: int, data: bytes) -> np.ndarray:
         """Return one tile's labels, cut to the image; a tile that is left out has value 0."""

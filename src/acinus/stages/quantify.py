@@ -80,8 +80,11 @@ def run(stage: Stage) -> None:
 
 def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) -> list[Job]:
     classes, cohort = stage.recipe.classes, stage.recipe.cohort
-    segmented = stage.recipe.task == "segmentation"
     colours = tuple(mask_colours(cohort).values())
+    point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
+    baseline = None
+    if stage.recipe.task == "segmentation":
+        baseline = ColourModel.from_json(read_json(stage.paths.model / "colour.json"))
     return [
         Job(
             row=row,
@@ -90,10 +93,10 @@ def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) 
             tissue=stage.paths.tissue / f"{row['slide_id']}.png",
             rules=LabelRules.of(classes, cohort),
             positive=tuple(classes.index(name) for name in stage.recipe.positive),
-            point=read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold),
+            point=point,
             index=stage.recipe.index,
             infer=stage.recipe.infer,
-            baseline=ColourModel.from_json(read_json(stage.paths.model / "colour.json")) if segmented else None,
+            baseline=baseline,
             legend=Legend.of(tuple(classes), colours),
             mask=masks / f"{row['slide_id']}.png",
             coloured=bool(colours),

@@ -132,13 +132,14 @@ def _source(stage: Stage, point: OperatingPoint) -> Source:
 
 def _views(stage: Stage, source: Source, rows: Rows, table: pd.DataFrame) -> tuple[views.View, ...]:
     """Choose patches of the test slides by their Dice and write them as rows of pictures."""
-    sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
+    slides = views.choose_slides(table, VIEWED)
     places: dict[str, list[tuple[int, int, float]]] = {}
-    for row in records.rows(sample[["slide_id", "x0", "y0", "downsample"]]):
-        places.setdefault(row["slide_id"], []).append((row["x0"], row["y0"], row["downsample"]))
-    jobs = [
-        PatchJob(source, rows[one], tuple(places[one])) for one in views.choose_slides(table, VIEWED) if one in places
-    ]
+    if slides:  # a classifier's patches are not viewed: they may be millions
+        sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
+        sample = sample.loc[sample["slide_id"].isin(slides), ["slide_id", "x0", "y0", "downsample"]]
+        for slide_id, x0, y0, downsample in sample.itertuples(index=False, name=None):
+            places.setdefault(slide_id, []).append((x0, y0, downsample))
+    jobs = [PatchJob(source, rows[one], tuple(places[one])) for one in slides if one in places]
     results = [one for found in stage.map(patch_results, jobs) for one in found]
     chosen = views.choose(results, stage.recipe.report.views)
     with atomic_path(stage.paths.reports / "views") as folder:
@@ -146,8 +147,8 @@ def _views(stage: Stage, source: Source, rows: Rows, table: pd.DataFrame) -> tup
         draw = []
         for slide_id in sorted({view.patch.slide_id for view in chosen}):
             own = tuple(view for view in chosen if view.patch.slide_id == slide_id)
-            downsample = {(x0, y0): at for x0, y0, at in places[slide_id]}
-            at = [(one.patch.x0, one.patch.y0, downsample[one.patch.x0, one.patch.y0]) for one in own]
+            scales = {(x0, y0): scale for x0, y0, scale in places[slide_id]}
+            at = [(one.patch.x0, one.patch.y0, scales[one.patch.x0, one.patch.y0]) for one in own]
             draw.append(PatchJob(source, rows[slide_id], tuple(at), own, folder))
         for _ in stage.map(draw_views, draw):
             pass

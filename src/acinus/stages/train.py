@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,6 @@ def run(stage: Stage) -> None:
             save_model(folder / SELECTION, chosen.model, chosen.card)
         save_model(folder, trained.model, card)
         scored = _score(stage, {"val": chosen, "test": trained}, sample, stores, folder)
-    for key in stage.paths.checkpoints.rglob("key"):
-        key.unlink()  # done: a forced rerun trains anew
     write_json(stage.paths.model_run, {"mlflow_run_id": stage.log.run_id, "mlflow_parent_id": stage.log.parent_id})
     for path in sorted(stage.paths.model.iterdir()):
         if path.is_file() and path.name != WEIGHTS_FILE:  # the weights go with the model that can be served
@@ -76,6 +75,13 @@ def run(stage: Stage) -> None:
     stage.say(f"best epoch {result.best_epoch} of {len(result.history)}, {_tested(training, scored)}")
     if result.data_wait_share is not None:
         stage.say(f"training steps waited for data {result.data_wait_share:.1%} of their time")
+    stage.when_recorded.append(partial(_forget, stage.paths.checkpoints))
+
+
+def _forget(checkpoints: Path) -> None:
+    """Let no later training go on from these: a forced rerun trains anew, one whose record failed does not."""
+    for key in sorted(checkpoints.rglob("key")):
+        key.unlink()
 
 
 def _tell_end(stage: Stage, training: Training, fits: Fits) -> None:
@@ -187,9 +193,9 @@ def _score(stage: Stage, trained: Mapping[str, _Trained], sample: pd.DataFrame, 
     trained: split -> what scores it: validation patches are scored by a model that has not seen them.
     """
     images, masks = stores
-    colour = _patch_colour(sample, images) if masks is None else _pixel_colour(stage, sample, images, masks)
+    colour, stain = _colours(stage, sample, stores)
     write_json(folder / "colour.json", colour.to_json())
-    write_json(folder / "stain.json", _stain(sample, images))
+    write_json(folder / "stain.json", stain)
     scores = records.frame(records.SCORES, [])  # a segmentation is scored on its maps
     with reproducible(pick(stage.project.compute.device), stage.project.compute.threads):
         for split in ("val", "test"):
@@ -213,36 +219,47 @@ def _class_scores(stage: Stage, trained: _Trained, rows: pd.DataFrame, stores: S
     return records.frame(records.CLASS_SCORES, found)
 
 
-def _stain(sample: pd.DataFrame, store: Store) -> dict[str, Any]:
-    """Return the stain of the training slides: a value per slide, of its sampled patches."""
+def _colours(stage: Stage, sample: pd.DataFrame, stores: Stores) -> tuple[ColourModel, dict[str, Any]]:
+    """Return the baseline that knows colours only and the stain of the training slides; each patch is read once.
+
+    The baseline judges a patch by the mean and deviation of its colours, a px of the map by the mean colour under it.
+    """
+    images, masks = stores
     rows = sample[sample["split"] == "train"]
-    slides = [own for _, own in rows.groupby("slide_id", sort=True)]
-    return stain_summary([optical_density(store.read(key) for key in patch_keys(own)) for own in slides])
+    chosen = rows if masks is None else evenly(rows, COLOUR_PATCHES)
+    scales = dict(zip(patch_keys(chosen), chosen["downsample"], strict=True))
+    learned: dict[str, Any] = {}
+
+    def patches(keys: list[str]) -> Iterator[np.ndarray]:
+        for at, patch in images.visit(keys):
+            key = keys[at]
+            if masks is None:
+                learned[key] = patch_features(patch)
+            elif key in scales:
+                learned[key] = _pixels(stage, key, (patch, masks.read(key)), scales[key], len(chosen))
+            yield patch
+
+    slides = [patch_keys(own) for _, own in rows.groupby("slide_id", sort=True)]
+    stain = stain_summary([optical_density(patches(keys)) for keys in slides])
+    in_order = [learned[key] for key in patch_keys(chosen)]
+    if masks is None:
+        return fit_patch_colour(np.stack(in_order), rows["label"].to_numpy(dtype=np.int64)), stain
+    colours, labels = (np.concatenate(parts) for parts in zip(*in_order, strict=True))
+    return fit_pixel_colour(colours, labels, len(stage.recipe.classes), seed=stage.seed("colour")), stain
 
 
-def _patch_colour(sample: pd.DataFrame, store: Store) -> ColourModel:
-    """Return the baseline that judges a patch by the mean and deviation of its colours."""
-    rows = sample[sample["split"] == "train"]
-    features = np.stack([patch_features(store.read(key)) for key in patch_keys(rows)])
-    return fit_patch_colour(features, rows["label"].to_numpy(dtype=np.int64))
+def _pixels(
+    stage: Stage, key: str, pair: tuple[np.ndarray, np.ndarray], downsample: float, patches: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return colours and classes of some px of the map in a patch and its mask; fewer of each where more patches are.
 
-
-def _pixel_colour(stage: Stage, sample: pd.DataFrame, store: Store, masks: Store) -> ColourModel:
-    """Return the baseline that judges a px of the probability map by the mean colour under it."""
-    rows = sample[sample["split"] == "train"]
-    chosen = evenly(rows, COLOUR_PATCHES)
-
-    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for key, downsample in zip(patch_keys(chosen), chosen["downsample"], strict=True):
-            block = max(1, round(stage.recipe.infer.map_downsample / downsample))
-            colours, labels = mean_colours(store.read(key)[None], masks.read(key)[None], block)
-            share = min(len(labels), MOST // len(chosen))  # memory must not grow with the patches' size
-            drawn = np.sort(np.random.default_rng(stage.seed("colour", key)).permutation(len(labels))[:share])
-            yield colours[drawn], labels[drawn]
-
-    colours, labels = zip(*parts(), strict=True)
-    seed = stage.seed("colour")
-    return fit_pixel_colour(np.concatenate(colours), np.concatenate(labels), len(stage.recipe.classes), seed=seed)
+    So memory does not grow with the patches' size.
+    """
+    block = max(1, round(stage.recipe.infer.map_downsample / downsample))
+    colours, labels = mean_colours(pair[0][None], pair[1][None], block)
+    share = min(len(labels), MOST // patches)
+    drawn = np.sort(np.random.default_rng(stage.seed("colour", key)).permutation(len(labels))[:share])
+    return colours[drawn], labels[drawn]
 
 
 def _patch_scores(stage: Stage, found: pd.DataFrame, store: Store, colour: ColourModel) -> pd.DataFrame:

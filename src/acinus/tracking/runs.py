@@ -19,6 +19,7 @@ from acinus.paths import home
 from acinus.tracking.children import Child, create_child
 from acinus.tracking.model import save_pyfunc, send_model
 from acinus.tracking.moved import ARTIFACTS
+from acinus.tracking.open_runs import end_killed, note_of, remember
 from acinus.tracking.server import connect, defined, log_batch, log_params, now, one_line, quiet, unreachable
 
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
@@ -139,7 +140,7 @@ class Run:
 
     def _remember(self) -> None:
         """Note which runs are open, for the next execution to end if this one is killed."""
-        write_json(_open_memo(self.facts), [self.run_id, self.parent_id, *self._open_children])
+        remember(_note(self.facts), [self.run_id, self.parent_id, *self._open_children])
 
 
 @contextmanager
@@ -165,7 +166,7 @@ def _open(run: Run) -> None:
 
     try:
         client = connect(facts.uri, facts.root)
-        _end_killed(client, facts)
+        end_killed(client, _note(facts))
         run._experiment_id = _experiment(client, facts)
         run.parent_id = _parent(client, run._experiment_id, facts)
         tags = {**facts.tags, NAME: facts.stage}
@@ -185,25 +186,11 @@ def _close(client: Any, run: Run, status: str) -> None:
     client.set_terminated(run.run_id, status)
     if run.parent_id:  # nobody tells the last stage that it is the last: each one closes, the next opens again
         client.set_terminated(run.parent_id, status)
-    _open_memo(run.facts).unlink(missing_ok=True)
+    _note(run.facts).unlink(missing_ok=True)
 
 
-def _open_memo(facts: RunFacts) -> Path:
-    """Return the file that names the runs which an execution of this stage has open."""
-    return facts.root / ".acinus" / "open" / f"{facts.experiment}-{facts.stage}.json"
-
-
-def _end_killed(client: Any, facts: RunFacts) -> None:
-    """End as KILLED what an earlier execution of this stage left open: a stage runs once at a time, so it is gone."""
-    from mlflow.exceptions import MlflowException
-
-    memo = _open_memo(facts)
-    if memo.exists():
-        for run_id in json.loads(memo.read_text(encoding="utf-8")):
-            with suppress(MlflowException):  # gone with a deleted database
-                if run_id:
-                    client.set_terminated(run_id, "KILLED")
-        memo.unlink()
+def _note(facts: RunFacts) -> Path:
+    return note_of(facts.root, facts.experiment, facts.stage)
 
 
 def _experiment(client: Any, facts: RunFacts) -> str:
