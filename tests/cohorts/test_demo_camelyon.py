@@ -73,7 +73,7 @@ def test_openslide_reads_size_levels_and_mpp(small_cohort: Path, small_plans: li
             assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(plan.mpp, rel=1e-4)
             assert float(slide.properties["openslide.mpp-y"]) == pytest.approx(plan.mpp, rel=1e-4)
             assert slide.level_count == 7
-            np.testing.assert_allclose(slide.level_downsamples, [2**k for k in range(7)], rtol=0.02)
+            np.testing.assert_allclose(slide.level_downsamples, [2**k for k in range(7)], rtol=0.05)  # 16 px
     assert len({plan.mpp for plan in small_plans}) > 1
     assert any(plan.size[0] != plan.size[1] and plan.size[0] % 256 for plan in small_plans)
 
