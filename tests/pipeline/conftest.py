@@ -32,6 +32,7 @@ SMALL: dict[
     "extract": {"codec": "png"},
     "train": {"model": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 6, "stop_patience": 6, "lr": 0.003},
     "infer": {"stride_px": 64, "map_downsample": 16.0},
+    "calibrate": {"trials": 4},
     "report": {"bootstrap": 50, "picture_px": 256},
 }
 TRACKING = {"uri": "sqlite:///mlflow.db", "required": False}
