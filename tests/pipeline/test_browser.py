@@ -28,9 +28,9 @@ OPTIONS = (
 
 
 @pytest.fixture(scope="module")
-def reports(every_family: Any) -> Path:
-    """The folder of the reports of small runs."""
-    return Path(every_family.root / "reports")
+def reports(every_family: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the reports of small runs."""
+    return Path(shutil.copytree(every_family.root / "reports", tmp_path_factory.mktemp("browsed") / "reports"))
 
 
 @pytest.fixture
