@@ -171,7 +171,7 @@ def test_openslide_reads_three_levels_that_are_not_whole_numbers_apart(
         with openslide.OpenSlide(small_root / plan.image) as slide:
             assert slide.dimensions == plan.size
             assert slide.level_count == 3
-            np.testing.assert_allclose(slide.level_downsamples, (1, 4, 16), rtol=0.01)
+            np.testing.assert_allclose(slide.level_downsamples, (1, 4, 16), rtol=0.02)
             assert not any(float(downsample).is_integer() for downsample in slide.level_downsamples[1:])
             mpp = float(slide.properties["openslide.mpp-x"])
             allowed = (0.4520, 0.5032) if plan.provider == "karolinska" else (0.4862,)
