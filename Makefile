@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro ui lint test reproduce bench docs lock clean
+.PHONY: help install demo repro ui lint test test-all reproduce bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,8 +40,13 @@ lint: install ## ruff (rules and format) and mypy
 	ruff format --check .
 	mypy
 
-test: install ## the tests, in two processes
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m pytest -n 2 --no-loadscope-reorder
+
+test: install ## the tests but the slow ones, in two processes
+	$(PYTEST)
+
+test-all: install ## every test, and many examples of each property
+	HYPOTHESIS_PROFILE=full $(PYTEST) -m ""
 
 reproduce: install ## rebuild everything in a clean clone and compare with the committed dvc.lock
 	acinus reproduce

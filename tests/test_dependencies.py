@@ -31,6 +31,7 @@ NOT_IMPORTED = {
     "dvc": "run as a command",
     "openslide-bin": "the library that openslide-python loads",
     "pyvips-binary": "the library that pyvips loads",
+    "ruamel-yaml-clib": "the library that ruamel.yaml loads",
     "torchvision": "timm imports it; torchvision_hook names its module",
     "turbojpeg": "loaded as a library by ctypes",
 }

@@ -1,4 +1,4 @@
-"""The full demonstration cohort, drawn once for all tests that look at it."""
+"""The CAMELYON demonstration cohort, drawn once for all tests that look at it: small, and as it is by default."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +12,23 @@ from acinus.cohorts.demo.camelyon import SlidePlan
 from acinus.params import CamelyonDemo
 
 SEED = 20261121
+SMALL = CamelyonDemo(size_px=1024, training_tumor=4, training_normal=1, test_tumor=2, test_normal=1)
+
+
+@pytest.fixture(scope="session")
+def small_plans() -> list[SlidePlan]:
+    """The plans of a small cohort."""
+    return camelyon.plan(SEED, SMALL)
+
+
+@pytest.fixture(scope="session")
+def small_cohort(small_plans: list[SlidePlan], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a small cohort."""
+    root = tmp_path_factory.mktemp("demo") / "small"
+    for plan in small_plans:
+        camelyon.draw_slide(plan, root)
+    camelyon.finish(small_plans, root)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,22 @@ def plans() -> list[SlidePlan]:
 
 
 @pytest.fixture(scope="module")
+def small_plans() -> list[SlidePlan]:
+    """The plans of a cohort of small slides."""
+    return panda.plan(SEED, PandaDemo(slides=DRAWN, width_px=1030, height_px=820))
+
+
+@pytest.fixture(scope="module")
+def small_root(small_plans: list[SlidePlan], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the small slides."""
+    folder = tmp_path_factory.mktemp("demo") / "small"
+    for plan in small_plans:
+        panda.draw_slide(plan, folder)
+    panda.finish(small_plans, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def root(plans: list[SlidePlan], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of the first slides, drawn with two processes."""
     folder = tmp_path_factory.mktemp("demo") / "panda"
@@ -129,16 +145,16 @@ def test_a_plan_is_a_function_of_seed_and_settings(plans: list[SlidePlan]) -> No
     assert pickle.loads(pickle.dumps(plans)) == plans
 
 
-def test_layout_and_table_are_those_of_panda(root: Path, plans: list[SlidePlan]) -> None:
-    found = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-    ids = [plan.slide_id for plan in plans[:DRAWN]]
-    without_mask = plans[7].slide_id
+def test_layout_and_table_are_those_of_panda(small_root: Path, small_plans: list[SlidePlan]) -> None:
+    found = sorted(str(path.relative_to(small_root)) for path in small_root.rglob("*") if path.is_file())
+    ids = [plan.slide_id for plan in small_plans[:DRAWN]]
+    without_mask = small_plans[7].slide_id
     masks = [f"train_label_masks/{i}_mask.tiff" for i in ids if i != without_mask]
     assert found == sorted(["train.csv", *(f"train_images/{i}.tiff" for i in ids), *masks])
-    table = rows(root)
+    table = rows(small_root)
     assert list(table[0]) == ["image_id", "data_provider", "isup_grade", "gleason_score"]
     assert [row["image_id"] for row in table] == sorted(ids)
-    by_id = {plan.slide_id: plan for plan in plans}
+    by_id = {plan.slide_id: plan for plan in small_plans}
     for row in table:
         plan = by_id[row["image_id"]]
         assert row["data_provider"] == plan.provider
@@ -148,28 +164,30 @@ def test_layout_and_table_are_those_of_panda(root: Path, plans: list[SlidePlan])
         assert row["gleason_score"] == "negative" or ISUP[row["gleason_score"]] == plan.isup
 
 
-def test_openslide_reads_three_levels_that_are_not_whole_numbers_apart(root: Path, plans: list[SlidePlan]) -> None:
-    for plan in plans[:DRAWN]:
-        with openslide.OpenSlide(root / plan.image) as slide:
+def test_openslide_reads_three_levels_that_are_not_whole_numbers_apart(
+    small_root: Path, small_plans: list[SlidePlan]
+) -> None:
+    for plan in small_plans[:DRAWN]:
+        with openslide.OpenSlide(small_root / plan.image) as slide:
             assert slide.dimensions == plan.size
             assert slide.level_count == 3
-            np.testing.assert_allclose(slide.level_downsamples, (1, 4, 16), rtol=0.01)
+            np.testing.assert_allclose(slide.level_downsamples, (1, 4, 16), rtol=0.02)
             assert not any(float(downsample).is_integer() for downsample in slide.level_downsamples[1:])
             mpp = float(slide.properties["openslide.mpp-x"])
             allowed = (0.4520, 0.5032) if plan.provider == "karolinska" else (0.4862,)
             assert min(abs(mpp - value) for value in allowed) < 1e-4
             dimensions = slide.level_dimensions
         if plan.mask is not None:
-            with openslide.OpenSlide(root / plan.mask) as mask:
+            with openslide.OpenSlide(small_root / plan.mask) as mask:
                 assert mask.level_dimensions == dimensions
     assert {plan.mpp for plan in panda.plan(SEED, PandaDemo())} == {0.4520, 0.5032, 0.4862}
 
 
-def test_masks_hold_their_providers_codes_in_red(root: Path, plans: list[SlidePlan]) -> None:
-    for plan in plans[:DRAWN]:
+def test_masks_hold_their_providers_codes_in_red(small_root: Path, small_plans: list[SlidePlan]) -> None:
+    for plan in small_plans[:DRAWN]:
         if plan.mask is None:
             continue
-        with tifffile.TiffFile(root / plan.mask) as tiff:
+        with tifffile.TiffFile(small_root / plan.mask) as tiff:
             assert [page.compression.name for page in tiff.pages] == ["LZW"] * 3
             for page in tiff.pages:
                 raster = page.asarray()
@@ -177,16 +195,16 @@ def test_masks_hold_their_providers_codes_in_red(root: Path, plans: list[SlidePl
                 cancer = np.isin(raster[..., 0], CANCER[plan.provider])
                 assert cancer.any() == (plan.isup > 0)
                 assert raster[..., 0].max() <= (2 if plan.provider == "karolinska" else 5)
-        assert set(np.unique(label(root, plan))) >= {0, 1, 2} - ({2} if plan.isup == 0 else set())
+        assert set(np.unique(label(small_root, plan))) >= {0, 1, 2} - ({2} if plan.isup == 0 else set())
 
 
-def test_the_table_is_what_the_masks_amount_to(root: Path, plans: list[SlidePlan]) -> None:
-    scores = {row["image_id"]: row["gleason_score"] for row in rows(root)}
+def test_the_table_is_what_the_masks_amount_to(small_root: Path, small_plans: list[SlidePlan]) -> None:
+    scores = {row["image_id"]: row["gleason_score"] for row in rows(small_root)}
     checked = 0
-    for plan in plans[:DRAWN]:
+    for plan in small_plans[:DRAWN]:
         if plan.provider == "karolinska" or plan.mask is None or plan.isup == 0:
             continue
-        counts = np.bincount(label(root, plan).ravel(), minlength=6)[3:]
+        counts = np.bincount(label(small_root, plan).ravel(), minlength=6)[3:]
         primary, second = (int(k) + 3 for k in np.argsort(-counts)[:2])
         secondary = second if counts[second - 3] >= 0.05 * counts.sum() else primary
         assert scores[plan.slide_id] == f"{primary}+{secondary}"
@@ -194,9 +212,9 @@ def test_the_table_is_what_the_masks_amount_to(root: Path, plans: list[SlidePlan
     assert checked == 4
 
 
-def test_masks_lie_on_the_tissue(root: Path, plans: list[SlidePlan]) -> None:
-    for plan in plans[1:DRAWN:4]:
-        picture, mask = pixels(root, plan), label(root, plan) > 0
+def test_masks_lie_on_the_tissue(small_root: Path, small_plans: list[SlidePlan]) -> None:
+    for plan in small_plans[1:DRAWN:4]:
+        picture, mask = pixels(small_root, plan), label(small_root, plan) > 0
         coloured = saturated(picture)
         assert coloured[~mask].mean() < 0.02
         # in rows and columns alike the edges agree: a shift by 8 px makes it worse on every side
@@ -205,10 +223,10 @@ def test_masks_lie_on_the_tissue(root: Path, plans: list[SlidePlan]) -> None:
             assert (coloured == np.roll(mask, shift, axis)).mean() < agree
 
 
-def test_the_two_laboratories_stain_differently(root: Path, plans: list[SlidePlan]) -> None:
+def test_the_two_laboratories_stain_differently(small_root: Path, small_plans: list[SlidePlan]) -> None:
     ratio: dict[str, list[float]] = {"karolinska": [], "radboud": []}
-    for plan in plans[:DRAWN]:
-        picture = pixels(root, plan)[::4, ::4]
+    for plan in small_plans[:DRAWN]:
+        picture = pixels(small_root, plan)[::4, ::4]
         density = -np.log((picture[saturated(picture)] + 1.0) / 256).mean(axis=0)
         ratio[plan.provider].append(float(density[0] / density[2]))  # red absorbed per blue: how bluish
     assert min(ratio["karolinska"]) > 1.15 * max(ratio["radboud"])
@@ -235,6 +253,7 @@ def cut(root: Path, plan: SlidePlan) -> tuple[list[NDArray[np.float64]], list[bo
     return features, bearing
 
 
+@pytest.mark.slow
 def test_colour_does_not_give_the_cancer_away(root: Path, plans: list[SlidePlan]) -> None:
     parts = [cut(root, plan) for plan in plans[:DRAWN] if plan.mask is not None]
     scores, truth = [], []
@@ -249,6 +268,7 @@ def test_colour_does_not_give_the_cancer_away(root: Path, plans: list[SlidePlan]
     assert roc_auc_score(truth, scores) < 0.85
 
 
+@pytest.mark.slow
 def test_the_patterns_differ_in_their_lumina(root: Path, plans: list[SlidePlan]) -> None:
     holes: dict[int, list[float]] = {2: [], 3: [], 4: []}
     open_share: dict[int, list[float]] = {3: [], 4: [], 5: []}

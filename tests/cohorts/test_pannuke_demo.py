@@ -152,6 +152,7 @@ def test_masks_lie_on_the_nuclei(root: Path) -> None:
         assert red[moved].mean() > red[inner].mean() + 10
 
 
+@pytest.mark.slow
 def test_colour_does_not_give_the_type_away(root: Path) -> None:
     train_x = np.asarray(load(root, 1, "images"))[:, ::2, ::2].reshape(-1, 3)
     train_y = semantic(load(root, 1, "masks"))[:, ::2, ::2].ravel()
@@ -164,6 +165,7 @@ def test_colour_does_not_give_the_type_away(root: Path) -> None:
     assert np.mean(np.array(both) / np.array(either)) < 0.42
 
 
+@pytest.mark.slow
 def test_shape_does(root: Path) -> None:
     train_x, train_y = shapes(root, 1)
     test_x, test_y = shapes(root, 3)

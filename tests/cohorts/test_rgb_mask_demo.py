@@ -140,6 +140,7 @@ def dice(found: NDArray, truth: NDArray) -> float:
     )
 
 
+@pytest.mark.slow
 def test_colour_does_not_give_the_tissue_away(root: Path, plans: list[BiopsyPlan]) -> None:
     rng = np.random.default_rng(0)
     colours, classes = [], []
@@ -179,6 +180,7 @@ def textures(pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[NDAr
     return np.array(features), np.array(kinds)
 
 
+@pytest.mark.slow
 def test_texture_does(root: Path, plans: list[BiopsyPlan]) -> None:
     train = [textures(*pair) for pair in of_split(root, plans, "train")[:4]]
     test = [textures(*pair) for pair in of_split(root, plans, "test")]

@@ -1,7 +1,7 @@
 """Splits: groups stay whole, classes are stratified, splits.csv is read strictly."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.cohorts.splits import Listed, Member, assign, parse_groups, parse_splits
@@ -39,7 +39,6 @@ def test_each_class_gives_its_share(tumor: int, normal: int, fraction: float, va
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 4), st.floats(0.01, 0.99), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
 def test_no_group_is_ever_divided(tumor: int, normal: int, per_group: int, fraction: float, seed: int) -> None:
     members = cohort(tumor, normal, per_group)
     drawn = assign(members, fraction, seed)
@@ -113,7 +112,6 @@ def test_slides_of_unknown_class_need_give_nothing_to_test() -> None:
     st.floats(0.0, 0.9),
     st.floats(0.01, 0.99),
 )
-@settings(max_examples=60, deadline=None)
 def test_groups_stay_whole_in_three_ways_too(slides: list[tuple[int, str, str]], test: float, val: float) -> None:
     members = [Member(f"s{n}", f"g{group}", label, None, kind) for n, (group, label, kind) in enumerate(slides)]
     drawn = assign(members, val, 3, test)

@@ -145,7 +145,7 @@ def test_the_median_rule_by_hand(straight: Any) -> None:
 @pytest.mark.parametrize("place", ["before", "between", "after"])
 def test_killed_anywhere_and_resumed_equals_straight(pruner: str, place: str, straight: Any, tmp_path: Path) -> None:
     expected = straight[pruner]
-    for kill in range(0, sum(row["epochs"] for row in expected), 17):
+    for kill in range(0, sum(row["epochs"] for row in expected), 51):
         chosen = plan(tmp_path / str(kill), pruner=pruner)
 
         def die(step: int, where: str, trial: Trial, kill: int = kill) -> None:

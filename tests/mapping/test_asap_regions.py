@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.mapping import asap_regions, geojson
@@ -58,7 +58,6 @@ def read_back(path: Path, geometry: MapGeometry) -> np.ndarray:
     return rasterise(area, x, pixel_centres(geometry.rows, geometry.downsample, geometry.height))
 
 
-@settings(deadline=None, max_examples=80)
 @given(
     seed=st.integers(0, 100_000),
     width=st.integers(3, 40),
@@ -129,7 +128,6 @@ def without(path: Path, groups: set[str]) -> Path:
     return copy
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 100_000), st.integers(1, 7), st.sampled_from([1.0, 3.7]))
 def test_each_class_goes_out_under_its_own_name(
     tmp_path_factory: pytest.TempPathFactory, seed: int, rows: int, downsample: float

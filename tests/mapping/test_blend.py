@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
@@ -88,7 +88,6 @@ def noise(shape: tuple[int, ...]) -> Answer:
     return lambda x0, y0: np.random.default_rng([x0, y0]).random(shape, dtype=np.float32)
 
 
-@settings(deadline=None, max_examples=60)
 @given(layouts(), st.sampled_from([(1,), (2,), (1, 4, 4), (3, 5, 7)]), st.integers(1, 9))
 def test_equals_the_definition(layout: tuple[MapGeometry, Windows], shape: tuple[int, ...], batch: int) -> None:
     geometry, windows = layout
@@ -100,7 +99,6 @@ def test_equals_the_definition(layout: tuple[MapGeometry, Windows], shape: tuple
     assert not probs[:, ~covered].any()
 
 
-@settings(deadline=None, max_examples=60)
 @given(layouts(), st.floats(0.0, 1.0, width=32), st.sampled_from([(), (4, 4), (3, 2)]))
 def test_a_constant_stays_that_constant(
     layout: tuple[MapGeometry, Windows], value: float, picture: tuple[int, ...]
@@ -114,7 +112,6 @@ def test_a_constant_stays_that_constant(
         assert (ones[:, covered] == 1.0).all()
 
 
-@settings(deadline=None, max_examples=60)
 @given(layouts(), st.integers(2, 6), st.sampled_from([(), (4, 4), (3, 2)]), st.integers(0, 5))
 def test_probabilities_of_several_classes_stay_a_distribution(
     layout: tuple[MapGeometry, Windows], classes: int, picture: tuple[int, ...], sure: int
@@ -152,7 +149,6 @@ def test_one_cell_one_value() -> None:
     np.testing.assert_allclose(probs[0], np.where(covered, said, 0.0), rtol=2e-7)
 
 
-@settings(deadline=None, max_examples=60)
 @given(layouts(), st.floats(0.05, 1.0))
 def test_a_full_grid_leaves_nothing_uncovered(layout: tuple[MapGeometry, Windows], share: float) -> None:
     geometry, windows = layout
@@ -202,7 +198,6 @@ def test_predictions_that_are_none_stop_the_slide(answer: np.ndarray, words: str
         run(MapGeometry(20, 20, 5.0), grid(20, 20, 10, 10), lambda x0, y0: answer)
 
 
-@settings(deadline=None, max_examples=60)
 @given(layouts())
 def test_what_is_not_shown_would_change_nothing(layout: tuple[MapGeometry, Windows]) -> None:
     geometry, windows = layout

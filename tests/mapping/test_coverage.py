@@ -1,7 +1,7 @@
 """Where the model looked, against what the blender itself covers."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import params
@@ -23,7 +23,6 @@ from acinus.slides.tissue import TissueMask
     st.sampled_from([0.3, 0.5, 1.0]),
     st.integers(1, 40),
 )
-@settings(max_examples=80, deadline=None)
 def test_a_px_is_looked_at_where_the_blender_covers_it(
     seed: int, width: int, height: int, downsample: float, edge0: float, overlap: float, rows: int
 ) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.mapping.geometry import MapGeometry
@@ -20,7 +20,6 @@ def test_worked_by_hand() -> None:
     assert geometry.area_px(mask) == pytest.approx(1 + 2 * 232 / 256)
 
 
-@settings(deadline=None)
 @given(GEOMETRY)
 def test_all_px_together_have_the_slides_area(geometry: MapGeometry) -> None:
     full = np.ones(geometry.shape, dtype=bool)
@@ -29,7 +28,6 @@ def test_all_px_together_have_the_slides_area(geometry: MapGeometry) -> None:
     assert geometry.edges_y0[-1] == geometry.height
 
 
-@settings(deadline=None)
 @given(GEOMETRY, st.integers(0, 999))
 def test_area_is_the_sum_of_px_areas(geometry: MapGeometry, seed: int) -> None:
     mask = np.random.default_rng(seed).random(geometry.shape) < 0.5

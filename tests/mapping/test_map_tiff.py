@@ -8,7 +8,7 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
@@ -82,7 +82,6 @@ def test_same_bands_same_bytes_however_they_are_cut(written: Path, tmp_path: Pat
     assert (tmp_path / "again.tif").read_bytes() == written.read_bytes()
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(1, 700), st.integers(1, 700), st.floats(1.0, 3.0))
 def test_any_size_comes_back(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, downsample: float
@@ -168,7 +167,6 @@ def test_tifffile_sees_one_pyramid_of_all_classes(written_six: Path) -> None:
     assert names == ["background", "yellow", "grey", "gr\\u00fcn", "blue", "red"]
 
 
-@settings(deadline=None, max_examples=20)
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 400), st.sampled_from([1, 3]))
 def test_bands_and_crops_are_parts_of_the_whole(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, rows: int, channels: int

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import params
@@ -76,7 +76,6 @@ def test_of_equal_points_the_one_nearer_to_plain_wins() -> None:
     assert (point.min_region_um2 > 200) + (point.max_hole_um2 > 200) == 1
 
 
-@settings(max_examples=8)
 @given(st.integers(0, 2**63), st.lists(st.floats(0, 1), min_size=5, max_size=5))
 def test_the_point_is_never_worse_than_the_plain_one_nor_than_any_trial(seed: int, values: list[float]) -> None:
     def value(point: OperatingPoint) -> float:

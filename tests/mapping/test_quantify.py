@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import records
@@ -159,7 +159,6 @@ def test_a_threshold_of_k_255ths_means_k() -> None:
         assert values[tumour_mask(values, k / 255)].min() == k
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.01, 0.99), st.integers(1, 60), st.integers(1, 60), st.floats(1.0, 9.0))
 def test_laws(seed: int, threshold: float, width: int, height: int, downsample: float) -> None:
     geometry, random = MapGeometry(width, height, downsample), np.random.default_rng(seed)
@@ -253,7 +252,6 @@ def in_bands(
     )
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     st.integers(0, 10_000),
     st.sampled_from([(0, 1), (0, 1, 255), (255,), None]),
@@ -328,7 +326,6 @@ def test_three_classes_worked_by_hand() -> None:
         }
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.integers(3, 6), st.integers(1, 30))
 def test_laws_of_several_classes(seed: int, classes: int, rows: int) -> None:
     random = np.random.default_rng(seed)
@@ -370,7 +367,6 @@ def test_positive_values_are_summed_without_overflow() -> None:
     assert positive_values(prob, (2,)).tolist() == [[100]]
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=400), st.sampled_from([99, 50, 0, 100, 12.5]))
 def test_percentile_is_numpys(values: list[int], percent: float) -> None:
     found = percentile(np.bincount(values, minlength=256), percent)

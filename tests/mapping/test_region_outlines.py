@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import label
@@ -33,7 +33,6 @@ masks = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(masks)
 def test_outlines_cover_exactly_the_px(mask: np.ndarray) -> None:
     found = geometry(outlines(mask))
@@ -42,7 +41,6 @@ def test_outlines_cover_exactly_the_px(mask: np.ndarray) -> None:
     assert found.is_empty if not mask.any() else shapely.equals(found, squares(mask))
 
 
-@settings(deadline=None, max_examples=100)
 @given(masks)
 def test_a_polygon_per_part_and_a_ring_per_hole(mask: np.ndarray) -> None:
     found = outlines(mask)
@@ -53,7 +51,6 @@ def test_a_polygon_per_part_and_a_ring_per_hole(mask: np.ndarray) -> None:
         assert len(polygon) - 1 == label(around, connectivity=1).max()
 
 
-@settings(deadline=None, max_examples=100)
 @given(masks)
 def test_cut_polygons_have_no_holes_and_do_not_overlap(mask: np.ndarray) -> None:
     pieces = cut(mask)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import label, regionprops
@@ -80,7 +80,6 @@ def of_each_class(classes: np.ndarray, positive: tuple[int, ...]) -> np.ndarray:
     return new[merged]
 
 
-@settings(deadline=None, max_examples=250)
 @given(
     seed=st.integers(0, 10_000),
     rows=st.integers(1, 45),
@@ -116,7 +115,6 @@ def test_bands_give_what_the_whole_map_gives(
         assert {row["class_index"]} == set(classes[inside].tolist())
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), points, st.lists(st.integers(1, 9), min_size=1, max_size=3))
 def test_laws_of_a_cleaned_mask(seed: int, point: CleanUp, heights: list[int]) -> None:
     prob = blobs(seed, (1, 25, 25), 1.0)

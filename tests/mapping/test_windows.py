@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.mapping.windows import Windows, grid, with_tissue
@@ -15,7 +15,6 @@ def test_worked_by_hand() -> None:
     assert found.x0.dtype == np.int64
 
 
-@settings(deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.floats(1.0, 40.0), st.floats(0.1, 1.0))
 def test_every_level0_px_is_covered(width: int, height: int, edge0: float, share: float) -> None:
     step0 = max(1.0, edge0 * share)

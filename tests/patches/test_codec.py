@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -23,7 +23,6 @@ def test_the_recipe_offers_the_codecs_there_are():
 
 
 @pytest.mark.parametrize("codec", ["png", "raw"])
-@settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(image=hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))))
 def test_lossless_codecs_are_exact(codec: str, image: np.ndarray):
     back = decode(encode(image, codec, 90), codec)
@@ -122,7 +121,6 @@ def test_a_raw_patch_may_be_written_to():
     assert back[0, 0].tolist() == [0, 0, 0]
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(mask=hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20))))
 def test_masks_are_exact_and_8_bit_grey_for_others(mask: np.ndarray):
     data = encode(mask, "mask", 0)

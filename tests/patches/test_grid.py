@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
@@ -39,7 +39,6 @@ def test_a_step_that_is_not_whole_rounds_each_place_and_never_drifts():
     assert np.abs(x0 - np.arange(x0.size) * 256.009408).max() <= 0.5
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(width=st.integers(1, 400), height=st.integers(1, 400), edge=st.integers(1, 90))
 def test_touching_patches_cover_each_pixel_of_the_slide_once(width: int, height: int, edge: int):
     x0, y0 = positions(width, height, edge, edge)
@@ -49,7 +48,6 @@ def test_touching_patches_cover_each_pixel_of_the_slide_once(width: int, height:
     assert (hits == 1).all()
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(length=st.integers(1, 3000), step=st.floats(1.0, 200.0))
 def test_places_are_distinct_sorted_and_inside(length: int, step: float):
     x0, _ = positions(length, 1, step, step)

@@ -1,7 +1,7 @@
 """Keys come from outside: only plain ones pass, and no two share a file name."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.errors import AcinusError
@@ -16,13 +16,11 @@ def test_a_key_reads_as_documented():
     assert parse_key("tumor_001/-85_1024") == ("tumor_001", -85, 1024)
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(IDS, PX, PX)
 def test_a_key_comes_back(slide_id: str, x0: int, y0: int):
     assert parse_key(patch_key(slide_id, x0, y0)) == (slide_id, x0, y0)
 
 
-@settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(st.lists(st.tuples(IDS, PX, PX), min_size=2, max_size=6, unique=True))
 def test_different_patches_have_different_files(patches: list[tuple[str, int, int]]):
     assert len({file_stem(patch_key(*patch)) for patch in patches}) == len(patches)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from acinus import params, records
@@ -124,7 +123,6 @@ def test_choice_is_spread_over_the_slide_not_its_first_rows():
     assert places.max() - places.min() > 5000  # the 20 lie in a row of 10,000 px; the first 20 would span 200
 
 
-@hypothesis_settings(deadline=None, max_examples=50)  # a busy machine is no failure
 @given(
     st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), st.integers(0, 50), max_size=8), st.integers(0, 300)
 )

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from acinus.params import Project, Recipe, check_recipe
 from acinus.paths import Paths
 from acinus.stage import ProjectStage, Stage
 from acinus.stages import demo, summary
+from tests.pipeline.families import run_all
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = "demo-camelyon"
@@ -32,6 +34,7 @@ SMALL: dict[
     "extract": {"codec": "png"},
     "train": {"model": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 6, "stop_patience": 6, "lr": 0.003},
     "infer": {"stride_px": 64, "map_downsample": 16.0},
+    "calibrate": {"trials": 4},
     "report": {"bootstrap": 50, "picture_px": 256},
 }
 TRACKING = {"uri": "sqlite:///mlflow.db", "required": False}
@@ -282,8 +285,20 @@ def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Direct:
 
 @pytest.fixture(scope="session")
 def direct(undrawn: Direct, tmp_path_factory: pytest.TempPathFactory) -> Direct:
-    """A project with the cohorts of all families drawn, as small as can be."""
-    drawn = Direct(tmp_path_factory.mktemp("direct"), undrawn.project)
-    for family in FAMILIES:
-        drawn.draw(family)
-    return drawn
+    """A project with the cohorts of all families drawn, as small as can be, once for all processes. Run in copies."""
+    folder = tmp_path_factory.getbasetemp()
+    root = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "direct"
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            drawn = Direct(folder / "undone", undrawn.project)
+            for family in FAMILIES:
+                drawn.draw(family)
+            drawn.root.rename(root)
+    return Direct(root, undrawn.project)
+
+
+@pytest.fixture(scope="session")
+def every_family(direct: Direct, tmp_path_factory: pytest.TempPathFactory) -> Direct:
+    """A project in which a small recipe of every family has run."""
+    done: Direct = run_all(direct.copy(tmp_path_factory.mktemp("families")))
+    return done

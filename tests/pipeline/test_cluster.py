@@ -43,7 +43,7 @@ def local(direct: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     return run(direct.copy(tmp_path_factory.mktemp("local")), "local")
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_cluster_leaves_the_files_of_a_local_run(
     direct: Any, local: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], threads: int
 ) -> None:

@@ -22,35 +22,17 @@ from acinus import records
 from acinus.cohorts.demo.rgb_mask import COLOURS
 from acinus.files import read_json
 from acinus.mapping.map_tiff import read_map
+from tests.pipeline.families import CONTEXT, SMALL, run_all
 
-STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train", "calibrate")
-STAGES += ("infer", "quantify", "grade", "report")
-CONTEXT, CELL_PX = "demo-camelyon-context", 128
-QUICK = {"train": {"max_epochs": 1}, "report": {"bootstrap": 20, "picture_px": 256, "views": 1}}
-SMALL: dict[str, dict[str, dict[str, Any]]] = {
-    "demo-panda": QUICK | {"sample": {"max_tumor_per_slide": 2, "max_normal_per_slide": 2}},
-    # a drawn raster of 512 px has one level; coarser map px than that of the mask are another case of its size
-    "demo-biopsy": QUICK
-    | {"index": {"level": 0}, "sample": {"max_tumor_per_slide": 8}}
-    | {"calibrate": {"min_region_um2": 0.0, "max_hole_um2": 0.0}},  # so that masks are the map's likeliest classes
-    "demo-pannuke": QUICK,
-    CONTEXT: QUICK | {"calibrate": {"temperature": False}},  # so that the map has what the scores say
-}
+CELL_PX = 128
 SEGMENTATIONS = ("demo-panda", "demo-biopsy", "demo-pannuke")
 NOT_COMPARED = ("data_docs", "index.html", "/slides/", ".run.json", "machine.json", "study.log")
 """What names times, runs or the machine."""
 
 
-def run_all(project: Any) -> Any:
-    for name, changes in SMALL.items():
-        project.run(name, project.recipe(name, changes), *STAGES)
-    project.sum_up(*SMALL)
-    return project
-
-
 @pytest.fixture(scope="module")
-def done(direct: Any) -> Any:
-    return run_all(direct)
+def done(every_family: Any) -> Any:
+    return every_family
 
 
 @pytest.fixture(scope="module")
@@ -310,12 +292,10 @@ def digests(root: Path) -> dict[str, str]:
     }
 
 
-def test_a_second_run_in_another_folder_gives_the_same_bytes(done: Any, tmp_path: Path) -> None:
-    names = {f"{top}/{name}{end}" for name in SMALL for top, end in (("data", "/"), ("models", "/"), ("models", "."))}
-    names |= {"reports/"}
-    first, second = digests(done.root), digests(run_all(done.copy(tmp_path)).root)
-    ours = {name: digest for name, digest in first.items() if name.startswith(tuple(names))}
-    assert {name for name in ours if ours[name] != second.get(name)} == set()
-    assert set(second) == set(ours)
+@pytest.mark.slow  # test_kill.py compares two folders of one recipe
+def test_a_second_run_in_another_folder_gives_the_same_bytes(done: Any, direct: Any, tmp_path: Path) -> None:
+    first, second = digests(done.root), digests(run_all(direct.copy(tmp_path)).root)
+    assert {name for name in first if first[name] != second.get(name)} == set()
+    assert set(second) == set(first)
     for kind in ("manifest.parquet", ".tif", "model.safetensors", "metrics.json", ".png", "store.json", ".lmdb"):
-        assert [name for name in ours if name.endswith(kind)], kind
+        assert [name for name in first if name.endswith(kind)], kind

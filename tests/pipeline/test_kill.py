@@ -135,10 +135,11 @@ def test_dvc_is_at_rest_afterwards(killed: Killed) -> None:
     assert killed.project.ran(killed.project.run("dvc", "repro")) == {"code"}
 
 
-@pytest.mark.parametrize("left", ["", '{"read": {"data/demo'])
-def test_setup_removes_a_lock_that_a_kill_cut_off(killed: Killed, left: str) -> None:
+def test_setup_removes_a_lock_that_a_kill_cut_off(killed: Killed) -> None:
     lock = killed.project.root / ".dvc" / "tmp" / "rwlock"
-    lock.write_text(left)
-    assert "rwlock" in killed.project.fails("dvc", "repro"), "DVC reads such a file now: setup need not care"
-    killed.project.run("acinus", "setup")
+    for left in ("", '{"read": {"data/demo'):
+        lock.write_text(left)
+        assert "rwlock" in killed.project.fails("dvc", "repro"), "DVC reads such a file now: setup need not care"
+        killed.project.run("acinus", "setup")
+        assert not lock.exists()
     assert killed.project.ran(killed.project.run("dvc", "repro")) == {"code"}

@@ -144,7 +144,7 @@ def test_camelyon(project: Any) -> None:
     ("known_as", "other", "parameters"),
     [
         ("camelyon-context", {}, INCEPTION + 2048 * 128 + 128 + 128 * 2 + 2),
-        ("camelyon-context.2", MODEL_2, INCEPTION + 2048 * 2 + 2),
+        pytest.param("camelyon-context.2", MODEL_2, INCEPTION + 2048 * 2 + 2, marks=pytest.mark.slow),
     ],
 )
 def test_both_models_of_camelyon_context(project: Any, known_as: str, other: dict[str, Any], parameters: int) -> None:
@@ -159,6 +159,7 @@ def test_pannuke(project: Any) -> None:
     assert project.log.metrics["lr"] == pytest.approx(0.01 * 0.5**0.9)  # of the second of two steps
 
 
+@pytest.mark.slow  # test_families.py takes smaller networks all the way
 @pytest.mark.parametrize(
     ("name", "parameters", "downsample"), [("panda", DEEPLABV3_RESNET50, 8.0), ("biopsy", UNET_RESNET34, 1.0)]
 )

@@ -194,7 +194,9 @@ def _best(patches: Tuned) -> int:
     return int(rows.loc[rows["best"], "trial"].iloc[0])
 
 
-@pytest.mark.parametrize("die_at", [0, 3, 6])
+@pytest.mark.parametrize(
+    "die_at", [pytest.param(0, marks=pytest.mark.slow), 3, pytest.param(6, marks=pytest.mark.slow)]
+)
 def test_killed_in_a_trial_and_resumed_leaves_the_same_bytes(die_at: int, straight: Any, patches: Tuned) -> None:
     with pytest.raises(KilledError):
         tune.run(patches.stage(Heard(die_at=die_at)))

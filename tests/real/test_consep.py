@@ -31,6 +31,7 @@ CLASS = {0: 0, 1: 4, 2: 2, 3: 5, 4: 3}  # the same as a class of the recipe
 FOLDS = {1: ((10, 11, 12, 13, 14, 15), 12), 2: ((16, 17), 6), 3: ((18, 19, 20), 8)}  # fold -> images, tiles of each
 EPOCHS = 5
 MARGIN = 0.1
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,9 @@ def kept(folder: Path, path: Path, settings: params.Tissue, glass: tuple[int, in
     return glands, dark, taken
 
 
-@pytest.mark.parametrize("glass", [(glas.GLASS,) * 3, (244, 240, 229)], ids=["white", "tinted"])
+@pytest.mark.parametrize(
+    "glass", [pytest.param((glas.GLASS,) * 3, marks=pytest.mark.slow), (244, 240, 229)], ids=["white", "tinted"]
+)
 def test_glands_stroma_and_lumina_of_every_glas_image_are_tissue(
     shared_data: Path, tmp_path: Path, glass: tuple[int, int, int]
 ) -> None:

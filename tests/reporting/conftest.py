@@ -164,7 +164,7 @@ def build() -> Callable[..., Cohort]:
         slides: list | None = None,
         amounts: list | None = None,
         scores: list | None = None,
-        bootstrap: int = 200,
+        bootstrap: int = 50,
         setup: MetricSetup = SETUP,
         **more: Any,
     ) -> Cohort:
@@ -236,7 +236,7 @@ def segment() -> Callable[..., Cohort]:
     def make(
         slides: list | None = None,
         amounts: list | None = None,
-        bootstrap: int = 200,
+        bootstrap: int = 50,
         setup: MetricSetup = SEGMENTATION,
         **more: Any,
     ) -> Cohort:

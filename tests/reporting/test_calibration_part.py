@@ -72,7 +72,7 @@ def test_resamples_of_slides_add_up(scored) -> None:
     assert statistics["brier"](np.array([a, a])) == pytest.approx(2 * (0.01 + 0.81) / 2)
     assert statistics["ece"](np.arange(len(usable))) == pytest.approx(cohort.metrics["ece"])
     assert statistics["ece"](np.array([], dtype=np.int64)) is None
-    many = scored(bootstrap=500).metrics
+    many = scored(bootstrap=100).metrics
     assert many["ece_ci_low"] == pytest.approx(0.3)
     assert many["ece_ci_high"] == pytest.approx(0.4)
 

@@ -56,7 +56,7 @@ def test_kappa_against_scikit_learn(graded) -> None:
 
 
 def test_grades_have_intervals_of_patients(graded, rows) -> None:
-    found = graded(bootstrap=400).metrics
+    found = graded(bootstrap=100).metrics
     for name in ("qwk", "qwk.rule", "grade_accuracy"):
         assert found[f"{name}_ci_low"] < found[name] < found[f"{name}_ci_high"], name
     assert {"qwk", "grade_accuracy"} < set(headlines(found, "patch_classification"))
@@ -104,7 +104,7 @@ def test_tumour_or_normal_has_an_auc(graded, rows) -> None:
         rows.grade(f"s{i}", i % 2, int(p >= 0.5), int(p < 0.65), target="tumor", mil_probs=[1 - p, p], mil_by_seed=[0])
         for i, p in enumerate(probs)
     ]
-    found = graded(grades=grades, setup=TUMOR, bootstrap=400).metrics
+    found = graded(grades=grades, setup=TUMOR, bootstrap=100).metrics
     assert found["grade_auc"] == pytest.approx(roc_auc_score([0, 1, 0, 1], probs))
     assert found["grade_accuracy"] == pytest.approx(3 / 4)
     assert found["grade_accuracy.rule"] == pytest.approx(2 / 4)

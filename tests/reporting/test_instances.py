@@ -43,7 +43,7 @@ def test_a_class_without_instances_is_not_averaged(counted) -> None:
 
 
 def test_slides_are_resampled_whole(counted) -> None:
-    cohort = counted(bootstrap=300)
+    cohort = counted(bootstrap=100)
     part = instance_part(scored_slides(cohort.per_slide), cohort.quantities, CLASSES)
     (statistic,) = part.statistics
     assert statistic.patients == ("q1", "q2")

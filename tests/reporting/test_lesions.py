@@ -53,7 +53,7 @@ def test_false_positives_cost(found, rows) -> None:
 
 
 def test_slides_are_resampled_whole(found) -> None:
-    cohort = found(bootstrap=300)
+    cohort = found(bootstrap=100)
     scored = scored_slides(cohort.per_slide)
     (statistic,) = detection_part(scored, cohort.tables).statistics
     outcomes = lesion_outcomes(scored, cohort.tables)

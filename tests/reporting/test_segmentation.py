@@ -121,21 +121,21 @@ def test_at_most_thirty_groups_the_largest(segment, rows) -> None:
 
 
 def test_intervals_are_of_patients(segment, segmentation) -> None:
-    found = segment(bootstrap=500).metrics
+    found = segment(bootstrap=100).metrics
     for name in ("miou", "mdice", "pixel_accuracy", "dice_mean", "dice_mean_tumor"):
         assert found[f"{name}_ci_low"] <= found[name] <= found[f"{name}_ci_high"], name
         assert found[f"{name}_ci_low"] < found[f"{name}_ci_high"], name
     one = segment(slides=segmentation.manifest.assign(patient="p").to_dict("records")).metrics
     assert one["miou"] == segmentation.metrics["miou"]
     assert one["miou_ci_low"] is None
-    assert segment(bootstrap=500).metrics == found
+    assert segment(bootstrap=100).metrics == found
 
 
 def test_interval_of_a_sum_against_all_resamples(segment, segmentation) -> None:
     """seg_a and seg_d alone: accuracies 0.8 and 1, together 0.9; each resample has 100 px twice."""
     chosen = segmentation.manifest[segmentation.manifest["slide_id"].isin(["seg_a", "seg_d"])]
     amounts = segmentation.quantities[segmentation.quantities["slide_id"].isin(["seg_a", "seg_d"])]
-    found = segment(slides=chosen.to_dict("records"), amounts=amounts.to_dict("records"), bootstrap=400).metrics
+    found = segment(slides=chosen.to_dict("records"), amounts=amounts.to_dict("records"), bootstrap=100).metrics
     assert found["pixel_accuracy"] == pytest.approx(0.9)
     assert (found["pixel_accuracy_ci_low"], found["pixel_accuracy_ci_high"]) == pytest.approx((0.8, 1.0))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -13,7 +13,6 @@ from acinus.scoring.defined import mean_defined
 ITEMS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=1, max_size=60)  # many ties
 
 
-@settings(deadline=None)
 @given(ITEMS)
 def test_agrees_with_sklearn(items: list[tuple[int, int]]) -> None:
     scores, labels = [value / 6 for value, _ in items], [label for _, label in items]
@@ -47,7 +46,6 @@ def test_within_slide_is_not_the_pooled_auc() -> None:
     assert auc(scores, labels) == pytest.approx(4 / 6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.integers(0, 1)), max_size=40))
 def test_within_slide_equals_one_slide_at_a_time(items: list[tuple[str, int, int]]) -> None:
     ids = [item[0] for item in items]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
@@ -92,7 +92,6 @@ def test_nll_against_scikit_learn_and_finite_at_zero() -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0.05, 20))
-@settings(max_examples=50)
 def test_tempering_a_softmax_is_the_softmax_of_tempered_logits(seed: int, temperature: float) -> None:
     logits, _ = drawn(5, 4, seed)
     found = temper(softmax(logits, axis=1), temperature)
@@ -159,7 +158,6 @@ def test_a_zero_for_the_true_class_does_not_break_the_fit() -> None:
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 10))
-@settings(max_examples=50)
 def test_scaling_a_softmax_is_the_softmax_of_scaled_logits(seed: int, temperature: float) -> None:
     logits, _ = drawn(6, 4, seed)
     bias = np.random.default_rng(seed).normal(0, 2, 4)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, recall_score
 
@@ -29,7 +29,6 @@ def pictures(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
     return true, predicted, classes
 
 
-@settings(deadline=None)
 @given(pictures())
 def test_agrees_with_sklearn(picture: tuple[np.ndarray, np.ndarray, int]) -> None:
     true, predicted, classes = picture
@@ -57,7 +56,6 @@ def test_agrees_with_sklearn(picture: tuple[np.ndarray, np.ndarray, int]) -> Non
     assert figures.miou(matrix) == pytest.approx(jaccard_score(t, p, labels=present, average="macro", zero_division=0))
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.integers(2, 6))
 def test_agrees_with_torchmetrics(seed: int, classes: int) -> None:
     import torch
@@ -78,7 +76,6 @@ def test_agrees_with_torchmetrics(seed: int, classes: int) -> None:
     assert [found[c] for c in present] == pytest.approx([expected[c] for c in present], abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=2, max_size=5))
 def test_matrices_of_parts_add_up(seeds: list[int]) -> None:
     parts = [
@@ -121,7 +118,6 @@ def test_positive_classes_worked_by_hand() -> None:
     assert positive_overlap(MATRIX, ()) == Overlap(0, 0, 0)
 
 
-@settings(deadline=None)
 @given(pictures(), st.data())
 def test_positive_overlap_is_that_of_the_two_masks(
     picture: tuple[np.ndarray, np.ndarray, int], data: st.DataObject
@@ -132,7 +128,6 @@ def test_positive_overlap_is_that_of_the_two_masks(
     assert found == overlap(np.isin(predicted, positive), np.isin(true, positive), true != IGNORE)
 
 
-@settings(deadline=None)
 @given(pictures())
 def test_dice_of_one_class_is_the_overlaps(picture: tuple[np.ndarray, np.ndarray, int]) -> None:
     true, predicted, classes = picture
@@ -140,7 +135,6 @@ def test_dice_of_one_class_is_the_overlaps(picture: tuple[np.ndarray, np.ndarray
     assert figures.class_dice(matrix) == [dice(positive_overlap(matrix, (c,))) for c in range(classes)]
 
 
-@settings(deadline=None)
 @given(pictures())
 def test_the_tables_form_goes_there_and_back(picture: tuple[np.ndarray, np.ndarray, int]) -> None:
     matrix = confusion(*picture)

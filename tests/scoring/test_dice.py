@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import f1_score, jaccard_score
@@ -35,7 +35,6 @@ def test_empty_masks_and_plain_ones(counts: Overlap, expected_dice: float | None
     assert iou(counts) == expected_iou
 
 
-@settings(deadline=None)
 @given(MASKS)
 def test_agrees_with_sklearn(masks: np.ndarray) -> None:
     predicted, true, _ = masks
@@ -47,7 +46,6 @@ def test_agrees_with_sklearn(masks: np.ndarray) -> None:
     assert iou(counts) == pytest.approx(jaccard_score(true, predicted, zero_division=0.0))
 
 
-@settings(deadline=None)
 @given(MASKS, st.integers(1, 39))
 def test_pooling_equals_one_large_mask(masks: np.ndarray, cut: int) -> None:
     predicted, true, known = masks

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import label
@@ -100,7 +100,6 @@ def test_ids_are_in_raster_order() -> None:
     assert found.labels.dtype == np.int32
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([6.0, 10.0, 25.0, 60.0]), st.floats(0.0, 0.1))
 def test_agrees_with_the_protocol_written_out(seed: int, um_per_px: float, share: float) -> None:
     random = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.errors import SlideError
@@ -301,7 +301,6 @@ CLASSES = 5
 MANY = Values(CLASSES, {value: value for value in range(CLASSES)} | {9: 255}, "")
 
 
-@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     columns=st.integers(1, 90),

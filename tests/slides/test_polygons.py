@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.slides.polygons import area_fractions, polygonal, rasterise
@@ -59,7 +59,6 @@ def test_overlapping_patches_in_any_order_get_the_same_shares():
     np.testing.assert_allclose(area_fractions(geometry, x0, y0, 50), one_by_one, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(-5, 45), st.integers(-5, 45)), min_size=3, max_size=9),
     st.floats(2.0, 25.0, allow_nan=False),

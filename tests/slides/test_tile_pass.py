@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.errors import SlideError
@@ -91,7 +91,6 @@ def test_a_downsample_that_is_not_whole_is_read_through_openslide(slide_path: Pa
     assert 0 < counts.through_openslide < counts.squares  # the corner of the level is whole whatever the downsample
 
 
-@settings(max_examples=60)
 @given(data=st.data())
 def test_any_squares_in_any_order(slide_path: Path, even_path: Path, data: st.DataObject) -> None:
     with Slide(data.draw(st.sampled_from([slide_path, even_path])), "a") as slide:

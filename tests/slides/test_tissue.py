@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import params
@@ -76,7 +76,6 @@ def test_an_overview_too_large_to_hold_is_refused(tmp_path: Path, monkeypatch: p
     st.integers(30, 900),
     st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
 def test_shares_over_a_tiling_add_up_to_the_area(
     rows: int, columns: int, edge0: float, width: int, height: int, seed: int
 ) -> None:
