@@ -9,8 +9,8 @@ import pytest
 
 from acinus import records
 from acinus.errors import AcinusError
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting import contexts, outlines, pages, slide_pages, views, wording
-from acinus.reporting.setup import MetricSetup
 
 READER = runpy.run_path(str(Path(__file__).with_name("page_reader.py")))
 HOSTILE, Reader, assert_inert = (READER[name] for name in ("HOSTILE", "Reader", "assert_inert"))
