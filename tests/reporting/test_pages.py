@@ -120,7 +120,7 @@ def test_every_figure_of_a_segmentation_stands_in_a_file(segmentation) -> None:
 def test_a_segmentation_shows_its_headlines_classes_and_baselines(segmentation) -> None:
     read = Reader(pages.recipe_page(segmentation_page(segmentation)))
     shown, found = read.values(), segmentation.metrics
-    names = [one for one in registry.shown("card", found, "segmentation") if found[one] is not None]
+    names = [one for one in registry.shown_in("card", found, "segmentation") if found[one] is not None]
     assert len(names) >= 10
     names += [f"{name}_ci_{end}" for name in ("miou", "mdice", "pixel_accuracy") for end in ("low", "high")]
     names += [f"class_{kind}.{one.name}" for kind in ("dice", "iou", "accuracy") for one in KEYS]
@@ -222,7 +222,9 @@ def test_every_figure_stands_in_the_metrics_or_the_table(cohort) -> None:
 def test_every_headline_and_its_interval_is_shown(cohort) -> None:
     shown = Reader(pages.recipe_page(page_of(cohort))).values()
     names = [
-        one for one in registry.shown("card", cohort.metrics, "patch_classification") if cohort.metrics[one] is not None
+        one
+        for one in registry.shown_in("card", cohort.metrics, "patch_classification")
+        if cohort.metrics[one] is not None
     ]
     assert len(names) >= 9
     for name in names:

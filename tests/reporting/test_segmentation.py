@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score, recall_scor
 from acinus.errors import TableError
 from acinus.metrics import per_slide
 from acinus.metrics.overlap import summed_confusion
-from acinus.metrics.registry import headlines, shown
+from acinus.metrics.registry import headlines, shown_in
 from acinus.metrics.setup import MetricSetup
 
 SETUP = MetricSetup("segmentation", ("other", "gland", "stroma"))
@@ -142,7 +142,7 @@ def test_interval_of_a_sum_against_all_resamples(segment, segmentation) -> None:
 
 
 def test_every_headline_of_the_task_is_there_and_none_of_the_other(segmentation) -> None:
-    assert shown("card", segmentation.metrics, "segmentation") == [
+    assert shown_in("card", segmentation.metrics, "segmentation") == [
         *("dice_mean_tumor", "dice_mean", "mdice", "miou", "pixel_accuracy", "dice_pooled", "iou_mean"),
         *("burden_mae", "burden_bias", "slide_auc", "slide_sensitivity", "slide_specificity"),
     ]
@@ -153,7 +153,7 @@ def test_every_headline_of_the_task_is_there_and_none_of_the_other(segmentation)
 def test_nothing_scored_gives_none_never_a_number(segment) -> None:
     found = segment(slides=[], amounts=[]).metrics
     names = [
-        *shown("card", found, "segmentation"),
+        *shown_in("card", found, "segmentation"),
         "class_dice.gland",
         "miou.baseline_colour",
         "class_share_true.other",

@@ -33,7 +33,6 @@ METRICS = (
         "Burden error",
         "mean absolute error of tumour burden, percentage points of tissue",
         _error,
-        short="burden MAE",
         unit="points",
         better="lower",
         counts="n_burden",
@@ -47,13 +46,11 @@ METRICS = (
         "Burden bias",
         "mean of predicted minus annotated burden, percentage points of tissue",
         lambda case: mean(case.floats("burden_error"), case.scored),
-        short="burden bias",
         unit="points",
         better="near zero",
         counts="n_burden",
         signed=True,
         columns=("burden_error",),
-        shown=("card",),
         many=Words(
             about="mean of predicted minus annotated share of the positive classes, percentage points of tissue"
         ),
@@ -64,7 +61,6 @@ METRICS = (
             f"Limits of agreement, {end}",
             f"bias of the burden {sign} 1.96 standard deviations of its error: 95 % of slides lie between the limits",
             _limit(end),
-            short=f"burden LoA {end}",
             unit="points",
             better="near zero",
             counts="n_burden",
@@ -72,6 +68,7 @@ METRICS = (
             columns=("burden_pred", "burden_true", "burden_error"),
             interval=False,
             compared=False,
+            shown=(),
         )
         for end, sign in (("low", "minus"), ("high", "plus"))
     ),

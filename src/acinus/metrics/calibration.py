@@ -13,8 +13,6 @@ from acinus.metrics.setup import MetricSetup, Tables
 from acinus.scoring.calibration import Bins, brier, ece, reliability
 from acinus.scoring.scaling import AS_TRAINED, Scaling, scaled
 
-Take = Callable[[Case], Measure]
-
 
 @dataclass(frozen=True)
 class Believed:
@@ -52,6 +50,9 @@ def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, scaling: S
     return Believed(place[kept].astype(np.int64), own, scores["label"].to_numpy(dtype=np.int64))
 
 
+Number = Callable[[Believed], float | None]
+
+
 def _after(case: Case) -> Believed:
     return believed(case.slides, case.behind, case.setup, case.behind.scaling)
 
@@ -86,17 +87,9 @@ def _sums(case: Case) -> dict[str, np.ndarray]:
     return {"count": count, "gap": sure - right, "squares": squares}
 
 
-def _share(of: Callable[[np.ndarray], float], sums: dict[str, np.ndarray], name: str) -> OverRows:
-    """Return a sum over chosen slides, made one number by `of`, as a share of their patches or px."""
+def _direct(found: Believed, number: Number) -> OverRows:
+    """Return a number over the patches or px of chosen slides."""
 
-    def over(rows: np.ndarray) -> float | None:
-        whole = sums["count"][rows].sum()
-        return float(of(sums[name][rows].sum(axis=0)) / whole) if whole else None
-
-    return over
-
-
-def _direct(found: Believed, number: Callable[[Believed], float | None]) -> OverRows:
     def over(rows: np.ndarray) -> float | None:
         own = np.isin(found.slide, rows)
         return number(Believed(found.slide[own], found.probs[own], found.labels[own]))
@@ -104,27 +97,29 @@ def _direct(found: Believed, number: Callable[[Believed], float | None]) -> Over
     return over
 
 
-def _calibrated(name: str, of: Callable[[np.ndarray], float], number: Callable[[Believed], float | None]) -> Take:
-    """Return how a metric of the calibrated probabilities is taken: from sums that add up, told from all of them."""
+def _measure(case: Case, found: Believed, over: OverRows, direct: OverRows | None = None) -> Measure:
+    known = np.isin(np.arange(len(case.slides)), found.slide)
+    return Measure(known, over, case.kind, direct=direct, n=len(found.labels))
+
+
+def _calibrated(name: str, of: Callable[[np.ndarray], float], number: Number) -> Callable[[Case], Measure]:
+    """Return how a metric of the calibrated probabilities is taken: as `of` a sum over slides, per patch or px."""
 
     def take(case: Case) -> Measure:
         found, sums = case.once(_after), case.once(_sums)
-        known = np.isin(np.arange(len(case.slides)), found.slide)
-        over, direct = _share(of, sums, name), _direct(found, number)
-        return Measure(known, over, case.kind, direct=direct, n=len(found.labels))
+
+        def over(rows: np.ndarray) -> float | None:
+            whole = sums["count"][rows].sum()
+            return float(of(sums[name][rows].sum(axis=0)) / whole) if whole else None
+
+        return _measure(case, found, over, _direct(found, number))
 
     return take
 
 
-def _as_trained(number: Callable[[Believed], float | None]) -> Take:
+def _as_trained(number: Number) -> Callable[[Case], Measure]:
     """Return how the same is taken of the probabilities as the network gives them."""
-
-    def take(case: Case) -> Measure:
-        found = case.once(_before)
-        known = np.isin(np.arange(len(case.slides)), found.slide)
-        return Measure(known, _direct(found, number), case.kind, n=len(found.labels))
-
-    return take
+    return lambda case: _measure(case, case.once(_before), _direct(case.once(_before), number))
 
 
 _COMMON: dict[str, Any] = {
@@ -133,6 +128,7 @@ _COMMON: dict[str, Any] = {
     "counts": "n_class_scores",
     "things": "patches",
     "tables": ("class_scores",),
+    "shown": (),
 }
 _BEFORE: dict[str, Any] = _COMMON | {"interval": False, "compared": False}
 
@@ -143,17 +139,14 @@ METRICS = (
         "gap between the probability of the likeliest class and how often it is right, after calibration, 15 bins; "
         "0 is best",
         _calibrated("gap", lambda gaps: np.abs(gaps).sum(), _ece),
-        short="ECE",
-        shown=("summary",),
         tolerance=0.03,
-        **_COMMON,
+        **(_COMMON | {"shown": ("summary",)}),
     ),
     Metric(
         "brier",
         "Brier score",
         "squared error of the probabilities summed over the classes, after calibration; 0 is best, 2 worst",
         _calibrated("squares", float, _brier),
-        short="Brier",
         **_COMMON,
     ),
     Metric(
@@ -161,7 +154,6 @@ METRICS = (
         "Calibration error, as trained",
         "the same before calibration, at temperature 1",
         _as_trained(_ece),
-        short="ECE as trained",
         **_BEFORE,
     ),
     Metric(
@@ -169,7 +161,6 @@ METRICS = (
         "Brier score, as trained",
         "the same before calibration, at temperature 1",
         _as_trained(_brier),
-        short="Brier as trained",
         **_BEFORE,
     ),
 )

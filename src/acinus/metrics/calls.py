@@ -40,7 +40,6 @@ METRICS = (
         "Sensitivity, slides",
         "share of the tumour slides that their predicted burden alone calls tumour",
         _by_rule("tumor"),
-        short="sensitivity",
         counts="n_tumor_called",
         columns=("tumor_rule", "slide_label"),
         shown=("card", "grades"),
@@ -50,20 +49,15 @@ METRICS = (
         "Specificity, slides",
         "share of the normal slides that their predicted burden alone calls normal",
         _by_rule("normal"),
-        short="specificity",
         counts="n_normal_called",
         columns=("tumor_rule", "slide_label"),
         shown=("card", "grades"),
     ),
-)
-
-BESIDE = (
     Metric(
         "tumor_mil_accuracy",
         "Tumour by attention MIL, accuracy",
         "share of slides labelled normal or tumor that the grade given calls rightly: above 0 is tumour",
         _by_grade,
-        short="tumour by MIL",
         counts="n_tumor_mil",
         columns=("isup_mil", "slide_label"),
         shown=("grades",),
@@ -73,7 +67,6 @@ BESIDE = (
         "Tumour by burden, accuracy",
         "share of slides labelled normal or tumor that the predicted burden alone calls rightly",
         _by_rule(),
-        short="tumour by burden",
         counts="n_tumor_rule",
         columns=("tumor_rule", "slide_label"),
         shown=("grades",),
@@ -83,7 +76,6 @@ BESIDE = (
         "False area, normal slides",
         "mean share of the tissue of a normal slide that is predicted as tumour",
         lambda case: _mean(case.floats("false_area_percent") / 100, case),
-        short="false area",
         unit="percent",
         better="lower",
         counts="n_normal_mapped",
@@ -95,7 +87,6 @@ BESIDE = (
         "False area, normal slides, mm²",
         "mean area of a normal slide that is predicted as tumour, where its um per px are known",
         lambda case: _mean(case.floats("false_area_mm2"), case),
-        short="false area, mm²",
         unit="mm²",
         better="lower",
         counts="n_false_area_mm2",
@@ -107,7 +98,6 @@ BESIDE = (
 COUNTS = (
     count(
         "n_normal_clean",
-        "Clean normal slides",
         "normal slides with tissue on which nothing is predicted",
         lambda case: int(np.count_nonzero(case.floats("false_area_percent")[case.scored] == 0)),
     ),

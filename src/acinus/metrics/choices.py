@@ -38,9 +38,10 @@ IN_WORDS: dict[str, str] = {
     "max_hole_um2": "holes up to this size are filled, µm²",
     "n_slides_calibrated": "validation slides that chose the operating point",
     "n_point_trials": "trials of the search for the operating point",
-    "val.<metric>": "metric of whole validation slides at the operating point, or of their patches after calibration",
+    "val.<metric>": "metric of whole validation slides at the chosen operating point",
     "val.<metric>.at_half": "the same at the plain operating point: threshold 0.5, no clean-up",
-    "val.<metric>.uncalibrated": "the same before calibration",
+    "val.<score>": "ece, brier or nll (log-loss) of validation patches after calibration",
+    "val.<score>.uncalibrated": "the same before calibration",
     **EXTRACTION,
 }
 """What each number is that no metric of the registry makes; <...> stands for a name."""

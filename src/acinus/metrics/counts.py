@@ -18,29 +18,23 @@ def _seen(case: Case) -> int:
 
 
 COUNTS = (
-    count("n_slides", "Slides", "test slides that are scored", lambda case: int(case.scored.sum())),
+    count("n_slides", "test slides that are scored", lambda case: int(case.scored.sum())),
     count(
         "n_slides_excluded",
-        "Slides excluded",
         "test slides that are not scored, each with its reason on the page",
         lambda case: case.n_test - int(case.scored.sum()),
     ),
     count(
         "n_slides_unlabelled",
-        "Slides without annotation",
         "scored slides without an annotation, which are in no metric that compares with one",
         _unlabelled,
         tables=("manifest",),
     ),
     count(
-        "n_patients",
-        "Patients",
-        "patients of the scored slides",
-        lambda case: int(case.slides["patient"][case.scored].nunique()),
+        "n_patients", "patients of the scored slides", lambda case: int(case.slides["patient"][case.scored].nunique())
     ),
     count(
         "n_patients_seen",
-        "Patients seen in training",
         "patients of the scored slides that have training slides too, which no interval makes good",
         _seen,
         tables=("manifest",),

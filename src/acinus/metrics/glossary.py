@@ -14,12 +14,17 @@ Every number in a report's `metrics.json`, on its pages, in MLflow and in `acinu
 the registry: change `src/acinus/metrics/` and run `python -m acinus.metrics.glossary`.
 
 All are of the test split, unless their name says `val`. A number is `null` where it is undefined, never 0.
+
+**Dice** is twice the shared area over the sum of the predicted and the annotated area, **IoU** the shared over the
+joint area, **AUC** the chance that a positive scores above a negative, **burden** the tumour's share of the tissue in
+percent. The **operating point** says how a map of probabilities becomes regions: temperature, threshold, smoothing,
+clean-up.
 """
 
 AVERAGED = {"slides": "every slide", "patches": "every patch or px drawn from one", "pooled": "all slides pooled"}
 BETTER = {"higher": "higher", "lower": "lower", "near zero": "near 0", "neither": "neither"}
 TASKS = {PATCHES: "patch classifiers only", SEGMENTATION: "segmentations only"}
-UNITS = {"share": "share", "percent": "share", "points": "percentage points", "mm²": "mm²", "count": "count"}
+UNITS = {"share": "share", "percent": "share", "points": "percentage points", "mm²": "mm²", "number": "number"}
 
 
 def glossary() -> str:
@@ -35,7 +40,7 @@ def glossary() -> str:
         *(f"- `<metric>{suffix}`: {about}" for suffix, about in SUFFIXES.items()),
         "\n## Counts\n",
         *(f"- `{metric.name}`: {metric.about}" for metric in plain),
-        *(f"- `{name}`: how many {things} {metrics} {verb} over" for name, things, metrics, verb in _counts()),
+        *(f"- `{name}`: {things} behind {metrics}" for name, things, metrics in _counts()),
         "\n## Settings and what other stages measured\n",
         *(f"- `{name}`: {about}" for name, about in IN_WORDS.items()),
     ]
@@ -58,18 +63,17 @@ def _entry(metric: Metric) -> str:
     if metric.many and metric.many.about:
         lines.append(f"With several foreground classes: {metric.many.about}.\n")
     if metric.parts:
-        lines.append(f"`{name}.<group>`: of the {metric.parts}.\n")
+        lines.append(f"`{name}.<group>`, over `{metric.counts}.<group>`: of the {metric.parts}.\n")
     return "\n".join([*lines, "; ".join(fact for fact in facts if fact) + "\n"])
 
 
-def _counts() -> list[tuple[str, str, str, str]]:
-    """Return the numbers that only say over how many a metric is: name, of what, of which metrics, is or are."""
+def _counts() -> list[tuple[str, str, str]]:
+    """Return the numbers that only say over how many a metric is: name, of what things, of which metrics."""
     names = dict.fromkeys(metric.counts for metric in METRICS.values() if metric.counts not in {"", *METRICS})
     result = []
     for name in names:
         behind = [metric for metric in METRICS.values() if metric.counts == name]
-        listed = ", ".join(f"`{metric.name}`" for metric in behind)
-        result.append((name, behind[0].things, listed, "is" if len(behind) == 1 else "are"))
+        result.append((name, behind[0].things, ", ".join(f"`{metric.name}`" for metric in behind)))
     return result
 
 

@@ -60,10 +60,12 @@ def _of_table(case: Case) -> pd.DataFrame:
     return grades.reindex(case.slides["slide_id"].astype("object"))
 
 
-def _agreement(target: str, agree: Agree, by_rule: bool = False) -> Callable[[Case], Measure | None]:
+def _agreement(
+    target: str, agree: Agree, by_rule: bool = False, main: bool = False
+) -> Callable[[Case], Measure | None]:
     """Return how a metric of the true grades of a target and those given is taken, over the slides that have both.
 
-    Attention MIL gives them, or the rule. The metric by which graders are known also has providers and single seeds.
+    Attention MIL gives them, or the rule. main: the one by which graders are known has providers and seeds beside it.
     """
 
     def take(case: Case) -> Measure | None:
@@ -85,7 +87,6 @@ def _agreement(target: str, agree: Agree, by_rule: bool = False) -> Callable[[Ca
 
         if by_rule and not known.any():
             return None
-        main = not by_rule and AGREEMENTS[MAIN_GRADE[target]] is agree
         by, beside = ("provider", seeds) if main else ("", None)
         return Measure(known, over, f"target {target}", known, by=by, beside=beside)
 
@@ -106,18 +107,12 @@ def _seeds(case: Case, agree: Agree) -> Metrics:
 
 
 def _accuracy(case: Case) -> Measure | None:
-    return _agreement(case.setup.grade, _same)(case) if case.setup.graded else None
-
-
-def _accuracy_by_rule(case: Case) -> Measure | None:
-    return _agreement("tumor", _same, by_rule=True)(case)
+    grade = case.setup.grade
+    return _agreement(grade, _same, main=MAIN_GRADE.get(grade) == "grade_accuracy")(case) if case.setup.graded else None
 
 
 def _same(true: np.ndarray, given: np.ndarray) -> float:
     return float((true == given).mean())
-
-
-AGREEMENTS: dict[str, Agree] = {"qwk": quadratic_weighted_kappa, "grade_accuracy": _same}
 
 
 def _auc(case: Case) -> Measure | None:
@@ -141,8 +136,7 @@ METRICS = (
         "qwk",
         "Quadratic kappa",
         "agreement of the ISUP grade with the true one, weights (i - j)² / 25 over grades 0 to 5, all slides at once",
-        _agreement("isup", quadratic_weighted_kappa),
-        short="QWK",
+        _agreement("isup", quadratic_weighted_kappa, main=True),
         counts="n_graded",
         columns=("isup_true", "isup_mil"),
         shown=("card", "summary", "grades"),
@@ -154,7 +148,6 @@ METRICS = (
         "Quadratic kappa, rule",
         "the same of the grade that follows from the predicted area shares of the Gleason patterns",
         _agreement("isup", quadratic_weighted_kappa, by_rule=True),
-        short="QWK rule",
         counts="n_graded_rule",
         columns=("isup_true", "isup_rule"),
         shown=("grades",),
@@ -164,7 +157,6 @@ METRICS = (
         "Grade accuracy",
         "share of slides given exactly their grade",
         _accuracy,
-        short="grade accuracy",
         counts="n_graded",
         shown=("grades",),
         parts="slides of one provider, where normal or tumour is graded and there are several",
@@ -173,8 +165,7 @@ METRICS = (
         "grade_accuracy.rule",
         "Grade accuracy, rule",
         "the same of a slide called tumour from a stated predicted burden on",
-        _accuracy_by_rule,
-        short="grade accuracy rule",
+        _agreement("tumor", _same, by_rule=True),
         counts="n_graded_rule",
         columns=("tumor_true",),
         tables=("grades",),
@@ -185,7 +176,6 @@ METRICS = (
         "Grade AUC",
         "tumour against normal slides, by the probability that attention MIL gives",
         _auc,
-        short="grade AUC",
         counts="n_graded",
         tables=("grades",),
         shown=("grades",),

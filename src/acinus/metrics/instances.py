@@ -62,7 +62,6 @@ METRICS = (
         "Panoptic quality",
         "instances matched at IoU above 0.5, counted over all slides, then the mean over the foreground classes",
         lambda case: _measure(case, lambda qualities: mean_defined(qualities).value),
-        short="PQ",
         averaged="pooled",
         counts="n_pq",
         tables=("quantities",),
@@ -81,6 +80,7 @@ PER_CLASS = (
         tables=("quantities",),
         interval=False,
         compared=False,
+        shown=(),
         per_class=True,
     ),
 )

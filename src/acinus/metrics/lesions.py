@@ -75,7 +75,7 @@ def _hit_share(case: Case) -> Measure:
     return Measure(known, over)
 
 
-def _count(name: str, label: str, about: str, number: Callable[[Case], int], shown: tuple[str, ...] = ()) -> Metric:
+def _count(name: str, label: str, about: str, number: Callable[[Case], int]) -> Metric:
     """Return a count of the slides whose lesions are known, where there are any."""
 
     def take(case: Case) -> Measure | None:
@@ -83,8 +83,8 @@ def _count(name: str, label: str, about: str, number: Callable[[Case], int], sho
         known = case.slides["slide_id"].isin(list(found)).to_numpy(dtype=bool)
         return Measure(known, lambda rows: number(case)) if found else None
 
-    plain = count(name, label, about, number, tables=("quantities", "regions"), shown=shown)
-    return replace(plain, take=take, counts="n_froc")
+    needs = {"counts": "n_froc", "tables": ("quantities", "regions"), "shown": ("lesions",)}
+    return replace(count(name, about, number, **needs), label=label, take=take)
 
 
 def _small(case: Case) -> int:
@@ -100,7 +100,6 @@ METRICS = (
         "mean share of lesions found at 1/4, 1/2, 1, 2, 4 and 8 false positives per slide; lesions less than 75 µm "
         "apart are one, isolated tumour cells count neither way",
         _froc,
-        short="FROC",
         averaged="pooled",
         counts="n_lesions",
         things="lesions",
@@ -116,14 +115,9 @@ COUNTS = (
         "Lesions",
         "lesions to be found on the slides whose lesions are known",
         lambda case: sum(outcome.targets for outcome in case.once(_case_outcomes).values()),
-        ("lesions",),
     ),
     _count(
-        "n_itc",
-        "Isolated tumour cells",
-        "too small to be lesions: neither to be found nor wrong to find",
-        _small,
-        ("lesions",),
+        "n_itc", "Isolated tumour cells", "cells too small to be lesions: neither to be found nor wrong to find", _small
     ),
 )
 
@@ -136,14 +130,17 @@ COMPARED = (
         averaged="pooled",
         columns=("lesions_hit", "num_lesions"),
         reported=False,
+        shown=(),
     ),
     Metric(
         "per_slide.false_positives",
         "False positives per slide",
         "mean number of regions outside every lesion, at the operating point",
         lambda case: mean(case.floats("false_positives")),
+        unit="number",
         better="lower",
         columns=("false_positives",),
         reported=False,
+        shown=(),
     ),
 )

@@ -18,7 +18,7 @@ Metrics = dict[str, float | int | None]
 OverRows = Callable[[np.ndarray], float | int | None]
 """A number over chosen rows of a table of slides; a row given twice counts twice."""
 
-Unit = Literal["share", "percent", "points", "mm²", "count"]
+Unit = Literal["share", "percent", "points", "mm²", "number", "count"]
 """share: mostly 0..1; percent: such a share, shown in percent; points: percentage points."""
 
 Better = Literal["higher", "lower", "near zero", "neither"]
@@ -139,7 +139,7 @@ class Metric:
     label: str
     about: str
     take: Callable[[Case], Taken]
-    short: str = ""
+    short: str = ""  # of one that a recipe may be known by
     unit: Unit = "share"
     better: Better = "higher"
     averaged: Averaged = "slides"
@@ -152,7 +152,7 @@ class Metric:
     interval: bool = True
     compared: bool = True
     reported: bool = True
-    shown: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ("card",)
     tolerance: float | None = None
     many: Words | None = None  # how it is called where there are several foreground classes
     parts: str = ""  # what the parts of a name `<name>.<part>` are, in words
@@ -188,19 +188,21 @@ def mean(values: np.ndarray, among: np.ndarray | None = None, kind: str = "", by
     )
 
 
-def total(number: Callable[[Case], int]) -> Callable[[Case], Measure]:
-    """Return how a plain count of a case is taken."""
+def count(name: str, about: str, number: Callable[[Case], int], **more: Any) -> Metric:
+    """Return a metric that counts something and is neither good nor bad."""
 
     def take(case: Case) -> Measure:
         return Measure(np.ones(len(case.slides), dtype=bool), lambda rows: number(case))
 
-    return take
-
-
-def count(name: str, label: str, about: str, number: Callable[[Case], int], **more: Any) -> Metric:
-    """Return a metric that counts something and is neither good nor bad."""
-    plain = {"unit": "count", "better": "neither", "averaged": "none", "interval": False, "compared": False}
-    return Metric(name, label, about, total(number), label.lower(), **(plain | more))
+    plain = {
+        "unit": "count",
+        "better": "neither",
+        "averaged": "none",
+        "interval": False,
+        "compared": False,
+        "shown": (),
+    }
+    return Metric(name, about, about, take, **(plain | more))
 
 
 def mean_of(values: np.ndarray) -> OverRows:

@@ -8,17 +8,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.errors import TableError
-from acinus.metrics.metric import (
-    MEAN_OF_CLASSES,
-    Case,
-    Measure,
-    Metric,
-    Metrics,
-    Words,
-    count,
-    mean,
-    scored_slides,
-)
+from acinus.metrics.metric import MEAN_OF_CLASSES, Case, Measure, Metric, Metrics, Words, count, mean, scored_slides
 from acinus.metrics.setup import SEGMENTATION
 from acinus.scoring import confusion
 from acinus.scoring.defined import mean_defined
@@ -150,13 +140,19 @@ def _summed(stack: np.ndarray, measure: OfMatrix) -> Callable[[np.ndarray], floa
     return lambda rows: measure(np.tensordot(np.bincount(rows, minlength=len(stack)), stack, axes=1))
 
 
-def _shares(counts: np.ndarray) -> list[float | None]:
-    whole = int(counts.sum())
-    return [number / whole if whole else None for number in counts.tolist()]
+def _shares(axis: int) -> Callable[[np.ndarray], list[float | None]]:
+    """Return the shares of the classes as predicted (axis 0) or in truth (1)."""
+
+    def of(matrix: np.ndarray) -> list[float | None]:
+        whole = int(matrix.sum())
+        return [number / whole if whole else None for number in matrix.sum(axis=axis).tolist()]
+
+    return of
 
 
-PROVIDERS = "slides of one provider, where there are several"
-TISSUES = "slides of one tissue type, where there are several"
+_POOLED: dict[str, Any] = {"averaged": "pooled", "tasks": (SEGMENTATION,), "tables": ("quantities",)}
+_MATRIX: dict[str, Any] = _POOLED | {"counts": "n_truth"}
+_CLASS: dict[str, Any] = _POOLED | {"per_class": True, "interval": False, "compared": False, "shown": ()}
 
 METRICS = (
     Metric(
@@ -167,14 +163,13 @@ METRICS = (
         short="Dice (tumour)",
         counts="n_dice_tumor",
         columns=("dice", "slide_label"),
-        shown=("card",),
         tolerance=0.05,
         many=Words(
             f"Dice, tumour slides, {MEAN_OF_CLASSES}",
             f"Dice ({MEAN_OF_CLASSES}, tumour)",
             "per slide the mean Dice of its foreground classes, then the mean over slides labelled tumour",
         ),
-        parts=PROVIDERS,
+        parts="slides of one provider, where there are several",
     ),
     Metric(
         "dice_mean",
@@ -184,7 +179,6 @@ METRICS = (
         short="Dice",
         counts="n_dice",
         columns=("dice",),
-        shown=("card",),
         tolerance=0.05,
         many=Words(
             f"Dice, all slides, {MEAN_OF_CLASSES}",
@@ -199,13 +193,8 @@ METRICS = (
         "pixels of all slides counted together, Dice of every class, then the mean over the classes present, "
         "background included",
         _of_matrix(confusion.mdice),
-        short="mDice",
-        averaged="pooled",
-        counts="n_truth",
-        tasks=(SEGMENTATION,),
-        tables=("quantities",),
-        shown=("card",),
         tolerance=0.05,
+        **_MATRIX,
     ),
     Metric(
         "miou",
@@ -214,36 +203,25 @@ METRICS = (
         "background included",
         _of_matrix(confusion.miou, by="tissue_type"),
         short="mIoU",
-        averaged="pooled",
-        counts="n_truth",
-        tasks=(SEGMENTATION,),
-        tables=("quantities",),
-        shown=("card", "summary"),
         tolerance=0.05,
-        parts=TISSUES,
+        parts="slides of one tissue type, where there are several",
+        **(_MATRIX | {"shown": ("card", "summary")}),
     ),
     Metric(
         "pixel_accuracy",
         "Pixel accuracy",
         "share of the pixels of known truth given their class",
         _of_matrix(confusion.pixel_accuracy),
-        short="accuracy",
-        averaged="pooled",
-        counts="n_truth",
-        tasks=(SEGMENTATION,),
-        tables=("quantities",),
-        shown=("card",),
+        **_MATRIX,
     ),
     Metric(
         "dice_pooled",
         "Dice, pooled",
         "pixels of all annotated slides counted together",
         _dice_pooled,
-        short="Dice pooled",
         averaged="pooled",
         counts="n_dice_pooled",
         columns=COUNTS_PX,
-        shown=("card",),
         tolerance=0.05,
         many=Words(about="any positive class against the rest, pixels of all slides counted together"),
     ),
@@ -252,56 +230,49 @@ METRICS = (
         "IoU",
         "mean over all slides where it is defined",
         _of_slides("iou"),
-        short="IoU",
         counts="n_dice",
         columns=("iou",),
-        shown=("card",),
         many=Words(
             f"IoU, {MEAN_OF_CLASSES}",
-            f"IoU ({MEAN_OF_CLASSES})",
-            "per slide the mean IoU of its foreground classes, then the mean over slides",
+            about="per slide the mean IoU of its foreground classes, then the mean over slides",
         ),
     ),
 )
 
 
-def _class_metric(name: str, label: str, about: str, take: Callable[[Case], dict[str, Measure]], **more: Any) -> Metric:
-    plain = {"averaged": "pooled", "tasks": (SEGMENTATION,), "tables": ("quantities",), "per_class": True}
-    return Metric(name, label, about, take, label, **(plain | {"interval": False, "compared": False} | more))
-
-
 PER_CLASS = (
-    _class_metric(
+    Metric(
         "class_dice",
         "Dice of a class",
-        "pixels of all slides together",
+        "Dice of a class, pixels of all slides counted together",
         _of_classes(confusion.class_dice),
-        compared=True,
+        **(_CLASS | {"compared": True}),
     ),
-    _class_metric(
-        "class_iou", "IoU of a class", "pixels of all slides counted together", _of_classes(confusion.class_iou)
+    Metric(
+        "class_iou",
+        "IoU of a class",
+        "IoU of a class, pixels of all slides counted together",
+        _of_classes(confusion.class_iou),
+        **_CLASS,
     ),
-    _class_metric(
+    Metric(
         "class_accuracy",
         "Accuracy of a class",
         "share of the true pixels of a class that were found, over all slides",
         _of_classes(confusion.class_accuracy),
+        **_CLASS,
     ),
-    _class_metric(
-        "class_share_pred",
-        "Predicted share of a class",
-        "share of all pixels of known truth that are predicted as the class",
-        _of_classes(lambda matrix: _shares(matrix.sum(axis=0))),
-        better="neither",
-        unit="percent",
-    ),
-    _class_metric(
-        "class_share_true",
-        "True share of a class",
-        "share of all pixels of known truth that are of the class",
-        _of_classes(lambda matrix: _shares(matrix.sum(axis=1))),
-        better="neither",
-        unit="percent",
+    *(
+        Metric(
+            f"class_share_{column}",
+            f"{label} share of a class",
+            f"share of all pixels of known truth that are {verb} the class",
+            _of_classes(_shares(axis)),
+            better="neither",
+            unit="percent",
+            **_CLASS,
+        )
+        for column, label, verb, axis in (("pred", "Predicted", "predicted as", 0), ("true", "True", "of", 1))
     ),
     Metric(
         "per_slide.pixel_accuracy",
@@ -310,6 +281,7 @@ PER_CLASS = (
         lambda case: mean(case.floats("pixel_accuracy")),
         columns=("pixel_accuracy",),
         reported=False,
+        shown=(),
     ),
     Metric(
         "per_slide.class_dice",
@@ -318,6 +290,7 @@ PER_CLASS = (
         _per_class,
         tasks=(SEGMENTATION,),
         reported=False,
+        shown=(),
         per_class=True,
     ),
 )
@@ -325,13 +298,11 @@ PER_CLASS = (
 COUNTS = (
     count(
         "n_dice_undefined",
-        "Slides without a Dice",
         "scored slides on which Dice is undefined, those without an annotation included",
         lambda case: int(np.isnan(case.floats("dice")[case.scored]).sum()),
     ),
     count(
         "n_truth_px",
-        "Pixels of known truth",
         "map pixels of known truth, of all slides",
         lambda case: int(case.once(case_confusions)[0].sum()),
         tasks=(SEGMENTATION,),

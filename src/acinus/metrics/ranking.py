@@ -93,7 +93,6 @@ METRICS = (
         things="patches",
         tasks=(PATCHES,),
         tables=("patch_scores",),
-        shown=("card",),
         tolerance=0.02,
     ),
     Metric(
@@ -101,11 +100,9 @@ METRICS = (
         "Within-slide AUC",
         "patch AUC inside each slide that has both classes, then the mean",
         lambda case: mean(case.floats("within_slide_auc")),
-        short="slide-wise AUC",
         counts="n_within_slide_auc",
         tasks=(PATCHES,),
         columns=("within_slide_auc",),
-        shown=("card",),
         tolerance=0.02,
     ),
 )
@@ -116,7 +113,6 @@ OF_SLIDES = (
         "Slide AUC",
         "tumour against normal slides, by slide score",
         _slide_auc,
-        short="slide AUC",
         counts="n_slide_auc",
         columns=("slide_score", "slide_label"),
         shown=("card", "summary"),

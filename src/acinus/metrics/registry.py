@@ -3,13 +3,11 @@
 To add one, write a `Metric` in the module of its kind (its METRICS, PER_CLASS or COUNTS); nothing else names it.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from acinus.errors import AcinusError
 from acinus.metrics import burden, calibration, calls, counts, grades, instances, lesions, overlap, ranking, tissue
-from acinus.metrics.choices import IN_WORDS
 from acinus.metrics.grades import SEEDS
 from acinus.metrics.metric import Case, Measure, Metric, Metrics
 from acinus.metrics.setup import SEGMENTATION
@@ -35,12 +33,11 @@ register(
     *overlap.METRICS,
     *burden.METRICS,
     *ranking.OF_SLIDES,
-    *calls.METRICS,
     *grades.METRICS,
+    *calls.METRICS,
     *lesions.METRICS,
     *instances.METRICS,
     *calibration.METRICS,
-    *calls.BESIDE,
     *overlap.PER_CLASS,
     *instances.PER_CLASS,
     *tissue.METRICS,
@@ -89,7 +86,7 @@ def measures(case: Case) -> Iterator[tuple[Metric, str, Measure]]:
             yield metric, name, measure
 
 
-def shown(place: str, metrics: Metrics, task: str) -> list[str]:
+def shown_in(place: str, metrics: Metrics, task: str) -> list[str]:
     """Return the names of the metrics that a recipe has and that pages show in a place (a section, card, summary)."""
     return [
         name for name, metric in METRICS.items() if place in metric.shown and name in metrics and task in metric.tasks
@@ -118,22 +115,3 @@ def main_metric(family: str, task: str) -> str:
 def classes_of(metrics: Mapping[str, Any]) -> int:
     """Return how many classes metrics are of: a segmentation's have the Dice of every class, others are of two."""
     return max(2, sum(name.startswith("class_dice.") for name in metrics))
-
-
-def explained(name: str) -> str:
-    """Return what a number of metrics.json is, in words; empty where nothing explains it."""
-    for suffix, about in SUFFIXES.items():
-        if name.endswith(suffix) and name.removesuffix(suffix) in METRICS:
-            return about
-    if name in METRICS and not METRICS[name].per_class:
-        return METRICS[name].about
-    stem, dot, _ = name.partition(".")
-    if dot and stem in METRICS and (METRICS[stem].per_class or METRICS[stem].parts):
-        return METRICS[stem].about
-    behind = [metric.label for metric in METRICS.values() if metric.counts and metric.counts in (name, stem)]
-    if behind:
-        return f"over how many: {', '.join(behind)}"
-    for pattern, about in IN_WORDS.items():
-        if re.fullmatch(re.sub(r"<\w+>", "[^<>]+", re.escape(pattern)), name):
-            return about
-    return ""

@@ -29,7 +29,7 @@ def recipe_metrics(per_slide: pd.DataFrame, given: Tables, setup: MetricSetup, b
     values |= choice_values(given, setup) | extraction_values(given.extraction)
     for metric, name, measure in measures(case):
         if metric.reported:
-            values |= _values(metric, name, measure, case)
+            values = _values(metric, name, measure, case) | values
             if metric.interval:
                 _add_interval(values, name, measure, case, bootstrap, seed)
     return values

@@ -79,7 +79,7 @@ def _flagged(case: Case) -> int:
 
 
 def _metric(name: str, label: str, about: str, take: Callable[[Case], Measure], **more: Any) -> Metric:
-    return Metric(name, label, about, take, label, interval=False, compared=False, **more)
+    return Metric(name, label, about, take, interval=False, compared=False, shown=(), **more)
 
 
 METRICS = (
@@ -118,15 +118,9 @@ METRICS = (
 )
 
 COUNTS = (
-    count(
-        "n_tumour_outside",
-        "Slides flagged for tumour outside tissue",
-        "slides with more than 1 % of their annotated tumour outside the tissue mask",
-        _flagged,
-    ),
+    count("n_tumour_outside", "slides with more than 1 % of their annotated tumour outside the tissue mask", _flagged),
     count(
         "n_burden_annotation",
-        "Slides of annotated tissue",
         "slides whose annotated burden is a share of the annotation's own tissue",
         lambda case: int((case.slides["burden_source"][case.scored] == "annotation").fillna(False).sum()),
     ),

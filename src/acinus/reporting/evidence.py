@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from acinus.metrics.grades import MAIN_GRADE
-from acinus.metrics.metric import MEAN_OF_CLASSES, Metrics
-from acinus.metrics.registry import METRICS, shown
+from acinus.metrics.metric import MEAN_OF_CLASSES, Metric, Metrics
+from acinus.metrics.registry import METRICS, shown_in
 from acinus.reporting.contexts import Chart, RecipePage
 
 Value = float | int | None
@@ -18,14 +18,10 @@ SECTIONS = ("tuning", "calibration", "grades", "lesions")
 class Line:
     """A metric as one line of a table; low and high are its interval, None where it has none."""
 
-    name: str
-    label: str
-    about: str
+    words: Metric
     value: Value
     low: Value
     high: Value
-    unit: str
-    signed: bool
 
 
 @dataclass(frozen=True)
@@ -43,11 +39,11 @@ def lines(page: RecipePage, section: str) -> list[Line]:
     """Return the metrics of a section that the recipe has anything of, as lines."""
     metrics = page.metrics
     found = []
-    for name in shown(section, metrics, page.setup.task):
+    for name in shown_in(section, metrics, page.setup.task):
         words = METRICS[name].worded(page.setup.task)
         if metrics.get(words.counts) != 0:
             low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
-            found.append(Line(name, words.label, words.about, metrics[name], low, high, words.unit, words.signed))
+            found.append(Line(words, metrics[name], low, high))
     return found
 
 
@@ -90,7 +86,7 @@ def _charts(page: RecipePage, section: str) -> tuple[Chart, ...]:
 def _grades(page: RecipePage) -> list[Line]:
     """Return the metrics of graders and calls; tumour by burden where the rule's own accuracy does not say it."""
     said = "grade_accuracy.rule" in page.metrics
-    return [line for line in lines(page, "grades") if not (said and line.name in BY_BURDEN)]
+    return [line for line in lines(page, "grades") if not (said and line.words.name in BY_BURDEN)]
 
 
 BY_BURDEN = ("tumor_mil_accuracy", "tumor_rule_accuracy")

@@ -8,7 +8,7 @@ import pandas as pd
 from acinus import records
 from acinus.metrics.flags import FLAGS
 from acinus.metrics.metric import Metric, Metrics, groups_of
-from acinus.metrics.registry import BASELINES, METRICS, main_metric, shown
+from acinus.metrics.registry import BASELINES, METRICS, main_metric, shown_in
 from acinus.metrics.setup import MetricSetup
 from acinus.reporting import evidence, wording
 from acinus.reporting.columns import shown_columns
@@ -100,7 +100,7 @@ def _cards(page: RecipePage, labelled: bool) -> list[Card]:
     metrics, setup = page.metrics, page.setup
     main = main_metric(page.provenance.family, setup.task)
     cards = []
-    for name in sorted(shown("card", metrics, setup.task), key=lambda name: name != main):
+    for name in sorted(shown_in("card", metrics, setup.task), key=lambda name: name != main):
         if "slide_label" in METRICS[name].columns and setup.segments and not labelled:
             continue
         words, value = METRICS[name].worded(setup.task, len(setup.classes)), metrics[name]

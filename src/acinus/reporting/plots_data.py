@@ -13,8 +13,8 @@ from acinus.metrics.lesions import lesion_curve
 from acinus.metrics.metric import floats, is_tumor, scored_slides, usable_slides
 from acinus.metrics.overlap import summed_confusion
 from acinus.metrics.per_slide import write_csv
+from acinus.metrics.ranking import labelled_patches
 from acinus.metrics.setup import LOG_COLUMNS, MetricSetup, Tables
-from acinus.records import NORMAL, TUMOR
 from acinus.scoring.confusion import confusion
 from acinus.scoring.scaling import AS_TRAINED
 
@@ -76,8 +76,7 @@ def patch_scores(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> Sco
         known = believed(usable, given, setup, given.scaling)
         positive = setup.positive_indices
         return known.probs[:, positive].sum(axis=1), np.isin(known.labels, positive).astype(np.int64)
-    own = given.patch_scores[given.patch_scores["slide_id"].isin(usable["slide_id"])]
-    labelled = own[own["label"].isin([NORMAL, TUMOR])]
+    labelled = labelled_patches(usable, given.patch_scores)
     return floats(labelled, "probs"), labelled["label"].to_numpy(dtype=np.int64)
 
 
