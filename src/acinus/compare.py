@@ -115,7 +115,7 @@ def _explained(table: pd.DataFrame) -> list[str]:
     told = [
         (name, metric.about)
         for name, metric in METRICS.items()
-        if not metric.reported and table["metric"].str.startswith(f"{name}.").any() | (table["metric"] == name).any()
+        if not metric.reported and (table["metric"] + ".").str.startswith(f"{name}.").any()
     ]
     return [f"{name}, not in metrics.json: {about}" for name, about in told]
 

@@ -194,7 +194,7 @@ def count(name: str, about: str, number: Callable[[Case], int], **more: Any) -> 
     def take(case: Case) -> Measure:
         return Measure(np.ones(len(case.slides), dtype=bool), lambda rows: number(case))
 
-    plain = {
+    plain: dict[str, Any] = {
         "unit": "count",
         "better": "neither",
         "averaged": "none",

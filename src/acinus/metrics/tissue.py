@@ -57,7 +57,7 @@ def _pooled(case: Case) -> Measure:
         whole = stack[rows].sum(axis=0)
         return dice(confusion.positive_overlap(whole, case.setup.positive_indices)) if whole.any() else None
 
-    return Measure(stack.any(axis=(1, 2)), over, case.kind, case.scored)
+    return Measure(stack.sum(axis=(1, 2)) > 0, over, case.kind, case.scored)
 
 
 def _outside(case: Case) -> Measure:
