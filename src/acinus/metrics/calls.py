@@ -56,7 +56,7 @@ METRICS = (
     Metric(
         "tumor_mil_accuracy",
         "Tumour by attention MIL, accuracy",
-        "share of slides labelled normal or tumor that the grade given calls rightly: above 0 is tumour",
+        "share of slides labelled normal or tumour that the grade given calls rightly: above 0 is tumour",
         _by_grade,
         counts="n_tumor_mil",
         columns=("isup_mil", "slide_label"),
@@ -65,7 +65,7 @@ METRICS = (
     Metric(
         "tumor_rule_accuracy",
         "Tumour by burden, accuracy",
-        "share of slides labelled normal or tumor that the predicted burden alone calls rightly",
+        "share of slides labelled normal or tumour that the predicted burden alone calls rightly",
         _by_rule(),
         counts="n_tumor_rule",
         columns=("tumor_rule", "slide_label"),
