@@ -74,7 +74,7 @@ SUFFIXES: dict[str, str] = {
     "_ci_high": "its upper end",
     ".baseline_majority": "what the majority class reaches on the same slides",
     ".baseline_colour": "what colour alone reaches on the same slides",
-    **{f".seeds_{end}": f"{which} of single graders, of a metric of grades" for end, which in SEEDS.items()},
+    **{f".seeds_{end}": f"{which}, graders alone; the metric itself is of their mean" for end, which in SEEDS.items()},
 }
 """What may follow a metric's name, and what the number then is."""
 
