@@ -12,10 +12,11 @@ from sklearn.metrics import cohen_kappa_score
 from acinus import compare, records
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.reporting.comparable import Behind, measures
-from acinus.reporting.patch_sets import of_other_patches
-from acinus.reporting.setup import Tables
-from acinus.reporting.side_by_side import by_slide, defined, figures, paired, scatter_figure
+from acinus.metrics.compare import Behind, by_slide, defined, differences, measures, paired
+from acinus.metrics.patch_sets import of_other_patches
+from acinus.metrics.per_slide import read_table
+from acinus.metrics.setup import Tables
+from acinus.reporting.scatter import scatter_chart
 from acinus.tracking import RunFacts, create_database, stage_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,14 +78,14 @@ def test_every_figure_by_hand() -> None:
         ("s4", "normal", None, 0.0, 0.2, 0, 0, 0),
     ]
     pair = paired(*(table(*(row(**dict(zip(names, one, strict=True))) for one in rows)) for rows in (a, b)))
-    found = figures(pair, None, 200, seed=1).set_index("figure")
+    found = differences(pair, None, 200, seed=1).set_index("metric")
     expected = {
-        "slide_auc": (0.75, 1.0, 4),
         "dice_mean_tumor": (0.65, 0.65, 2),
         "dice_mean": (0.65, 0.65, 2),  # s3 has one in A only
         "dice_pooled": (100 / 150, 88 / 140, 4),
         "burden_mae": (3.0, 1.0, 4),
         "burden_bias": (1.0, 0.0, 4),
+        "slide_auc": (0.75, 1.0, 4),
     }
     assert list(found.index) == list(expected)
     for name, (first, second, n) in expected.items():
@@ -115,7 +116,7 @@ def test_grades_lesions_and_classes() -> None:
             for i in range(5)
         ]
         sides.append(table(*rows))
-    found = figures(paired(*sides), None, 50, seed=0).set_index("figure")
+    found = differences(paired(*sides), None, 50, seed=0).set_index("metric")
     assert found.loc["qwk", "a"] == pytest.approx(cohen_kappa_score(true, first, weights="quadratic", labels=range(6)))
     assert found.loc["qwk", "b"] == pytest.approx(cohen_kappa_score(true, second, weights="quadratic", labels=range(6)))
     assert tuple(found.loc["grade_accuracy", ["a", "b"]]) == (0.6, 0.8)
@@ -138,7 +139,7 @@ def test_a_slide_without_a_map_counts_where_its_figures_are_defined() -> None:
     rows = [row("a", "tumor", dice=0.5, within_slide_auc=0.75)]
     rows += [row("b", "tumor", within_slide_auc=0.25) | {"scored": False, "mapped": False}]
     for kept in (rows, [{key: value for key, value in one.items() if key != "mapped"} for one in rows]):
-        found = figures(paired(table(*kept), table(*kept)), None, 20, seed=0).set_index("figure")
+        found = differences(paired(table(*kept), table(*kept)), None, 20, seed=0).set_index("metric")
         assert tuple(found.loc["within_slide_auc_mean", ["a", "n"]]) == (0.5, 2)
         assert tuple(found.loc["dice_mean", ["a", "n"]]) == (0.5, 1)
     bare = table(*rows).drop(columns=["status", "mapped"])
@@ -149,7 +150,7 @@ def test_patients_are_drawn_whole() -> None:
     values = np.array([0.1, 0.2, 0.9, 0.8])
     rows = [row(f"s{i}", "tumor", dice=0.5) | {"patient": f"p{i // 2}"} for i in range(4)]
     others = [one | {"dice": 0.5 + value} for one, value in zip(rows, values, strict=True)]
-    found = figures(paired(table(*rows), table(*others)), "dice_mean", 500, seed=3)
+    found = differences(paired(table(*rows), table(*others)), "dice_mean", 500, seed=3)
     assert (found.loc[0, "low"], found.loc[0, "high"]) == pytest.approx((0.15, 0.85))  # one patient or the other
 
 
@@ -161,17 +162,17 @@ def test_what_cannot_be_compared_is_one_line() -> None:
         paired(one, table(row("a", "normal")))
     with pytest.raises(AcinusError, match="isup_true of slide a is 1 in A and 2 in B"):
         paired(table(row("a", "tumor", isup_true=1)), table(row("a", "tumor", isup_true=2)))
-    with pytest.raises(AcinusError, match=r"no figure 'froc' in both runs; known: dice_mean_tumor, dice_mean$"):
-        figures(paired(one, one), "froc", 10, seed=0)
+    with pytest.raises(AcinusError, match=r"no metric 'froc' in both runs; known: dice_mean_tumor, dice_mean$"):
+        differences(paired(one, one), "froc", 10, seed=0)
 
 
 def test_a_figure_undefined_in_one_run_has_no_row_and_is_refused_when_asked_for() -> None:
     first = table(row("a", "tumor", dice=0.5, burden_error=1.0))
     pair = paired(first, table(row("a", "tumor", dice=np.nan, burden_error=1.0)))
-    assert list(figures(pair, None, 10, seed=0)["figure"]) == ["burden_mae", "burden_bias"]
+    assert list(differences(pair, None, 10, seed=0)["metric"]) == ["burden_mae", "burden_bias"]
     assert defined(pair) == ["burden_mae", "burden_bias"]
-    with pytest.raises(AcinusError, match=r"no figure 'dice_mean' in both runs; known: burden_mae, burden_bias$"):
-        figures(pair, "dice_mean", 10, seed=0)
+    with pytest.raises(AcinusError, match=r"no metric 'dice_mean' in both runs; known: burden_mae, burden_bias$"):
+        differences(pair, "dice_mean", 10, seed=0)
 
 
 def test_a_figure_that_one_run_lacks_is_refused_before_anything_is_written(root: Path) -> None:
@@ -180,7 +181,7 @@ def test_a_figure_that_one_run_lacks_is_refused_before_anything_is_written(root:
     kept = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     path = root / "reports" / "two" / "per_slide.csv"
     pd.read_csv(path).assign(dice=np.nan).to_csv(path, index=False)
-    both = r"ask for one that A \(one\) and B \(two\) both have: slide_auc, burden_mae, burden_bias$"
+    both = r"ask for one that A \(one\) and B \(two\) both have: burden_mae, burden_bias, slide_auc$"
     for metric, who in (("dice_mean", r"B \(two\) has none"), ("qwk", r"A \(one\) and B \(two\) have none")):
         with pytest.raises(AcinusError, match=rf"compare: {metric} cannot be compared \({who}\); {both}") as caught:
             compare.run(root, "one", "two", None, metric)
@@ -194,7 +195,7 @@ def test_recipes_are_compared_and_written(root: Path) -> None:
     assert "12 test slides of 12 patients in both\n" in text
     assert "2000 resamples of whole patients" in text
     assert text.splitlines()[-1] == str(folder)
-    found = pd.read_csv(folder / "figures.csv").set_index("figure")
+    found = pd.read_csv(folder / "metrics.csv").set_index("metric")
     assert found.loc["burden_mae", "difference"] == pytest.approx(-1)
     assert found.loc["dice_mean", "n"] == 6
     assert 0.03 < found.loc["dice_mean", "low"] < found.loc["dice_mean", "high"] < 0.17
@@ -204,7 +205,7 @@ def test_recipes_are_compared_and_written(root: Path) -> None:
     assert list(slides["slide_id"]) == [f"s{i:02}" for i in range(12)]
     assert slides["abs_burden_error.difference"].to_numpy() == pytest.approx(np.full(12, -1.0))
     kept = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(kept) == {"figures.csv", "slides.csv", "slides.png"}
+    assert set(kept) == {"metrics.csv", "slides.csv", "slides.png"}
     assert compare.run(root, "one", "two", None, None) == text
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
 
@@ -212,7 +213,7 @@ def test_recipes_are_compared_and_written(root: Path) -> None:
 def test_a_run_may_be_a_folder_or_a_table_and_one_figure_asked_for(root: Path, tmp_path: Path) -> None:
     two = root / "reports" / "two"
     text = compare.run(root, str(two), str(two / "per_slide.csv"), tmp_path / "out", "dice_mean")
-    assert len(pd.read_csv(tmp_path / "out" / "figures.csv")) == 1
+    assert len(pd.read_csv(tmp_path / "out" / "metrics.csv")) == 1
     assert "+0.0000 to +0.0000 1.0000" in text
     assert "slide_auc" not in text
 
@@ -228,7 +229,7 @@ def test_slides_of_one_run_only_and_few_patients_are_said(root: Path) -> None:
 
 def test_a_slide_named_like_a_missing_value_is_a_slide(tmp_path: Path) -> None:
     table(row("NA", "tumor", dice=0.5), row("null", "normal", dice=0.5)).to_csv(tmp_path / "t.csv", index=False)
-    found = compare.read_table(tmp_path / "t.csv")
+    found = read_table(tmp_path / "t.csv")
     assert list(found["slide_id"]) == ["NA", "null"]
 
 
@@ -248,7 +249,7 @@ def test_a_table_that_is_none_is_one_line(tmp_path: Path, content: bytes | None,
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(AcinusError, match=text) as caught:
-        compare.read_table(path)
+        read_table(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -281,7 +282,7 @@ def test_runs_of_mlflow_by_their_id(root: Path, monkeypatch: pytest.MonkeyPatch)
         ids.append(str(run.run_id))
     text = compare.run(root, *ids, None, "burden_mae")
     folder = root / "reports" / "compare" / f"{ids[0][:8]}-{ids[1][:8]}"
-    assert pd.read_csv(folder / "figures.csv").loc[0, "difference"] == pytest.approx(-1)
+    assert pd.read_csv(folder / "metrics.csv").loc[0, "difference"] == pytest.approx(-1)
     assert text.startswith(f"A {ids[0]}\nB {ids[1]}\n")
     whole = compare.run(root, *ids, None, None)
     assert "\nnot compared: patch_auc (A and B: the run does not have the tables behind its report" in whole
@@ -296,7 +297,7 @@ def test_the_picture_has_a_panel_per_figure_of_both(tmp_path: Path) -> None:
     for columns, panels in ((["dice", "slide_score"], 2), (["dice"], 1), ([], 1)):
         kept = one[[name for name in one if name not in {"dice", "slide_score"} - set(columns)]]
         values = by_slide(paired(one, kept))
-        (tmp_path / "p.png").write_bytes(scatter_figure(values, ("one", "two")))
+        (tmp_path / "p.png").write_bytes(scatter_chart(values, ("one", "two")))
         with Image.open(tmp_path / "p.png") as picture:
             assert round(picture.width / picture.height, 2) == pytest.approx(4.2 * panels / 4.4, abs=0.01)
             assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 10
@@ -311,7 +312,7 @@ def test_figures_of_a_table_are_those_its_columns_allow() -> None:
 
 
 def test_figures_that_rest_on_some_of_the_slides_are_named() -> None:
-    table = pd.DataFrame({"figure": ["dice_mean", "miou", "iou_mean"], "n": [3, 6, 5]})
+    table = pd.DataFrame({"metric": ["dice_mean", "miou", "iou_mean"], "n": [3, 6, 5]})
     assert compare._narrowed(table, 6) == ["only over the slides where both runs define it: dice_mean, iou_mean"]
     assert compare._narrowed(table, 3) == []
 

@@ -1,4 +1,4 @@
-"""`acinus compare`: two runs on the same test slides, each figure with interval and p value of the difference."""
+"""`acinus compare`: two runs on the same test slides, each metric with interval and p value of the difference."""
 
 import re
 import tempfile
@@ -11,29 +11,32 @@ import numpy as np
 import pandas as pd
 
 from acinus import records, seeds
-from acinus.errors import AcinusError, TableError
+from acinus.errors import AcinusError
 from acinus.files import atomic_path, read_json
 from acinus.mapping.operating_point import read_point
-from acinus.params import load_project
-from acinus.paths import Paths
-from acinus.reporting.comparable import EXPLAINED, Behind, held_against, setup_of
-from acinus.reporting.patch_sets import of_other_patches
-from acinus.reporting.setup import Tables
-from acinus.reporting.side_by_side import (
+from acinus.metrics.compare import (
+    Behind,
     Pair,
     by_slide,
     defined,
-    figures,
+    differences,
+    held_against,
     missing,
     paired,
-    scatter_figure,
-    usable_test,
+    setup_of,
     why_not,
 )
-from acinus.reporting.tables import COLUMNS
+from acinus.metrics.metric import usable_slides
+from acinus.metrics.patch_sets import of_other_patches
+from acinus.metrics.per_slide import TABLE, read_table
+from acinus.metrics.registry import METRICS
+from acinus.metrics.setup import Tables
+from acinus.params import load_project
+from acinus.paths import Paths
+from acinus.reporting.scatter import scatter_chart
 from acinus.tracking import run_artifact
 
-TABLE, METRICS = "per_slide.csv", "metrics.json"
+NUMBERS = "metrics.json"
 BEHIND = {
     "quantities": (records.QUANTITIES, "quantities.parquet"),
     "patch_scores": (records.SCORES, "patch_scores.parquet"),
@@ -41,11 +44,10 @@ BEHIND = {
     "class_scores": (records.CLASS_SCORES, "scores_test.parquet"),
     "grades": (records.GRADES, "grades.parquet"),
 }
-"""The tables that pooled figures rest on, and their names below report/tables of a run."""
+"""The tables that pooled metrics rest on, and their names below report/tables of a run."""
 RESAMPLES = 2000
 FEW = 10  # patients, below which a bootstrap interval is clearly too narrow
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-NEEDED = ("slide_id", "split", "patient", "slide_label", "scored")
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,15 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
     """Compare the second run with the first, write table and pictures, and return the table as text.
 
     A run is the id of an MLflow run (a pipeline's or its report's), a recipe with a report, or the path of a
-    report's folder or of a per_slide.csv. Only usable test slides of both count, and of them, figure by figure,
-    those where it is defined in both. Pooled figures (patch_auc, miou, froc and others) need the tables that the
+    report's folder or of a per_slide.csv. Only usable test slides of both count, and of them, metric by metric,
+    those where it is defined in both. Pooled metrics (patch_auc, miou, froc and others) need the tables that the
     report was made from, which a run has and a project's reports/<recipe>/ has beside it; headlines left out are named.
-    `metric` asks for one figure. Written to `out`, else to reports/compare/<first>-<second>/: figures.csv,
+    `metric` asks for one. Written to `out`, else to reports/compare/<first>-<second>/: metrics.csv,
     slides.csv, slides.png.
 
     Raises:
         AcinusError: a run that cannot be found, no slide in common, a slide labelled differently in the two
-            runs, or a figure that cannot be compared.
+            runs, or a metric that cannot be compared.
     """
     project = load_project(root)
     a, b = (_side(root, project.tracking.uri, name) for name in (first, second))
@@ -83,7 +85,7 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
             f"have: {', '.join(both) or 'there is none'}"
         )
     seed = seeds.derive(project.seed, "compare")
-    table = figures(pair, metric, RESAMPLES, seed)
+    table = differences(pair, metric, RESAMPLES, seed)
     names = (_short(first), _short(second))
     folder = out or root / "reports" / "compare" / "-".join(names)
     _write(folder, pair, table, names)
@@ -101,7 +103,7 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
         "",
         *_explained(table),
         *_narrowed(table, len(pair.first)),
-        *of_other_patches(pair, set(table["figure"])),
+        *of_other_patches(pair, set(table["metric"])),
         *([] if metric or not left_out else [f"not compared: {_listed(left_out)}"]),
         str(folder),
     ]
@@ -109,46 +111,27 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
 
 
 def _explained(table: pd.DataFrame) -> list[str]:
-    """Return a line for each kind of figure in the table that metrics.json does not have."""
-    names = table["figure"].tolist()
-    chosen = [one for one in EXPLAINED if any(name == one or name.startswith(f"{one}.") for name in names)]
-    return [f"{one}, not in metrics.json: {EXPLAINED[one]}" for one in chosen]
+    """Return a line for each metric in the table that metrics.json does not have."""
+    told = [
+        (name, metric.about)
+        for name, metric in METRICS.items()
+        if not metric.reported and (table["metric"] + ".").str.startswith(f"{name}.").any()
+    ]
+    return [f"{name}, not in metrics.json: {about}" for name, about in told]
 
 
 def _narrowed(table: pd.DataFrame, slides: int) -> list[str]:
-    """Return a line where figures rest on some of the slides only, so that a run's own figure is another."""
-    names = table.loc[table["n"] < slides, "figure"].tolist()
+    """Return a line where metrics rest on some of the slides only, so that a run's own value is another."""
+    names = table.loc[table["n"] < slides, "metric"].tolist()
     return [f"only over the slides where both runs define it: {', '.join(names)}"] if names else []
 
 
 def _listed(left_out: dict[str, str]) -> str:
-    """Return figures with reasons on one line, those of one reason together."""
+    """Return metrics with reasons on one line, those of one reason together."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         by_reason.setdefault(reason, []).append(name)
     return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a report's per_slide.csv.
-
-    Raises:
-        AcinusError: it is not there, or no such table.
-    """
-    texts: dict[Any, Any] = {name: "string" for name, kind in COLUMNS.items() if kind == "string"}
-    try:
-        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], encoding="utf-8")
-    except FileNotFoundError as error:
-        raise AcinusError(f"{path}: not found; run the report stage (dvc repro)") from error
-    except (ValueError, pd.errors.ParserError) as error:  # not text, no columns, rows of different lengths
-        raise TableError(f"{path}: not a per-slide table ({' '.join(str(error).split())[:120]})") from error
-    missing = sorted(set(NEEDED) - set(table.columns))
-    if missing:
-        raise TableError(f"{path}: columns {', '.join(missing)} are missing; give the {TABLE} of a report")
-    twice = table["slide_id"].duplicated()
-    if twice.any():
-        raise TableError(f"{path}: slide {table['slide_id'][int(twice.argmax())]} stands twice; run the report again")
-    return table
 
 
 def _side(root: Path, uri: str, name: str) -> Side:
@@ -170,10 +153,10 @@ def _side(root: Path, uri: str, name: str) -> Side:
 
         slides, told = read_table(fetched(TABLE)), dict[str, Any]()
         try:
-            told = read_json(fetched(METRICS))
+            told = read_json(fetched(NUMBERS))
             places = {key: fetched(f"tables/{file}") for key, (_, file) in BEHIND.items()}
             return Side(
-                slides, told, held_against(usable_test(slides), _tables(places, _point_told(told, slides)), told)
+                slides, told, held_against(usable_slides(slides), _tables(places, _point_told(told, slides)), told)
             )
         except AcinusError:  # a report by hand, or an older one
             return Side(slides, told, why="the run does not have the tables behind its report")
@@ -182,12 +165,12 @@ def _side(root: Path, uri: str, name: str) -> Side:
 def _of_folder(path: Path) -> Side:
     """Return the run of a per_slide.csv: with the tables behind it where it lies in a project's reports/<recipe>/."""
     slides, folder = read_table(path), path.resolve().parent
-    told = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    told = read_json(folder / NUMBERS) if (folder / NUMBERS).is_file() else {}
     paths = Paths(folder.parent.parent, folder.name)
     if folder != paths.reports or not paths.data.is_dir():
         return Side(slides, told, why="a report by itself; the tables behind it lie in the project that made it")
     if not told:
-        return Side(slides, why=f"no {METRICS} beside its {TABLE} to hold the tables in data/ against")
+        return Side(slides, why=f"no {NUMBERS} beside its {TABLE} to hold the tables in data/ against")
     places = {
         "quantities": paths.quantities,
         "patch_scores": paths.model / "patch_scores.parquet",
@@ -198,7 +181,7 @@ def _of_folder(path: Path) -> Side:
     try:
         point = paths.operating_point
         chosen = read_point(point).model_dump(mode="json") if point.is_file() else {}
-        return Side(slides, told, held_against(usable_test(slides), _tables(places, chosen), told))
+        return Side(slides, told, held_against(usable_slides(slides), _tables(places, chosen), told))
     except AcinusError as error:
         return Side(slides, told, why=str(error))
 
@@ -212,7 +195,7 @@ def _point_told(told: Mapping[str, Any], slides: pd.DataFrame) -> dict[str, Any]
 
 
 def _tables(places: Mapping[str, Path], point: Mapping[str, Any]) -> Tables:
-    """Read what the pooled figures rest on, by the names of BEHIND; a table that is not there is empty.
+    """Read what the pooled metrics rest on, by the names of BEHIND; a table that is not there is empty.
 
     Raises:
         AcinusError: a table that does not keep its contract.
@@ -246,7 +229,7 @@ def _text(table: pd.DataFrame) -> str:
 
     shown = pd.DataFrame(
         {
-            "figure": table["figure"],
+            "metric": table["metric"],
             "A": [number(one) for one in table["a"]],
             "B": [number(one) for one in table["b"]],
             "B - A": [number(one, "+") for one in table["difference"]],
@@ -262,10 +245,10 @@ def _text(table: pd.DataFrame) -> str:
 
 
 def _write(folder: Path, pair: Pair, table: pd.DataFrame, names: tuple[str, str]) -> None:
-    """Write the figures, the slides side by side and their picture; the same tables give the same bytes."""
+    """Write the metrics, the slides side by side and their picture; the same tables give the same bytes."""
     values = by_slide(pair)
-    for name, one in (("figures.csv", table), ("slides.csv", values)):
+    for name, one in (("metrics.csv", table), ("slides.csv", values)):
         with atomic_path(folder / name) as part:
             one.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
     with atomic_path(folder / "slides.png") as part:
-        part.write_bytes(scatter_figure(values, names, len(setup_of(pair.first).classes)))
+        part.write_bytes(scatter_chart(values, names, len(setup_of(pair.first).classes)))

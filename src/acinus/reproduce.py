@@ -15,6 +15,7 @@ import yaml
 from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.machine import differences, same_libraries
+from acinus.metrics.registry import tolerances
 
 Rule = Literal["identical", "tolerance", "not compared"]
 
@@ -31,23 +32,6 @@ NOT_COMPARED = (
     "data/*/study.log",  # Optuna's journal has times
     "reports/machine.json",  # read to choose the rule
 )
-
-TOLERANCES = {
-    "patch_auc": 0.02,
-    "within_slide_auc_mean": 0.02,
-    "slide_auc": 0.15,
-    "dice_mean": 0.05,
-    "dice_mean_tumor": 0.05,
-    "dice_pooled": 0.05,
-    "mdice": 0.05,
-    "miou": 0.05,
-    "burden_mae": 2.0,
-    "qwk": 0.25,
-    "froc": 0.2,
-    "ece": 0.03,
-    "pq": 0.05,
-}
-"""On another machine type these figures may differ from the committed ones by at most this much."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +129,11 @@ def _stale(stage: str, before: dict[str, Any], after: dict[str, Any], same_versi
 
 
 def compare_metrics(committed: dict[str, Any], rebuilt: dict[str, Any]) -> list[Difference]:
-    """Return the figures of reports/metrics.json that differ by more than TOLERANCES allows."""
+    """Return the metrics of reports/metrics.json that differ by more than their tolerance allows."""
     found = []
-    for recipe, figures in sorted(rebuilt.items()):
-        for name, allowed in TOLERANCES.items():
-            new, old = figures.get(name), committed.get(recipe, {}).get(name)
+    for recipe, metrics in sorted(rebuilt.items()):
+        for name, allowed in tolerances().items():
+            new, old = metrics.get(name), committed.get(recipe, {}).get(name)
             if new is None and old is None:
                 continue
             if new is None or old is None or abs(new - old) > allowed:
@@ -164,7 +148,7 @@ def _headline(other: list[str], same_versions: bool) -> str:
     untold = "" if same_versions else "; with other libraries nothing tells whether the code is the committed lock's"
     return (
         f"rule: another machine type ({', '.join(other)} differ): data and tables must be identical, "
-        f"learned figures within {TOLERANCES}{untold}"
+        f"learned metrics within {tolerances()}{untold}"
     )
 
 

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from acinus import records
-from acinus.reporting import metrics, tables
-from acinus.reporting.setup import MetricSetup, Tables
+from acinus.metrics import per_slide, report
+from acinus.metrics.metric import Case, Measure, usable_slides
+from acinus.metrics.registry import METRICS
+from acinus.metrics.setup import MetricSetup, Tables
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 
@@ -21,6 +23,11 @@ class Cohort(NamedTuple):
     per_slide: pd.DataFrame
     metrics: dict[str, Any]
     tables: Tables
+    case: Case
+
+    def measure(self, name: str) -> Measure:
+        """How a metric of the cohort is taken."""
+        return METRICS[name].measures(self.case)[name]
 
 
 def slide(slide_id: str, label: str | None, patient: str, **changes: Any) -> dict[str, Any]:
@@ -158,7 +165,7 @@ def further(more: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def build() -> Callable[..., Cohort]:
-    """Build the tables and figures of a cohort; without arguments of the one worked by hand."""
+    """Build the tables and metrics of a cohort; without arguments of the one worked by hand."""
 
     def make(
         slides: list | None = None,
@@ -172,9 +179,9 @@ def build() -> Callable[..., Cohort]:
         quantities = records.frame(records.QUANTITIES, AMOUNTS if amounts is None else amounts)
         found = records.frame(records.SCORES, PATCHES if scores is None else scores)
         given = Tables(manifest, quantities, found, **further(more))
-        table = tables.per_slide(given, setup)
-        figures = metrics.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
-        return Cohort(manifest, quantities, found, table, figures, given)
+        table = per_slide.per_slide(given, setup)
+        numbers = report.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
+        return Cohort(manifest, quantities, found, table, numbers, given, Case(usable_slides(table), setup, given))
 
     return make
 
@@ -231,7 +238,7 @@ SEGMENTED = [
 
 @pytest.fixture
 def segment() -> Callable[..., Cohort]:
-    """Build the tables and figures of a segmentation; without arguments of the one worked by hand."""
+    """Build the tables and metrics of a segmentation; without arguments of the one worked by hand."""
 
     def make(
         slides: list | None = None,
@@ -246,9 +253,9 @@ def segment() -> Callable[..., Cohort]:
         quantities = records.frame(records.QUANTITIES, given if amounts is None else amounts)
         scores = records.frame(records.SCORES, [])
         given = Tables(manifest, quantities, scores, **further(more))
-        table = tables.per_slide(given, setup)
-        figures = metrics.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
-        return Cohort(manifest, quantities, scores, table, figures, given)
+        table = per_slide.per_slide(given, setup)
+        numbers = report.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
+        return Cohort(manifest, quantities, scores, table, numbers, given, Case(usable_slides(table), setup, given))
 
     return make
 

@@ -3,7 +3,7 @@
 import pytest
 
 from acinus.grading import rule
-from acinus.reporting.setup import MetricSetup
+from acinus.metrics.setup import MetricSetup
 from acinus.scoring.burden import tumour_by_burden
 
 CLASSES = ("normal", "tumor")

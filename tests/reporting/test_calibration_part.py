@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import brier_score_loss
 
 from acinus.errors import AcinusError, TableError
-from acinus.reporting.calibration_part import believed, calibration_part
-from acinus.reporting.figure_parts import usable_slides
-from acinus.reporting.setup import MetricSetup
+from acinus.metrics.calibration import believed
+from acinus.metrics.metric import usable_slides
+from acinus.metrics.setup import MetricSetup
 from acinus.scoring.scaling import AS_TRAINED
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
@@ -66,7 +66,7 @@ def test_resamples_of_slides_add_up(scored) -> None:
     """A slide given twice counts twice, as if its patches stood there twice."""
     cohort = scored()
     usable = usable_slides(cohort.per_slide)
-    statistics = {one.name: one.over for one in calibration_part(usable, cohort.tables, SETUP).statistics}
+    statistics = {name: cohort.measure(name).over for name in ("ece", "brier")}
     a, c = (usable["slide_id"].tolist().index(name) for name in ("test_a", "test_c"))
     assert statistics["ece"](np.array([a, a, c])) == pytest.approx((4 * 0.4 + 2 * 0.3) / 6)
     assert statistics["brier"](np.array([a, a])) == pytest.approx(2 * (0.01 + 0.81) / 2)

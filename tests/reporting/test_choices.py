@@ -3,8 +3,8 @@
 import pytest
 
 from acinus.errors import AcinusError
-from acinus.reporting.choices import choice_values
-from acinus.reporting.setup import MetricSetup
+from acinus.metrics.choices import choice_values
+from acinus.metrics.setup import MetricSetup
 
 TWO = MetricSetup("segmentation", ("other", "cancer"))
 THREE = MetricSetup("segmentation", ("other", "gland", "stroma"))

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting import result_charts
 from acinus.reporting.charts import ACCENT, SECOND
 from acinus.reporting.drawings import draw
-from acinus.reporting.setup import MetricSetup
 from acinus.scoring.froc import Detection, froc
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))

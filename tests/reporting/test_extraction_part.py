@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from acinus.errors import AcinusError
+from acinus.metrics.choices import EXTRACTION, extraction_values
 from acinus.patches.facts import Tally, extraction
 from acinus.reporting import contexts, pages
-from acinus.reporting.extraction_part import NAMES, extraction_values
 
 READER = runpy.run_path(str(Path(__file__).with_name("page_reader.py")))
 HOSTILE, Reader, assert_inert = (READER[name] for name in ("HOSTILE", "Reader", "assert_inert"))
@@ -29,8 +29,8 @@ def content():
 
 def test_the_figures_are_those_of_the_file(content) -> None:
     values = extraction_values(content)
-    assert set(values) == set(NAMES)
-    assert all(values[name] == content[name] for name in NAMES)
+    assert set(values) == set(EXTRACTION)
+    assert all(values[name] == content[name] for name in EXTRACTION)
     assert values["second_jpeg_psnr_db"] == 42.5
     assert extraction_values({}) == {}
 
@@ -56,7 +56,7 @@ def test_the_page_says_which_way_the_patches_took(build, content) -> None:
     assert_inert(html)
     read = Reader(html)
     shown = set(read.values())
-    assert shown >= {str(content[name]) for name in NAMES}
+    assert shown >= {str(content[name]) for name in EXTRACTION}
     assert shown <= {str(value) for value in cohort.metrics.values()} | {
         str(value) for column in cohort.per_slide.columns for value in cohort.per_slide[column]
     }

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from acinus.errors import TableError
-from acinus.reporting.figure_parts import scored_slides
-from acinus.reporting.instances import instance_part
 
 CLASSES = ("other", "gland", "stroma")
 COUNTS = {  # per class: sum of IoU, TP, FP, FN
@@ -44,11 +42,10 @@ def test_a_class_without_instances_is_not_averaged(counted) -> None:
 
 def test_slides_are_resampled_whole(counted) -> None:
     cohort = counted(bootstrap=100)
-    part = instance_part(scored_slides(cohort.per_slide), cohort.quantities, CLASSES)
-    (statistic,) = part.statistics
-    assert statistic.patients == ("q1", "q2")
-    assert statistic.over(np.array([1, 1])) == pytest.approx(0.75 / 1.5)
-    assert statistic.over(np.array([0, 0])) == pytest.approx((1.5 / 2.5 + 0) / 2)
+    pq = cohort.measure("pq")
+    assert pq.resampled.tolist() == [0, 1]  # of seg_a and seg_b
+    assert pq.over(np.array([1, 1])) == pytest.approx(0.75 / 1.5)
+    assert pq.over(np.array([0, 0])) == pytest.approx((1.5 / 2.5 + 0) / 2)
     assert cohort.metrics["pq_ci_low"] == pytest.approx(2.25 / 4 / 2)  # each once; seg_a twice gives 0.3
     assert cohort.metrics["pq_ci_high"] == pytest.approx(0.5)
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from acinus.errors import TableError
-from acinus.reporting.detection_part import detection_part, lesion_curve, lesion_outcomes
-from acinus.reporting.figure_parts import scored_slides
+from acinus.metrics.lesions import lesion_curve, lesion_outcomes
+from acinus.metrics.metric import scored_slides
 from acinus.scoring.froc import curve
 
 
@@ -55,14 +55,14 @@ def test_false_positives_cost(found, rows) -> None:
 def test_slides_are_resampled_whole(found) -> None:
     cohort = found(bootstrap=100)
     scored = scored_slides(cohort.per_slide)
-    (statistic,) = detection_part(scored, cohort.tables).statistics
+    froc = cohort.measure("froc")
     outcomes = lesion_outcomes(scored, cohort.tables)
     assert list(outcomes) == ["a", "b", "c"]
-    assert statistic.patients == ("pa", "pb", "pc")
+    assert froc.resampled.tolist() == [0, 1, 2]  # d's lesions are not known
     # a twice, b once: 2 of 5 lesions before any false positive
-    assert statistic.over(np.array([0, 0, 1])) == pytest.approx(2 / 5)
-    assert statistic.over(np.array([0, 0, 1])) == curve([outcomes[name] for name in "aab"]).score
-    assert statistic.over(np.array([2, 2, 2])) is None
+    assert froc.over(np.array([0, 0, 1])) == pytest.approx(2 / 5)
+    assert froc.over(np.array([0, 0, 1])) == curve([outcomes[name] for name in "aab"]).score
+    assert froc.over(np.array([2, 2, 2])) is None
     assert cohort.metrics["froc_ci_low"] <= cohort.metrics["froc"] <= cohort.metrics["froc_ci_high"]
 
 

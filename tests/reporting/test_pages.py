@@ -9,7 +9,9 @@ import pytest
 
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.reporting import contexts, flags, metrics, pages, summary, views, wording
+from acinus.metrics import registry
+from acinus.metrics.flags import FLAGS
+from acinus.reporting import contexts, pages, summary, views, wording
 
 READER = runpy.run_path(str(Path(__file__).with_name("page_reader.py")))
 HOSTILE, Reader, assert_inert = (READER[name] for name in ("HOSTILE", "Reader", "assert_inert"))
@@ -118,7 +120,7 @@ def test_every_figure_of_a_segmentation_stands_in_a_file(segmentation) -> None:
 def test_a_segmentation_shows_its_headlines_classes_and_baselines(segmentation) -> None:
     read = Reader(pages.recipe_page(segmentation_page(segmentation)))
     shown, found = read.values(), segmentation.metrics
-    names = [one for one in metrics.headlines(found, "segmentation") if found[one] is not None]
+    names = [one for one in registry.shown_in("card", found, "segmentation") if found[one] is not None]
     assert len(names) >= 10
     names += [f"{name}_ci_{end}" for name in ("miou", "mdice", "pixel_accuracy") for end in ("low", "high")]
     names += [f"class_{kind}.{one.name}" for kind in ("dice", "iou", "accuracy") for one in KEYS]
@@ -220,7 +222,9 @@ def test_every_figure_stands_in_the_metrics_or_the_table(cohort) -> None:
 def test_every_headline_and_its_interval_is_shown(cohort) -> None:
     shown = Reader(pages.recipe_page(page_of(cohort))).values()
     names = [
-        one for one in metrics.headlines(cohort.metrics, "patch_classification") if cohort.metrics[one] is not None
+        one
+        for one in registry.shown_in("card", cohort.metrics, "patch_classification")
+        if cohort.metrics[one] is not None
     ]
     assert len(names) >= 9
     for name in names:
@@ -234,7 +238,7 @@ def test_the_table_shows_every_scored_test_slide_and_every_excluded_one(cohort) 
         assert f'<th scope="row">{slide_id}</th>' in html
     assert "train_a" not in html
     assert "zeroed tiles" in html
-    assert flags.FLAGS["tumor_on_normal"] in html
+    assert FLAGS["tumor_on_normal"] in html
 
 
 def test_protocol_and_provenance_are_printed(cohort) -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, roc_auc_score
 
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting import plots_data
 from acinus.reporting.plots_data import COLUMNS, percent_rows, plots, write_plots
-from acinus.reporting.setup import MetricSetup
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 SEGMENTATION = MetricSetup("segmentation", ("other", "gland", "stroma"))

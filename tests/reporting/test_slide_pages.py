@@ -9,8 +9,8 @@ import pytest
 
 from acinus import records
 from acinus.errors import AcinusError
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting import contexts, outlines, pages, slide_pages, views, wording
-from acinus.reporting.setup import MetricSetup
 
 READER = runpy.run_path(str(Path(__file__).with_name("page_reader.py")))
 HOSTILE, Reader, assert_inert = (READER[name] for name in ("HOSTILE", "Reader", "assert_inert"))
@@ -197,7 +197,7 @@ def test_offsets_stand_on_the_page_with_their_classes(graded) -> None:
 def test_a_point_that_was_not_searched_for_is_not_called_chosen(graded) -> None:
     page = page_of(graded, [])
     said = said_by(dataclasses.replace(page, metrics=page.metrics | {"n_point_trials": 0}))
-    assert "Threshold and clean-up were not searched for; the figures above are of 2 validation slides" in said
+    assert "Threshold and clean-up were not searched for; the numbers above are of 2 validation slides" in said
     assert "Chosen on" not in said
 
 

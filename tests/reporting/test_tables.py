@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from acinus.errors import TableError
-from acinus.reporting import tables
+from acinus.metrics import per_slide
+from acinus.metrics.flags import FLAGS
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting.columns import shown_columns
-from acinus.reporting.flags import FLAGS
-from acinus.reporting.setup import MetricSetup
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 
@@ -27,7 +27,7 @@ def cell(table: pd.DataFrame, slide_id: str, column: str) -> object:
 
 def test_every_slide_of_the_manifest_has_one_row(cohort) -> None:
     assert list(cohort.per_slide["slide_id"]) == sorted(cohort.manifest["slide_id"])
-    assert list(cohort.per_slide.columns) == list(tables.COLUMNS)
+    assert list(cohort.per_slide.columns) == list(per_slide.COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_grades_stand_beside_the_slide(build, rows) -> None:
     assert [cell(table, "test_a", name) for name in names] == [2, 3, 1, 0.75, 0.25]
     assert [cell(table, "test_bad", name) for name in names] == [None] * 5  # not a slide that can be used
     assert [cell(table, "test_b", name) for name in names] == [None] * 5
-    assert list(table.columns) == list(tables.columns(setup))
+    assert list(table.columns) == list(per_slide.columns(setup))
 
 
 def test_the_page_shows_the_columns_that_have_something_to_say(build, cohort, rows) -> None:
@@ -161,21 +161,21 @@ def test_the_page_shows_the_columns_that_have_something_to_say(build, cohort, ro
 
 
 def test_slide_score_is_the_asked_reduction(cohort) -> None:
-    table = tables.per_slide(cohort.tables, MetricSetup("patch_classification", SETUP.classes, "max"))
+    table = per_slide.per_slide(cohort.tables, MetricSetup("patch_classification", SETUP.classes, "max"))
     assert cell(cohort.per_slide, "test_d", "slide_score") == 0.1
     assert cell(table, "test_d", "slide_score") == 1.0
 
 
 def test_a_slide_that_the_manifest_does_not_know_is_refused(cohort) -> None:
     with pytest.raises(TableError, match=r"quantities.*'test_a'.*ingest"):
-        tables.per_slide(
+        per_slide.per_slide(
             replace(cohort.tables, manifest=cohort.manifest[cohort.manifest["slide_id"] != "test_a"]), SETUP
         )
 
 
 def test_csv_is_stable_and_reads_back(cohort, tmp_path: Path) -> None:
     for name in ("one.csv", "two.csv"):
-        tables.write_csv(cohort.per_slide, tmp_path / name)
+        per_slide.write_csv(cohort.per_slide, tmp_path / name)
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
     assert b"\r" not in (tmp_path / "one.csv").read_bytes()
     rows = read_csv(tmp_path / "one.csv")
@@ -187,7 +187,7 @@ def test_csv_is_stable_and_reads_back(cohort, tmp_path: Path) -> None:
 
 def test_csv_gives_a_spreadsheet_no_formula(cohort, tmp_path: Path) -> None:
     table = cohort.per_slide.assign(reason="=HYPERLINK(1)", patient="@x")
-    tables.write_csv(table, tmp_path / "t.csv")
+    per_slide.write_csv(table, tmp_path / "t.csv")
     row = read_csv(tmp_path / "t.csv")["test_b"]
     assert row["reason"] == "'=HYPERLINK(1)"
     assert row["patient"] == "'@x"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting.columns import shown_columns
-from acinus.reporting.setup import MetricSetup
 
 SETUP = MetricSetup("segmentation", ("other", "cancer"))
 

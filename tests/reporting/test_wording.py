@@ -1,41 +1,54 @@
-"""Every figure that pages may show has words."""
+"""Every metric that pages may show has words."""
 
 import pytest
 
-from acinus.reporting import metrics, wording
-from acinus.reporting.summary import COLUMNS
+from acinus.metrics.grades import MAIN_GRADE
+from acinus.metrics.metric import Case
+from acinus.metrics.registry import BASELINES, MAIN_OF_FAMILY, METRICS, classes_of, headlines
+from acinus.params import RECIPES
 
 
-def test_every_headline_has_words_and_every_word_a_headline() -> None:
-    assert set(wording.HEADLINES) == set(metrics.HEADLINES)
-    assert set(COLUMNS) <= set(wording.HEADLINES)
-    assert not set(wording.PLAIN) & set(wording.HEADLINES)
+def test_every_metric_has_words_and_needs_what_there_is(cohort) -> None:
+    tables = set(vars(cohort.tables))
+    for name, metric in METRICS.items():
+        assert metric.label, name
+        assert metric.about, name
+        assert not metric.about.endswith("."), name
+        assert set(metric.tables) <= tables, name
+        assert metric.counts.startswith("n_") or not metric.interval or not metric.reported, name
 
 
-@pytest.mark.parametrize("task", metrics.HEADLINES_OF)
-def test_words_say_what_is_counted(task: str) -> None:
-    for name in (*metrics.HEADLINES_OF[task], *wording.PLAIN):
-        found = wording.words(name, task)
-        assert found.label, name
-        assert found.about, name
-        assert found.counts.startswith("n_"), name
+def test_what_names_metrics_names_those_of_the_registry() -> None:
+    assert set(MAIN_OF_FAMILY.values()) | set(MAIN_GRADE.values()) <= set(METRICS)
+    assert set(MAIN_OF_FAMILY) <= set(RECIPES)
+    for name in ("patch_auc", *MAIN_OF_FAMILY.values()):
+        assert METRICS[name].short, name
+    for task in BASELINES:
+        assert len(headlines(task)) > 10
 
 
-def test_a_figure_that_is_a_mean_over_classes_says_so() -> None:
+def test_a_metric_that_is_a_mean_over_classes_says_so() -> None:
     for name in ("dice_mean", "dice_mean_tumor", "iou_mean"):
-        two, three = (wording.words(name, "segmentation", classes) for classes in (2, 3))
-        assert (two.label, two.short) == (wording.HEADLINES[name].label, wording.HEADLINES[name].short)
-        assert all("mean of classes" in text for text in (three.label, three.short))
-    assert wording.classes_of({"class_dice.a": 1, "class_dice.b": None, "class_dice.c": 0.5, "dice_mean": 1}) == 3
-    assert wording.classes_of({"patch_auc": 1}) == 2
+        two, three = (METRICS[name].worded("segmentation", classes) for classes in (2, 3))
+        assert (two.label, two.short) == (METRICS[name].label, METRICS[name].short)
+        assert "mean of classes" in three.label
+        assert "mean of classes" in three.short or not METRICS[name].short
+    assert classes_of({"class_dice.a": 1, "class_dice.b": None, "class_dice.c": 0.5, "dice_mean": 1}) == 3
+    assert classes_of({"patch_auc": 1}) == 2
 
 
 def test_scores_of_px_are_not_called_patches() -> None:
-    assert wording.words("ece", "segmentation").things != wording.words("ece", "patch_classification").things
-    assert "foreground classes" in wording.words("dice_mean", "segmentation", 3).about
+    assert METRICS["ece"].worded("segmentation").things != METRICS["ece"].worded("patch_classification").things
+    assert "foreground classes" in METRICS["dice_mean"].worded("segmentation", 3).about
 
 
-def test_a_segmentation_of_two_classes_has_no_mean_of_classes() -> None:
+@pytest.mark.parametrize("name", headlines("segmentation"))
+def test_a_segmentation_of_two_classes_has_no_mean_of_classes(name: str) -> None:
     """A card of cancer or not said: per slide the mean Dice of its foreground classes."""
-    for name in wording.HEADLINES:
-        assert name == "pq" or "foreground classes" not in wording.words(name, "segmentation", 2).about
+    assert name == "pq" or "foreground classes" not in METRICS[name].worded("segmentation", 2).about
+
+
+def test_a_metric_without_its_table_is_not_taken(cohort) -> None:
+    alone = Case(cohort.case.slides, cohort.case.setup)
+    assert METRICS["patch_auc"].measures(alone) == {}
+    assert set(METRICS["dice_mean"].measures(alone)) == {"dice_mean"}

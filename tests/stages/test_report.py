@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pandas as pd
 
 from acinus import records
+from acinus.metrics.per_slide import COLUMNS
+from acinus.metrics.setup import Tables
 from acinus.reporting import contexts
-from acinus.reporting.setup import Tables
-from acinus.reporting.tables import COLUMNS
 from acinus.stages import report
 
 

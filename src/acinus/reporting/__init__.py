@@ -1,1 +1,1 @@
-"""Tables, figures and pages that say what was measured, over what, and how sure it is."""
+"""Charts and pages that say what was measured, over what, and how sure it is."""

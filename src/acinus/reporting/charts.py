@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from acinus.errors import AcinusError
-from acinus.reporting.setup import LOG_COLUMNS
+from acinus.metrics.setup import LOG_COLUMNS
 from acinus.scoring.auc import auc
 
 MOST_NAMED = 16  # slides in a key; more are drawn without one

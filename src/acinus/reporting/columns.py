@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from acinus.reporting.setup import MetricSetup
-from acinus.reporting.wording import MEAN_OF_CLASSES
+from acinus.metrics.metric import MEAN_OF_CLASSES
+from acinus.metrics.setup import MetricSetup
 
 
 @dataclass(frozen=True)

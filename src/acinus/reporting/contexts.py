@@ -1,4 +1,4 @@
-"""What the pages of a recipe are given: small frozen contexts of tables, figures and files."""
+"""What the pages of a recipe are given: small frozen contexts of tables, numbers and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from acinus import records
-from acinus.reporting.metrics import Metrics
+from acinus.metrics.metric import Metrics
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting.outlines import Outline
-from acinus.reporting.setup import MetricSetup
 from acinus.reporting.views import View
 
 
@@ -31,7 +31,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the figures were taken."""
+    """How the metrics were taken."""
 
     threshold: float  # probability from which a map px is tumour
     slide_score: str  # reduction of the map to one score: max | p99

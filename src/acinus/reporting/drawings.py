@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from acinus.metrics.grades import confusions_of
+from acinus.metrics.lesions import lesion_curve
+from acinus.metrics.metric import floats, scored_slides, usable_slides
+from acinus.metrics.setup import MetricSetup, Tables
 from acinus.reporting import charts, result_charts
-from acinus.reporting.detection_part import lesion_curve
-from acinus.reporting.figure_parts import floats, scored_slides, usable_slides
-from acinus.reporting.grades import confusions_of
 from acinus.reporting.plots_data import confusion_matrix, patch_scores, plots, slide_scores
-from acinus.reporting.setup import MetricSetup, Tables
 
 
 @dataclass(frozen=True)

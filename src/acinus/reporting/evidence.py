@@ -1,11 +1,12 @@
-"""The parts of a page about tuning, calibration, grades, lesions and instances, as lines of figures."""
+"""The parts of a page about tuning, calibration, grades, lesions and instances, as lines of metrics."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from acinus.reporting import wording
+from acinus.metrics.grades import MAIN_GRADE
+from acinus.metrics.metric import MEAN_OF_CLASSES, Metric, Metrics
+from acinus.metrics.registry import METRICS, shown_in
 from acinus.reporting.contexts import Chart, RecipePage
-from acinus.reporting.metrics import Metrics
 
 Value = float | int | None
 
@@ -15,20 +16,17 @@ SECTIONS = ("tuning", "calibration", "grades", "lesions")
 
 @dataclass(frozen=True)
 class Line:
-    """A figure as one line of a table; low and high are its interval, None where it has none."""
+    """A metric as one line of a table; low and high are its interval, None where it has none."""
 
-    label: str
-    about: str
+    words: Metric
     value: Value
     low: Value
     high: Value
-    kind: str
-    signed: bool
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A figure before and after something."""
+    """A number before and after something."""
 
     label: str
     before: Value
@@ -37,13 +35,16 @@ class Pair:
     high: Value = None
 
 
-def line(metrics: Metrics, name: str, task: str) -> Line | None:
-    """Return a figure of `metrics` in words, or None where the recipe has no such figure."""
-    if name not in metrics:
-        return None
-    words = wording.words(name, task) if name in wording.HEADLINES else wording.PLAIN[name]
-    low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
-    return Line(words.label, words.about, metrics[name], low, high, words.kind, words.signed)
+def lines(page: RecipePage, section: str) -> list[Line]:
+    """Return the metrics of a section that the recipe has anything of, as lines."""
+    metrics = page.metrics
+    found = []
+    for name in shown_in(section, metrics, page.setup.task):
+        words = METRICS[name].worded(page.setup.task)
+        if metrics.get(words.counts) != 0:
+            low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
+            found.append(Line(words, metrics[name], low, high))
+    return found
 
 
 def parts(page: RecipePage) -> dict[str, Any]:
@@ -57,8 +58,8 @@ def parts(page: RecipePage) -> dict[str, Any]:
         "grades": _grades(page),
         "seeds": _seeds(page),
         "rule": _rule(page),
-        "lesions": _lines(page, "froc", "n_lesions", "n_itc"),
-        "instances": _lines(page, "pq"),
+        "lesions": lines(page, "lesions"),
+        "instances": lines(page, "instances"),
         "objective": named(page.tuning.get("objective")),
         "chosen_by": named((page.point.get("source") or {}).get("objective"), many),
         "charts_of": {name: _charts(page, name) for name in SECTIONS},
@@ -69,37 +70,27 @@ def parts(page: RecipePage) -> dict[str, Any]:
 def named(objective: str | None, many: bool = False) -> str:
     """Return an objective in words, empty where there is none. many: of several foreground classes."""
     if many and objective == "dice":
-        return f"Dice, {wording.MEAN_OF_CLASSES}"
-    words = wording.HEADLINES.get(objective or "")
-    return words.label if words else OBJECTIVES.get(objective or "", (objective or "").replace("_", " "))
+        return f"Dice, {MEAN_OF_CLASSES}"
+    metric = METRICS.get(objective or "")
+    return metric.label if metric else OBJECTIVES.get(objective or "", (objective or "").replace("_", " "))
 
 
-OBJECTIVES = {"dice": "Dice", "f1": "F1", "froc": "FROC"}
-"""Objectives of the calibration that are no headline of a report by that name."""
+OBJECTIVES = {"dice": "Dice", "f1": "F1"}
+"""Objectives of the calibration that are no metric of a report by that name."""
 
 
 def _charts(page: RecipePage, section: str) -> tuple[Chart, ...]:
     return tuple(one for one in page.charts if one.section == section)
 
 
-def _lines(page: RecipePage, *names: str) -> list[Line]:
-    found = [line(page.metrics, name, page.provenance.task) for name in names]
-    return [one for one in found if one is not None]
-
-
-MAIN_GRADE = {"isup": "qwk", "tumor": "grade_accuracy"}
-"""What is graded -> the figure by which its graders are known."""
-
-
 def _grades(page: RecipePage) -> list[Line]:
-    """Return the graders' figures, then those of tumour by burden where they say more and any slide is labelled."""
-    found = _lines(page, "qwk", "qwk.rule", "grade_accuracy", "grade_accuracy.rule", "grade_auc")
-    if page.metrics.get("n_tumor_rule") and "grade_accuracy.rule" not in page.metrics:
-        by_mil = ["tumor_mil_accuracy"] if page.metrics.get("n_tumor_mil") else []
-        found += _lines(page, *by_mil, "tumor_rule_accuracy")
-    if page.metrics.get("n_normal_mapped"):
-        found += _lines(page, "slide_sensitivity", "slide_specificity", "false_area_share", "false_area_mm2")
-    return found
+    """Return the metrics of graders and calls; tumour by burden where the rule's own accuracy does not say it."""
+    said = "grade_accuracy.rule" in page.metrics
+    return [line for line in lines(page, "grades") if not (said and line.words.name in BY_BURDEN)]
+
+
+BY_BURDEN = ("tumor_mil_accuracy", "tumor_rule_accuracy")
+"""What the rule's accuracy as a grader says already."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +104,17 @@ class Seeds:
     high: Value
 
 
-def seeds_of(metrics: Metrics, name: str, task: str) -> Seeds | None:
-    """Return the single graders of a figure; None where it has none."""
+def seeds_of(metrics: Metrics, name: str) -> Seeds | None:
+    """Return the single graders of a metric; None where it has none."""
     if metrics.get(f"{name}.seeds_mean") is None:
         return None
     ends = (metrics.get(f"{name}.seeds_{end}") for end in ("mean", "std", "low", "high"))
-    return Seeds(wording.words(name, task).label, *ends)
+    return Seeds(METRICS[name].label, *ends)
 
 
 def _seeds(page: RecipePage) -> Seeds | None:
     main = MAIN_GRADE.get(page.grade)
-    return seeds_of(page.metrics, main, page.provenance.task) if main else None
+    return seeds_of(page.metrics, main) if main else None
 
 
 def _rule(page: RecipePage) -> str:
@@ -172,7 +163,7 @@ def _not_lowered(metrics: Metrics) -> list[str]:
 
 
 def _calibrated(metrics: Metrics, many: bool) -> list[Pair]:
-    """Return figures before and after: those of the calibration, and those of the plain and of the chosen point."""
+    """Return numbers before and after: those of the calibration, and those of the plain and of the chosen point."""
     pairs = [
         Pair(
             text,

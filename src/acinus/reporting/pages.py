@@ -6,16 +6,15 @@ from typing import Any
 import pandas as pd
 
 from acinus import records
+from acinus.metrics.flags import FLAGS
+from acinus.metrics.metric import Metric, Metrics, groups_of
+from acinus.metrics.registry import BASELINES, METRICS, main_metric, shown_in
+from acinus.metrics.setup import MetricSetup
 from acinus.reporting import evidence, wording
 from acinus.reporting.columns import shown_columns
 from acinus.reporting.contexts import RecipePage
-from acinus.reporting.figure_parts import groups_of
-from acinus.reporting.flags import FLAGS
-from acinus.reporting.metrics import Metrics, headlines
 from acinus.reporting.rendering import render
-from acinus.reporting.segmentation import BASELINES
-from acinus.reporting.setup import MetricSetup
-from acinus.reporting.summary import COLUMNS, SummaryRow, main_of, words_of
+from acinus.reporting.summary import SummaryRow, main_of, words_of
 from acinus.reporting.views import KINDS
 
 MOST_ROWS = 200
@@ -25,7 +24,7 @@ MOST_ROWS = 200
 def recipe_page(page: RecipePage) -> str:
     """Return reports/<recipe>/index.html.
 
-    Every figure on it stands in `metrics`, `per_slide`, `views` or `validation` (element data).
+    Every number on it stands in `metrics`, `per_slide`, `views` or `validation` (element data).
     """
     table, setup = page.per_slide, page.setup
     noun = wording.noun(len(setup.classes))
@@ -49,7 +48,7 @@ def recipe_page(page: RecipePage) -> str:
         known_patients=bool((table["patient"] != table["slide_id"]).any()),
         tiles=page.provenance.family == "pannuke",
         flags={name: FLAGS[name] for name in sorted({flag for row in test for flag in row["flags"]})},
-        baselines=wording.BASELINES.get(setup.task, {}),
+        baselines=BASELINES.get(setup.task, {}),
         groups=_groups(page.metrics, setup),
         views=[(kind, [one for one in page.views if one.kind == kind]) for kind in KINDS],
         set_flags=_set_flags(shown),
@@ -63,7 +62,7 @@ def summary_page(rows: list[SummaryRow]) -> str:
     return render(
         "summary.html.j2",
         rows=[(row, main_of(row), words_of(row)) for row in rows],
-        headlines={name: wording.HEADLINES[name] for name in COLUMNS},
+        columns={name: metric for name, metric in METRICS.items() if "summary" in metric.shown},
     )
 
 
@@ -82,35 +81,36 @@ def _set_flags(rows: list[dict[str, Any]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Card:
-    """One headline as the page shows it. Positions on the 0..1 track are percent, None where there is none."""
+    """One metric as the page shows it. Positions on the 0..1 track are percent, None where there is none."""
 
     name: str
-    words: wording.Wording
+    words: Metric
     value: float | int | None
     low: float | int | None
     high: float | int | None
     n: float | int | None
-    why: str  # why the figure is undefined, else ""
-    baselines: dict[str, float | int | None]  # by name; empty where the figure has none
-    seeds: evidence.Seeds | None  # what single graders reach, of a figure of grades
-    clean: tuple[int, int] | None  # of a figure of all slides: how many normal slides are clean, and of how many
+    why: str  # why the metric is undefined, else ""
+    baselines: dict[str, float | int | None]  # by name; empty where the metric has none
+    seeds: evidence.Seeds | None  # what single graders reach, of a metric of grades
+    clean: tuple[int, int] | None  # of a metric of all slides: how many normal slides are clean, and of how many
 
 
 def _cards(page: RecipePage, labelled: bool) -> list[Card]:
-    """Return the headlines, the main one first; those of slide labels only where a segmentation has any."""
+    """Return the metrics of the cards, the main one first; those of slide labels only where a segmentation has any."""
     metrics, setup = page.metrics, page.setup
-    main = wording.main_figure(page.provenance.family, setup.task)
+    main = main_metric(page.provenance.family, setup.task)
     cards = []
-    for name in sorted(headlines(metrics, setup.task), key=lambda one: one != main):
-        if name in IN_SECTIONS or (name in OF_LABELS and setup.segments and not labelled):
+    for name in sorted(shown_in("card", metrics, setup.task), key=lambda name: name != main):
+        if "slide_label" in METRICS[name].columns and setup.segments and not labelled:
             continue
-        words, value = wording.words(name, setup.task, len(setup.classes)), metrics[name]
-        low, high = metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"]
-        found = {key: metrics[f"{name}.baseline_{key}"] for key in BASELINES if f"{name}.baseline_{key}" in metrics}
+        words, value = METRICS[name].worded(setup.task, len(setup.classes)), metrics[name]
+        low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
+        names = {key: f"{name}.baseline_{key}" for key in BASELINES[setup.task]}
+        baselines = {key: metrics[baseline] for key, baseline in names.items() if baseline in metrics}
         why = "" if value is not None else _why(name)
-        seeds = evidence.seeds_of(metrics, name, setup.task)
+        seeds = evidence.seeds_of(metrics, name)
         clean = _clean(metrics) if name == "dice_mean" else None
-        cards.append(Card(name, words, value, low, high, metrics[words.counts], why, found, seeds, clean))
+        cards.append(Card(name, words, value, low, high, metrics.get(words.counts), why, baselines, seeds, clean))
     return cards
 
 
@@ -120,15 +120,8 @@ def _clean(metrics: Metrics) -> tuple[int, int] | None:
     return (int(metrics["n_normal_clean"] or 0), normal) if normal else None
 
 
-IN_SECTIONS = ("ece", "brier", "grade_accuracy", "grade_auc")
-"""Headlines that stand in a section of their own, not among the cards."""
-
-OF_LABELS = ("dice_mean_tumor", "slide_auc", "slide_sensitivity", "slide_specificity")
-"""Headlines that need slides labelled normal or tumor."""
-
-
 def _why(name: str) -> str:
-    """Return why a headline has no value."""
+    """Return why a metric has no value."""
     if name.endswith("auc") or name.startswith("within"):
         return "undefined: needs both classes"
     return "undefined: no slide on which it can be taken"
@@ -136,18 +129,18 @@ def _why(name: str) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """A figure of a part of the slides, such as one provider's, over `n` slides."""
+    """A metric of a part of the slides, such as one provider's, over `n` slides."""
 
-    words: wording.Wording
+    words: Metric
     name: str
     value: float | int | None
     n: float | int | None
 
 
 def _groups(metrics: Metrics, setup: MetricSetup) -> list[Group]:
-    """Return the figures by provider and by tissue type."""
+    """Return the metrics by provider and by tissue type."""
     return [
-        Group(wording.words(name, setup.task, len(setup.classes)), group, value, n)
-        for name, words in wording.HEADLINES.items()
-        for group, value, n in groups_of(metrics, name, words.counts)
+        Group(metric.worded(setup.task, len(setup.classes)), group, value, n)
+        for name, metric in METRICS.items()
+        for group, value, n in groups_of(metrics, name, metric.counts)
     ]

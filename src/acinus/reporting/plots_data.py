@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from acinus.records import NORMAL, TUMOR
-from acinus.reporting.calibration_part import believed
-from acinus.reporting.detection_part import lesion_curve
-from acinus.reporting.figure_parts import floats, is_tumor, scored_slides, usable_slides
-from acinus.reporting.grades import graded_slides
-from acinus.reporting.segmentation import summed_confusion
-from acinus.reporting.setup import LOG_COLUMNS, MetricSetup, Tables
-from acinus.reporting.tables import write_csv
+from acinus.metrics.calibration import believed
+from acinus.metrics.grades import graded_slides
+from acinus.metrics.lesions import lesion_curve
+from acinus.metrics.metric import floats, is_tumor, scored_slides, usable_slides
+from acinus.metrics.overlap import summed_confusion
+from acinus.metrics.per_slide import write_csv
+from acinus.metrics.ranking import labelled_patches
+from acinus.metrics.setup import LOG_COLUMNS, MetricSetup, Tables
 from acinus.scoring.confusion import confusion
 from acinus.scoring.scaling import AS_TRAINED
 
@@ -76,8 +76,7 @@ def patch_scores(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> Sco
         known = believed(usable, given, setup, given.scaling)
         positive = setup.positive_indices
         return known.probs[:, positive].sum(axis=1), np.isin(known.labels, positive).astype(np.int64)
-    own = given.patch_scores[given.patch_scores["slide_id"].isin(usable["slide_id"])]
-    labelled = own[own["label"].isin([NORMAL, TUMOR])]
+    labelled = labelled_patches(usable, given.patch_scores)
     return floats(labelled, "probs"), labelled["label"].to_numpy(dtype=np.int64)
 
 

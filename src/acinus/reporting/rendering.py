@@ -46,7 +46,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"href": href, "figure": wording.text, "fine": fine}
+    environment.filters |= {"href": href, "number": wording.text, "fine": fine}
     environment.globals |= {
         name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "TASKS", "FILES", "SEEN")
     }

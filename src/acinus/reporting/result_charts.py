@@ -36,7 +36,7 @@ def reliability_figure(bins: pd.DataFrame) -> bytes:
 
 
 def threshold_figure(curve: pd.DataFrame, chosen: float | None) -> bytes:
-    """Return figures of the validation slides against the threshold (plots_data `threshold`), the chosen one marked."""
+    """Return metrics of the validation slides against the threshold (plots_data `threshold`), the chosen one marked."""
     names = (
         ("dice_mean", ACCENT, "-", "objective dice, mean over slides"),
         ("pixel_f1", SECOND, "-", "F1 of all pixels"),

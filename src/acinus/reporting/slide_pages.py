@@ -1,4 +1,4 @@
-"""A page per slide: its layers under sliders, its figures, regions, grade and patches."""
+"""A page per slide: its layers under sliders, its numbers, regions, grade and patches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from acinus import records
+from acinus.metrics.flags import FLAGS
 from acinus.reporting import wording
 from acinus.reporting.columns import shown_columns
 from acinus.reporting.contexts import RecipePage, SlideView
-from acinus.reporting.flags import FLAGS
 from acinus.reporting.rendering import render
 
 MOST_REGIONS, MOST_ATTENTION = 20, 8
@@ -35,7 +35,7 @@ def _first(table: pd.DataFrame, by: str, key: list[str], most: int) -> pd.DataFr
 def slide_pages(page: RecipePage) -> Iterator[tuple[str, str]]:
     """Yield (slide_id, HTML of slides/<slide_id>.html) of every slide of `page.evidence.views`, in their order.
 
-    Every figure on them stands in per_slide, views, regions or attention (element data).
+    Every number on them stands in per_slide, views, regions or attention (element data).
     """
     rows = {row["slide_id"]: row for row in records.rows(page.per_slide)}
     setup = page.setup

@@ -7,8 +7,9 @@ from typing import Any
 
 from acinus.errors import AcinusError
 from acinus.files import read_json
+from acinus.metrics.metric import Metric, Metrics
+from acinus.metrics.registry import METRICS, classes_of, main_metric
 from acinus.reporting import wording
-from acinus.reporting.figure_parts import Metrics
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,22 @@ def summary_metrics(rows: list[SummaryRow]) -> dict[str, Metrics]:
     return {row.recipe: dict(row.metrics) for row in rows}
 
 
-COLUMNS = ("slide_auc", "miou", "burden_mae", "qwk", "froc", "ece")
-"""The figures that stand beside the main one on the summary page, a dash where a task has none."""
-
-HEAD = ["recipe", "main figure, test split", "majority class", "colour only", "slides"]
-"""The columns of the short table: one main figure per recipe, and what the baselines reach of the same."""
+HEAD = ["recipe", "main metric, test split", "majority class", "colour only", "slides"]
+"""The columns of the short table: one main metric per recipe, and what the baselines reach of the same."""
 
 
 def main_of(row: SummaryRow) -> str:
-    """Return the name of a row's main figure."""
-    return wording.main_figure(row.family, row.task)
+    """Return the name of a row's main metric."""
+    return main_metric(row.family, row.task)
 
 
-def words_of(row: SummaryRow) -> wording.Wording:
-    """Return a row's main figure in words."""
-    return wording.words(main_of(row), row.task, wording.classes_of(row.metrics))
+def words_of(row: SummaryRow) -> Metric:
+    """Return a row's main metric in the words of its task."""
+    return METRICS[main_of(row)].worded(row.task, classes_of(row.metrics))
 
 
 def console_table(rows: list[SummaryRow]) -> str:
-    """Return recipe, main figure with its interval, what the baselines reach, slides and split rule as plain text."""
+    """Return recipe, main metric with its interval, what the baselines reach, slides and split rule as plain text."""
     told = [(_line(row.recipe, row.metrics, main_of(row), row.task), row.split_rule) for row in rows]
     lines = [[*HEAD, "split"], *([*cells, split] for cells, split in told)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -83,21 +81,20 @@ def markdown_table(rows: Mapping[str, Metrics], known: Mapping[str, tuple[str, s
     lines = [HEAD, ["---"] * len(HEAD)]
     for recipe, metrics in rows.items():
         family, task = known[recipe]
-        name, *cells = _line(recipe, metrics, wording.main_figure(family, task), task)
+        name, *cells = _line(recipe, metrics, main_metric(family, task), task)
         lines.append([f"`{name}`", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _line(recipe: str, metrics: Metrics, main: str, task: str) -> list[str]:
-    words = wording.words(main, task, wording.classes_of(metrics))
-    kind = words.kind
-    baselines = [wording.text(metrics.get(f"{main}.baseline_{name}"), kind) for name in ("majority", "colour")]
+    words = METRICS[main].worded(task, classes_of(metrics))
+    baselines = [wording.text(metrics.get(f"{main}.baseline_{name}"), words.unit) for name in ("majority", "colour")]
     count = wording.text(metrics.get("n_slides"), "count")
     return [recipe, f"{words.short} {_cell(metrics, main)}", *baselines, count]
 
 
 def _cell(metrics: Metrics, name: str) -> str:
-    value = wording.text(metrics.get(name), wording.HEADLINES[name].kind, wording.HEADLINES[name].signed)
+    value = wording.text(metrics.get(name), METRICS[name].unit, METRICS[name].signed)
     interval = wording.interval_text(metrics, name)
     if not interval:
         return value

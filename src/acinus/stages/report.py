@@ -12,11 +12,13 @@ from acinus.drawing.source import Source
 from acinus.files import atomic_path, note_if_empty, read_json, sha256, write_json, write_text
 from acinus.lineage import git_commit
 from acinus.mapping.operating_point import OperatingPoint, read_point
+from acinus.metrics import per_slide
+from acinus.metrics.metric import Metrics
+from acinus.metrics.report import recipe_metrics
+from acinus.metrics.setup import MetricSetup, Tables
 from acinus.params import section_hash
-from acinus.reporting import contexts, drawings, pages, plots_data, slide_pages, summary, tables, views
+from acinus.reporting import contexts, drawings, pages, plots_data, slide_pages, summary, views
 from acinus.reporting.layers import png_size
-from acinus.reporting.metrics import Metrics, recipe_metrics
-from acinus.reporting.setup import MetricSetup, Tables
 from acinus.slides.labels import LabelRules
 from acinus.slides.palette import class_colours, mask_colours
 from acinus.slides.places import Places
@@ -36,9 +38,9 @@ def run(stage: Stage) -> None:
     """Score the test slides once and show everything."""
     point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
     given, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
-    table = tables.per_slide(given, setup)
+    table = per_slide.per_slide(given, setup)
     metrics = recipe_metrics(table, given, setup, stage.recipe.report.bootstrap, stage.seed("bootstrap"))
-    tables.write_csv(table, folder / "per_slide.csv")
+    per_slide.write_csv(table, folder / "per_slide.csv")
     write_json(folder / "metrics.json", metrics)
     with atomic_path(folder / "plots") as target:
         target.mkdir()
@@ -46,7 +48,7 @@ def run(stage: Stage) -> None:
     rows = {row["slide_id"]: row for row in records.rows(given.manifest)}
     source = _source(stage, point)
     chosen = _views(stage, source, rows, table if setup.segments else table.iloc[:0])
-    tables.write_csv(views.table(chosen), folder / "views.csv")
+    per_slide.write_csv(views.table(chosen), folder / "views.csv")
     page = _pictured(stage, source, rows, _page(stage, given, table, metrics, chosen), given)
     write_text(folder / "index.html", pages.recipe_page(page))
     row = summary.SummaryRow(
@@ -70,7 +72,7 @@ def run(stage: Stage) -> None:
 
 
 def _log_tables(stage: Stage) -> None:
-    """Record the tables behind the figures, so that runs can be compared on all of them (`acinus compare`)."""
+    """Record the tables behind the metrics, so that runs can be compared on all of them (`acinus compare`)."""
     model = stage.paths.model
     for path in (
         stage.paths.quantities,
@@ -196,8 +198,8 @@ def _shown(
     """Write the regions and patches that the slides' pages show as tables beside them, and return both."""
     own = slide_pages.shown_regions(regions[regions["slide_id"].isin(paged)])
     looked = slide_pages.shown_attention(attention[attention["slide_id"].isin(paged)])
-    tables.write_csv(own, stage.paths.reports / "regions.csv")
-    tables.write_csv(looked, stage.paths.reports / "attention.csv")
+    per_slide.write_csv(own, stage.paths.reports / "regions.csv")
+    per_slide.write_csv(looked, stage.paths.reports / "attention.csv")
     return own, looked
 
 
@@ -272,7 +274,7 @@ def _data_docs(folder: Path) -> dict[str, str]:
 
 
 def _provenance(stage: Stage) -> contexts.Provenance:
-    """Return what made the figures."""
+    """Return what made the numbers."""
     card, paths = read_json(stage.paths.model / "card.json"), stage.paths
     until_model = (stage.recipe.cohort, stage.recipe.index, stage.recipe.sample, stage.recipe.extract)
     model = (stage.recipe.tune, stage.recipe.train, stage.recipe.calibrate)

@@ -1,4 +1,4 @@
-"""What a report has to know of its recipe to reduce the tables to figures, and those tables."""
+"""What a report has to know of its recipe to reduce the tables to metrics, and those tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,35 +1,39 @@
-"""Whether two runs' figures of patches are of the same patches: two samples of the same slides are two tests."""
+"""Whether two runs' metrics of patches are of the same patches: two samples of the same slides are two tests."""
 
 from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
-from acinus.reporting.figure_parts import floats
-from acinus.reporting.side_by_side import Pair
-
-PATCH_FIGURES = ("patch_auc", "within_slide_auc_mean")
-"""Figures of the labelled test patches (records.SCORES)."""
-
-CLASS_FIGURES = ("ece", "brier")
-"""Figures of the patches of known class, or of px drawn from them (records.CLASS_SCORES)."""
+from acinus.metrics.compare import Pair
+from acinus.metrics.metric import Metric, floats
+from acinus.metrics.registry import METRICS
 
 _NOTHING = pd.DataFrame()  # of a run whose tables are not at hand
 
 
 def of_other_patches(pair: Pair, names: Collection[str]) -> list[str]:
-    """Return a line for each kind of the figures `names` that rests on other patches in A than in B.
+    """Return a line for each kind of the metrics `names` that rests on other patches in A than in B.
 
     Other patches: other places, or the same with another label. Where the tables behind the reports are not at hand,
     only the slides' counts of patches tell (column n_patches), and what they cannot tell is not said.
     """
-    counts = {PATCH_FIGURES: _patches(pair), CLASS_FIGURES: _scored(pair)}
     result = []
-    for figures, said in counts.items():
-        chosen = [name for name in figures if name in names]
+    for of_kind, said in ((_of_patches, _patches(pair)), (_of_class_scores, _scored(pair))):
+        chosen = [name for name, metric in METRICS.items() if name in names and of_kind(metric)]
         if chosen and said:
             result.append(f"of other patches in A than in B ({said}): {', '.join(chosen)}")
     return result
+
+
+def _of_patches(metric: Metric) -> bool:
+    """Return whether a metric is of the labelled test patches (records.SCORES)."""
+    return "patch_scores" in metric.tables or "within_slide_auc" in metric.columns
+
+
+def _of_class_scores(metric: Metric) -> bool:
+    """Return whether a metric is of the patches of known class, or of px drawn from them (records.CLASS_SCORES)."""
+    return "class_scores" in metric.tables
 
 
 def _patches(pair: Pair) -> str:

@@ -1,18 +1,57 @@
-"""What was chosen on the validation slides, and what the choice gave there and on the test slides."""
+"""Numbers that other stages leave: what was chosen on validation slides and what it gave, and how patches were kept."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from acinus.errors import AcinusError
-from acinus.reporting.figure_parts import Metrics
-from acinus.reporting.setup import MetricSetup, Tables
+from acinus.metrics.metric import Metrics
+from acinus.metrics.setup import MetricSetup, Tables
+
+EXTRACTION: dict[str, str] = {
+    "patches_tile": "patches, of all splits, that are whole tiles of their slide, in its own JPEG bytes",
+    "patches_cut": "patches cut from tiles without loss, in their slide's own JPEG bytes",
+    "patches_encoded": "patches decoded and encoded as JPEG again",
+    "patches_stored": "patches decoded and kept exactly",
+    "patches_openslide": "patches of these last two that were read through OpenSlide",
+    "source_tiles": "distinct JPEG tiles of the slides under the patches",
+    "second_jpeg_sampled": "encoded patches of which the loss was measured",
+    "second_jpeg_psnr_db": "what encoding cost these patches in the mean: PSNR in dB",
+    "second_jpeg_psnr_db_min": "what encoding cost at worst: PSNR in dB",
+}
+"""The numbers of extraction.json, in words."""
+
+IN_WORDS: dict[str, str] = {
+    "tumor_rule_burden_percent": "predicted burden, percent of tissue, from which on the rule calls a slide tumour",
+    "n_resamples_undefined": "most resamples in which a metric that has a value was undefined; they are left out",
+    "n_trials": "trials of the search for settings",
+    "best.<setting>": "a number among the settings that the search chose",
+    "tuned.<metric>": "metric of the test patches with the settings that the search chose",
+    "tuned.val.<metric>": "metric of the validation patches with the settings that the search chose",
+    "untuned.<metric>": "metric of the test patches with the recipe's own settings",
+    "untuned.val.<metric>": "metric of the validation patches with the recipe's own settings",
+    "temperature": "what the network's logits are divided by; above 1 it was too sure of itself",
+    "bias.<class>": "what is added to the logit of a class",
+    "threshold": "probability from which a pixel of the map is tumour, chosen on validation slides",
+    "smoothing_px": "how far a map is smoothed, map pixels",
+    "min_region_um2": "regions smaller than this are removed, µm²",
+    "min_peak": "regions that reach this probability nowhere are removed",
+    "max_hole_um2": "holes up to this size are filled, µm²",
+    "n_slides_calibrated": "validation slides that chose the operating point",
+    "n_point_trials": "trials of the search for the operating point",
+    "val.<metric>": "metric of whole validation slides at the chosen operating point",
+    "val.<metric>.at_half": "the same at the plain operating point: threshold 0.5, no clean-up",
+    "val.<score>": "ece, brier or nll (log-loss) of validation patches after calibration",
+    "val.<score>.uncalibrated": "the same before calibration",
+    **EXTRACTION,
+}
+"""What each number is that no metric of the registry makes; <...> stands for a name."""
 
 CLEAN_UP = ("smoothing_px", "min_region_um2", "min_peak", "max_hole_um2")
 """How the operating point cleans a map up."""
 
 
 def choice_values(given: Tables, setup: MetricSetup) -> Metrics:
-    """Return the figures of search, calibration and operating point; a recipe without any of them has none.
+    """Return the numbers of search, calibration and operating point; a recipe without any of them has none.
 
     n_trials and best.<setting> (numbers only) of a search that ran; tuned.val.<objective> and tuned.<objective>
     (test) stand beside untuned.*, only where any of them was measured. The operating point's temperature, offsets
@@ -93,3 +132,20 @@ def _number(value: Any, where: str) -> float | int | None:
         raise AcinusError(f"{where}: {value!r} found, expected a number or null; run the stage that wrote it again")
     number: float | int = value
     return number
+
+
+def extraction_values(extraction: Mapping[str, Any]) -> Metrics:
+    """Return the numbers of extraction.json (EXTRACTION), of all splits; none where there is no such file's content.
+
+    Raises:
+        AcinusError: one that is missing or no number.
+    """
+    if not extraction:
+        return {}
+    values: Metrics = {}
+    for name in EXTRACTION:
+        value = extraction.get(name, "nothing")
+        if value is not None and not is_number(value):
+            raise AcinusError(f"extraction.json: {name}: {value!r} found, expected a number or null; run extract again")
+        values[name] = value
+    return values

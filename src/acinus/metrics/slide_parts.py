@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.metrics.setup import MetricSetup
 from acinus.records import rows
-from acinus.reporting.setup import MetricSetup
 
-Figures = dict[str, dict[str, Any]]
+Values = dict[str, dict[str, Any]]
 """Columns of the per-slide table by slide_id."""
 
 REGION_COLUMNS: dict[str, str] = {
@@ -31,7 +31,7 @@ def grade_columns(setup: MetricSetup) -> dict[str, str]:
     return graded | {"mil_confidence": "float64", "mil_spread": "float64"}
 
 
-def region_figures(quantities: pd.DataFrame, regions: pd.DataFrame) -> Figures:
+def region_values(quantities: pd.DataFrame, regions: pd.DataFrame) -> Values:
     """Return REGION_COLUMNS of every slide of quantities (records.QUANTITIES, REGIONS)."""
     largest = regions.groupby("slide_id")["area_mm2"].max()
     lesions = regions[regions["lesion"].notna()]
@@ -48,7 +48,7 @@ def region_figures(quantities: pd.DataFrame, regions: pd.DataFrame) -> Figures:
     return result
 
 
-def grade_figures(grades: pd.DataFrame, setup: MetricSetup) -> Figures:
+def grade_values(grades: pd.DataFrame, setup: MetricSetup) -> Values:
     """Return the `grade_columns` of every graded slide (records.GRADES)."""
     names = {one: f"{setup.grade}_{one}" for one in _given(setup)}
     names |= {"confidence": "mil_confidence", "mil_spread": "mil_spread"}

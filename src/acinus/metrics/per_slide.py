@@ -6,19 +6,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.errors import TableError
+from acinus.errors import AcinusError, TableError
 from acinus.files import atomic_path
+from acinus.metrics.flags import FLAGS, flags_of
+from acinus.metrics.overlap import COUNTS_PX, confusions
+from acinus.metrics.setup import MetricSetup, Tables
+from acinus.metrics.slide_parts import REGION_COLUMNS, grade_columns, grade_values, region_values
+from acinus.metrics.tissue import TISSUE_COLUMNS, tissue_values
 from acinus.records import NORMAL, TUMOR, rows
-from acinus.reporting.flags import FLAGS, flags_of
-from acinus.reporting.segmentation import confusions
-from acinus.reporting.setup import MetricSetup, Tables
-from acinus.reporting.slide_parts import REGION_COLUMNS, grade_columns, grade_figures, region_figures
-from acinus.reporting.tissue_part import TISSUE_COLUMNS, tissue_figures
 from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
 from acinus.scoring.burden import burden_error, tumour_by_burden
 from acinus.scoring.defined import mean_defined
 from acinus.scoring.dice import Overlap, dice, iou
+
+TABLE = "per_slide.csv"
+NEEDED = ("slide_id", "split", "patient", "slide_label", "scored")
+"""What a per-slide table by hand must have."""
 
 COLUMNS: dict[str, str] = {
     "slide_id": "string",
@@ -33,7 +37,7 @@ COLUMNS: dict[str, str] = {
     "reason": "string",  # why the slide was not scored, else ""
     "findings": "string",  # of ingest: ';' separated, "" if none
     "mapped": "bool",  # usable and with a probability map, of any split
-    "scored": "bool",  # mapped and of the test split: part of the figures
+    "scored": "bool",  # mapped and of the test split: part of the metrics
     "dice": "float64",  # of a segmentation the mean over the foreground classes in truth or prediction
     "iou": "float64",
     "within_slide_auc": "float64",
@@ -97,11 +101,11 @@ def per_slide(given: Tables, setup: MetricSetup) -> pd.DataFrame:
     amounts = {row["slide_id"]: row for row in rows(quantities)}
     grades = {row["slide_id"]: row for row in rows(given.grades)} if setup.graded else {}
     parts = (
-        _class_figures(quantities, setup),
-        region_figures(quantities, given.regions),
-        tissue_figures(quantities, setup),
+        _class_values(quantities, setup),
+        region_values(quantities, given.regions),
+        tissue_values(quantities, setup),
     )
-    of_grades, found = grade_figures(given.grades, setup), []
+    of_grades, found = grade_values(given.grades, setup), []
     for slide in rows(given.manifest):
         slide_id = slide["slide_id"]
         row = _row(slide, amounts.get(slide_id), setup)
@@ -142,11 +146,11 @@ def _row(slide: dict[str, Any], amount: dict[str, Any] | None, setup: MetricSetu
         if slide["slide_label"] == "normal":  # whatever is found there is false
             row |= {"false_area_percent": amount["burden_pred"], "false_area_mm2": amount["tumour_mm2"]}
         row["slide_score"] = amount[f"score_{setup.slide_score}"]
-        row |= _overlap_figures(amount)
+        row |= _overlap_values(amount)
     return row
 
 
-def _class_figures(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, dict[str, Any]]:
+def _class_values(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, dict[str, Any]]:
     """Return for each mapped slide what its classes give: shares, and a segmentation's Dice, IoU and accuracy."""
     classes, ids = setup.classes, quantities["slide_id"].tolist()
     result: dict[str, dict[str, Any]] = {slide_id: {} for slide_id in ids}
@@ -163,11 +167,11 @@ def _class_figures(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, di
     if setup.segments:
         stack, known = confusions(ids, quantities, "confusion", len(classes))
         for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
-            result[slide_id] |= _matrix_figures(matrix, classes) if has_truth else {"dice": None, "iou": None}
+            result[slide_id] |= _matrix_values(matrix, classes) if has_truth else {"dice": None, "iou": None}
     return result
 
 
-def _matrix_figures(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
+def _matrix_values(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
     return {
         "dice": confusion.image_dice(matrix),
         "iou": mean_defined(confusion.class_iou(matrix)[1:]).value,
@@ -176,9 +180,9 @@ def _matrix_figures(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, f
     }
 
 
-def _overlap_figures(amount: dict[str, Any]) -> dict[str, Any]:
+def _overlap_values(amount: dict[str, Any]) -> dict[str, Any]:
     """Return the counts, Dice and IoU of one slide; nothing where the truth is unknown."""
-    counts = {key: amount[key] for key in ("intersection_px", "pred_px", "true_px")}
+    counts = {key: amount[key] for key in COUNTS_PX}
     if any(value is None for value in counts.values()):
         return {}
     found = Overlap(counts["intersection_px"], counts["pred_px"], counts["true_px"])
@@ -196,3 +200,25 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
             safe[name] = safe[name].str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True)
     with atomic_path(path) as part:
         safe.to_csv(part, index=False, float_format="%.6g", lineterminator="\n", encoding="utf-8")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a report's per_slide.csv.
+
+    Raises:
+        AcinusError: it is not there, or no such table.
+    """
+    texts: dict[Any, Any] = {name: "string" for name, kind in COLUMNS.items() if kind == "string"}
+    try:
+        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except FileNotFoundError as error:
+        raise AcinusError(f"{path}: not found; run the report stage (dvc repro)") from error
+    except (ValueError, pd.errors.ParserError) as error:  # not text, no columns, rows of different lengths
+        raise TableError(f"{path}: not a per-slide table ({' '.join(str(error).split())[:120]})") from error
+    missing = sorted(set(NEEDED) - set(table.columns))
+    if missing:
+        raise TableError(f"{path}: columns {', '.join(missing)} are missing; give the {TABLE} of a report")
+    twice = table["slide_id"].duplicated()
+    if twice.any():
+        raise TableError(f"{path}: slide {table['slide_id'][int(twice.argmax())]} stands twice; run the report again")
+    return table

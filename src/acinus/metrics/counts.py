@@ -1,0 +1,42 @@
+"""How many slides and patients a report is of."""
+
+from acinus.metrics.metric import Case, count
+
+
+def _unlabelled(case: Case) -> int:
+    """Return how many of the scored slides have no annotation to compare with."""
+    manifest = case.behind.manifest
+    unknown = manifest.loc[manifest["label_kind"] == "unknown", "slide_id"]
+    return int(case.slides["slide_id"][case.scored].isin(unknown).sum())
+
+
+def _seen(case: Case) -> int:
+    """Return how many patients of the scored slides have slides that the model was trained on as well."""
+    manifest = case.behind.manifest
+    trained = manifest.loc[(manifest["status"] == "ok") & (manifest["split"] == "train"), "patient"]
+    return int(case.slides["patient"][case.scored].drop_duplicates().isin(trained).sum())
+
+
+COUNTS = (
+    count("n_slides", "test slides that are scored", lambda case: int(case.scored.sum())),
+    count(
+        "n_slides_excluded",
+        "test slides that are not scored, each with its reason on the page",
+        lambda case: case.n_test - int(case.scored.sum()),
+    ),
+    count(
+        "n_slides_unlabelled",
+        "scored slides without an annotation, which are in no metric that compares with one",
+        _unlabelled,
+        tables=("manifest",),
+    ),
+    count(
+        "n_patients", "patients of the scored slides", lambda case: int(case.slides["patient"][case.scored].nunique())
+    ),
+    count(
+        "n_patients_seen",
+        "patients of the scored slides that have training slides too, which no interval makes good",
+        _seen,
+        tables=("manifest",),
+    ),
+)

@@ -1,0 +1,183 @@
+"""How well slides are graded: attention MIL and the transparent rule against the grades of the cohort."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from acinus.errors import TableError
+from acinus.metrics.metric import Case, Measure, Metric, Metrics, floats
+from acinus.metrics.setup import MetricSetup, Tables
+from acinus.scoring.auc import auc
+from acinus.scoring.kappa import grade_confusion, quadratic_weighted_kappa
+
+Agree = Callable[[np.ndarray, np.ndarray], float | None]
+"""A metric of true and given grades, int64 (slides,) each."""
+
+MAIN_GRADE = {"isup": "qwk", "tumor": "grade_accuracy"}
+"""What is graded -> the metric by which its graders are known."""
+
+SEEDS = {"low": "worst seed", "high": "best seed", "mean": "mean of seeds", "std": "standard deviation of seeds"}
+"""What stands of the seeds beside the metric of their mean, under `<name>.seeds_<end>`."""
+
+
+def graded_slides(usable: pd.DataFrame, grades: pd.DataFrame, setup: MetricSetup) -> pd.DataFrame:
+    """Return the grades (records.GRADES) of the usable test slides whose true grade is known, with patient, provider.
+
+    Raises:
+        TableError: grades of another target than the recipe's.
+    """
+    known = _of_target(grades, setup)
+    return known[known["true"].notna()].merge(
+        usable[["slide_id", "patient", "provider"]], on="slide_id", how="inner", validate="1:1"
+    )
+
+
+def _of_target(grades: pd.DataFrame, setup: MetricSetup) -> pd.DataFrame:
+    strange = sorted(set(grades["target"]) - {setup.grade})
+    if strange:
+        raise TableError(f"table grades: target {strange[0]}, expected {setup.grade}; run the grade stage again")
+    return grades
+
+
+def confusions_of(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> dict[str, np.ndarray]:
+    """Return {"MIL": int64 (grades, grades), "rule": ...}, true x given; only of who graded a slide."""
+    if not setup.graded or given.grades.empty:
+        return {}
+    slides = graded_slides(usable, given.grades, setup)
+    result = {}
+    for title, column in (("MIL", "mil"), ("rule", "rule")):
+        chosen = slides[slides[column].notna()]
+        if len(chosen):
+            true, by = (chosen[name].to_numpy(dtype=np.int64) for name in ("true", column))
+            result[title] = grade_confusion(true, by, setup.grades)
+    return result
+
+
+def _of_table(case: Case) -> pd.DataFrame:
+    """Return the grades (records.GRADES) of a case's slides, a row per slide, null without one."""
+    grades = _of_target(case.behind.grades, case.setup).set_index("slide_id")
+    return grades.reindex(case.slides["slide_id"].astype("object"))
+
+
+def _agreement(
+    target: str, agree: Agree, by_rule: bool = False, main: bool = False
+) -> Callable[[Case], Measure | None]:
+    """Return how a metric of the true grades of a target and those given is taken, over the slides that have both.
+
+    Attention MIL gives them, or the rule. main: the one by which graders are known has providers and seeds beside it.
+    """
+
+    def take(case: Case) -> Measure | None:
+        if case.setup.grade != target or (case.tables is not None and case.tables.grades.empty):
+            return None
+        true = case.floats(f"{target}_true")
+        if by_rule and target == "tumor":  # the per-slide table's tumor_rule is of every slide, graded or not
+            given = floats(_of_table(case), "rule")
+        else:
+            given = case.floats(f"{target}_rule" if by_rule else f"{target}_mil")
+        known = np.isfinite(true) & np.isfinite(given)
+
+        def over(rows: np.ndarray) -> float | None:
+            kept = rows[known[rows]]
+            return agree(true[kept].astype(np.int64), given[kept].astype(np.int64)) if kept.size else None
+
+        def seeds() -> Metrics:
+            return {f"seeds_{end}": value for end, value in _seeds(case, agree).items()}
+
+        if by_rule and not known.any():
+            return None
+        by, beside = ("provider", seeds) if main else ("", None)
+        return Measure(known, over, f"target {target}", known, by=by, beside=beside)
+
+    return take
+
+
+def _seeds(case: Case, agree: Agree) -> Metrics:
+    """Return low, high, mean and std of each seed alone, over the seeds for which it is defined."""
+    slides = graded_slides(case.slides, case.behind.grades, case.setup)
+    true = slides["true"].to_numpy(dtype=np.int64)
+    seeds = zip(*slides["mil_by_seed"], strict=True)
+    values = [agree(true, np.array(answers, dtype=np.int64)) for answers in seeds]
+    defined = np.array([value for value in values if value is not None])
+    if not defined.size:
+        return dict.fromkeys(SEEDS)
+    low, high, mean = float(defined.min()), float(defined.max()), float(defined.mean())
+    return {"low": low, "high": high, "mean": mean, "std": float(defined.std(ddof=1)) if defined.size > 1 else None}
+
+
+def _accuracy(case: Case) -> Measure | None:
+    grade = case.setup.grade
+    return _agreement(grade, _same, main=MAIN_GRADE.get(grade) == "grade_accuracy")(case) if case.setup.graded else None
+
+
+def _same(true: np.ndarray, given: np.ndarray) -> float:
+    return float((true == given).mean())
+
+
+def _auc(case: Case) -> Measure | None:
+    """Return the AUC of P(tumor) over the slides of known truth."""
+    if case.setup.grade != "tumor" or case.behind.grades.empty:
+        return None
+    table = _of_table(case)
+    known = table["true"].notna().to_numpy(dtype=bool)
+    prob = np.array([probs[1] if ok else np.nan for probs, ok in zip(table["mil_probs"], known, strict=True)])
+    true = floats(table, "true")
+
+    def over(rows: np.ndarray) -> float | None:
+        kept = rows[known[rows]]
+        return auc(prob[kept], true[kept].astype(np.int64))
+
+    return Measure(known, over, "target tumor", known)
+
+
+METRICS = (
+    Metric(
+        "qwk",
+        "Quadratic kappa",
+        "agreement of the ISUP grade with the true one, weights (i - j)² / 25 over grades 0 to 5, all slides at once",
+        _agreement("isup", quadratic_weighted_kappa, main=True),
+        counts="n_graded",
+        columns=("isup_true", "isup_mil"),
+        shown=("card", "summary", "grades"),
+        tolerance=0.25,
+        parts="slides of one provider, where there are several",
+    ),
+    Metric(
+        "qwk.rule",
+        "Quadratic kappa, rule",
+        "the same of the grade that follows from the predicted area shares of the Gleason patterns",
+        _agreement("isup", quadratic_weighted_kappa, by_rule=True),
+        counts="n_graded_rule",
+        columns=("isup_true", "isup_rule"),
+        shown=("grades",),
+    ),
+    Metric(
+        "grade_accuracy",
+        "Grade accuracy",
+        "share of slides given exactly their grade",
+        _accuracy,
+        counts="n_graded",
+        shown=("grades",),
+        parts="slides of one provider, where normal or tumour is graded and there are several",
+    ),
+    Metric(
+        "grade_accuracy.rule",
+        "Grade accuracy, rule",
+        "the same of a slide called tumour from a stated predicted burden on",
+        _agreement("tumor", _same, by_rule=True),
+        counts="n_graded_rule",
+        columns=("tumor_true",),
+        tables=("grades",),
+        shown=("grades",),
+    ),
+    Metric(
+        "grade_auc",
+        "Grade AUC",
+        "tumour against normal slides, by the probability that attention MIL gives",
+        _auc,
+        counts="n_graded",
+        tables=("grades",),
+        shown=("grades",),
+    ),
+)

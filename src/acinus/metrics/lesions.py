@@ -1,0 +1,146 @@
+"""How many lesions are found at how many false positives (FROC)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from acinus.errors import TableError
+from acinus.metrics.metric import Case, Measure, Metric, count, mean
+from acinus.metrics.setup import Tables
+from acinus.scoring.froc import Detection, Froc, Outcome, curve, outcomes
+
+
+def lesion_outcomes(scored: pd.DataFrame, given: Tables) -> dict[str, Outcome]:
+    """Return what came of the regions on each scored slide whose lesions are known (num_lesions), by slide_id.
+
+    Every region is one detection, of its highest probability. Slides without any stay in.
+
+    Raises:
+        TableError: a region of such a slide that was not held against its lesions, or more lesions hit than it has.
+    """
+    amounts = given.quantities[given.quantities["slide_id"].isin(scored["slide_id"])]
+    known = amounts[amounts["num_lesions"].notna()]
+    lesions = {str(name): int(n) for name, n in zip(known["slide_id"], known["num_lesions"], strict=True)}
+    own = given.regions[given.regions["slide_id"].isin(list(lesions))]
+    missing = own[own["lesion"].isna()]
+    if len(missing):
+        raise TableError(
+            f"table regions: region {missing['region'].iloc[0]} of {missing['slide_id'].iloc[0]} has no lesion, "
+            "expected a number on a slide whose lesions are known; run quantify again"
+        )
+    columns = (own["slide_id"], own["prob_max"], own["lesion"])
+    found = [Detection(str(name), float(prob), int(lesion)) for name, prob, lesion in zip(*columns, strict=True)]
+    try:
+        return outcomes(found, lesions)
+    except ValueError as error:
+        raise TableError(f"table regions: {error}; run quantify again") from error
+
+
+def lesion_curve(scored: pd.DataFrame, given: Tables) -> Froc | None:
+    """Return the curve over the scored slides; None without a lesion to be found."""
+    return curve(list(lesion_outcomes(scored, given).values()))
+
+
+def _case_outcomes(case: Case) -> dict[str, Outcome]:
+    return lesion_outcomes(case.slides[case.scored], case.behind)
+
+
+def _froc(case: Case) -> Measure | None:
+    """Return the score over the slides whose lesions are known; none where there are no such slides."""
+    found = case.once(_case_outcomes)
+    if not found:
+        return None
+    stack = [found.get(str(name)) for name in case.slides["slide_id"]]
+    known = np.array([outcome is not None for outcome in stack], dtype=bool)
+
+    def over(rows: np.ndarray) -> float | None:
+        drawn = curve([outcome for outcome in (stack[row] for row in rows) if outcome is not None])
+        return drawn.score if drawn else None
+
+    return Measure(known, over, among=known, n=sum(outcome.targets for outcome in found.values()))
+
+
+def _hit_share(case: Case) -> Measure:
+    """Return the lesions hit of all lesions."""
+    hits, lesions = case.floats("lesions_hit"), case.floats("num_lesions")
+    known = np.isfinite(hits) & np.isfinite(lesions)
+    hits, lesions = np.where(known, hits, 0), np.where(known, lesions, 0)
+
+    def over(rows: np.ndarray) -> float | None:
+        whole = lesions[rows].sum()
+        return float(hits[rows].sum() / whole) if whole else None
+
+    return Measure(known, over)
+
+
+def _count(name: str, label: str, about: str, number: Callable[[Case], int]) -> Metric:
+    """Return a count of the slides whose lesions are known, where there are any."""
+
+    def take(case: Case) -> Measure | None:
+        found = case.once(_case_outcomes)
+        known = case.slides["slide_id"].isin(list(found)).to_numpy(dtype=bool)
+        return Measure(known, lambda rows: number(case)) if found else None
+
+    needs = {"counts": "n_froc", "tables": ("quantities", "regions"), "shown": ("lesions",)}
+    return replace(count(name, about, number, **needs), label=label, take=take)
+
+
+def _small(case: Case) -> int:
+    """Return the isolated tumour cells of the slides whose lesions are known."""
+    amounts = case.behind.quantities
+    return int(amounts.loc[amounts["slide_id"].isin(list(case.once(_case_outcomes))), "num_itc"].fillna(0).sum())
+
+
+METRICS = (
+    Metric(
+        "froc",
+        "Lesion FROC",
+        "mean share of lesions found at 1/4, 1/2, 1, 2, 4 and 8 false positives per slide; lesions less than 75 µm "
+        "apart are one, isolated tumour cells count neither way",
+        _froc,
+        averaged="pooled",
+        counts="n_lesions",
+        things="lesions",
+        tables=("quantities", "regions"),
+        shown=("card", "summary", "lesions"),
+        tolerance=0.2,
+    ),
+)
+
+COUNTS = (
+    _count(
+        "n_lesions",
+        "Lesions",
+        "lesions to be found on the slides whose lesions are known",
+        lambda case: sum(outcome.targets for outcome in case.once(_case_outcomes).values()),
+    ),
+    _count(
+        "n_itc", "Isolated tumour cells", "cells too small to be lesions: neither to be found nor wrong to find", _small
+    ),
+)
+
+COMPARED = (
+    Metric(
+        "lesions_hit_share",
+        "Lesions hit",
+        "lesions hit by a region of the operating point, of all lesions; froc is over all thresholds",
+        _hit_share,
+        averaged="pooled",
+        columns=("lesions_hit", "num_lesions"),
+        reported=False,
+        shown=(),
+    ),
+    Metric(
+        "per_slide.false_positives",
+        "False positives per slide",
+        "mean number of regions outside every lesion, at the operating point",
+        lambda case: mean(case.floats("false_positives")),
+        unit="number",
+        better="lower",
+        columns=("false_positives",),
+        reported=False,
+        shown=(),
+    ),
+)

@@ -1,0 +1,117 @@
+"""All metrics: the one list from which report, pages, comparison, summary and glossary are made.
+
+To add one, write a `Metric` in the module of its kind (its METRICS, PER_CLASS or COUNTS); nothing else names it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from acinus.errors import AcinusError
+from acinus.metrics import burden, calibration, calls, counts, grades, instances, lesions, overlap, ranking, tissue
+from acinus.metrics.grades import SEEDS
+from acinus.metrics.metric import Case, Measure, Metric, Metrics
+from acinus.metrics.setup import SEGMENTATION
+
+METRICS: dict[str, Metric] = {}
+"""Every metric by name, in the order of pages and tables."""
+
+
+def register(*metrics: Metric) -> None:
+    """Add metrics after those that are there.
+
+    Raises:
+        AcinusError: a name that is taken.
+    """
+    for metric in metrics:
+        if metric.name in METRICS:
+            raise AcinusError(f"metric {metric.name}: registered twice; give one of them another name")
+        METRICS[metric.name] = metric
+
+
+register(
+    *ranking.METRICS,
+    *overlap.METRICS,
+    *burden.METRICS,
+    *ranking.OF_SLIDES,
+    *grades.METRICS,
+    *calls.METRICS,
+    *lesions.METRICS,
+    *instances.METRICS,
+    *calibration.METRICS,
+    *overlap.PER_CLASS,
+    *instances.PER_CLASS,
+    *tissue.METRICS,
+    *lesions.COMPARED,
+    *counts.COUNTS,
+    *overlap.COUNTS,
+    *calls.COUNTS,
+    *lesions.COUNTS,
+    *tissue.COUNTS,
+)
+
+MAIN_OF_FAMILY: dict[str, str] = {
+    "camelyon": "dice_mean_tumor",
+    "panda": "dice_mean_tumor",
+    "rgb_mask": "dice_mean",
+    "pannuke": "miou",
+}
+"""The metric by which a segmentation of each family is known; a patch classifier's is patch_auc."""
+
+BASELINES: dict[str, dict[str, tuple[str, str]]] = {
+    "patch_classification": {
+        "majority": ("majority class", "one and the same score for every patch, an AUC of 0.5 wherever there is one"),
+        "colour": ("colour only", "logistic regression on mean and deviation of red, green and blue in a patch"),
+    },
+    "segmentation": {
+        "majority": ("majority class", "the commonest class of the training patches for every pixel of the tissue"),
+        "colour": ("colour only", "logistic regression on the colour of each map pixel alone, blind to its neighbours"),
+    },
+}
+"""By task: baseline -> its name and what it does."""
+
+SUFFIXES: dict[str, str] = {
+    "_ci_low": "lower end of the 95 % interval of a metric, by resampling whole patients",
+    "_ci_high": "its upper end",
+    ".baseline_majority": "what the majority class reaches on the same slides",
+    ".baseline_colour": "what colour alone reaches on the same slides",
+    **{f".seeds_{end}": f"{which}, graders alone; the metric itself is of their mean" for end, which in SEEDS.items()},
+}
+"""What may follow a metric's name, and what the number then is."""
+
+
+def measures(case: Case) -> Iterator[tuple[Metric, str, Measure]]:
+    """Yield every metric that a case allows with its full name and how it is taken, in the registry's order."""
+    for metric in METRICS.values():
+        for name, measure in metric.measures(case).items():
+            yield metric, name, measure
+
+
+def shown_in(place: str, metrics: Metrics, task: str) -> list[str]:
+    """Return the names of the metrics that a recipe has and that pages show in a place (a section, card, summary)."""
+    return [
+        name for name, metric in METRICS.items() if place in metric.shown and name in metrics and task in metric.tasks
+    ]
+
+
+def headlines(task: str) -> list[str]:
+    """Return the metrics of a task that a report gives an interval and whose name is their own."""
+    return [
+        name
+        for name, metric in METRICS.items()
+        if metric.interval and metric.reported and not metric.per_class and task in metric.tasks
+    ]
+
+
+def tolerances() -> dict[str, float]:
+    """Return by how much metrics may differ from the committed ones on another machine type, by name."""
+    return {name: metric.tolerance for name, metric in METRICS.items() if metric.tolerance is not None}
+
+
+def main_metric(family: str, task: str) -> str:
+    """Return the name of the metric by which a recipe is known."""
+    return MAIN_OF_FAMILY.get(family, "dice_mean") if task == SEGMENTATION else "patch_auc"
+
+
+def classes_of(metrics: Mapping[str, Any]) -> int:
+    """Return how many classes metrics are of: a segmentation's have the Dice of every class, others are of two."""
+    return max(2, sum(name.startswith("class_dice.") for name in metrics))
