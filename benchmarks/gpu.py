@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 
 from acinus import params
-from acinus.cohorts.demo.pyramid import write_pyramid
 from acinus.errors import AcinusError
 from acinus.files import sha256
 from acinus.learning.augmentation import Augmentation
@@ -29,9 +28,10 @@ from acinus.learning.fit import FitJob, fit
 from acinus.learning.predict import predictor
 from acinus.learning.running import FORMATS, Network, Running, compiled, mixed, network
 from acinus.learning.spec import ModelSpec
+from acinus.maps.slide_map import MapJob, map_slide
 from acinus.patches.store import open_mask_store, open_store
-from acinus.slides.tissue import TissueMask, save_tissue
-from acinus.whole_slide import MapJob, map_slide
+from acinus.tissue.mask import TissueMask, save_tissue
+from acinus_demo.pyramid import write_pyramid
 from benchmarks.gpu_setting import CLASSES, HELD, MPP, Setting, fresh, normalised, texture, write_store
 
 EPOCHS = 4

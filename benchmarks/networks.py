@@ -11,8 +11,8 @@ from acinus.learning.card import WEIGHTS_FILE, Card, save_model
 from acinus.learning.device import place, reproducible
 from acinus.learning.models import build_model, normalisation
 from acinus.learning.spec import ModelSpec
-from acinus.slides.tissue import TissueMask, save_tissue
-from acinus.whole_slide import MapJob, map_slide
+from acinus.maps.slide_map import MapJob, map_slide
+from acinus.tissue.mask import TissueMask, save_tissue
 from benchmarks.slides import load
 from benchmarks.tasks import Done, Work
 from benchmarks.whole_slides import CLASSES, INDEX, MAP_DOWNSAMPLE, row_of, tissue_of

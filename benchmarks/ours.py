@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from acinus.labels.colours import to_class_mask
 from acinus.parallel import map_over
 from acinus.patches.extract import (
     ShardJob,
@@ -16,7 +17,6 @@ from acinus.patches.extract import (
     write_shard_of,
 )
 from acinus.patches.store import StoreFormat, open_store
-from acinus.slides.colours import to_class_mask
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
 from acinus.slides.raster import to_pyramid

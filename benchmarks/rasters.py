@@ -7,7 +7,7 @@ import numpy as np
 import pyvips
 
 from acinus.files import atomic_path
-from acinus.mapping.mask_png import write_colour_mask
+from acinus.regions.mask_png import write_colour_mask
 
 COLOURS = ((0, 0, 0), (255, 255, 0), (150, 150, 150), (0, 255, 0), (0, 0, 255), (0, 150, 255))
 BAND_ROWS = 64

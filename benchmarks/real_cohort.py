@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from acinus.cohorts.demo.pyramid import write_biopsy, write_biopsy_mask
+from acinus_demo.pyramid import write_biopsy, write_biopsy_mask
 
 MPP = 0.62
 GLASS, MARGIN_PX, CELL_PX = 244, 64, (775, 522)  # cell: width, height of nearly all pictures

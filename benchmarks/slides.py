@@ -13,8 +13,8 @@ import numpy as np
 import simplejpeg
 import tifffile
 
-from acinus.cohorts.demo.annotation import Outline, write_asap
 from acinus.files import atomic_path, read_json, write_json
+from acinus_demo.annotation import Outline, write_asap
 from benchmarks.texture import squares
 
 TILE_PX = 512

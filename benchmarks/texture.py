@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import openslide
 
-from acinus.cohorts.demo.camelyon import picture, plan
 from acinus.params import CamelyonDemo
+from acinus_demo.camelyon import picture, plan
 
 REAL = ("slides/cmu-1-small-region.svs", "slides/tcga-cr-7395-01a-01-ts1.svs")
 """Real H&E at level 0, relative to the folder of shared data."""

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from acinus import params
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_head import MapInfo
-from acinus.mapping.map_tiff import write_map
-from acinus.mapping.operating_point import OperatingPoint
-from acinus.mapping.region_files import Legend
+from acinus.labels.labels import LabelRules
+from acinus.labels.places import Places
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.head import MapInfo
+from acinus.maps.tiff import write_map
 from acinus.patches.index import LabelRule
-from acinus.slides.labels import LabelRules
+from acinus.regions.files import Legend
+from acinus.regions.operating_point import OperatingPoint
 from acinus.slides.open import open_slide
-from acinus.slides.places import Places
-from acinus.slides.tissue import find_tissue, save_tissue
 from acinus.stages.index import Job as IndexJob
 from acinus.stages.index import index_one
 from acinus.stages.quantify import Job as QuantifyJob
 from acinus.stages.quantify import quantify_one
+from acinus.tissue.mask import find_tissue, save_tissue
 from benchmarks.slides import MPP, TILE_PX, BenchSlide, load
 from benchmarks.tasks import Done, Work
 

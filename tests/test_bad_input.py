@@ -21,9 +21,9 @@ from click.testing import CliRunner, Result
 
 from acinus import records
 from acinus.cli import RECIPE_STAGES, main
-from acinus.cohorts.demo.pyramid import levels
 from acinus.files import read_json
 from acinus.tracking import runs
+from acinus_demo.pyramid import levels
 
 REPO = Path(__file__).resolve().parents[1]
 EDGE_PX, TILE_PX, PATCH_PX = 512, 128, 64

@@ -14,7 +14,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from acinus.slides import asap
+from acinus.labels import asap
 from benchmarks import cases, slides, source_bytes, targets
 from benchmarks.__main__ import main
 from benchmarks.bench import Report, joined

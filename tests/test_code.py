@@ -247,16 +247,21 @@ def test_a_changed_line_changes_the_stages_that_import_it(copy: Path, before, na
 @pytest.mark.parametrize(
     ("name", "old", "new", "others"),
     [
-        ("learning/losses.py", "losses.mean()", "5 * losses.mean()", {"acinus.members", "acinus.trials"}),
+        (
+            "learning/losses.py",
+            "losses.mean()",
+            "5 * losses.mean()",
+            {"acinus.learning.members", "acinus.search.trials"},
+        ),
         ("learning/losses.py", "losses.mean()", "losses.mean()  # of all", set()),
-        ("learning/study.py", "\nimport", "\nUNUSED = 1\nimport", {"acinus.trials"}),
+        ("learning/study.py", "\nimport", "\nUNUSED = 1\nimport", {"acinus.search.trials"}),
         ("patches/encoding.py", "\nfrom", "\nUNUSED = 1\nfrom", {"acinus.patches.extract"}),
         ("mapping/blend.py", "\nimport", "\nUNUSED = 1\nimport", set()),
     ],
 )
 def test_what_outlives_a_killed_stage_counts_while_its_own_code_is_the_same(copy, name, old, new, others) -> None:
     """The keys of checkpoints, of studies and of shards."""
-    keys = ("acinus.members", "acinus.trials", "acinus.patches.extract")
+    keys = ("acinus.learning.members", "acinus.search.trials", "acinus.patches.extract")
     with edited(copy / name, old, new):
         now = {key: Package(copy).digest(key) for key in keys}
     assert {key for key in keys if now[key] != code_digest(key)} == others

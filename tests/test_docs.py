@@ -66,7 +66,7 @@ def slug(heading: str) -> str:
 
 
 def test_results_table_is_that_of_the_committed_figures() -> None:
-    from acinus.results import markdown
+    from acinus.commands.results import markdown
 
     table = block_of(README, "results: reports/metrics.json")
     assert table == markdown(ROOT), "put the output of `acinus results --markdown` there"

@@ -7,9 +7,9 @@ import pydantic
 import pytest
 import yaml
 
-from acinus import params, records, strict_yaml
+from acinus import params, records
 from acinus.errors import AcinusError, RecipeError
-from acinus.params import faults
+from acinus.params import faults, strict_yaml
 from acinus.params.training import Term
 
 ROOT = Path(__file__).resolve().parents[1]

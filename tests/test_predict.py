@@ -24,10 +24,10 @@ from acinus.grading.mil import GatedAttention
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
 from acinus.learning.stain import TrainingStain, stain_summary
-from acinus.mapping.map_tiff import read_map
-from acinus.mapping.operating_point import Maps, OperatingPoint, read_point, write_point
+from acinus.maps.tiff import read_map
 from acinus.predict import checks, one
 from acinus.predict.opening import STEPS
+from acinus.regions.operating_point import Maps, OperatingPoint, read_point, write_point
 from acinus.slides.raster import to_pyramid
 
 EDGE, WIDTH, HEIGHT = 32, 150, 100

@@ -15,7 +15,7 @@ import pytest
 
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.lineage import Input
+from acinus.project.lineage import Input
 from acinus.tracking import RunFacts, create_database, open_runs, run_artifact, stage_run
 from acinus.tracking import runs as runs_module
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from acinus import checkout
 from acinus.errors import AcinusError
+from acinus.project import checkout
 
 RECIPE_STAGES = {
     "watch": "look at a cohort outside DVC: path, size and fingerprint of its files",
@@ -126,7 +126,8 @@ def _stop(recipe: str) -> None:
 
     SIGTERM to the process of `acinus train` does the same.
     """
-    from acinus import execution, stopping
+    from acinus import execution
+    from acinus.learning import stopping
 
     click.echo(stopping.ask(execution.project_root(), recipe))
 
@@ -144,7 +145,8 @@ def _summary() -> None:
 @click.option("--markdown", is_flag=True, help="As the README's table, from reports/metrics.json.")
 def _results(markdown: bool) -> None:
     """Print the table of results and where the pages are."""
-    from acinus import execution, results
+    from acinus import execution
+    from acinus.commands import results
 
     if markdown:
         click.echo(results.markdown(execution.project_root()))
@@ -164,7 +166,8 @@ def _setup() -> None:
 @click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
 def _reproduce(keep: bool) -> None:
     """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
-    from acinus import execution, reproduce
+    from acinus import execution
+    from acinus.commands import reproduce
 
     reproduce.run(execution.project_root(), keep=keep)
 
@@ -196,7 +199,8 @@ def _verify(recipe: str) -> None:
 )
 def _show(recipe: str, slide: str | None, out: str | None) -> None:
     """Write a picture of a slide with its annotation over it, to check by eye that they lie on each other."""
-    from acinus import execution, show
+    from acinus import execution
+    from acinus.commands import show
 
     click.echo(show.run(execution.project_root(), recipe, slide, out))
 
@@ -206,7 +210,8 @@ def _show(recipe: str, slide: str | None, out: str | None) -> None:
 @click.option("--recipe", help="Another recipe than the sweep's own.")
 def _sweep(name: str, recipe: str | None) -> None:
     """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
-    from acinus import execution, sweep
+    from acinus import execution
+    from acinus.commands import sweep
     from acinus.params import load_project
 
     root = execution.project_root()
@@ -249,7 +254,8 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
 
     A run is an MLflow run id, a recipe with a report, a report's folder or a per_slide.csv.
     """
-    from acinus import compare, execution
+    from acinus import execution
+    from acinus.commands import compare
 
     click.echo(compare.run(execution.project_root(), run_a, run_b, out, metric))
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from acinus import preflight
-from acinus.checkout import project_root
-from acinus.dvc_process import dvc_above, dvc_runs
 from acinus.errors import AcinusError
 from acinus.files import file_lock
-from acinus.lineage import git_commit, outputs, stage_inputs
 from acinus.parallel import exit_with_process
 from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
+from acinus.project.checkout import project_root
+from acinus.project.dvc_process import dvc_above, dvc_runs
+from acinus.project.lineage import git_commit, outputs, stage_inputs
 from acinus.stage import ProjectStage, Stage
 from acinus.tracking import Run, RunFacts, create_database, stage_run, startup
 

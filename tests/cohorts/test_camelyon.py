@@ -17,7 +17,7 @@ from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.cohorts.reference import parse_reference
 from acinus.errors import AcinusError
-from acinus.slides.labels import LabelRules
+from acinus.labels.labels import LabelRules
 
 SQUARE = [(10, 10), (60, 10), (60, 60), (10, 60)]
 PICTURE = np.random.default_rng(0).integers(0, 256, (128, 192, 3), dtype=np.uint8)

@@ -18,8 +18,8 @@ from acinus.cohorts.adapter import Order
 from acinus.cohorts.findings import FINDINGS
 from acinus.cohorts.manifest import build_manifest
 from acinus.errors import AcinusError
+from acinus.labels.labels import LabelRules
 from acinus.slides import brightfield
-from acinus.slides.labels import LabelRules
 from acinus.slides.open import open_slide
 
 WIDTH, HEIGHT = 402, 266

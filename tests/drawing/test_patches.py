@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.drawing.patches import _Window
-from acinus.mapping.geometry import MapGeometry
+from acinus.maps.geometry import MapGeometry
 
 
 @given(

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from acinus import params
 from acinus.grading.bags import Bag, Choice, choose, mean_probs, read_patches, suspicious
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import MapInfo, open_map, write_map
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.tiff import MapInfo, open_map, write_map
 from acinus.patches.index import Squares
 from acinus.slides.geometry import Resolution
 from acinus.slides.open import open_slide
-from acinus.slides.tissue import TissueMask
+from acinus.tissue.mask import TissueMask
 
 AT = Resolution(1.0, 0, 1.0)
 

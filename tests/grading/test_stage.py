@@ -20,8 +20,8 @@ from acinus.grading.apply import SlideToGrade, grade_slide, has_grader
 from acinus.grading.card import load_graders
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import MapInfo, write_map
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.tiff import MapInfo, write_map
 from acinus.params import Recipe, load_project, load_recipe
 from acinus.paths import Paths
 from acinus.stage import Stage

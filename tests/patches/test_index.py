@@ -14,7 +14,7 @@ from acinus.errors import SlideError
 from acinus.patches import index as index_module
 from acinus.patches.index import LabelRule, SlideFacts, cell_tissue, cell_truth, foreground_of, label_of
 from acinus.slides.geometry import Resolution
-from acinus.slides.tissue import TissueMask
+from acinus.tissue.mask import TissueMask
 
 EMPTY = shapely.Polygon()
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from acinus import records
 from acinus.errors import AcinusError, SlideError
+from acinus.labels.labels import LabelRow, LabelRules
 from acinus.patches.extract import (
     ShardJob,
     SlideSource,
@@ -24,7 +25,6 @@ from acinus.patches.extract import (
 )
 from acinus.patches.finish import finish_stores
 from acinus.patches.store import BACKENDS, StoreFormat, open_mask_store, open_store
-from acinus.slides.labels import LabelRow, LabelRules
 
 PX = 32
 WIDTH, HEIGHT = 200, 150

@@ -13,17 +13,18 @@ import shapely
 import torch
 import yaml
 
-from acinus import records, whole_slide
+from acinus import records
 from acinus.files import read_json, sha256
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import read_map
-from acinus.mapping.operating_point import OperatingPoint, read_point
+from acinus.maps import slide_map as whole_slide
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.tiff import read_map
 from acinus.paths import Paths
+from acinus.regions.operating_point import OperatingPoint, read_point
 from acinus.scoring.calibration import fit_bias_corrected, fit_temperature
-from acinus.slides.tissue import load_tissue
 from acinus.stages import calibrate
+from acinus.tissue.mask import load_tissue
 
 NAME = "demo-camelyon"
 SMALL: dict[str, dict[str, Any]] = {

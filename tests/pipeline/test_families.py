@@ -19,9 +19,9 @@ import tifffile
 from PIL import Image
 
 from acinus import records
-from acinus.cohorts.demo.rgb_mask import COLOURS
 from acinus.files import read_json
-from acinus.mapping.map_tiff import read_map
+from acinus.maps.tiff import read_map
+from acinus_demo.rgb_mask import COLOURS
 from tests.pipeline.families import CONTEXT, SMALL, run_all
 
 CELL_PX = 128

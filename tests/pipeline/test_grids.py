@@ -6,12 +6,12 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acinus.mapping.blend import blended_rows, shown
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.quantify import quantify
-from acinus.mapping.windows import grid
-from acinus.slides.labels import Outlined
-from acinus.slides.tissue import TissueMask
+from acinus.labels.labels import Outlined
+from acinus.maps.blend import blended_rows, shown
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.windows import grid
+from acinus.regions.amounts import quantify
+from acinus.tissue.mask import TissueMask
 
 NOTHING = shapely.MultiPolygon()
 

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from acinus.reproduce import NOT_COMPARED
+from acinus.commands.reproduce import NOT_COMPARED
 
 PATIENCE_S = 180.0
 SHARDS, EPOCHS = 8, 6  # as conftest.py's settings make them

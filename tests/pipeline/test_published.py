@@ -22,7 +22,7 @@ from acinus import records
 from acinus.files import read_json
 from acinus.learning.card import Card, load_model
 from acinus.learning.models import build_model
-from acinus.mapping.map_tiff import read_map
+from acinus.maps.tiff import read_map
 from acinus.patches.store import Store, open_mask_store, open_store
 from acinus.seeds import derive
 

@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage.measure import find_contours
 
-from acinus.cohorts.demo.annotation import Outline, write_asap
-from acinus.cohorts.demo.pyramid import write_pyramid
+from acinus_demo.annotation import Outline, write_asap
+from acinus_demo.pyramid import write_pyramid
 
 MPP = 0.62  # um per px of GlaS (20x)
 MARGIN_PX = 128  # white glass around and between the images

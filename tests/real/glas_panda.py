@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
-from acinus.cohorts.demo.pyramid import write_biopsy, write_biopsy_mask
+from acinus_demo.pyramid import write_biopsy, write_biopsy_mask
 
 GRADES = {"benign": (0, "negative"), "malignant": (4, "4+4")}
 BENIGN, CANCER = 1, 2

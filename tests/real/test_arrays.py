@@ -8,11 +8,11 @@ from PIL import Image
 from scipy import ndimage
 
 from acinus import params
-from acinus.slides.fold import instances
+from acinus.labels.fold import instances
+from acinus.labels.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.slides.geometry import Resolution
-from acinus.slides.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.slides.open import open_slide
-from acinus.slides.tissue import find_tissue
+from acinus.tissue.mask import find_tissue
 
 CLASSES = ["background", "neoplastic", "inflammatory", "connective", "dead", "epithelial"]
 CHANNEL = {1: 3, 2: 1, 3: 4, 4: 2}  # other, inflammatory, epithelial, spindle-shaped -> a channel of PanNuke each

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from acinus.slides import colours
+from acinus.labels import colours
 
 MORPHOLOGICAL = {
     "background": (255, 255, 255),

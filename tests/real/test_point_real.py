@@ -16,11 +16,11 @@ from PIL import Image
 from scipy import ndimage
 
 from acinus import params
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.operating_point import OperatingPoint
-from acinus.mapping.point_score import Aim, Judged, Result, measure
-from acinus.mapping.point_search import Found, search
-from acinus.mapping.threshold_curve import THRESHOLDS
+from acinus.calibration.point_score import Aim, Judged, Result, measure
+from acinus.calibration.point_search import Found, search
+from acinus.calibration.threshold_curve import THRESHOLDS
+from acinus.maps.geometry import MapGeometry
+from acinus.regions.operating_point import OperatingPoint
 
 MPP, DOWNSAMPLE = 0.62, 4
 CANCER, OTHER, NOISE, GRAIN_PX, OFFSET = 3.0, -3.0, 1.5, 2.0, 0.5

@@ -13,8 +13,8 @@ from acinus.files import write_json
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
 from acinus.learning.stain import stain_summary
-from acinus.mapping.map_tiff import read_map
-from acinus.mapping.operating_point import Maps, OperatingPoint, write_point
+from acinus.maps.tiff import read_map
+from acinus.regions.operating_point import Maps, OperatingPoint, write_point
 
 EDGE = 256
 UNKNOWN, NO_TISSUE = "um/px unknown", "no tissue found"

@@ -14,10 +14,10 @@ from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.slides.geometry import Resolution, at_downsample, resolve
 from acinus.slides.jpeg_tiles import tiles_of
-from acinus.slides.saturation import classify
 from acinus.slides.slide import Slide
 from acinus.slides.tile_pass import TilePass
-from acinus.slides.tissue import find_tissue
+from acinus.tissue.mask import find_tissue
+from acinus.tissue.saturation import classify
 
 BOGUS = r"no plausible mpp \(the tag says {}.*set cohort\.mpp"
 VERDICTS = {

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from acinus import params
-from acinus.cohorts.demo.pyramid import write_pyramid
 from acinus.slides.open import open_slide
-from acinus.slides.tissue import TissueMask, find_tissue
+from acinus.tissue.mask import TissueMask, find_tissue
+from acinus_demo.pyramid import write_pyramid
 
 spec = importlib.util.spec_from_file_location("glas", Path(__file__).with_name("glas.py"))
 assert spec is not None

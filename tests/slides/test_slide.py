@@ -8,11 +8,11 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from acinus.cohorts.demo.pyramid import write_pyramid
 from acinus.errors import SlideError
 from acinus.slides import resampling
 from acinus.slides.geometry import Resolution, at_downsample, resolve
 from acinus.slides.slide import Slide
+from acinus_demo.pyramid import write_pyramid
 
 WIDTH, HEIGHT = 700, 500
 

@@ -9,11 +9,11 @@ import tifffile
 
 from acinus import params, records
 from acinus.errors import RecipeError, SlideError
+from acinus.labels.labels import LabelRules
+from acinus.labels.places import Places
 from acinus.patches.index import LabelRule
-from acinus.slides.labels import LabelRules
-from acinus.slides.places import Places
-from acinus.slides.tissue import load_tissue
 from acinus.stages.index import Job, index_one
+from acinus.tissue.mask import load_tissue
 
 EDGE = 128
 INDEX = {"level": 0, "patch_px": 32, "stride_px": 32, "tissue": {"method": "annotation", "downsample": 8.0}}

@@ -13,12 +13,12 @@ from PIL import Image
 from acinus import params, records
 from acinus.files import write_json
 from acinus.learning.colour import ColourModel
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import MapInfo, write_map
-from acinus.mapping.operating_point import OperatingPoint, write_point
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.tiff import MapInfo, write_map
 from acinus.paths import Paths
-from acinus.slides.tissue import TissueMask, save_tissue
+from acinus.regions.operating_point import OperatingPoint, write_point
 from acinus.stages import quantify
+from acinus.tissue.mask import TissueMask, save_tissue
 
 RECIPES = Path(__file__).resolve().parents[2]
 EDGE = 64

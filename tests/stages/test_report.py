@@ -8,7 +8,7 @@ import pandas as pd
 from acinus import records
 from acinus.metrics.per_slide import COLUMNS
 from acinus.metrics.setup import Tables
-from acinus.reporting import contexts
+from acinus.pages import contexts
 from acinus.stages import report
 
 

@@ -12,12 +12,12 @@ import pytest
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import sha256
 from acinus.learning.colour import fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
+from acinus.learning.from_recipe import model_spec, patch_keys
 from acinus.learning.stain import optical_density, stain_summary
 from acinus.params import Project, load_project, load_recipe
 from acinus.paths import Paths
 from acinus.stage import Stage
 from acinus.stages import train
-from acinus.training import model_spec, patch_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from acinus import params, records
-from acinus.slides.places import Places
+from acinus.labels.places import Places
 from acinus.validation.suites import Suite, all_suites
 from acinus.validation.tables import manifest_view, patch_view, split_view
 from acinus.validation.verdict import Verdict, judge

@@ -16,8 +16,8 @@ from acinus.cohorts import adapter, dicom, reference, splits, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.reference import SLIDE_SUFFIXES, Verdict
 from acinus.errors import AcinusError, SlideError
+from acinus.labels.labels import LabelRow, LabelRules, check_source, tumour_left
 from acinus.slides import brightfield
-from acinus.slides.labels import LabelRow, LabelRules, check_source, tumour_left
 from acinus.slides.open import below, open_slide
 from acinus.slides.tiles import probe
 

@@ -17,8 +17,8 @@ from acinus.cohorts import adapter, grade, splits, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.grade import Graded
 from acinus.errors import AcinusError
+from acinus.labels.labels import LabelRow, LabelRules, check_source
 from acinus.slides import brightfield
-from acinus.slides.labels import LabelRow, LabelRules, check_source
 from acinus.slides.open import below, open_slide
 from acinus.slides.tiles import probe
 

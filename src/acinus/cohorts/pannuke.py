@@ -17,10 +17,10 @@ from acinus import params
 from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, Row, new_row
 from acinus.errors import AcinusError, SlideError
+from acinus.labels.fold import background_contradicts
 from acinus.seeds import derive
 from acinus.slides import brightfield
 from acinus.slides.array import open_array
-from acinus.slides.fold import background_contradicts
 from acinus.slides.geometry import Resolution
 from acinus.slides.open import below, open_slide
 

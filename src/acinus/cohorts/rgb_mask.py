@@ -14,9 +14,9 @@ from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.errors import AcinusError, SlideError
 from acinus.files import write_json
+from acinus.labels.colours import Counts, to_class_mask
 from acinus.params import section_hash
 from acinus.slides import brightfield
-from acinus.slides.colours import Counts, to_class_mask
 from acinus.slides.open import below, open_slide
 from acinus.slides.raster import check_budget, declared_size, to_pyramid
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from acinus.charts import classes as figures
 from acinus.drawing.source import Row, Source
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.map_tiff import open_map
-from acinus.mapping.quantify import positive_values
-from acinus.reporting import figures
-from acinus.reporting.views import PatchResult, View
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.tiff import open_map
+from acinus.pages.views import PatchResult, View
+from acinus.regions.amounts import positive_values
 from acinus.scoring.confusion import confusion, image_dice
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide

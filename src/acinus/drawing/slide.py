@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from acinus.charts import classes as figures
+from acinus.charts import heatmaps, layers
 from acinus.drawing.source import Row, Source
 from acinus.files import read_json
-from acinus.mapping.map_tiff import MapReader, open_map
-from acinus.mapping.quantify import positive_values
-from acinus.reporting import figures, heatmaps, layers
-from acinus.reporting.contexts import Layer, Pictures, SlideView
-from acinus.reporting.outlines import Outline, outlines
+from acinus.labels.places import mpp_of
+from acinus.maps.tiff import MapReader, open_map
+from acinus.pages.contexts import Layer, Pictures, SlideView
+from acinus.pages.outlines import Outline, outlines
+from acinus.regions.amounts import positive_values
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import SlidePixels, open_slide
-from acinus.slides.places import mpp_of
 
 STRIP = 4
 """So many patches of highest attention are shown side by side."""

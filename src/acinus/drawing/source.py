@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from acinus import params
-from acinus.mapping.coverage import coverage_of
-from acinus.mapping.map_tiff import MapReader
-from acinus.mapping.operating_point import OperatingPoint
-from acinus.mapping.region_table import find_regions
+from acinus.charts.canvas import Colour
+from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.labels.places import Places, mpp_of
+from acinus.maps.coverage import coverage_of
+from acinus.maps.tiff import MapReader
 from acinus.paths import Paths
-from acinus.reporting.canvas import Colour
-from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
-from acinus.slides.places import Places, mpp_of
-from acinus.slides.tissue import TissueMask, load_tissue
+from acinus.regions.operating_point import OperatingPoint
+from acinus.regions.table import find_regions
+from acinus.tissue.mask import TissueMask, load_tissue
 
 Row = dict[str, Any]
 

@@ -17,12 +17,12 @@ from acinus.grading.features import EncoderSpec, load_encoder, patch_features
 from acinus.grading.mil import GatedAttention, class_probs, decide
 from acinus.grading.rule import by_rule
 from acinus.learning.device import pick, reproducible
-from acinus.mapping.map_tiff import open_map
+from acinus.maps.tiff import open_map
 from acinus.scoring.burden import tumour_by_burden
 from acinus.seeds import derive
 from acinus.slides.geometry import resolve
 from acinus.slides.open import open_slide
-from acinus.slides.tissue import load_tissue
+from acinus.tissue.mask import load_tissue
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus import params
-from acinus.mapping.map_tiff import MapReader
-from acinus.mapping.quantify import positive_values
+from acinus.maps.tiff import MapReader
 from acinus.patches.index import SlideFacts, Squares, squares
+from acinus.regions.amounts import positive_values
 from acinus.slides.geometry import Resolution
 from acinus.slides.open import SlidePixels
 from acinus.slides.tiles import check_under
-from acinus.slides.tissue import TissueMask
+from acinus.tissue.mask import TissueMask
 
 
 @dataclass(frozen=True)

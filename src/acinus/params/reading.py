@@ -17,9 +17,9 @@ from acinus.params.base import Section
 from acinus.params.cohorts import Cohort
 from acinus.params.project import RESERVED, Project
 from acinus.params.recipe import RECIPES, Recipe
+from acinus.params.strict_yaml import read_mapping
 from acinus.params.tuning import check_space
 from acinus.paths import home
-from acinus.strict_yaml import read_mapping
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 

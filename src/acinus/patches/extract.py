@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from acinus.code import code_digest
 from acinus.errors import AcinusError, SlideError
+from acinus.labels.labels import LabelRow, LabelRules, open_labels
 from acinus.patches.encoding import Patch, encoded
 from acinus.patches.facts import ShardFacts, Tally
 from acinus.patches.keys import patch_key
@@ -23,7 +24,6 @@ from acinus.patches.reading import Reading, patches_of
 from acinus.patches.store import MASKS, VERSION, ShardInfo, StoreFormat
 from acinus.patches.writer import StoreWriter, plan_shards
 from acinus.slides.geometry import at_downsample
-from acinus.slides.labels import LabelRow, LabelRules, open_labels
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.tiles import check_under
 

@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from acinus import params
 from acinus.errors import SlideError
+from acinus.labels.labels import Labels
 from acinus.patches.grid import cell_margin, cells, positions
 from acinus.patches.index_file import slide_rows
 from acinus.records import IGNORE, NORMAL, TUMOR
 from acinus.slides.geometry import Resolution
-from acinus.slides.labels import Labels
-from acinus.slides.tissue import TissueMask
+from acinus.tissue.mask import TissueMask
 
 UNKNOWN = 255
 """Value of a truth raster where the label is not known."""

@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 
 from acinus import params
+from acinus.charts import classes as figures
+from acinus.charts import heatmaps
 from acinus.files import atomic_path
 from acinus.grading.apply import SlideToGrade, grade_slide
 from acinus.learning.running import Running
-from acinus.mapping.coverage import Coverage, chosen_windows
-from acinus.mapping.map_tiff import MapReader, open_map
-from acinus.mapping.quantify import Amounts, Rows, Terms
-from acinus.mapping.region_files import Legend, exported
-from acinus.mapping.region_table import Found, find_regions
+from acinus.maps.coverage import Coverage, chosen_windows
+from acinus.maps.slide_map import MapJob, map_slide
+from acinus.maps.tiff import MapReader, open_map
 from acinus.patches.index import cell_tissue
 from acinus.predict.model import Model
 from acinus.predict.opening import Opened, Order, open_order
-from acinus.reporting import figures, heatmaps
+from acinus.regions.amounts import Amounts, Rows, Terms
+from acinus.regions.files import Legend, exported
+from acinus.regions.table import Found, find_regions
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
-from acinus.slides.tissue import load_tissue
-from acinus.whole_slide import MapJob, map_slide
+from acinus.tissue.mask import load_tissue
 
 PROBABILITY, OVERLAY, REGIONS, ASAP = "probability.tif", "overlay.png", "regions.geojson", "regions.xml"
 BATCH = 16

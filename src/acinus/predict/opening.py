@@ -26,7 +26,7 @@ from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.raster import declared_size, to_pyramid
 from acinus.slides.slide import Slide
 from acinus.slides.tiles import check_under
-from acinus.slides.tissue import TissueMask, find_tissue, save_tissue
+from acinus.tissue.mask import TissueMask, find_tissue, save_tissue
 
 STEPS = ("opening", "tissue", "probability map", "regions", "grade", "picture")
 

@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 
 from acinus import records
+from acinus.calibration.confidence import Confidence, confidence
+from acinus.calibration.judged_files import open_judged, save_judged
+from acinus.calibration.point_score import Aim, Judged, Result, measure, tells
+from acinus.calibration.point_search import SEARCHED, Found, search
+from acinus.calibration.threshold_curve import histogram, threshold_curve
 from acinus.files import sha256, write_json
+from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.card import WEIGHTS_FILE, selection_of
 from acinus.learning.device import best_alone
-from acinus.mapping.confidence import Confidence, confidence
-from acinus.mapping.coverage import coverage_of
-from acinus.mapping.geometry import MapGeometry
-from acinus.mapping.judged_files import open_judged, save_judged
-from acinus.mapping.lesion_grid import lesion_grid
-from acinus.mapping.map_tiff import read_map
-from acinus.mapping.operating_point import Maps, OperatingPoint, write_point, write_scaling
-from acinus.mapping.point_score import Aim, Judged, Result, measure, tells
-from acinus.mapping.point_search import SEARCHED, Found, search
-from acinus.mapping.threshold_curve import histogram, threshold_curve
+from acinus.maps.coverage import coverage_of
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.slide_map import MapJob, map_slide, running_as
+from acinus.maps.tiff import read_map
 from acinus.patches.index import cell_tissue, cell_truth
+from acinus.regions.lesion_grid import lesion_grid
+from acinus.regions.operating_point import Maps, OperatingPoint, write_point, write_scaling
 from acinus.scoring.scaling import Scaling
-from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels
-from acinus.slides.places import Places, mean_mpp, mpp_of
-from acinus.slides.tissue import load_tissue
 from acinus.stage import Stage
-from acinus.whole_slide import MapJob, map_slide, running_as
+from acinus.tissue.mask import load_tissue
 
 BAND_ROWS = 256
 """Rows of a truth that are drawn at a time."""

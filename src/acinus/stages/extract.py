@@ -3,12 +3,12 @@
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
+from acinus.labels.labels import LabelRow, LabelRules
+from acinus.labels.places import Places
 from acinus.patches.extract import SlideSource, StorePlan, reading_code, shard_jobs, write_shard_of
 from acinus.patches.facts import extraction, figures
 from acinus.patches.finish import finish_stores
 from acinus.patches.store import StoreFormat
-from acinus.slides.labels import LabelRow, LabelRules
-from acinus.slides.places import Places
 from acinus.stage import Stage
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from acinus import records
 from acinus.files import atomic_path, note_if_empty, sha256
 from acinus.grading.rule import by_rule
+from acinus.labels.places import Places, mean_mpp
 from acinus.scoring.burden import tumour_by_burden
-from acinus.slides.places import Places, mean_mpp
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that grades nothing never imports torch

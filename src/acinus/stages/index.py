@@ -12,15 +12,15 @@ import pyarrow as pa
 from acinus import params, records
 from acinus.errors import SlideError
 from acinus.files import atomic_path
+from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
+from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.patches.index import LabelRule, SlideFacts, index_slide
 from acinus.patches.index_file import write_index
 from acinus.slides.geometry import at_downsample, resolve
-from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
 from acinus.slides.open import SlidePixels, open_slide
-from acinus.slides.places import Places, mean_mpp, mpp_of
 from acinus.slides.tiles import check_under
-from acinus.slides.tissue import find_tissue, save_tissue
 from acinus.stage import Stage
+from acinus.tissue.mask import find_tissue, save_tissue
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from acinus import records
 from acinus.files import atomic_path, sha256
+from acinus.labels.places import Places
 from acinus.learning.card import WEIGHTS_FILE
 from acinus.learning.device import best_alone
-from acinus.mapping.operating_point import read_scaling
-from acinus.slides.places import Places
+from acinus.maps.slide_map import MapJob, map_slide, running_as
+from acinus.regions.operating_point import read_scaling
 from acinus.stage import Stage
-from acinus.whole_slide import MapJob, map_slide, running_as
 
 
 def run(stage: Stage) -> None:

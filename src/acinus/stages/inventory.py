@@ -1,9 +1,9 @@
 """inventory: cohort root (drawn, or run by hand), or what `watch` saw (raw) -> data/<recipe>/inventory.json."""
 
 from acinus.cohorts.inventory import Entry, inventory, read_inventory, write_inventory
-from acinus.dvc_process import dvc_above
 from acinus.errors import RecipeError
 from acinus.params import is_drawn
+from acinus.project.dvc_process import dvc_above
 from acinus.stage import Stage
 
 

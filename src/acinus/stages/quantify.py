@@ -9,26 +9,26 @@ import numpy as np
 
 from acinus import params, records
 from acinus.files import atomic_path, note_if_empty, read_json
+from acinus.labels import fold
+from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
+from acinus.labels.palette import mask_colours
+from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.colour import ColourModel, pixel_features
-from acinus.mapping.coverage import Coverage, coverage_of
-from acinus.mapping.instances import pq_of_classes
-from acinus.mapping.lesion_grid import lesion_grid
-from acinus.mapping.map_tiff import MapReader, open_map
-from acinus.mapping.mask_png import write_class_mask, write_colour_mask
-from acinus.mapping.operating_point import OperatingPoint, read_point
-from acinus.mapping.quantify import Amounts, Rows, Terms
-from acinus.mapping.region_files import Legend, exported
-from acinus.mapping.region_table import Found, find_regions
+from acinus.maps.coverage import Coverage, coverage_of
+from acinus.maps.tiff import MapReader, open_map
 from acinus.patches.index import cell_tissue, cell_truth
-from acinus.slides import fold
+from acinus.regions.amounts import Amounts, Rows, Terms
+from acinus.regions.files import Legend, exported
+from acinus.regions.instances import pq_of_classes
+from acinus.regions.lesion_grid import lesion_grid
+from acinus.regions.mask_png import write_class_mask, write_colour_mask
+from acinus.regions.operating_point import OperatingPoint, read_point
+from acinus.regions.table import Found, find_regions
 from acinus.slides.array import array_row
 from acinus.slides.geometry import at_downsample
-from acinus.slides.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
 from acinus.slides.open import open_slide
-from acinus.slides.palette import mask_colours
-from acinus.slides.places import Places, mean_mpp, mpp_of
-from acinus.slides.tissue import TissueMask, load_tissue
 from acinus.stage import Stage
+from acinus.tissue.mask import TissueMask, load_tissue
 
 CHUNK_PX = 1 << 18
 """Map px that the colour baseline judges at a time; its features are many times the px."""

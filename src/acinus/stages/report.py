@@ -6,24 +6,24 @@ from typing import Any
 import pandas as pd
 
 from acinus import records
+from acinus.charts.layers import png_size
 from acinus.drawing.patches import PatchJob, draw_views, patch_results
 from acinus.drawing.slide import LAYERS, SlideJob, draw_slide
 from acinus.drawing.source import Source
 from acinus.files import atomic_path, note_if_empty, read_json, sha256, write_json, write_text
-from acinus.lineage import git_commit
-from acinus.mapping.operating_point import OperatingPoint, read_point
+from acinus.labels.labels import LabelRules
+from acinus.labels.palette import class_colours, mask_colours
+from acinus.labels.places import Places
 from acinus.metrics import per_slide
 from acinus.metrics.metric import Metrics
 from acinus.metrics.report import recipe_metrics
 from acinus.metrics.setup import MetricSetup, Tables
+from acinus.pages import contexts, drawings, pages, plots_data, slide_pages, summary, views
 from acinus.params import section_hash
-from acinus.reporting import contexts, drawings, pages, plots_data, slide_pages, summary, views
-from acinus.reporting.layers import png_size
-from acinus.slides.labels import LabelRules
-from acinus.slides.palette import class_colours, mask_colours
-from acinus.slides.places import Places
+from acinus.params.strict_yaml import read_mapping
+from acinus.project.lineage import git_commit
+from acinus.regions.operating_point import OperatingPoint, read_point
 from acinus.stage import Stage
-from acinus.strict_yaml import read_mapping
 
 PICTURES, PAGES, VIEWED = 24, 200, 200
 """Slides that get pictures, that get a page, and among whose patches the views are chosen; more are thinned by Dice."""

@@ -1,9 +1,9 @@
 """summary: reports/summary/*.json -> reports/index.html, metrics.json and machine.json."""
 
 from acinus.files import write_json, write_text
-from acinus.machine import describe
-from acinus.reporting.pages import summary_page
-from acinus.reporting.summary import console_table, read_row, summary_metrics
+from acinus.pages.pages import summary_page
+from acinus.pages.summary import console_table, read_row, summary_metrics
+from acinus.project.machine import describe
 from acinus.stage import ProjectStage
 
 

@@ -14,19 +14,19 @@ from torch import nn
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
-from acinus.learning.best import read_best
 from acinus.learning.card import SELECTION, WEIGHTS_FILE, Card, save_model
 from acinus.learning.class_scores import ScoringMachine, class_scores
 from acinus.learning.colour import MOST, ColourModel, fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
 from acinus.learning.device import Machine, pick, reproducible
+from acinus.learning.from_recipe import Training, data_hashes, evenly, input_spec, open_stores, patch_keys
+from acinus.learning.members import Fits, Hears, train_members
 from acinus.learning.stain import optical_density, stain_summary
-from acinus.members import Fits, Hears, train_members
+from acinus.learning.stopping import listening
 from acinus.params import section_hash, with_values
 from acinus.params.faults import map_fault
 from acinus.patches.store import Store
+from acinus.search.best import read_best
 from acinus.stage import Stage
-from acinus.stopping import listening
-from acinus.training import Training, data_hashes, evenly, input_spec, open_stores, patch_keys
 
 SCORED_PATCHES = 5000
 """Patches of each split on which a segmentation's calibration is measured."""

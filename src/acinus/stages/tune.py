@@ -12,8 +12,8 @@ from acinus.params import value_of, with_values
 from acinus.stage import Stage
 
 if TYPE_CHECKING:
-    from acinus.learning.study import Study
-    from acinus.trials import Search
+    from acinus.search.study import Study
+    from acinus.search.trials import Search
 
 NOTHING: dict[str, float | None] = {"val": None, "test": None}
 
@@ -23,9 +23,9 @@ def run(stage: Stage) -> None:
     if stage.recipe.tune.trials == 0:
         _write_none(stage)
         return
-    from acinus.learning.study import open_study, search  # torch only where something is trained
-    from acinus.training import open_stores
-    from acinus.trials import compare, hand_over, run_trial
+    from acinus.learning.from_recipe import open_stores
+    from acinus.search.study import open_study, search  # torch only where something is trained
+    from acinus.search.trials import compare, hand_over, run_trial
 
     settings = _search(stage)
     sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
@@ -57,9 +57,9 @@ def join(stage: Stage) -> None:
     if stage.recipe.tune.trials == 0:
         stage.say("tune.trials is 0: nothing to join")
         return
-    from acinus.learning.study import open_study, search
-    from acinus.training import open_stores
-    from acinus.trials import run_trial
+    from acinus.learning.from_recipe import open_stores
+    from acinus.search.study import open_study, search
+    from acinus.search.trials import run_trial
 
     settings = _search(stage)
     sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
@@ -70,8 +70,8 @@ def join(stage: Stage) -> None:
 def _search(stage: Stage) -> "Search":
     """Return the search; its trainings have the seeds of stage train, so that the best is what train delivers."""
     from acinus.learning.device import Machine
-    from acinus.training import Training
-    from acinus.trials import Search
+    from acinus.learning.from_recipe import Training
+    from acinus.search.trials import Search
 
     training = Training(
         task=stage.recipe.task,
@@ -100,8 +100,8 @@ def _search(stage: Stage) -> "Search":
 
 def _write(stage: Stage, study: "Study", comparison: dict[str, Any]) -> None:
     """Write the outputs; the study's own file last."""
-    from acinus.learning.study import JOURNAL, whereabouts
-    from acinus.learning.trial_pictures import pictures
+    from acinus.search.pictures import pictures
+    from acinus.search.study import JOURNAL, whereabouts
 
     rows = study.rows()
     best = next((row for row in rows if row["best"]), None)

@@ -5,8 +5,8 @@ from typing import Any
 from acinus import records
 from acinus.errors import TableError
 from acinus.files import atomic_path, read_json, write_json
+from acinus.labels.places import Places
 from acinus.patches.index_file import class_fractions
-from acinus.slides.places import Places
 from acinus.stage import Stage
 from acinus.validation.suites import all_suites
 from acinus.validation.tables import (

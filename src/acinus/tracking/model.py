@@ -11,7 +11,7 @@ from typing import Any
 
 from acinus.files import read_json
 
-CODE = Path(__file__).resolve().parents[1] / "pyfunc_model.py"
+CODE = Path(__file__).resolve().parent / "pyfunc_model.py"
 FILES = ("model.safetensors", "card.json")
 REQUIREMENTS = (
     "acinus",

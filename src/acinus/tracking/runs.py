@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from acinus.dvc_process import pipeline_key
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.lineage import Input
 from acinus.paths import home
+from acinus.project.dvc_process import pipeline_key
+from acinus.project.lineage import Input
 from acinus.tracking.children import Child, create_child
 from acinus.tracking.model import save_pyfunc, send_model
 from acinus.tracking.moved import ARTIFACTS

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from acinus.labels.places import Places
 from acinus.records import IGNORE, NORMAL, TUMOR, is_safe_id, rows
 from acinus.slides.open import readable_file
-from acinus.slides.places import Places
 from acinus.validation.suites import SPLITS
 
 

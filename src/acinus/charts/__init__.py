@@ -1,0 +1,1 @@
+"""Pictures as PNG bytes: charts, class masks, heat maps, slides and patches."""

@@ -1,0 +1,27 @@
+"""The table of results as `make demo` prints it."""
+
+from pathlib import Path
+
+from acinus.files import read_json
+from acinus.pages.summary import console_table, markdown_table, read_row
+from acinus.params import load_project, load_recipe
+from acinus.tracking import startup
+
+
+def markdown(root: Path) -> str:
+    """Return the README's table of results, from the figures that are in git."""
+    metrics = read_json(root / "reports" / "metrics.json")
+    recipes = {name: load_recipe(root, name) for name in metrics}
+    return markdown_table(metrics, {name: (one.family, one.task) for name, one in recipes.items()})
+
+
+def show(root: Path) -> None:
+    """Print the recipes' figures, then where the page and the tracking database are."""
+    project = load_project(root)
+    rows = [read_row(root / "reports" / "summary" / f"{name}.json") for name in project.recipes]
+    print(console_table(rows))
+    print(f"report:  {root / 'reports' / 'index.html'}")
+    print(f"MLflow:  {project.tracking.uri}  (make ui)")
+    cpu_s, stages = startup.total(root, project.recipes)
+    if stages:
+        print(f"startup: {cpu_s:.0f} s of CPU before the work of {stages} stages began, as each was run last")

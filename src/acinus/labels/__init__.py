@@ -1,0 +1,1 @@
+"""What is where on a slide: outlines, masks and arrays behind one interface, and the colours of classes."""

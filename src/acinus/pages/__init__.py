@@ -1,0 +1,1 @@
+"""The report: what its pages say, and the pages."""

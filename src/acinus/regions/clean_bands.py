@@ -1,0 +1,121 @@
+"""The clean-up of `regions.cleaned_classes` over the bands of a map: memory does not grow with the slide's area.
+
+What is held: a band, the rows that smoothing looks at beyond it, and a few numbers for every hole and region.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from acinus.regions.amounts import positive_values
+from acinus.regions.band_labels import BandLabels
+from acinus.regions.cleaned import FOUR, best_of, others, reach, said, smoothed
+from acinus.regions.operating_point import CleanUp
+
+Bands = Callable[[], Iterator[tuple[int, np.ndarray, np.ndarray]]]
+"""Begins a pass over a map from top to bottom: (top, uint8 (channels, rows, columns) p * 255, bool (rows, columns):
+where the model looked).
+
+Every call gives the same bands; they may have any height.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassBand:
+    """Rows of a map from `top` on. classes: uint8 (rows, columns), of which `mask` (bool) are positive.
+
+    other: the likeliest class of every px that is not positive, which it takes where its region is removed. smooth:
+    the smoothed p * 255 of "any positive class", uint8.
+    """
+
+    top: int
+    prob: np.ndarray
+    looked: np.ndarray
+    classes: np.ndarray
+    mask: np.ndarray
+    other: np.ndarray
+    smooth: np.ndarray
+
+    @property
+    def positive_classes(self) -> np.ndarray:
+        """The classes of the mask, uint8 (rows, columns), 0 outside."""
+        return np.where(self.mask, self.classes, np.uint8(0))
+
+
+def filled_bands(
+    bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]
+) -> Callable[[], Iterator[ClassBand]]:
+    """Return what begins a pass over the map's classes, smoothed, cut at the threshold, small holes filled.
+
+    rows: of the whole map. One pass here where holes are filled at all, one each time it is called.
+    """
+    small = small_holes(bands, rows, point, positive) if point.max_hole_px else None
+
+    def begin() -> Iterator[ClassBand]:
+        holes = BandLabels(FOUR)
+        for band, smooth in _class_bands(bands, point, positive):
+            if small is not None:
+                pieces, _ = holes.add(~band.mask)
+                filled = small[pieces] & band.looked
+                band.classes[filled] = best_of(smooth[:, filled], positive)
+                band.mask[filled] = True
+            yield band
+
+    return begin
+
+
+def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
+    """Return which pieces (see BandLabels) of what is not positive are holes to be filled, bool (pieces + 1,)."""
+    labels, areas, opened = BandLabels(FOUR), [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+    for band, _ in _class_bands(bands, point, positive):
+        pieces, before = labels.add(~band.mask)
+        areas.append(np.bincount(pieces.ravel(), minlength=labels.number + 1)[before + 1 :])
+        borders = [pieces[:, 0], pieces[:, -1]]
+        if band.top == 0:
+            borders.append(pieces[0])
+        if band.top + len(pieces) == rows:
+            borders.append(pieces[-1])
+        opened.append(np.unique(np.concatenate(borders)))
+    component = labels.components()
+    area = np.zeros(component.max() + 1, dtype=np.int64)
+    np.add.at(area, component, np.concatenate(areas))
+    small = area <= point.max_hole_px
+    small[component[np.concatenate(opened)]] = False  # piece 0 is what is positive: no hole
+    return small[component]
+
+
+def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Iterator[tuple[ClassBand, np.ndarray]]:
+    """Yield each band's classes before clean-up, and its smoothed channels."""
+    for top, prob, looked, smooth in _smooth_bands(bands, point.smoothing_px):
+        classes = said(smooth, looked, point)
+        other, likely = best_of(smooth, others(len(smooth), positive)), positive_values(smooth, positive)
+        yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), other, likely), smooth
+
+
+def _smooth_bands(bands: Bands, sigma_px: float) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (top, prob, looked, smoothed prob): a band waits until the rows it depends on have been read."""
+    halo = reach(sigma_px)
+    waiting: deque[tuple[int, np.ndarray, np.ndarray]] = deque()
+    above: np.ndarray | None = None
+    below = 0  # rows read after the first band that waits
+
+    def first_done() -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        nonlocal above, below
+        top, prob, looked = waiting.popleft()
+        strip = [prob if above is None else np.concatenate([above, prob], axis=1)]
+        start = strip[0].shape[1] - prob.shape[1]
+        strip += [later for _, later, _ in waiting]
+        smooth = smoothed(np.concatenate(strip, axis=1), sigma_px)[:, start : start + prob.shape[1]]
+        above = strip[0][:, max(0, strip[0].shape[1] - halo) :] if halo else None
+        below -= waiting[0][1].shape[1] if waiting else 0
+        return top, prob, looked, smooth
+
+    for band in bands():
+        below += band[1].shape[1] if waiting else 0
+        waiting.append(band)
+        while waiting and below >= halo:
+            yield first_done()
+    while waiting:
+        yield first_done()

@@ -1,1 +1,0 @@
-"""Charts and pages that say what was measured, over what, and how sure it is."""

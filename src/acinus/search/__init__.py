@@ -1,0 +1,1 @@
+"""The search of training settings: a study that processes share, its trials and locks."""
