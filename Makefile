@@ -1,5 +1,6 @@
 # `make help` lists the targets. Everything runs in .venv, made from the pinned requirements.lock.
 FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+TRIED := python3.13, 3.12, 3.11 and python3
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ install: $(VENV)/.installed ## create .venv from the pinned lock, with the newes
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@[ -x $(BIN)/python ] || $(if $(PYTHON),$(PYTHON),false) -c '$(FITS)' 2>/dev/null || { \
-	  echo "error: $(or $(PYTHON),python3.13, 3.12, 3.11 and python3): no Python 3.11 to 3.13; install one or say make PYTHON=/path/to/it"; exit 1; }
+	  echo "error: $(or $(PYTHON),$(TRIED)): no Python 3.11 to 3.13; install one or say make PYTHON=/path/to/it"; exit 1; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .

@@ -182,10 +182,10 @@ def test_a_module_that_cannot_be_parsed_is_one_line(small: Path) -> None:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this package. A test that changes it puts it back."""
-    folder = tmp_path_factory.mktemp("copy") / "acinus"
-    shutil.copytree(SRC, folder, ignore=shutil.ignore_patterns("*.pyc"))
-    return folder
+    """A copy of this package and of what lies beside it. A test that changes it puts it back."""
+    folder = tmp_path_factory.mktemp("copy") / "src"
+    shutil.copytree(SRC.parent, folder, ignore=shutil.ignore_patterns("*.pyc", "*.egg-info"))
+    return folder / "acinus"
 
 
 @pytest.fixture(scope="module")
@@ -211,15 +211,15 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
 
 def test_no_comment_docstring_or_layout_of_any_module_changes_a_stage(before: dict[str, str], tmp_path: Path) -> None:
     """Every module as Python itself writes its tree, with a sentence more; the tree's own tests are above."""
-    for path in SRC.rglob("*.py"):
+    for path in SRC.parent.rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
                 node.body[0] = ast.Expr(ast.Constant("Another sentence."))
-        target = tmp_path / "acinus" / path.relative_to(SRC)
+        target = tmp_path / path.relative_to(SRC.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(f'# anew\n\n{ast.unparse(tree)}\n"""The end."""\n')
-    shutil.copytree(SRC / "reporting" / "templates", tmp_path / "acinus" / "reporting" / "templates")
+    shutil.copytree(SRC / "pages" / "templates", tmp_path / "acinus" / "pages" / "templates")
     assert stages_of(tmp_path / "acinus") == before
 
 
@@ -229,11 +229,12 @@ LOOKS_AT_TISSUE = {"index", "calibrate", "infer", "quantify", "grade", "report"}
 @pytest.mark.parametrize(
     ("name", "old", "new", "stages"),
     [
-        ("slides/saturation.py", "SATURATION_CAP = 0.4", "SATURATION_CAP = 0.41", LOOKS_AT_TISSUE),
+        ("tissue/saturation.py", "SATURATION_CAP = 0.4", "SATURATION_CAP = 0.41", LOOKS_AT_TISSUE),
         ("patches/sample.py", "\nfrom", "\nUNUSED = 1\nfrom", {"sample"}),
-        ("reporting/templates/base.html.j2", "<body", "<body ", {"report", "summary"}),
+        ("pages/templates/base.html.j2", "<body", "<body ", {"report", "summary"}),
         ("learning/losses.py", "losses.mean()", "5 * losses.mean()", {"tune", "train"}),
         ("cohorts/panda.py", "\nfrom", "\nUNUSED = 1\nfrom", {"ingest"}),
+        ("../acinus_demo/panda.py", "\nfrom", "\nUNUSED = 1\nfrom", {"demo"}),
         ("cli.py", "\nimport", "\nUNUSED = 1\nimport", set()),
     ],
 )
@@ -254,9 +255,9 @@ def test_a_changed_line_changes_the_stages_that_import_it(copy: Path, before, na
             {"acinus.learning.members", "acinus.search.trials"},
         ),
         ("learning/losses.py", "losses.mean()", "losses.mean()  # of all", set()),
-        ("learning/study.py", "\nimport", "\nUNUSED = 1\nimport", {"acinus.search.trials"}),
+        ("search/study.py", "\nimport", "\nUNUSED = 1\nimport", {"acinus.search.trials"}),
         ("patches/encoding.py", "\nfrom", "\nUNUSED = 1\nfrom", {"acinus.patches.extract"}),
-        ("mapping/blend.py", "\nimport", "\nUNUSED = 1\nimport", set()),
+        ("maps/blend.py", "\nimport", "\nUNUSED = 1\nimport", set()),
     ],
 )
 def test_what_outlives_a_killed_stage_counts_while_its_own_code_is_the_same(copy, name, old, new, others) -> None:

@@ -60,7 +60,7 @@ def _package() -> types.ModuleType:
     before: Any = sys.modules.get(_TELEMETRY, unset)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # to the import system: no such module
     try:
-        import openvino  # type: ignore[import-not-found, unused-ignore]
+        import openvino  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise AcinusError(no_openvino(str(error))) from error
     finally:
