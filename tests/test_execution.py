@@ -83,7 +83,7 @@ def test_what_is_recorded_names_stage_recipe_parameters_and_commit(project: Path
     assert start["step"] == 0
     assert 0 < start["startup_cpu_s"] < time.process_time()
     assert kept["summary"]["experiment"] == "summary"
-    assert kept["summary"]["params"]["camelyon.size_px"] == "4096"
+    assert kept["summary"]["params"]["camelyon.size_px"] == "2560"
 
 
 def test_two_executions_of_one_stage_wait_for_each_other(project: Path, capsys) -> None:

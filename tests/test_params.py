@@ -118,7 +118,7 @@ def test_every_wrong_key_is_said_in_the_one_line(root: Path) -> None:
         ("lr: 0.0003", "lr: 0", "train.lr = 0: Input should be greater than 0"),
         ("lr: 0.0003", "lr: .inf", "train.lr = inf: Input should be a finite number"),
         ("lr: 0.0003", "lr: .nan", "train.lr = nan: "),
-        ("val_fraction: 0.25", "val_fraction: 1.0", "cohort.val_fraction = 1.0: Input should be less than 1"),
+        ("val_fraction: 0.36", "val_fraction: 1.0", "cohort.val_fraction = 1.0: Input should be less than 1"),
         ("jpeg_quality: 90", "jpeg_quality: 101", "extract.jpeg_quality = 101: "),
         ("backend: lmdb", "backend: zarr", "extract.backend = 'zarr': Input should be 'lmdb', 'hdf5' or 'files'"),
         ("none_group: refuse", "none_group: drop", "cohort.none_group = 'drop': Input should be 'refuse', 'tumor'"),

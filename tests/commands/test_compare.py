@@ -20,7 +20,7 @@ from acinus.metrics.per_slide import read_table
 from acinus.metrics.setup import Tables
 from acinus.tracking import RunFacts, create_database, stage_run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(slide_id: str, label: str, **values: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from acinus.params import load_recipe
 from acinus.paths import Paths
 from acinus.tissue.mask import TissueMask, save_tissue
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 800, 600
 AREA = (slice(150, 450), slice(500, 700))  # rows, columns of the annotated region in level-0 px
 PINK = (230, 200, 215)

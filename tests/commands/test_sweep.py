@@ -18,7 +18,7 @@ from acinus.commands import sweep
 from acinus.errors import AcinusError
 from acinus.params import load_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TRAIN = """
 import json, pathlib, sys, time, yaml
 train = yaml.safe_load(pathlib.Path(f"recipes/{sys.argv[1]}.yaml").read_text())["train"]
@@ -195,7 +195,7 @@ def test_a_failing_variant_is_named_older_experiments_are_replaced_and_all_is_pu
 def test_ctrl_c_puts_back_what_was_there_and_gits_head(swept) -> None:
     root, _, before = swept
     write(root, "waits", WAITS)
-    code = "import sys, pathlib; from acinus import sweep; sweep.run(pathlib.Path(sys.argv[1]), 'waits', None)"
+    code = "import sys, pathlib; from acinus.commands import sweep; sweep.run(pathlib.Path(sys.argv[1]), 'waits', None)"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(root)],
         start_new_session=True,

@@ -19,9 +19,9 @@ def test_sentences_in_the_code_start_no_stage_but_code(tiny_project: Any, tmp_pa
     assert project.outs() == tiny_project.outs()
 
 
-def test_a_constant_of_slides_reruns_the_stages_that_import_it(tiny_project: Any, tmp_path: Path) -> None:
+def test_a_constant_of_tissue_reruns_the_stages_that_import_it(tiny_project: Any, tmp_path: Path) -> None:
     project = tiny_project.copy(tmp_path / "project")
-    path = project.root / "src" / "acinus" / "slides" / "saturation.py"
+    path = project.root / "src" / "acinus" / "tissue" / "saturation.py"
     text = path.read_text()
     path.write_text(text.replace("SATURATION_CAP = 0.4 ", "SATURATION_CAP = 0.41 "))
     assert path.read_text() != text
