@@ -1,1 +1,1 @@
-"""From a cohort's layout on disk to the manifest: one module per family, and the drawn cohorts."""
+"""From a cohort's layout on disk to the manifest: one module per family."""

@@ -1,4 +1,4 @@
-"""Regions as ASAP XML, in level-0 px: what ASAP opens beside the slide, and `slides.asap` reads back."""
+"""Regions as ASAP XML, in level-0 px: what ASAP opens beside the slide, and `labels.asap` reads back."""
 
 import contextlib
 import re

@@ -1,1 +1,1 @@
-"""The pixels and labels of one slide: open, levels, geometry, tissue, polygons, masks, tile bytes."""
+"""The pixels of one slide: open, levels, geometry, tile bytes, rasters, arrays."""

@@ -1,4 +1,4 @@
-"""What MLflow remembers of a stage execution. The only package that imports mlflow, but for the model it serves.
+"""What MLflow remembers of a stage execution. The only package that imports mlflow.
 
 Files are the truth: a tracking server that is down costs a warning and a local record, never the work
 (unless `tracking.required`). Summaries, pictures and models go there, never stores.
