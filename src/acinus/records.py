@@ -18,6 +18,9 @@ from acinus.files import atomic_path
 LONGEST_ID = 200
 SAFE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_ID - 1}}}\Z")
 
+LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
+"""The columns of a training log."""
+
 NORMAL, TUMOR, IGNORE = 0, 1, -1
 """Patch labels: class index, or IGNORE where the truth is not known."""
 

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from acinus.errors import AcinusError
-from acinus.metrics.setup import LOG_COLUMNS
+from acinus.records import LOG_COLUMNS
 from acinus.scoring.auc import auc
 
 MOST_NAMED = 16  # slides in a key; more are drawn without one
 ACCENT, SECOND, THIRD = "#4b3f8f", "#d0476f", "#1d8a7a"
 INK, QUIET = "#28262f", "#a5a2b3"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 11,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,
@@ -139,7 +139,7 @@ def chart(draw: Callable[[Figure], None], size_inch: tuple[float, float]) -> byt
     """Draw on a figure of its own and return PNG bytes without the writer's version in them."""
     with rc_context():
         rcdefaults()  # not what the user's matplotlibrc says: pictures are outputs, the same everywhere
-        rcParams.update(_STYLE)
+        rcParams.update(STYLE)
         figure = Figure(figsize=size_inch, dpi=130, layout="constrained")
         draw(figure)
         stream = io.BytesIO()

@@ -11,10 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from acinus.labels.polygons import snapped
+from acinus.scoring.confusion import IGNORE
 from acinus.slides.geometry import pixel_centres, window_centres
 
-IGNORE = 255
-"""Value of a label raster where the class is not known; all others are class indices."""
 BLOCK_PX = 1024
 """Edge of the blocks worked on at a time, in raster pixels (more where one tile is larger)."""
 CACHE_PX = 2**26

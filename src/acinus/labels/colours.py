@@ -14,10 +14,10 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.files import atomic_path
+from acinus.scoring.confusion import IGNORE
 from acinus.slides.raster import TILE_PX, Raster, open_raster, regrouped, stripes, tiles
 
 Colour = tuple[int, int, int]
-IGNORE = 255
 MAX_COLOURS = 100
 COLOURS_SHOWN = 20
 

@@ -12,9 +12,9 @@ import shapely
 from acinus import params
 from acinus.errors import RecipeError, SlideError
 from acinus.labels import asap, fold, polygons
-from acinus.labels.blocks import IGNORE
 from acinus.labels.masks import Mask, Values
 from acinus.labels.outlines import Outlined, Uniform
+from acinus.scoring.confusion import IGNORE
 
 ANY_PROVIDER = "*"
 _ONE_PX = 1.0  # level-0 px: of less than that nothing is labelled

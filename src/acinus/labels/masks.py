@@ -19,7 +19,7 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.labels import blocks
-from acinus.labels.blocks import IGNORE
+from acinus.scoring.confusion import IGNORE
 
 _UNKNOWN = 254
 MAX_SEGMENT_PX = 2**27

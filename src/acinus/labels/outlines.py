@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from acinus.labels import polygons
-from acinus.labels.blocks import IGNORE
+from acinus.scoring.confusion import IGNORE
 from acinus.slides.geometry import pixel_centres, window_centres
 
 OUTLINED = 1

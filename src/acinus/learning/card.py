@@ -11,8 +11,9 @@ from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.inputs import InputSpec
 from acinus.learning.models import build_model
-from acinus.learning.spec import ModelSpec, Task
+from acinus.learning.spec import ModelSpec
 from acinus.learning.weights import fill, read_tensors
+from acinus.params.recipe import Task
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
 Rgb = tuple[float, float, float]

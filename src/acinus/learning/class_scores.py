@@ -9,8 +9,9 @@ import pandas as pd
 from torch import nn
 
 from acinus.learning.card import Card
-from acinus.learning.dataset import IGNORE, Reader
+from acinus.learning.dataset import Reader
 from acinus.learning.predict import Predict, predictor
+from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 from acinus.threads import mapped_ahead
 

@@ -17,7 +17,7 @@ from acinus.files import write_text
 from acinus.learning import checkpoints
 from acinus.learning.averaging import WeightAverage
 from acinus.learning.checkpoints import Snapshot
-from acinus.learning.dataset import IGNORE, ShuffledTickets
+from acinus.learning.dataset import ShuffledTickets
 from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
 from acinus.learning.inputs import to_input, to_target
 from acinus.learning.job import FitJob
@@ -26,6 +26,7 @@ from acinus.learning.measures import METRICS, Gauge, gauge, metric_gauge
 from acinus.learning.optimisers import Schedule, build_optimiser, epochs_of
 from acinus.learning.running import Network
 from acinus.learning.segmentation_losses import SegmentationObjective
+from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
 PROGRESS_S = 60.0

@@ -13,13 +13,11 @@ from acinus.errors import AcinusError
 from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw, transform
 from acinus.learning.photometric import jitter
 from acinus.learning.shape import draw_shape
+from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
 Ticket = tuple[int, int]
 """(epoch, item): carried by the sampler, so that an item needs no state and no worker can differ."""
-
-IGNORE = 255
-"""Of a mask: the class is not known."""
 
 
 class Reader(Protocol):

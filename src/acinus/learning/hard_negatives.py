@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from acinus.learning.dataset import IGNORE
 from acinus.learning.job import FitJob
+from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
 SECOND = "second"

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
+from acinus.records import LOG_COLUMNS
+
 LAST_IS_KEPT = ("last", "ema")
 """Of train.keep: what keeps the weights of the last epoch, whatever its figures."""
 

@@ -13,8 +13,8 @@ from acinus.learning.dataset import Reader
 from acinus.learning.device import pick
 from acinus.learning.inputs import InputSpec, to_device, to_input
 from acinus.learning.running import AS_IS, Running, network
-from acinus.learning.spec import Task
 from acinus.learning.symmetries import averaged
+from acinus.params.recipe import Task
 from acinus.scoring.scaling import AS_TRAINED, Scaling
 
 Predict = Callable[[np.ndarray], np.ndarray]

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acinus import params
-from acinus.learning.dataset import IGNORE
 from acinus.learning.losses import focus
+from acinus.scoring.confusion import IGNORE
 
 _EPS = 1e-7
 

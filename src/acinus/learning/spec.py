@@ -1,9 +1,8 @@
 """What a network is, in one value: enough to build it, for training and for prediction alike."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Task = Literal["patch_classification", "segmentation"]
+from acinus.params.recipe import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,11 @@ import pandas as pd
 
 from acinus import records
 from acinus.errors import AcinusError
-from acinus.records import Table
+from acinus.records import LOG_COLUMNS, Table
 from acinus.scoring.scaling import Scaling
 
 PATCHES, SEGMENTATION = "patch_classification", "segmentation"
 """The tasks."""
-
-LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
-"""The columns of a training log."""
 
 
 @dataclass(frozen=True)

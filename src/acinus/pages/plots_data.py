@@ -14,7 +14,8 @@ from acinus.metrics.metric import floats, is_tumor, scored_slides, usable_slides
 from acinus.metrics.overlap import summed_confusion
 from acinus.metrics.per_slide import write_csv
 from acinus.metrics.ranking import labelled_patches
-from acinus.metrics.setup import LOG_COLUMNS, MetricSetup, Tables
+from acinus.metrics.setup import MetricSetup, Tables
+from acinus.records import LOG_COLUMNS
 from acinus.scoring.confusion import confusion
 from acinus.scoring.scaling import AS_TRAINED
 

@@ -10,7 +10,7 @@ import numpy as np
 from acinus.scoring.dice import Overlap
 
 IGNORE = 255
-"""Truth that is not known: counted nowhere."""
+"""Of a raster of class indices: the class is not known, and nothing is counted."""
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -12,25 +12,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from acinus.charts.curves import ACCENT, QUIET, SECOND, STYLE
 from acinus.params.results import Choices, Space, Value
 from acinus.search.space import distribution, inside
 
-ACCENT, SECOND, MUTED = "#4b3f8f", "#d0476f", "#a5a2b3"
 COLOURS = "viridis"
-_STYLE: Any = {
-    "font.size": 11,
-    "font.family": "DejaVu Sans",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8798",
-    "axes.labelcolor": "#28262f",
-    "xtick.color": "#6e6a7a",
-    "ytick.color": "#6e6a7a",
-    "legend.frameon": False,
-    "axes.grid": True,
-    "grid.color": "#e6e4ee",
-    "axes.axisbelow": True,
-}
 
 LEGEND_INCHES = 5.2
 """Room for three entries of a legend side by side."""
@@ -92,7 +78,7 @@ def _history(rows: Sequence[Row], objective: str) -> bytes:
             linewidth=1.6,
             label="best so far",
         )
-        for state, marker, colour in (("complete", "o", ACCENT), ("pruned", "x", MUTED)):
+        for state, marker, colour in (("complete", "o", ACCENT), ("pruned", "x", QUIET)):
             chosen = [row for row in rows if row["state"] == state]
             if chosen:
                 points = [row["trial"] for row in chosen], [row["value"] for row in chosen]
@@ -134,7 +120,7 @@ def _slice(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> b
                 axes.axis("off")
                 continue
             axis = _Axis(names[place], space[names[place]], rows)
-            for state, marker, colour in (("complete", "o", ACCENT), ("pruned", "x", MUTED)):
+            for state, marker, colour in (("complete", "o", ACCENT), ("pruned", "x", QUIET)):
                 chosen = [row for row in rows if row["state"] == state]
                 points = [axis.place(row) for row in chosen], [row["value"] for row in chosen]
                 axes.scatter(*points, marker=marker, color=colour, label=state)
@@ -226,7 +212,7 @@ def _picture(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -
     """Return a figure as PNG, drawn with our settings only, whatever the user's are."""
     with rc_context():
         rcdefaults()
-        rcParams.update(_STYLE)
+        rcParams.update(STYLE)
         figure = Figure(figsize=size_inches, dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
