@@ -17,7 +17,10 @@ GLASS, MARGIN_PX, CELL_PX = 244, 64, (775, 522)  # cell: width, height of nearly
 PER_SLIDE = 4
 BENIGN, CANCER = 1, 2
 
-FOLDS = (  # (patients of the test split, of the validation split)
+Plan = tuple[tuple[str, ...], tuple[str, ...]]
+"""Patients of the test split, of the validation split; the others train."""
+
+FOLDS: tuple[Plan, ...] = (
     (("2", "4", "13"), ("6", "5")),
     (("1", "6", "5"), ("7", "4")),
     (("3", "7", "9", "11"), ("6", "4")),
@@ -51,24 +54,24 @@ class GlasSlide:
         wide, high = (edge + MARGIN_PX for edge in CELL_PX)
         return columns * wide + MARGIN_PX, rows * high + MARGIN_PX
 
-    def split(self, fold: int) -> str:
-        """Return the split of this slide in a fold."""
-        test, val = FOLDS[fold]
+    def split(self, plan: Plan) -> str:
+        """Return the split of this slide."""
+        test, val = plan
         return "test" if self.patient in test else "val" if self.patient in val else "train"
 
 
-def read_slides(glas: Path) -> list[GlasSlide]:
-    """Return the slides of all patients, in a fixed order."""
+def read_slides(glas: Path, per_slide: int = PER_SLIDE) -> list[GlasSlide]:
+    """Return the slides of all patients, of up to `per_slide` pictures each, in a fixed order."""
     with (glas / "labels.csv").open(newline="") as stream:
         rows = sorted(csv.DictReader(stream), key=lambda row: row["name"])
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault((row["patient"], row["grade"]), []).append(row["name"])
     slides = []
-    for (patient, grade), names in sorted(groups.items(), key=lambda one: (int(one[0][0]), one[0][1])):
-        for number, start in enumerate(range(0, len(names), PER_SLIDE)):
-            own = names[start : start + PER_SLIDE]
-            slides.append(_slide(glas, f"p{patient}_{grade}_{number}", patient, grade == "malignant", own))
+    for (patient, grade), names in sorted(groups.items(), key=lambda group: (int(group[0][0]), group[0][1])):
+        for number, start in enumerate(range(0, len(names), per_slide)):
+            on_slide = names[start : start + per_slide]
+            slides.append(_slide(glas, f"p{patient}_{grade}_{number}", patient, grade == "malignant", on_slide))
     return slides
 
 
@@ -83,8 +86,8 @@ def _slide(glas: Path, slide_id: str, patient: str, malignant: bool, names: list
     return GlasSlide(slide_id, patient, malignant, pictures, places, tuple(glands))
 
 
-def write_cohort(slides: list[GlasSlide], fold: int, root: Path) -> None:
-    """Write images, masks, train.csv and splits.csv of a fold."""
+def write_cohort(slides: list[GlasSlide], plan: Plan, root: Path) -> None:
+    """Write images, masks, train.csv and splits.csv."""
     for folder in ("train_images", "train_label_masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for slide in slides:
@@ -96,11 +99,11 @@ def write_cohort(slides: list[GlasSlide], fold: int, root: Path) -> None:
         write_biopsy(root / "train_images" / f"{slide.slide_id}.tiff", image, MPP, quality=95)
         write_biopsy_mask(root / "train_label_masks" / f"{slide.slide_id}_mask.tiff", label, MPP)
     grades = [(4, "4+4") if slide.malignant else (0, "negative") for slide in slides]
-    named = [slide.slide_id for slide in slides]
+    slide_ids = [slide.slide_id for slide in slides]
     _table(root / "train.csv", ("image_id", "data_provider", "isup_grade", "gleason_score"),
-           [(name, "karolinska", *grade) for name, grade in zip(named, grades, strict=True)])  # fmt: skip
+           [(slide_id, "karolinska", *grade) for slide_id, grade in zip(slide_ids, grades, strict=True)])  # fmt: skip
     _table(root / "splits.csv", ("slide_id", "split", "patient"),
-           [(one.slide_id, one.split(fold), f"patient_{one.patient}") for one in slides])  # fmt: skip
+           [(slide.slide_id, slide.split(plan), f"patient_{slide.patient}") for slide in slides])  # fmt: skip
 
 
 def _table(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import real
+from benchmarks import real, real_point, real_script
 from benchmarks.real_cohort import FOLDS, GlasSlide, Picture, read_slides
 
 
@@ -61,16 +61,17 @@ def test_finished_folds_are_read_again(tmp_path: Path, shared_data: Path, monkey
 def test_no_patient_is_in_two_splits_and_every_fold_has_both_kinds(shared_data: Path) -> None:
     slides = read_slides(shared_data / "glas")
     assert sum(len(one.pictures) for one in slides) == 85
-    for fold, (test, val) in enumerate(FOLDS):
+    for plan in (*FOLDS, *real_point.PLANS):
+        test, val = plan
         assert not set(test) & set(val)
         for split in ("train", "val", "test"):
-            assert {one.malignant for one in slides if one.split(fold) == split} == {True, False}
+            assert {one.malignant for one in slides if one.split(plan) == split} == {True, False}
     assert len({patient for test, _ in FOLDS for patient in test}) == sum(len(test) for test, _ in FOLDS)
 
 
 @pytest.mark.parametrize("tta", ["none", "d4"])
-def test_its_recipe_takes_fewer_steps_than_the_script(tta: str) -> None:
+def test_its_recipe_takes_fewer_crops_than_the_script(tta: str) -> None:
     train = real.recipe_of(tta, 300).train
     assert train.iterations_per_epoch is not None
-    assert train.max_epochs * train.iterations_per_epoch < 300
-    assert (train.batch_size, train.crop_px, train.encoder) == (12, 256, "tf_efficientnet_lite0")
+    assert train.max_epochs * train.iterations_per_epoch * train.batch_size < 300 * real_script.BATCH
+    assert (train.crop_px, train.encoder) == (real_script.CROP_PX, "tf_efficientnet_lite0")

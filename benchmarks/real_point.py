@@ -1,0 +1,96 @@
+"""`python -m benchmarks.real_point --work DIR`: what the chosen operating point does on real patients it never saw.
+
+Needs GlaS (../shared/data/glas), two pictures to a slide. One network is trained on three patients as `benchmarks.real`
+trains. Of the other twelve, six choose the operating point and six are held out, then the other way round. Said of the
+held-out slides: how many benign ones are clean or below the rule, and the mean Dice of the malignant ones beside the
+best that any threshold alone gives on the same maps (an oracle: it knows the truth). About half an hour of one core.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from acinus.maps.tiff import read_map
+from acinus.params import Recipe, check_recipe
+from acinus.paths import Paths
+from benchmarks import real, real_script
+from benchmarks.measure import ROOT
+from benchmarks.real_cohort import GlasSlide, Plan, read_slides, write_cohort
+
+PER_SLIDE = 2
+HALVES = ("10", "13", "6", "7", "8", "16"), ("3", "4", "5", "15", "11", "14")
+PLANS: tuple[Plan, ...] = (HALVES, HALVES[::-1])
+THRESHOLDS = np.arange(0.05, 1.0, 0.05)
+
+
+def recipe_of(steps: int) -> Recipe:
+    """Return the recipe of `benchmarks.real` with the search for an operating point."""
+    recipe = real.recipe_of("none", steps).model_dump(by_alias=True)
+    recipe["calibrate"] |= {"trials": 40, "bias": True}
+    return check_recipe(real.NAME, recipe)
+
+
+def best_dice(paths: Paths, slides: Sequence[GlasSlide], downsample: float) -> tuple[float, float]:
+    """Return the highest mean Dice of malignant slides that one threshold for all of them gives, and the threshold."""
+    maps = {slide.slide_id: read_map(paths.maps / f"{slide.slide_id}.tif")[0] for slide in slides}
+    dice = {}
+    for threshold in THRESHOLDS:
+        predicted = {
+            slide.slide_id: real.cut(maps[slide.slide_id] >= 255 * threshold, slide, downsample) for slide in slides
+        }
+        dice[float(threshold)] = real.figures(slides, predicted)["dice_mean"]
+    best = max(dice, key=dice.__getitem__)
+    return dice[best], best
+
+
+def main() -> int:
+    """Train once, choose and hold out twice, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.real_point", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="keep cohort, model and maps here")
+    parser.add_argument("--steps", type=int, default=real_script.STEPS, help="of 12 crops (default: %(default)s)")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real slides")
+    options = parser.parse_args()
+    if not (options.shared / "glas").is_dir():
+        sys.exit(f"error: {options.shared / 'glas'}: not here; this benchmark needs the pictures of GlaS")
+    slides, recipe, paths = (
+        read_slides(options.shared / "glas", PER_SLIDE),
+        recipe_of(options.steps),
+        Paths(options.work, real.NAME),
+    )
+    torch.set_num_threads(1)
+    clean, benign, short = 0, 0, []
+    for plan in PLANS:
+        write_cohort(slides, plan, options.work / "cohort")
+        fresh = () if paths.model.is_dir() else ("train",)
+        real.run_stages(options.work, recipe, (*real.BEFORE, *fresh, *real.AFTER))
+        tests = [slide for slide in slides if slide.split(plan) == "test"]
+        ill = [slide for slide in tests if slide.malignant]
+        downsample = recipe.infer.map_downsample
+        masks = {
+            slide.slide_id: real.cut(np.asarray(Image.open(paths.masks / f"{slide.slide_id}.png")), slide, downsample)
+            for slide in tests
+        }
+        achieved, (best, threshold) = real.figures(tests, masks)["dice_mean"], best_dice(paths, ill, downsample)
+        burden = pd.read_parquet(paths.quantities).set_index("slide_id")["burden_pred"]
+        called = [burden[slide.slide_id] >= recipe.grade.burden_percent for slide in tests if not slide.malignant]
+        clean, benign, short = clean + called.count(False), benign + len(called), [*short, best - achieved]
+        print(paths.operating_point.read_text())
+        print(
+            f"held out: patients {', '.join(plan[0])}; {called.count(False)} of {len(called)} benign slides are right"
+        )
+        print(
+            f"Dice of {len(ill)} malignant slides {achieved:.4f}; best threshold, {threshold:.2f}: {best:.4f}",
+            flush=True,
+        )
+    print(f"both: {clean} of {benign} benign slides; Dice below the best threshold's by at most {max(short):.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
