@@ -39,18 +39,18 @@ def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, V
     """
     verdicts: dict[str, Verdict] = {}
     by_name = {slide_id.casefold(): slide_id for slide_id in known}
-    rows = list(csv_rows(text, name))
+    rows = csv_rows(text, name)
     for place, (number, fields) in enumerate(rows):
         slide_id = by_name.get(_slide_id(fields[0]).casefold())
-        if len(fields) == 1 and any(one in fields[0] for one in SEPARATORS):
+        if len(fields) == 1 and any(separator in fields[0] for separator in SEPARATORS):
             raise AcinusError(f"{name}: row {number}: another separator than in row {rows[0][0]}; save it with one")
         if slide_id is None or (place == 0 and fields[0].lower() in _HEADS):
             continue
         verdict = MEANINGS.get(fields[1].lower()) if len(fields) > 1 else None
         if verdict is None:
-            found = repr(fields[1]) if len(fields) > 1 else "nothing"
+            stated = repr(fields[1]) if len(fields) > 1 else "nothing"
             raise AcinusError(
-                f"{name}: row {number}: {slide_id} is {found}; expected one of {', '.join(sorted(MEANINGS))}"
+                f"{name}: row {number}: {slide_id} is {stated}; expected one of {', '.join(sorted(MEANINGS))}"
             )
         if verdicts.setdefault(slide_id, verdict) != verdict:
             raise AcinusError(

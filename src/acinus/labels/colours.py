@@ -4,8 +4,8 @@ Giant masks are decoded in stripes and become single-channel TIFFs of class indi
 accounted for.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.files import atomic_path
+from acinus.labels.masks import LOSSLESS
+from acinus.labels.palette import Colour
 from acinus.scoring.confusion import IGNORE
 from acinus.slides.raster import TILE_PX, Raster, open_raster, regrouped, stripes, tiles
 
-Colour = tuple[int, int, int]
 MAX_COLOURS = 100
 COLOURS_SHOWN = 20
 
@@ -25,7 +26,6 @@ _UNSEEN = 254
 _PACKED = 2**24  # packed colours: red * 65536 + green * 256 + blue
 _CHUNK = 2**18
 _LOSSY_REMEDY = "it invents colours between those of the classes; export the mask again as PNG, or as TIFF with LZW"
-_LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, CCITT, LZW, deflate, packbits, LZMA, zstd
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,9 @@ class Counts:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
-        return {
-            "exact_px": self.exact_px,
-            "near_px": self.near_px,
-            "ignored_px": self.ignored_px,
-            "transparent_px": self.transparent_px,
-            "unknown_colours": [{"rgb": list(colour), "px": px} for colour, px in self.unknown],
-        }
+        account = asdict(self)
+        del account["unknown"]
+        return account | {"unknown_colours": [{"rgb": list(colour), "px": px} for colour, px in self.unknown]}
 
 
 def decode(rgb: np.ndarray, colours: Sequence[Colour], tolerance: int) -> np.ndarray:
@@ -97,7 +93,7 @@ def _refuse_lossy(raster: Raster) -> None:
     if raster.loader == "tiffload":
         with tifffile.TiffFile(raster.path) as tiff:
             compression = tiff.pages.first.compression
-        if int(compression) not in _LOSSLESS_TIFF:
+        if int(compression) not in LOSSLESS:
             name = getattr(compression, "name", compression)
             raise SlideError(f"{raster.path.name}: compression {name} is no mask's: {_LOSSY_REMEDY}")
 
@@ -171,8 +167,8 @@ class _Census:
             codes = np.where(clear, IGNORE, codes)
             self._transparent += int(clear.sum())
         if unknown.any():
-            found, px = np.unique(packed[unknown], return_counts=True)
-            self._unknown[found] += px.astype(np.uint32)
+            colours, px = np.unique(packed[unknown], return_counts=True)
+            self._unknown[colours] += px.astype(np.uint32)
         self._per_code += np.bincount(codes.ravel(), minlength=256)
         return _classes(codes, len(self._codes.colours))
 
@@ -180,16 +176,17 @@ class _Census:
         """Return the sums so far; classes in the order of the colours."""
         number = len(self._codes.colours)
         exact, near = self._per_code[:number].tolist(), self._per_code[number : 2 * number].tolist()
+        packed = np.flatnonzero(self._unknown)
+        px = self._unknown[packed].astype(np.int64)
+        most = np.lexsort((packed, -px))[:COLOURS_SHOWN]
+        unknown = [
+            ((colour >> 16, colour >> 8 & 255, colour & 255), count)
+            for colour, count in zip(packed[most].tolist(), px[most].tolist(), strict=True)
+        ]
         return Counts(
             dict(zip(classes, exact, strict=True)),
             dict(zip(classes, near, strict=True)),
             int(self._per_code[IGNORE]),
             self._transparent,
-            tuple(self._most_frequent()),
+            tuple(unknown),
         )
-
-    def _most_frequent(self) -> Iterator[tuple[Colour, int]]:
-        found = np.flatnonzero(self._unknown)
-        order = np.lexsort((found, -self._unknown[found].astype(np.int64)))
-        for packed in found[order[:COLOURS_SHOWN]].tolist():
-            yield (packed >> 16, packed >> 8 & 255, packed & 255), int(self._unknown[packed])
