@@ -107,11 +107,11 @@ def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "Groups.csv").write_text("slide_id,patient\ns1,p\n")
     (tmp_path / "splits.csv").write_text("slide_id,split,patient\ns1,val,p\n")
     both = order(tmp_path, "a/Groups.csv", "splits.csv", "x.tif")
-    assert adapter.groups(both, {"s1"}) == {"s1": "p"}
-    assert adapter.listed_splits(both, {"s1"})["s1"].split == "val"
-    assert adapter.groups(order(tmp_path), {"s1"}) == {}
-    assert adapter.listed_splits(order(tmp_path), {"s1"}) == {}
+    listed, patients = adapter.user_tables(both, {"s1"})
+    assert patients == {"s1": "p"}
+    assert listed["s1"].split == "val"
+    assert adapter.user_tables(order(tmp_path), {"s1"}) == ({}, {})
     with pytest.raises(AcinusError, match=r"^a/groups\.csv and groups\.csv: two group files; keep one$"):
-        adapter.groups(order(tmp_path, "groups.csv", "a/groups.csv"), {"s1"})
+        adapter.user_tables(order(tmp_path, "groups.csv", "a/groups.csv"), {"s1"})
     with pytest.raises(AcinusError, match=r"^a/Groups\.csv: row 2: slide_id 's1' is no slide"):
-        adapter.groups(both, {"s2"})
+        adapter.user_tables(order(tmp_path, "a/Groups.csv"), {"s2"})

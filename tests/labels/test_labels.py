@@ -7,7 +7,6 @@ import tifffile
 from acinus import params
 from acinus.errors import RecipeError, SlideError
 from acinus.labels.labels import LabelRow, LabelRules, check_source, open_labels, open_tissue
-from acinus.labels.outlines import Uniform
 
 
 def rules_of(**settings):
@@ -119,7 +118,6 @@ def test_nothing_to_draw_is_normal_and_unknown_is_ignored(root):
     x0 = np.zeros(3)
     for kind, value, share in (("none", 0, 0.0), ("unknown", 255, 1.0)):
         labels = open_labels(row(root, kind, None), RULES)
-        assert isinstance(labels, Uniform)
         normal, tumour, ignored = labels.fractions(x0, x0, 64)
         assert tumour.tolist() == [0.0] * 3
         assert ignored.tolist() == [share] * 3

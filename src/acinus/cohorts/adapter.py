@@ -15,8 +15,9 @@ from acinus import params
 from acinus.cohorts import splits, tables
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.records import LONGEST_ID, MANIFEST, is_safe_id
-from acinus.slides.open import SlidePixels, below
+from acinus.slides.open import SlidePixels, below, open_slide
 from acinus.slides.slide import MPP_RANGE
+from acinus.slides.tiles import probe
 
 Row = dict[str, Any]
 Section = TypeVar("Section", bound=params.Cohort, covariant=True)
@@ -80,6 +81,16 @@ def judged(row: Row, root: Path) -> Iterator[None]:
         why = error.strerror or error
         reason = f"slide {row['slide_id']}: {row['image']} cannot be read ({why}); check the disk"
         row |= {"status": "bad", "reason": reason}
+
+
+@contextmanager
+def opened(row: Row, root: Path, cohort: params.Cohort, seed: int) -> Iterator[SlidePixels]:
+    """Give the slide of a row, open, after its size is noted in `row` itself and its tiles are probed."""
+    path = below(root, row["image"])
+    with open_slide(path, row["slide_id"]) as slide:
+        row |= {"width": slide.width, "height": slide.height}
+        probe(path, slide, cohort.probe_tiles, seed)
+        yield slide
 
 
 def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool) -> Row:
@@ -157,26 +168,19 @@ def _shared_patients(rows: Sequence[Row]) -> set[str]:
     return shared
 
 
-def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.Listed]:
-    """Return what splits.csv says of the slides (`known` ids), wherever below the root it lies.
+def user_tables(order: Order, known: Collection[str]) -> tuple[dict[str, splits.Listed], dict[str, str]]:
+    """Return what splits.csv and groups.csv say of the slides (`known` ids), wherever below the root they lie.
+
+    groups.csv (slide id -> patient) puts the slides of one patient into one split, and leaves open which.
 
     Raises:
-        AcinusError: two such files, or a wrong one (see splits.parse_splits).
+        AcinusError: two such files, or a wrong one (see splits.parse_splits and parse_groups).
     """
-    path = only(order.files, "splits.csv", "split files")
-    return splits.parse_splits(tables.read_text(below(order.root, path)), path, known) if path else {}
-
-
-def groups(order: Order, known: Collection[str]) -> dict[str, str]:
-    """Return slide_id -> patient from groups.csv, wherever below the root it lies; empty without one.
-
-    It puts the slides of one patient into one split, and leaves open which.
-
-    Raises:
-        AcinusError: two such files, or a wrong one (see splits.parse_groups).
-    """
-    path = only(order.files, "groups.csv", "group files")
-    return splits.parse_groups(tables.read_text(below(order.root, path)), path, known) if path else {}
+    listed, grouped = only(order.files, "splits.csv", "split files"), only(order.files, "groups.csv", "group files")
+    return (
+        splits.parse_splits(tables.read_text(below(order.root, listed)), listed, known) if listed else {},
+        splits.parse_groups(tables.read_text(below(order.root, grouped)), grouped, known) if grouped else {},
+    )
 
 
 def only(files: Iterable[str], name: str, what: str) -> str | None:

@@ -5,22 +5,32 @@ tumor_001.tif, tumor_001.xml, tumor_001_mask.tif; patient_017_node_2.tif.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from acinus import params
-from acinus.cohorts import adapter, dicom, reference, tables
+from acinus.cohorts import adapter, dicom, tables
 from acinus.cohorts.adapter import Order, Row, new_row
-from acinus.cohorts.reference import SLIDE_SUFFIXES, Verdict
+from acinus.cohorts.tables import SEPARATORS, csv_rows
 from acinus.errors import AcinusError, SlideError
 from acinus.labels.labels import LabelRow, LabelRules, check_source, tumour_left
 from acinus.slides import brightfield
-from acinus.slides.open import below, open_slide
-from acinus.slides.tiles import probe
+from acinus.slides.open import below
 
-TABLES = reference.FILES
+Verdict = Literal["normal", "tumor", "itc"]
+
+TABLES = frozenset({"reference.csv", "stage_labels.csv", "stages.csv"})
+"""What says of whole slides what they are: reference.csv of the 2016 test set, stage labels of 2017; anywhere."""
+
+MEANINGS: dict[str, Verdict] = {"normal": "normal", "negative": "normal", "tumor": "tumor", "tumour": "tumor"}
+MEANINGS |= {"macro": "tumor", "micro": "tumor", "itc": "itc"}
+"""Their second column, lower case -> what the slide is. itc: isolated tumour cells, neither positive nor normal."""
+
+_HEADS = frozenset({"patient", "slide", "slide_id", "image", "image_id", "id", "name", "filename", "file"})
+SLIDE_SUFFIXES = (".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu")
+"""Of the files that are slides."""
 MASK_SUFFIXES = frozenset({".tif", ".tiff"})
 LEAST_LEFT = 0.5
 """Cut-outs that take more of the outlined tumour than they leave cannot be meant (seven files of CAMELYON: 0.998)."""
@@ -56,7 +66,7 @@ def discover(order: Order[params.CamelyonCohort]) -> list[Row]:
     }
     excluded = adapter.exclusions(settings)
     adapter.refuse_orphans(labels, images, excluded, "annotation without a slide of that name; add the slide")
-    listed, patients = adapter.listed_splits(order, images), adapter.groups(order, images)
+    listed, patients = adapter.user_tables(order, images)
     stated = _stated(order.root, files, set(images))
     partly = {slide_id.casefold() for slide_id in settings.not_exhaustive}
     rows = []
@@ -90,10 +100,7 @@ def examine(row: Row, root: Path, settings: params.CamelyonCohort, rules: LabelR
         return row
     row = dict(row)
     with adapter.judged(row, root):
-        path = below(root, row["image"])
-        with open_slide(path, row["slide_id"]) as slide:
-            row |= {"width": slide.width, "height": slide.height}
-            probe(path, slide, settings.probe_tiles, seed)
+        with adapter.opened(row, root, settings, seed) as slide:
             brightfield.check(slide)
             row |= adapter.resolution(slide, settings, needed=True)
         row |= _label(row, root, settings.labels, rules)
@@ -117,13 +124,55 @@ def _label_id(path: PurePosixPath, kind: str) -> str | None:
 def _stated(root: Path, files: Iterable[str], known: set[str]) -> dict[str, Verdict]:
     """Return what the reference files below the root say; files that disagree are refused."""
     result: dict[str, Verdict] = {}
-    for path in sorted(path for path in files if PurePosixPath(path).name.lower() in reference.FILES):
-        for slide_id, verdict in reference.parse_reference(tables.read_text(below(root, path)), path, known).items():
+    for path in sorted(path for path in files if PurePosixPath(path).name.lower() in TABLES):
+        for slide_id, verdict in parse_reference(tables.read_text(below(root, path)), path, known).items():
             if result.setdefault(slide_id, verdict) != verdict:
                 raise AcinusError(
                     f"{path}: {slide_id} is {verdict} here and {result[slide_id]} in another file; correct one"
                 )
     return result
+
+
+def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, Verdict]:
+    """Return slide_id -> normal, tumor or itc for the slides in `known`.
+
+    Rows: id (with or without a slide's suffix, in any case), verdict, then columns that do not matter here (type,
+    extent). A header may stand first. Rows of slides that are not here, and patient rows of CAMELYON17
+    (patient_004.zip, pN1), are passed over: the published files list whole data sets.
+
+    Raises:
+        AcinusError: names file and row of an unknown verdict or of two that differ; a file that names none of `known`.
+    """
+    verdicts: dict[str, Verdict] = {}
+    by_name = {slide_id.casefold(): slide_id for slide_id in known}
+    rows = csv_rows(text, name)
+    for place, (number, fields) in enumerate(rows):
+        slide_id = by_name.get(_without_suffix(fields[0]).casefold())
+        if len(fields) == 1 and any(separator in fields[0] for separator in SEPARATORS):
+            raise AcinusError(f"{name}: row {number}: another separator than in row {rows[0][0]}; save it with one")
+        if slide_id is None or (place == 0 and fields[0].lower() in _HEADS):
+            continue
+        verdict = MEANINGS.get(fields[1].lower()) if len(fields) > 1 else None
+        if verdict is None:
+            stated = repr(fields[1]) if len(fields) > 1 else "nothing"
+            raise AcinusError(
+                f"{name}: row {number}: {slide_id} is {stated}; expected one of {', '.join(sorted(MEANINGS))}"
+            )
+        if verdicts.setdefault(slide_id, verdict) != verdict:
+            raise AcinusError(
+                f"{name}: row {number}: {slide_id} is {verdict} here and {verdicts[slide_id]} above; keep one row"
+            )
+    if not verdicts:
+        first = f"; its row {rows[0][0]} begins with {rows[0][1][0]!r}" if rows else ": it is empty"
+        raise AcinusError(
+            f"{name}: names no slide of this cohort{first}; write a slide's id, a comma, semicolon or tab and what it "
+            "is (tumor_001,Tumor), or move the file away"
+        )
+    return verdicts
+
+
+def _without_suffix(name: str) -> str:
+    return next((name[: -len(suffix)] for suffix in SLIDE_SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def _verdict(slide_id: str, stated: Verdict | None, has_label: bool) -> tuple[Verdict | None, str]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from acinus import params, records
 from acinus.errors import AcinusError
+from acinus.params.base import SPLITS
 
 FINDINGS = {
     "background_contradicts": "px of an array are both background and a nucleus, or neither, or background has several "
@@ -67,7 +68,7 @@ def unlabelled_lines(manifest: pd.DataFrame) -> list[str]:
     """Return for each split with slides that have no annotation one line: how many, and what that takes them out of."""
     usable = manifest[manifest["status"] == "ok"]
     lines = []
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         slides = usable[usable["split"] == split]
         bare = slides[slides["label_kind"] == "unknown"]
         if bare.empty:

@@ -20,8 +20,7 @@ from acinus.cohorts.splits import Listed
 from acinus.errors import AcinusError
 from acinus.labels.labels import LabelRow, LabelRules, check_source
 from acinus.slides import brightfield
-from acinus.slides.open import below, open_slide
-from acinus.slides.tiles import probe
+from acinus.slides.open import below
 
 PROVIDERS = ("karolinska", "radboud")
 IMAGES, MASKS, GRADES = "train_images", "train_label_masks", "train.csv"
@@ -57,7 +56,7 @@ def discover(order: Order[params.PandaCohort]) -> list[Row]:
     masks = adapter.by_id("files", order.files, adapter.in_folder(MASKS, SUFFIXES, "_mask"))
     _refuse(images, masks, grades)
     known = set(images) | set(grades)
-    listed, patients = adapter.listed_splits(order, known), adapter.groups(order, known)
+    listed, patients = adapter.user_tables(order, known)
     doubtful = _doubtful(order)
     excluded = adapter.exclusions(order.cohort)
     if order.cohort.doubtful_policy == "exclude":
@@ -110,10 +109,7 @@ def examine(
     row = dict(row)
     findings = {"gleason_isup_mismatch"} if grade.isup_of(row["gleason"]) != row["isup"] else set()
     with adapter.judged(row, root):
-        path = below(root, row["image"])
-        with open_slide(path, row["slide_id"]) as slide:
-            row |= {"width": slide.width, "height": slide.height}
-            probe(path, slide, cohort.probe_tiles, seed)
+        with adapter.opened(row, root, cohort, seed) as slide:
             row |= adapter.resolution(slide, cohort, needed=True)
             overview = brightfield.overview_of(slide)
             brightfield.check(slide, overview)

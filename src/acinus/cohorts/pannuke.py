@@ -27,7 +27,6 @@ from acinus.slides.open import below, open_slide
 
 TABLES: frozenset[str] = frozenset()
 CHANNELS = {"images": 3, "masks": 6}
-FILES = ("images", "masks", "types")
 PROTOCOLS: dict[str, dict[int, str]] = {
     "official-1": {1: "train", 2: "val", 3: "test"},
     "official-2": {2: "train", 1: "val", 3: "test"},
@@ -66,11 +65,11 @@ def ingest(order: Order[params.PannukeCohort]) -> list[Row]:
     roles = PROTOCOLS[cohort.protocol]
     rows = [row for fold in here for row in _tiles(fold, order, roles.get(fold.number))]
     tiles = {row["slide_id"] for row in rows}
-    listed, patients = adapter.listed_splits(order, tiles), adapter.groups(order, tiles)
+    from_user = adapter.user_tables(order, tiles)
     odd = {slide_id for fold in here for slide_id in _contradicting(fold, order)}
     for row in rows:
         row["findings"] = "background_contradicts" if row["slide_id"] in odd else ""
-    rows = adapter.placed(rows, listed, patients, adapter.exclusions(cohort))
+    rows = adapter.placed(rows, *from_user, adapter.exclusions(cohort))
     if any(row["split_rule"] == cohort.protocol for row in rows):
         _check_roles({fold.number for fold in here if fold.count}, cohort.protocol)
     return adapter.with_splits(rows, cohort, order.seed, lambda row: "tile", lambda row: row["tissue_type"] or "")
@@ -81,7 +80,7 @@ def folds(order: Order) -> list[Fold]:
     arrays: dict[int, dict[str, str]] = {}
     for path in sorted(order.files):
         place = PurePosixPath(path)
-        if place.name.lower() not in {f"{name}.npy" for name in FILES}:
+        if place.name.lower() not in {"images.npy", "masks.npy", "types.npy"}:
             continue
         numbers = [match[1] for part in reversed(place.parts[:-1]) if (match := _FOLD.search(part))]
         if not numbers:
@@ -98,15 +97,18 @@ def folds(order: Order) -> list[Fold]:
 
 
 def _opened(number: int, files: Mapping[str, str], order: Order) -> Fold:
-    for name in ("images", "masks"):
+    for name in CHANNELS:
         if name not in files:
             there = next(iter(files.values()))
             raise AcinusError(f"{there}: fold {number} has no {name}.npy; add it or move the fold away")
-    shapes = {name: _shape(files[name], CHANNELS[name], order) for name in ("images", "masks")}
-    said = {name: f"{count} tiles of {width} x {height} px" for name, (count, height, width) in shapes.items()}
+    shapes = {}
+    for name, channels in CHANNELS.items():
+        with _in_file(files[name]):
+            shapes[name] = open_array(below(order.root, files[name]), channels).shape[:3]
+    sizes = {name: f"{count} tiles of {width} x {height} px" for name, (count, height, width) in shapes.items()}
     if shapes["images"] != shapes["masks"]:
         raise AcinusError(
-            f"{files['masks']}: {said['masks']}, but {files['images']} has {said['images']}; they must be of one fold"
+            f"{files['masks']}: {sizes['masks']}, but {files['images']} has {sizes['images']}; they must be of one fold"
         )
     count, height, width = shapes["images"]
     tissues = _tissues(files["types"], order) if "types" in files else None
@@ -115,13 +117,6 @@ def _opened(number: int, files: Mapping[str, str], order: Order) -> Fold:
             f"{files['types']}: {len(tissues)} types, but {files['images']} has {count} tiles; they must be of one fold"
         )
     return Fold(number, files["images"], files["masks"], count, (width, height), tissues)
-
-
-def _shape(path: str, channels: int, order: Order) -> tuple[int, int, int]:
-    """Return (tiles, height, width) of an array file."""
-    with _in_file(path):
-        count, height, width, _ = open_array(below(order.root, path), channels).shape
-    return count, height, width
 
 
 @contextmanager
@@ -184,8 +179,7 @@ def _contradicting(fold: Fold, order: Order) -> Iterator[str]:
 
 def _tiles(fold: Fold, order: Order[params.PannukeCohort], split: str | None) -> Iterator[Row]:
     """Yield the manifest rows of a fold; split: by the protocol, or None."""
-    width, height = fold.size
-    mpp = order.cohort.mpp
+    mpp, (width, height) = order.cohort.mpp, fold.size
     for row in range(fold.count):
         yield new_row(
             _slide_id(fold, row),

@@ -49,7 +49,7 @@ def discover(order: Order[params.RgbMaskCohort]) -> list[Row]:
         mask = masks.get(row["slide_id"])
         if mask is not None:
             row |= {"label_source": mask, "label_fingerprint": files[mask]}
-    return adapter.placed(rows, adapter.listed_splits(order, images), adapter.groups(order, images), excluded)
+    return adapter.placed(rows, *adapter.user_tables(order, images), excluded)
 
 
 def examine(row: Row, root: Path, rasters: Path, settings: params.RgbMaskCohort) -> Row:

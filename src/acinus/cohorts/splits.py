@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from acinus.cohorts.tables import header_and_rows, record
 from acinus.errors import AcinusError
+from acinus.params.base import SPLITS
 from acinus.seeds import derive
 
-SPLITS = ("train", "val", "test")
 NEEDED = ("slide_id", "split", "patient")
 OPTIONAL = ("provider",)
 GROUPED = ("slide_id", "patient")
@@ -118,16 +118,16 @@ def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fract
             stratum = max({slide.label for slide in slides} - {UNKNOWN}, default=UNKNOWN)
             strata.setdefault(stratum, {})[group] = max(slide.within for slide in slides)
     for stratum, kinds in strata.items():
-        known = stratum != UNKNOWN
-        test = _first(kinds, test_fraction, len(kinds) - 2, derive(seed, "test"), known) if test_fraction else []
+        least = 0 if stratum == UNKNOWN else 1
+        test = _first(kinds, test_fraction, least, len(kinds) - 2, derive(seed, "test")) if test_fraction else []
         others = {group: kind for group, kind in kinds.items() if group not in set(test)}
-        val = _first(others, val_fraction, len(others) - 1, seed, known)
+        val = _first(others, val_fraction, least, len(others) - 1, seed)
         decided |= dict.fromkeys(others, "train") | dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
     return {slide.slide_id: str(decided[slide.group]) for slide in members}
 
 
-def _first(kinds: Mapping[str, str], fraction: float, most: int, seed: int, known: bool) -> list[str]:
-    """Return `fraction` of the groups (group -> kind), at most `most`; at least one where possible and `known`.
+def _first(kinds: Mapping[str, str], fraction: float, least: int, most: int, seed: int) -> list[str]:
+    """Return `fraction` of the groups (group -> kind), at most `most` and, as far as that allows, at least `least`.
 
     The kinds come in turn, each in proportion to its number.
     """
@@ -139,5 +139,5 @@ def _first(kinds: Mapping[str, str], fraction: float, most: int, seed: int, know
         for of_kind in drawn.values()
         for place, (order, group) in enumerate(of_kind)
     )
-    count = min(max(int(len(kinds) * fraction + 0.5), 1 if known else 0), max(0, most))
+    count = min(max(int(len(kinds) * fraction + 0.5), least), max(0, most))
     return [group for _, _, group in turns[:count]]

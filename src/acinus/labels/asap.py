@@ -90,8 +90,8 @@ def parse(
             role = _role(roles, annotation.get("PartOfGroup") or "None", where)
             outlines.append(Outline(name, role, _area(kind, _vertices(annotation, where), where)))
         else:
-            known = ", ".join(_AREA_TYPES + _POINT_TYPES)
-            raise SlideError(f"{where} has unknown type {kind!r}; allowed: {known}; redraw it as a polygon")
+            types = ", ".join(_AREA_TYPES + _POINT_TYPES)
+            raise SlideError(f"{where} has unknown type {kind!r}; allowed: {types}; redraw it as a polygon")
     union = {
         role: polygonal(shapely.union_all([outline.area for outline in outlines if outline.role == role]))
         for role in ("tumor", "subtract", "ignore")

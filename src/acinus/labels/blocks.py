@@ -51,7 +51,7 @@ def fractions(blocks: Blocks, frame: Frame, x0: np.ndarray, y0: np.ndarray, edge
     per_x, per_y = blocks.columns / frame.width, blocks.rows / frame.height  # raster px per level-0 px
     x, y = np.asarray(x0, dtype=np.float64), np.asarray(y0, dtype=np.float64)
     squares = np.stack([x * per_x, y * per_y, (x + edge0) * per_x, (y + edge0) * per_y])
-    rest = frame.classes if frame.beyond == IGNORE else frame.beyond
+    beyond = frame.classes if frame.beyond == IGNORE else frame.beyond
     kinds = [*range(frame.classes), IGNORE]
     sums = np.zeros((frame.classes + 1, squares.shape[1]))
     for top, bottom in _cuts(blocks.rows, blocks.tile_rows):
@@ -63,7 +63,7 @@ def fractions(blocks: Blocks, frame: Frame, x0: np.ndarray, y0: np.ndarray, edge
                 corners = squares[:, which] - np.array([[left], [top], [left], [top]])
                 _add_areas(sums, which, block, corners, [kind for kind in kinds if kind != frame.beyond])
     shares: np.ndarray = snapped(sums / (edge0 * per_x * edge0 * per_y))
-    shares[rest] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
+    shares[beyond] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
     return shares
 
 

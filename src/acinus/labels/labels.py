@@ -13,13 +13,11 @@ from acinus import params
 from acinus.errors import RecipeError, SlideError
 from acinus.labels import asap, blocks, fold
 from acinus.labels.masks import Mask, Values
-from acinus.labels.outlines import Outlined, Uniform, polygonal
+from acinus.labels.outlines import NOTHING, Outlined, polygonal
 from acinus.scoring.confusion import IGNORE
 
 ANY_PROVIDER = "*"
 _ONE_PX = 1.0  # level-0 px: of less than that nothing is labelled
-BACKGROUND = 0
-"""The class of normal tissue, glass and whatever else is none of the others."""
 TISSUE = "tissue"
 """A class of this name says that an annotation tells tissue from glass: every class but the first is tissue then."""
 
@@ -42,15 +40,8 @@ class LabelRow:
     @classmethod
     def of(cls, row: Mapping[str, Any], path: Path | None) -> Self:
         """Return what a manifest row (a dict of its columns) says of the label that lies at `path`."""
-        return cls(
-            slide_id=row["slide_id"],
-            path=path,
-            label_kind=row["label_kind"],
-            exhaustive=bool(row["exhaustive"]),
-            provider=row["provider"],
-            width=int(row["width"]),
-            height=int(row["height"]),
-        )
+        width, height, exhaustive = int(row["width"]), int(row["height"]), bool(row["exhaustive"])
+        return cls(row["slide_id"], path, row["label_kind"], exhaustive, row["provider"], width, height)
 
 
 @dataclass(frozen=True)
@@ -153,8 +144,8 @@ def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
         SlideError: a label that cannot be used, in one line that names slide and file.
     """
     if row.label_kind in ("none", "unknown"):
-        value = BACKGROUND if row.label_kind == "none" else IGNORE
-        return Uniform(value, len(rules.classes), row.width, row.height)
+        looked_at = None if row.label_kind == "none" else NOTHING
+        return Outlined(NOTHING, NOTHING, looked_at, row.width, row.height, len(rules.classes))
     with _naming(row.slide_id):
         if row.path is None:
             raise SlideError(f"label kind {row.label_kind} without a label_source; ingest the cohort again")

@@ -1,7 +1,4 @@
-"""Labels that need no pixels: the same everywhere, or large polygons, whose areas and px are exact.
-
-Polygons are answered for by halving the plane until little is left to do.
-"""
+"""Labels that need no pixels: exact areas and px of large polygons, by halving the plane until little is left to do."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ import shapely
 from acinus.scoring.confusion import IGNORE
 from acinus.slides.geometry import pixel_centres, window_centres
 
+NOTHING = shapely.MultiPolygon()
 OUTLINED = 1
 """The class of what an outline goes around."""
 _SMALL_VERTICES = 256
@@ -41,38 +39,11 @@ def windows_of(
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """The same label (class index or IGNORE) everywhere on a slide of width x height level-0 px."""
-
-    value: int
-    classes: int
-    width: int
-    height: int
-
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
-        """See labels.Labels; a patch beyond the slide too is what the slide is."""
-        shares = np.zeros((self.classes + 1, len(x0)))
-        shares[-1 if self.value == IGNORE else self.value] = 1.0
-        return shares
-
-    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
-        """See labels.Labels."""
-        return np.full((rows, columns), self.value, dtype=np.uint8)
-
-    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
-        """See labels.Labels."""
-
-        def labels_at(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-            return np.full((len(y), len(x)), self.value, dtype=np.uint8)
-
-        return windows_of(labels_at, (self.width, self.height), x0, y0, edge_px, downsample)
-
-
-@dataclass(frozen=True)
 class Outlined:
     """Labels from outlines in level-0 pixels. What is neither tumour (class 1) nor ignored is class 0.
 
-    `looked_at` is the area outside which nothing is known; None means that all of the slide is known.
+    `looked_at` is the area outside which nothing is known; None: all is known. A slide of which all or nothing is
+    known, and nothing drawn, is the same beyond its border.
     """
 
     tumour: shapely.Geometry

@@ -12,7 +12,12 @@ from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort
 from acinus.stage import Stage
 
-FAMILIES: dict[str, Any] = {"camelyon": camelyon, "panda": panda, "rgb_mask": rgb_mask, "pannuke": pannuke}
+FAMILIES: dict[str, Any] = {
+    "camelyon": camelyon,
+    "panda": panda,
+    "rgb_mask": rgb_mask,
+    "pannuke": pannuke,
+}
 """What reads each family: `ingest`, an `adapter.Order` -> manifest rows; TABLES, the lower-case names of the tables
 that it reads beside adapter.COMMON_TABLES."""
 
