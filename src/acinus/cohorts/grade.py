@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from acinus.cohorts.tables import header_and_rows, record
+from acinus.cohorts.tables import csv_rows, keyed_rows
 from acinus.errors import AcinusError
 from acinus.records import LONGEST_ID, is_safe_id
 
@@ -48,16 +48,10 @@ def parse_grades(text: str, name: str, providers: Collection[str]) -> dict[str, 
         AcinusError: names the file and the row of a provider other than `providers`, a grade outside 0..5, a
             score that is none, an id that stands twice or is no safe file name, a missing column or field.
     """
-    header, rows = header_and_rows(text, name)
-    if not set(NEEDED) <= set(header) or len(set(header)) != len(header):
-        raise AcinusError(
-            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(NEEDED)}, each once"
-        )
     grades: dict[str, Graded] = {}
     seen: set[str] = set()
-    for number, cells in rows:
-        where = f"{name}: row {number}"
-        graded = _graded(record(header, cells, where), where, providers)
+    for where, row in keyed_rows(text, name, NEEDED, optional=None):
+        graded = _graded(row, where, providers)
         if graded.image_id.casefold() in seen:
             raise AcinusError(f"{where}: image_id {graded.image_id!r} stands twice; keep one row")
         seen.add(graded.image_id.casefold())
@@ -99,7 +93,7 @@ def parse_doubtful(text: str, name: str) -> dict[str, str]:
     Raises:
         AcinusError: names the file and the row that cannot be read.
     """
-    header, rows = header_and_rows(text, name)
+    (_, header), *rows = csv_rows(text, name) or [(1, [])]
     if header[:1] != ["image_id"]:
         raise AcinusError(
             f"{name}: row 1: the first column is {header[0] if header else 'not there'}; expected image_id"

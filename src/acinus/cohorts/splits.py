@@ -1,9 +1,9 @@
 """Which slide serves training, validation and test: splits.csv where given, else a seeded draw by group."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from acinus.cohorts.tables import header_and_rows, record
+from acinus.cohorts.tables import keyed_rows
 from acinus.errors import AcinusError
 from acinus.params.base import SPLITS
 from acinus.seeds import derive
@@ -46,7 +46,7 @@ def parse_splits(text: str, name: str, known: Collection[str]) -> dict[str, List
             twice, an empty field, missing or unknown columns, or text that is no CSV.
     """
     listed: dict[str, Listed] = {}
-    for where, row in _records(text, name, NEEDED, OPTIONAL, known):
+    for where, row in _of_slides(keyed_rows(text, name, NEEDED, OPTIONAL), NEEDED, known):
         if row["split"] not in SPLITS:
             raise AcinusError(f"{where}: split {row['split']!r}; expected {', '.join(SPLITS)}")
         listed[row["slide_id"]] = Listed(row["split"], row["patient"], row.get("provider") or None)
@@ -55,24 +55,16 @@ def parse_splits(text: str, name: str, known: Collection[str]) -> dict[str, List
 
 def parse_groups(text: str, name: str, known: Collection[str]) -> dict[str, str]:
     """Return slide_id -> patient from the text of groups.csv (slide_id, patient); as strict as parse_splits."""
-    return {row["slide_id"]: row["patient"] for _, row in _records(text, name, GROUPED, (), known)}
+    rows = _of_slides(keyed_rows(text, name, GROUPED), GROUPED, known)
+    return {row["slide_id"]: row["patient"] for _, row in rows}
 
 
-def _records(
-    text: str, name: str, needed: Sequence[str], optional: Sequence[str], known: Collection[str]
+def _of_slides(
+    rows: Iterable[tuple[str, dict[str, str]]], needed: Sequence[str], known: Collection[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (file and row for a message, column -> value) of every row, one per known slide."""
-    header, rows = header_and_rows(text, name)
-    missing, unknown = [c for c in needed if c not in header], [c for c in header if c not in (*needed, *optional)]
-    if missing or unknown or len(set(header)) != len(header):
-        wanted = f" and, if wanted, {', '.join(optional)}" if optional else ""
-        raise AcinusError(
-            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(needed)}{wanted}"
-        )
+    """Yield the records after a look at their needed fields: one row per known slide."""
     seen: set[str] = set()
-    for number, cells in rows:
-        where = f"{name}: row {number}"
-        row = record(header, cells, where)
+    for where, row in rows:
         for column in needed:
             if not row[column]:
                 raise AcinusError(f"{where}: {column} is empty; give it a value")

@@ -52,17 +52,28 @@ def csv_rows(text: str, name: str) -> list[Row]:
     return list(_rows(text, (even or dividing or [","])[0], name))
 
 
-def header_and_rows(text: str, name: str) -> tuple[list[str], list[Row]]:
-    """Return the columns that the first row of a CSV text names, and the other rows."""
-    rows = csv_rows(text, name)
-    return (rows[0][1] if rows else []), rows[1:]
+def keyed_rows(
+    text: str, name: str, needed: Sequence[str], optional: Sequence[str] | None = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (file and row for a message, column -> field) of every row below the header, columns in any order.
 
+    optional: columns that may stand beside the needed ones; None: any may.
 
-def record(header: Sequence[str], cells: Sequence[str], where: str) -> dict[str, str]:
-    """Return column -> field of a row; where: begins the message that refuses another number of fields."""
-    if len(cells) != len(header):
-        raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
-    return dict(zip(header, cells, strict=True))
+    Raises:
+        AcinusError: missing or unknown columns, one that stands twice, a row of another length, text that is no CSV.
+    """
+    (_, header), *rows = csv_rows(text, name) or [(1, [])]
+    strangers = set() if optional is None else set(header) - {*needed, *optional}
+    if not set(needed) <= set(header) or strangers or len(set(header)) != len(header):
+        others = ", each once" if optional is None else f" and, if wanted, {', '.join(optional)}" if optional else ""
+        raise AcinusError(
+            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(needed)}{others}"
+        )
+    for number, cells in rows:
+        where = f"{name}: row {number}"
+        if len(cells) != len(header):
+            raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
+        yield where, dict(zip(header, cells, strict=True))
 
 
 def _widths(text: str, separator: str, name: str) -> list[int]:
