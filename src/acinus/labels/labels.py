@@ -13,7 +13,7 @@ from acinus import params
 from acinus.errors import RecipeError, SlideError
 from acinus.labels import asap, blocks, fold
 from acinus.labels.masks import Mask, Values
-from acinus.labels.outlines import NOTHING, Outlined, polygonal
+from acinus.labels.outlines import Outlined, polygonal
 from acinus.scoring.confusion import IGNORE
 
 ANY_PROVIDER = "*"
@@ -144,8 +144,9 @@ def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
         SlideError: a label that cannot be used, in one line that names slide and file.
     """
     if row.label_kind in ("none", "unknown"):
-        looked_at = None if row.label_kind == "none" else NOTHING
-        return Outlined(NOTHING, NOTHING, looked_at, row.width, row.height, len(rules.classes))
+        nothing = shapely.MultiPolygon()
+        looked_at = None if row.label_kind == "none" else nothing
+        return Outlined(nothing, nothing, looked_at, row.width, row.height, len(rules.classes))
     with _naming(row.slide_id):
         if row.path is None:
             raise SlideError(f"label kind {row.label_kind} without a label_source; ingest the cohort again")

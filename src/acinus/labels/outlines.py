@@ -9,7 +9,6 @@ import shapely
 from acinus.scoring.confusion import IGNORE
 from acinus.slides.geometry import pixel_centres, window_centres
 
-NOTHING = shapely.MultiPolygon()
 OUTLINED = 1
 """The class of what an outline goes around."""
 _SMALL_VERTICES = 256
