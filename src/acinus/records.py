@@ -218,7 +218,7 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
     if set(data.columns) != set(names):
         missing, extra = sorted(set(names) - set(data.columns)), sorted(set(data.columns) - set(names))
         raise TableError(f"table {table.name}: missing columns {missing}, unknown columns {extra}")
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, Any] = {}
     for column in table.schema:
         where = f"table {table.name}: column {column.name}"
         values = _typed(data[column.name], column.type, where)
@@ -235,7 +235,7 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _typed(values: pd.Series, kind: pa.DataType, where: str) -> pd.Series:
+def _typed(values: Any, kind: pa.DataType, where: str) -> Any:
     """Return a column in the pandas type of `kind`, lists as tuples of plain numbers; nulls stay."""
     if not pa.types.is_list(kind):
         try:
