@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from acinus import params
 from acinus.cli import main
-from acinus.cohorts.findings import FINDINGS
+from acinus.cohorts.manifest import FINDINGS
 from tools import recipe_keys
 
 ROOT = Path(__file__).resolve().parents[1]

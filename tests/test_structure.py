@@ -197,7 +197,8 @@ def test_every_parameter_is_read_somewhere() -> None:
         "\n".join(p.read_text() for n, p in MODULES.items() if not n.startswith("acinus.params"))
         + (ROOT / "dvc.yaml").read_text()
     )
-    for model in vars(params).values():
+    cohorts = [recipe.model_fields["cohort"].annotation for recipe in params.RECIPES.values()]
+    for model in [*vars(params).values(), *cohorts]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__.startswith("acinus.params"):
             for field in model.model_fields:
                 assert re.search(rf"\b{field}\b", text), f"{model.__name__}.{field} is read nowhere"

@@ -1,9 +1,8 @@
 """The tables that pass between stages: columns, dtypes, units and checks. Parquet, sorted, no timestamps."""
 
-import math
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from acinus.errors import TableError
 from acinus.files import atomic_path
 
 LONGEST_ID = 200
-SAFE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_ID - 1}}}\Z")
-
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 """The columns of a training log."""
 
@@ -27,56 +24,48 @@ NORMAL, TUMOR, IGNORE = 0, 1, -1
 
 @dataclass(frozen=True)
 class Table:
-    """The contract of one table: a name, a pyarrow schema, the sort key (unique), nullable columns."""
+    """The contract of one table: a name, the sort key (unique), a pyarrow schema, nullable columns."""
 
     name: str
-    schema: pa.Schema
     key: tuple[str, ...]
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
     nullable: frozenset[str] = frozenset()
 
-    def without(self, columns: Collection[str]) -> "Table":
-        """Return the contract of the other columns."""
-        return replace(self, schema=pa.schema([field for field in self.schema if field.name not in columns]))
-
-
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema(list(columns.items()))
+    def of(self, **columns: pa.DataType | tuple[pa.DataType, None]) -> "Table":
+        """Return the contract with its columns; one of type (x, None) may be null."""
+        kinds = {name: kind[0] if isinstance(kind, tuple) else kind for name, kind in columns.items()}
+        nullable = frozenset(name for name, kind in columns.items() if isinstance(kind, tuple))
+        return replace(self, schema=pa.schema(list(kinds.items())), nullable=nullable)
 
 
 _S, _F, _I, _B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-_LF, _LI = pa.list_(pa.float64()), pa.list_(pa.int64())
+_LF, _LI = pa.list_(_F), pa.list_(_I)
 
-MANIFEST = Table(
-    "manifest",
-    _schema(
-        slide_id=_S,  # unique, safe as a file name
-        image=_S,  # path relative to the cohort root, '/' separated; <array>.npy#<row> is one tile of an array
-        label_source=_S,  # path relative to the cohort root, or null
-        label_kind=_S,  # asap_xml | mask | fold (PanNuke array) | none (known normal: nothing to draw) | unknown
-        exhaustive=_B,  # False: outside the outlines the label is ignore, not normal
-        split=_S,  # train | val | test
-        patient=_S,
-        provider=_S,
-        slide_label=_S,  # normal | tumor | null where unknown
-        mpp_x=_F,  # um per level-0 pixel, or null
-        mpp_y=_F,
-        mpp_source=_S,  # tag | override | null
-        width=_I,  # level-0 pixels, or null for a slide that does not open
-        height=_I,
-        isup=_I,  # ISUP grade group 0..5 of the slide, or null
-        gleason=_S,  # as the cohort writes it (3+4, negative, 0+0), or null
-        tissue_type=_S,  # organ or site, or null
-        split_rule=_S,  # what decided the split: splits.csv | name | drawn | official-1 | random ...
-        derived=_B,  # True: image and label were made at ingest, rasters/<slide_id>.tif and <slide_id>_mask.tif
-        findings=_S,  # ';' separated, sorted: what looks wrong though the slide can be used, else ""
-        status=_S,  # ok | bad | excluded
-        reason=_S,  # why not ok, else ""
-        fingerprint=_S,  # of the image file (header and sampled blocks)
-        label_fingerprint=_S,  # of the label file, so that an edited annotation reruns the index; null without one
-    ),
-    ("slide_id",),
-    frozenset({"label_source", "label_fingerprint", "slide_label", "mpp_x", "mpp_y", "mpp_source", "width", "height"})
-    | {"isup", "gleason", "tissue_type"},
+MANIFEST = Table("manifest", ("slide_id",)).of(
+    slide_id=_S,  # unique, safe as a file name
+    image=_S,  # path relative to the cohort root, '/' separated; <array>.npy#<row> is one tile of an array
+    label_source=(_S, None),  # path relative to the cohort root
+    label_kind=_S,  # asap_xml | mask | fold (PanNuke array) | none (known normal: nothing to draw) | unknown
+    exhaustive=_B,  # False: outside the outlines the label is ignore, not normal
+    split=_S,  # train | val | test
+    patient=_S,
+    provider=_S,
+    slide_label=(_S, None),  # normal | tumor | null where unknown
+    mpp_x=(_F, None),  # um per level-0 pixel
+    mpp_y=(_F, None),
+    mpp_source=(_S, None),  # tag | override
+    width=(_I, None),  # level-0 pixels, or null for a slide that does not open
+    height=(_I, None),
+    isup=(_I, None),  # ISUP grade group 0..5 of the slide
+    gleason=(_S, None),  # as the cohort writes it (3+4, negative, 0+0)
+    tissue_type=(_S, None),  # organ or site
+    split_rule=_S,  # what decided the split: splits.csv | name | drawn | official-1 | random ...
+    derived=_B,  # True: image and label were made at ingest, rasters/<slide_id>.tif and <slide_id>_mask.tif
+    findings=_S,  # ';' separated, sorted: what looks wrong though the slide can be used, else ""
+    status=_S,  # ok | bad | excluded
+    reason=_S,  # why not ok, else ""
+    fingerprint=_S,  # of the image file (header and sampled blocks)
+    label_fingerprint=(_S, None),  # of the label file, so that an edited annotation reruns the index; null without one
 )
 
 _PATCH: dict[str, pa.DataType] = {
@@ -91,155 +80,123 @@ _PATCH: dict[str, pa.DataType] = {
     "label": _I,  # 1 tumour (or foreground), 0 normal, -1 ignore
     "split": _S,
 }
-INDEX = Table("index", _schema(**_PATCH), ("slide_id", "y0", "x0"))
-SAMPLE = Table("sample", _schema(**_PATCH), ("slide_id", "y0", "x0"))
+INDEX = Table("index", ("slide_id", "y0", "x0")).of(**_PATCH)
+SAMPLE = Table("sample", ("slide_id", "y0", "x0")).of(**_PATCH)
 FRACTIONS = ("class_fractions",)
 """What INDEX and SAMPLE can be read without by those who only ask which patches there are: of a million rows it takes
 half of 600 MB as Python's numbers, and nine tenths of the time."""
 
-SCORES = Table(
-    "patch_scores",
-    _schema(
-        slide_id=_S,
-        x0=_I,
-        y0=_I,
-        label=_I,
-        probs=_F,  # P(tumor)
-        preds=_I,  # class index
-        colour_probs=_F,  # P(tumor) of the colour-only baseline
-    ),
-    ("slide_id", "y0", "x0"),
+SCORES = Table("patch_scores", ("slide_id", "y0", "x0")).of(
+    slide_id=_S,
+    x0=_I,
+    y0=_I,
+    label=_I,
+    probs=_F,  # P(tumor)
+    preds=_I,  # class index
+    colour_probs=_F,  # P(tumor) of the colour-only baseline
 )
 """Scores of the test patches of a patch classifier; empty for a segmentation."""
 
-QUANTITIES = Table(
-    "quantities",
-    _schema(
-        slide_id=_S,
-        tumour_px=_I,  # map pixels inside tissue
-        tissue_px=_I,
-        true_tumour_px=_I,  # null where the truth is unknown
-        map_downsample=_F,  # level-0 px per map px
-        burden_pred=_F,  # percent of tissue; null without tissue
-        burden_true=_F,  # percent of true_tissue_px
-        true_tissue_px=_I,  # null as true_tumour_px
-        burden_source=_S,  # whose tissue that is: annotation | tissue mask
-        outside_px=_I,  # annotated tumour (positive classes) outside tissue
-        outside_mm2=_F,
-        tumour_mm2=_F,  # null without mpp
-        tissue_mm2=_F,
-        mpp_source=_S,
-        class_px=_LI,  # predicted px of every class inside tissue
-        confusion=_LI,  # classes x classes, row by row, true x predicted, over px of known truth; null without any
-        confusion_ceiling=_LI,  # the same of a model that is right wherever a window looked
-        confusion_majority=_LI,  # the same of a baseline that says the commonest training class in all tissue
-        confusion_colour=_LI,  # the same of the colour-only baseline
-        intersection_px=_I,  # predicted and true tumour (positive classes), for Dice
-        pred_px=_I,  # predicted tumour where the truth is known
-        true_px=_I,
-        score_max=_F,  # slide scores, reductions of the map over tissue
-        score_p99=_F,
-        num_regions=_I,  # of positive classes, after clean-up (rows of REGIONS)
-        num_lesions=_I,  # targets of the lesion-level figure; null where it is not asked for or the truth is unknown
-        num_itc=_I,  # isolated tumour cells: neither targets nor false positives; null as num_lesions
-        pq_counts=_LF,  # per class: sum of IoU, TP, FP, FN of instances, flat; null where no instances are known
-    ),
-    ("slide_id",),
-    frozenset(
-        {"num_lesions", "num_itc", "pq_counts"}
-        | {"true_tumour_px", "burden_pred", "burden_true", "tumour_mm2", "tissue_mm2", "mpp_source"}
-        | {"true_tissue_px", "burden_source", "outside_px", "outside_mm2", "confusion_ceiling"}
-        | {"intersection_px", "pred_px", "true_px", "score_max", "score_p99"}
-        | {"confusion", "confusion_majority", "confusion_colour"}
-    ),
+QUANTITIES = Table("quantities", ("slide_id",)).of(
+    slide_id=_S,
+    tumour_px=_I,  # map pixels inside tissue
+    tissue_px=_I,
+    true_tumour_px=(_I, None),  # null where the truth is unknown
+    map_downsample=_F,  # level-0 px per map px
+    burden_pred=(_F, None),  # percent of tissue; null without tissue
+    burden_true=(_F, None),  # percent of true_tissue_px
+    true_tissue_px=(_I, None),  # null as true_tumour_px
+    burden_source=(_S, None),  # whose tissue that is: annotation | tissue mask
+    outside_px=(_I, None),  # annotated tumour (positive classes) outside tissue
+    outside_mm2=(_F, None),
+    tumour_mm2=(_F, None),  # null without mpp
+    tissue_mm2=(_F, None),
+    mpp_source=(_S, None),
+    class_px=_LI,  # predicted px of every class inside tissue
+    confusion=(_LI, None),  # classes x classes, row by row, true x predicted, over px of known truth; null without any
+    confusion_ceiling=(_LI, None),  # the same of a model that is right wherever a window looked
+    confusion_majority=(_LI, None),  # the same of a baseline that says the commonest training class in all tissue
+    confusion_colour=(_LI, None),  # the same of the colour-only baseline
+    intersection_px=(_I, None),  # predicted and true tumour (positive classes), for Dice
+    pred_px=(_I, None),  # predicted tumour where the truth is known
+    true_px=(_I, None),
+    score_max=(_F, None),  # slide scores, reductions of the map over tissue
+    score_p99=(_F, None),
+    num_regions=_I,  # of positive classes, after clean-up (rows of REGIONS)
+    num_lesions=(
+        _I,
+        None,
+    ),  # targets of the lesion-level figure; null where it is not asked for or the truth is unknown
+    num_itc=(_I, None),  # isolated tumour cells: neither targets nor false positives; null as num_lesions
+    pq_counts=(_LF, None),  # per class: sum of IoU, TP, FP, FN of instances, flat; null where no instances are known
 )
 
-REGIONS = Table(
-    "regions",
-    _schema(
-        slide_id=_S,
-        region=_I,  # from 1, by the place of its first px (row by row)
-        class_index=_I,  # the predicted class of all its px
-        area_px=_I,  # map px
-        area_mm2=_F,  # null without mpp
-        centroid_x0=_F,  # level-0 px, of px centres
-        centroid_y0=_F,
-        x0=_F,  # bounding box in level-0 px
-        y0=_F,
-        x1=_F,
-        y1=_F,
-        prob_max=_F,
-        prob_mean=_F,
-        peak_x0=_F,  # centre of the px of highest probability, the first one of equals
-        peak_y0=_F,
-        lesion=_I,  # the lesion (from 1) under the peak; 0 none, -1 isolated tumour cells; null: not asked, not known
-    ),
-    ("slide_id", "region"),
-    frozenset({"area_mm2", "lesion"}),
+REGIONS = Table("regions", ("slide_id", "region")).of(
+    slide_id=_S,
+    region=_I,  # from 1, by the place of its first px (row by row)
+    class_index=_I,  # the predicted class of all its px
+    area_px=_I,  # map px
+    area_mm2=(_F, None),  # null without mpp
+    centroid_x0=_F,  # level-0 px, of px centres
+    centroid_y0=_F,
+    x0=_F,  # bounding box in level-0 px
+    y0=_F,
+    x1=_F,
+    y1=_F,
+    prob_max=_F,
+    prob_mean=_F,
+    peak_x0=_F,  # centre of the px of highest probability, the first one of equals
+    peak_y0=_F,
+    lesion=(
+        _I,
+        None,
+    ),  # the lesion (from 1) under the peak; 0 none, -1 isolated tumour cells; null: not asked, not known
 )
 """Predicted regions of every mapped slide after clean-up; each is also one detection of the lesion-level figure."""
 
-CLASS_SCORES = Table(
-    "class_scores",
-    _schema(
-        slide_id=_S,
-        x0=_I,  # of the patch
-        y0=_I,
-        px=_I,  # row * patch_px + column of a px of the patch, or -1: the patch as a whole
-        label=_I,  # true class
-        probs=_LF,  # of every class, as the network gives them (temperature 1)
-    ),
-    ("slide_id", "y0", "x0", "px"),
+CLASS_SCORES = Table("class_scores", ("slide_id", "y0", "x0", "px")).of(
+    slide_id=_S,
+    x0=_I,  # of the patch
+    y0=_I,
+    px=_I,  # row * patch_px + column of a px of the patch, or -1: the patch as a whole
+    label=_I,  # true class
+    probs=_LF,  # of every class, as the network gives them (temperature 1)
 )
 """Probabilities of all classes on known patches (or px drawn from them): what calibration is measured on."""
 
-TRIALS = Table(
-    "trials",
-    _schema(
-        trial=_I,  # counted from 0 over finished trials; 0 is the recipe's own values
-        state=_S,  # complete | pruned
-        value=_F,  # objective at the best epoch; of a pruned trial at its last; null if it has none
-        epochs=_I,
-        settings=_S,  # JSON: dotted key below train -> value
-        best=_B,
-    ),
-    ("trial",),
-    frozenset({"value"}),
+TRIALS = Table("trials", ("trial",)).of(
+    trial=_I,  # counted from 0 over finished trials; 0 is the recipe's own values
+    state=_S,  # complete | pruned
+    value=(_F, None),  # objective at the best epoch; of a pruned trial at its last; null if it has none
+    epochs=_I,
+    settings=_S,  # JSON: dotted key below train -> value
+    best=_B,
 )
 
-GRADES = Table(
-    "grades",
-    _schema(
-        slide_id=_S,
-        split=_S,
-        target=_S,  # isup | tumor
-        true=_I,  # ISUP grade group, or 1 tumour, 0 normal; null where unknown
-        mil=_I,  # of the mean of all seeds' probabilities
-        mil_probs=_LF,
-        mil_by_seed=_LI,  # each seed's own answer
-        mil_spread=_F,  # standard deviation of the seeds' expected grades
-        confidence=_F,  # mean probability of `mil`
-        rule=_I,  # of the transparent rule; null where the segmentation has no classes to follow it
-        rule_tumor=_I,  # 1 tumour, 0 normal by predicted burden, whatever the target; null without tissue
-        num_patches=_I,
-    ),
-    ("slide_id",),
-    frozenset({"true", "rule", "rule_tumor"}),
+GRADES = Table("grades", ("slide_id",)).of(
+    slide_id=_S,
+    split=_S,
+    target=_S,  # isup | tumor
+    true=(_I, None),  # ISUP grade group, or 1 tumour, 0 normal; null where unknown
+    mil=_I,  # of the mean of all seeds' probabilities
+    mil_probs=_LF,
+    mil_by_seed=_LI,  # each seed's own answer
+    mil_spread=_F,  # standard deviation of the seeds' expected grades
+    confidence=_F,  # mean probability of `mil`
+    rule=(_I, None),  # of the transparent rule; null where the segmentation has no classes to follow it
+    rule_tumor=(_I, None),  # 1 tumour, 0 normal by predicted burden, whatever the target; null without tissue
+    num_patches=_I,
 )
 
-ATTENTION = Table(
-    "attention",
-    _schema(
-        slide_id=_S,
-        x0=_I,  # level-0 px of the patch's top-left corner
-        y0=_I,
-        downsample=_F,
-        patch_px=_I,
-        prob=_F,  # mean positive probability of the map under the patch
-        chosen=_S,  # top | random
-        attention=_F,  # mean over the seeds; over a slide's patches they sum to 1
-    ),
-    ("slide_id", "y0", "x0"),
+ATTENTION = Table("attention", ("slide_id", "y0", "x0")).of(
+    slide_id=_S,
+    x0=_I,  # level-0 px of the patch's top-left corner
+    y0=_I,
+    downsample=_F,
+    patch_px=_I,
+    prob=_F,  # mean positive probability of the map under the patch
+    chosen=_S,  # top | random
+    attention=_F,  # mean over the seeds; over a slide's patches they sum to 1
 )
 
 _PANDAS: dict[pa.DataType, str] = {_S: "string", _F: "float64", _I: "Int64", _B: "boolean"}
@@ -262,65 +219,50 @@ def check(table: Table, data: pd.DataFrame) -> pd.DataFrame:
         missing, extra = sorted(set(names) - set(data.columns)), sorted(set(data.columns) - set(names))
         raise TableError(f"table {table.name}: missing columns {missing}, unknown columns {extra}")
     columns: dict[str, Any] = {}
-    for name in names:
-        if pa.types.is_list(table.schema.field(name).type):
-            columns[name] = _lists(table, name, data[name])
-            continue
-        try:
-            values: Any = data[name]
-            columns[name] = values.astype(_PANDAS[table.schema.field(name).type])
-        except (TypeError, ValueError, OverflowError) as error:
-            raise TableError(
-                f"table {table.name}: column {name} is not {table.schema.field(name).type}: {error}"
-            ) from error
-        if name not in table.nullable and columns[name].isna().any():
-            row = int(columns[name].isna().to_numpy().argmax())
-            raise TableError(f"table {table.name}: column {name} is empty in row {row}, where a value is needed")
-        columns[name] = columns[name].astype(_column_type(table, name))
-    result = pd.DataFrame(columns, columns=names)
-    result = result.sort_values(list(table.key), kind="stable", ignore_index=True)
-    twice = result.duplicated(list(table.key))
-    if twice.any():
-        values = list(next(result.loc[twice, list(table.key)].itertuples(index=False, name=None)))
-        raise TableError(f"table {table.name}: {', '.join(table.key)} = {values} stands twice; keys must be unique")
+    for column in table.schema:
+        where = f"table {table.name}: column {column.name}"
+        values = _typed(data[column.name], column.type, where)
+        if column.name not in table.nullable:
+            if values.isna().any():
+                row = int(values.isna().to_numpy().argmax())
+                raise TableError(f"{where} is empty in row {row}, where a value is needed")
+            values = values.astype({"Int64": "int64", "boolean": "bool"}.get(values.dtype.name, values.dtype))
+        columns[column.name] = values
+    key = list(table.key)
+    result = pd.DataFrame(columns, columns=names).sort_values(key, kind="stable", ignore_index=True)
+    for twice in result.loc[result.duplicated(key), key].itertuples(index=False, name=None):
+        raise TableError(f"table {table.name}: {', '.join(key)} = {list(twice)} stands twice; keys must be unique")
     return result
 
 
-def _lists(table: Table, name: str, values: pd.Series) -> pd.Series:
-    """Return a column of lists as tuples of plain numbers (None where null), or refuse it."""
-    whole = pa.types.is_integer(table.schema.field(name).type.value_type)
-    result: list[tuple[Any, ...] | None] = []
-    for row, value in enumerate(values):
-        if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-            if name not in table.nullable:
-                raise TableError(f"table {table.name}: column {name} is empty in row {row}, where a value is needed")
-            result.append(None)
-            continue
-        numbers = _numbers(value, whole)
-        if numbers is None:
-            kind, found = "whole numbers" if whole else "numbers", " ".join(repr(value).split())[:80]
-            raise TableError(f"table {table.name}: column {name} is no list of {kind} in row {row}: {found}")
-        result.append(tuple(numbers.tolist()))
-    return pd.Series(result, index=values.index, dtype=object)
+def _typed(values: Any, kind: pa.DataType, where: str) -> Any:
+    """Return a column in the pandas type of `kind`, lists as tuples of plain numbers; nulls stay."""
+    if not pa.types.is_list(kind):
+        try:
+            return values.astype(_PANDAS[kind])
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TableError(f"{where} is not {kind}: {error}") from error
+    whole = pa.types.is_integer(kind.value_type)
+    lists: list[tuple[Any, ...] | None] = []
+    for row, (value, is_null) in enumerate(zip(values, values.isna(), strict=True)):
+        numbers = None if is_null else _numbers(value, whole)
+        if numbers is None and not is_null:
+            kinds, shown = "whole numbers" if whole else "numbers", " ".join(repr(value).split())[:80]
+            raise TableError(f"{where} is no list of {kinds} in row {row}: {shown}")
+        lists.append(numbers)
+    return pd.Series(lists, index=values.index, dtype=object)
 
 
-def _numbers(value: Any, whole: bool) -> np.ndarray | None:
-    """Return one list of a table as int64 or float64 (n,), or None where it is something else."""
+def _numbers(value: Any, whole: bool) -> tuple[Any, ...] | None:
+    """Return one list of a table as plain numbers, all whole or all floats; None where it is something else."""
     try:
         numbers = np.asarray(value)
     except ValueError:  # lists of different lengths
         return None
     if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in ("iu" if whole else "iuf")):
         return None
-    if not whole:
-        numbers = numbers.astype(np.float64)
-        return None if np.isnan(numbers).any() else numbers
-    return None if numbers.size and numbers.max() > np.iinfo(np.int64).max else numbers.astype(np.int64)
-
-
-def _column_type(table: Table, name: str) -> str:
-    kind = _PANDAS[table.schema.field(name).type]
-    return kind if name in table.nullable else {"Int64": "int64", "boolean": "bool"}.get(kind, kind)
+    sound = not numbers.size or (numbers.max() <= np.iinfo(np.int64).max if whole else not np.isnan(numbers).any())
+    return tuple(numbers.astype(np.int64 if whole else np.float64).tolist()) if sound else None
 
 
 def write(table: Table, data: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -341,18 +283,17 @@ def read(table: Table, path: Path, without: Collection[str] = ()) -> pd.DataFram
         raise TableError(f"{path}: not found; run the stage that writes it (dvc repro)") from error
     except pa.ArrowInvalid as error:
         raise TableError(f"{path}: not a Parquet table ({error}); delete it and run its stage again") from error
-    return check(table.without(without), data)
+    schema = pa.schema([column for column in table.schema if column.name not in without])
+    return check(replace(table, schema=schema), data)
 
 
 def rows(data: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as dicts, every null as None."""
-    return [{str(key): _plain(value) for key, value in row.items()} for row in data.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, tuple) else None if pd.isna(value) else value
+    dicts = data.to_dict("records")
+    return [{str(k): v if isinstance(v, tuple) or pd.notna(v) else None for k, v in row.items()} for row in dicts]
 
 
 def is_safe_id(slide_id: str) -> bool:
     """Return whether a slide id may be used as a file name: no separators, no leading dot, plain ASCII."""
-    return bool(SAFE_ID.match(slide_id)) and ".." not in slide_id
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", slide_id)
+    return plain is not None and len(slide_id) <= LONGEST_ID and ".." not in slide_id

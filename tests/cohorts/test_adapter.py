@@ -96,7 +96,8 @@ def test_an_official_split_may_share_patients_where_the_recipe_says_why() -> Non
 
 
 def test_every_family_says_which_tables_it_reads() -> None:
-    assert set(ingest.TABLES) == set(ingest.FAMILIES) == set(params.RECIPES)
+    for family in params.RECIPES:
+        assert {name.lower() for name in ingest.FAMILIES[family].TABLES} == set(ingest.FAMILIES[family].TABLES)
     files = ["a/Splits.csv", "old_splits.csv", "x.xlsx", "notes.txt", "lists/doubtful.csv"]
     assert adapter.unread_tables(files, {"splits.csv", "lists/doubtful.csv"}) == ["old_splits.csv", "x.xlsx"]
 
@@ -106,11 +107,11 @@ def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "Groups.csv").write_text("slide_id,patient\ns1,p\n")
     (tmp_path / "splits.csv").write_text("slide_id,split,patient\ns1,val,p\n")
     both = order(tmp_path, "a/Groups.csv", "splits.csv", "x.tif")
-    assert adapter.groups(both, {"s1"}) == {"s1": "p"}
-    assert adapter.listed_splits(both, {"s1"})["s1"].split == "val"
-    assert adapter.groups(order(tmp_path), {"s1"}) == {}
-    assert adapter.listed_splits(order(tmp_path), {"s1"}) == {}
+    listed, patients = adapter.user_tables(both, {"s1"})
+    assert patients == {"s1": "p"}
+    assert listed["s1"].split == "val"
+    assert adapter.user_tables(order(tmp_path), {"s1"}) == ({}, {})
     with pytest.raises(AcinusError, match=r"^a/groups\.csv and groups\.csv: two group files; keep one$"):
-        adapter.groups(order(tmp_path, "groups.csv", "a/groups.csv"), {"s1"})
+        adapter.user_tables(order(tmp_path, "groups.csv", "a/groups.csv"), {"s1"})
     with pytest.raises(AcinusError, match=r"^a/Groups\.csv: row 2: slide_id 's1' is no slide"):
-        adapter.groups(both, {"s2"})
+        adapter.user_tables(order(tmp_path, "a/Groups.csv"), {"s2"})

@@ -15,7 +15,6 @@ from acinus import params, records
 from acinus.cohorts import camelyon, inventory
 from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
-from acinus.cohorts.reference import parse_reference
 from acinus.errors import AcinusError
 from acinus.labels.labels import LabelRules
 
@@ -376,7 +375,7 @@ def test_groups_csv_keeps_slides_of_one_patient_in_one_split(layout: Layout) -> 
 
 @pytest.mark.parametrize("suffix", [".svs", ".NDPI", ".mrxs", ".tif", ""])
 def test_a_reference_names_slides_with_any_slides_suffix(suffix: str) -> None:
-    assert parse_reference(f"slideB{suffix},Tumor\n", "reference.csv", {"slideB"}) == {"slideB": "tumor"}
+    assert camelyon.parse_reference(f"slideB{suffix},Tumor\n", "reference.csv", {"slideB"}) == {"slideB": "tumor"}
 
 
 def test_splits_csv_may_not_tear_a_patient_apart(layout: Layout) -> None:
@@ -466,7 +465,7 @@ def test_too_many_bad_slides_stop_with_the_first_reasons(layout: Layout) -> None
 )
 def test_a_wrong_reference_is_one_line_with_the_row(text: str, message: str) -> None:
     with pytest.raises(AcinusError, match=r"^reference\.csv: " + message):
-        parse_reference(text, "reference.csv", {"test_001"})
+        camelyon.parse_reference(text, "reference.csv", {"test_001"})
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

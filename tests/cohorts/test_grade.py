@@ -2,7 +2,7 @@
 
 import pytest
 
-from acinus.cohorts.grade import Graded, isup_of, label_checks, parse_doubtful, parse_grades
+from acinus.cohorts.grade import Graded, isup_of, parse_doubtful, parse_grades
 from acinus.errors import AcinusError
 
 PROVIDERS = ("karolinska", "radboud")
@@ -25,16 +25,6 @@ def test_isup_of_every_gleason_score() -> None:
 def test_what_is_no_gleason_score_is_refused(text: str) -> None:
     with pytest.raises(AcinusError, match=r"is no Gleason score; expected one of negative, 0\+0, 3\+3"):
         isup_of(text)
-
-
-def test_contradictions_are_found() -> None:
-    rows = [
-        Graded("b", "radboud", 2, "4+3"),
-        Graded("a", "karolinska", 1, "negative"),
-        Graded("c", "karolinska", 0, "0+0"),
-        Graded("d", "radboud", 4, "5+3"),
-    ]
-    assert [row.image_id for row in label_checks(rows)] == ["a", "b"]
 
 
 def test_columns_in_any_order_and_others_beside_them() -> None:

@@ -15,8 +15,7 @@ import tifffile
 from acinus import params, records
 from acinus.cohorts import inventory, panda
 from acinus.cohorts.adapter import Order
-from acinus.cohorts.findings import FINDINGS
-from acinus.cohorts.manifest import build_manifest
+from acinus.cohorts.manifest import FINDINGS, build_manifest
 from acinus.errors import AcinusError
 from acinus.labels.labels import LabelRules
 from acinus.slides import brightfield

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from acinus.errors import SlideError
 from acinus.labels import blocks, masks
+from acinus.labels.labels import RasterLabels
 from acinus.labels.masks import Mask, Values
 
 VALUES = Values(2, {0: 0, 1: 1, 2: 255}, "cohort.mask_values has 0 = normal, 1 = tumor, 2 = ignore")
@@ -30,20 +31,24 @@ def write(path, data=TRUTH, levels=0, **options):
 
 
 def mask_of(path, width=COLUMNS, height=ROWS, values=VALUES, exhaustive=True):
-    return Mask(path, width, height, values, exhaustive)
+    return RasterLabels("m", Mask(path, width, height, values, exhaustive))
 
 
 def counted(x0, y0, edge, value, data=TRUTH):
     return [float((data[y : y + edge, x : x + edge] == value).sum()) / edge**2 for x, y in zip(x0, y0, strict=True)]
 
 
-def refusal(mask, action=Mask.open_check):
+def refusal(mask, action=lambda mask: mask.source.open_check()):
     with pytest.raises(SlideError) as caught:
         action(mask)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith(f"{mask.path.name}: ")
+    assert message.removeprefix("slide m: ").startswith(f"{mask.source.path.name}: ")
     return message
+
+
+def counted_px(mask):
+    return mask.source.counts()
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def test_fractions_are_exact_counts_however_the_mask_is_stored(written):
         _, tumour, ignored = mask_of(written).fractions(x0, y0, edge)
         np.testing.assert_allclose(tumour, counted(x0, y0, edge, 1), rtol=1e-12)
         np.testing.assert_allclose(ignored, counted(x0, y0, edge, 2), rtol=1e-12)
-    assert mask_of(written).counts().tolist() == [int((value == TRUTH).sum()) for value in (0, 1, 2)]
+    assert mask_of(written).source.counts().tolist() == [int((value == TRUTH).sum()) for value in (0, 1, 2)]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -176,8 +181,8 @@ def test_an_undeclared_value_is_named_with_its_place(tmp_path):
     data = TRUTH.copy()
     data[500, 333] = 7
     mask = mask_of(write(tmp_path / "m.tif", data))
-    mask.open_check()  # the header cannot tell
-    for action in (Mask.counts, lambda m: m.raster(COLUMNS, ROWS, 1.0)):
+    mask.source.open_check()  # the header cannot tell
+    for action in (counted_px, lambda m: m.raster(COLUMNS, ROWS, 1.0)):
         message = refusal(mask, action)
         assert "value 7 at mask pixel (333, 500)" in message
         assert "0 = normal, 1 = tumor, 2 = ignore" in message
@@ -191,7 +196,7 @@ def test_padding_of_the_last_tiles_is_no_value(tmp_path):
         tile[: 64 if i < 2 else 36, : 64 if i % 2 == 0 else 6] = 1  # image of 100 x 70 px, the rest is padding
     tifffile.imwrite(path, iter(tiles), shape=(100, 70), dtype=np.uint8, tile=(64, 64))
     mask = mask_of(path, 70, 100)
-    mask.counts()
+    mask.source.counts()
     assert mask.raster(70, 100, 1.0).all()
 
 
@@ -207,7 +212,7 @@ def test_a_mask_of_another_shape_is_refused_with_both_sizes(tmp_path, width, hei
 
 @pytest.mark.parametrize(("width", "height"), [(COLUMNS, ROWS), (COLUMNS * 128 + 90, ROWS * 128 + 100), (962, 1281)])
 def test_rounding_of_a_level_is_no_other_shape(tmp_path, width, height):
-    mask_of(write(tmp_path / "m.tif"), width, height).open_check()
+    mask_of(write(tmp_path / "m.tif"), width, height).source.open_check()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +232,7 @@ def test_masks_that_could_not_be_exact_are_refused(tmp_path, options, data, says
 def test_a_colour_coded_mask_is_refused(tmp_path):
     data = np.stack([TRUTH, TRUTH * 2, TRUTH], axis=-1)
     path = write(tmp_path / "m.tif", data, photometric="rgb")
-    assert "colours differ between channels" in refusal(mask_of(path), Mask.counts)
+    assert "colours differ between channels" in refusal(mask_of(path), counted_px)
 
 
 def test_a_mask_in_one_huge_strip_is_refused(tmp_path, monkeypatch):
@@ -273,8 +278,8 @@ def test_damaged_masks_are_one_line(tmp_path):
     assert "before its tiles do" in refusal(mask_of(path))
     start, end = offsets[40], offsets[40] + counts[40]
     path.write_bytes(whole[:start] + bytes(end - start) + whole[end:])
-    mask_of(path).open_check()  # the directory is whole
-    assert "not a sound mask TIFF" in refusal(mask_of(path), Mask.counts)
+    mask_of(path).source.open_check()  # the directory is whole
+    assert "not a sound mask TIFF" in refusal(mask_of(path), counted_px)
     assert "No such file" in refusal(mask_of(tmp_path / "gone.tif"))
 
 
@@ -290,7 +295,7 @@ def test_random_damage_never_ends_in_a_traceback(tmp_path, caplog):
             data[place] = flips.integers(0, 256)
         path.write_bytes(data)
         try:
-            mask_of(path).counts()
+            mask_of(path).source.counts()
         except SlideError as error:
             refusals.append(str(error))
     assert len(refusals) > 50
@@ -322,7 +327,7 @@ def test_fractions_of_many_classes_equal_counting_pixels(tmp_path_factory, seed,
     full[100 : 100 + rows * scale, 100 : 100 + columns * scale] = np.kron(data, np.ones((scale, scale), np.uint8))
     for kind, value in enumerate([0, 1, 2, 3, 4, 9]):
         np.testing.assert_allclose(shares[kind], counted(x0 + 100, y0 + 100, edge, value, full), atol=1e-9)
-    assert mask.counts().tolist() == [int((data == value).sum()) for value in (0, 1, 2, 3, 4, 9)]
+    assert mask.source.counts().tolist() == [int((data == value).sum()) for value in (0, 1, 2, 3, 4, 9)]
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -9,7 +9,7 @@ import shapely
 from acinus import params
 from acinus.labels import asap
 from acinus.labels.labels import LabelRow, LabelRules, tumour_left
-from acinus.labels.polygons import area_fractions, rasterise
+from acinus.labels.outlines import area_fractions, rasterise
 
 NAMES = ["patient_004_node_4", "tumor_001", "tumor_002", "tumor_003", "tumor_004", "tumor_005", "tumor_101"]
 RULES = params.CamelyonCohort(root="anywhere")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus.labels import asap
+from acinus.labels.outlines import rasterise
 from acinus.labels.palette import palette
-from acinus.labels.polygons import rasterise
 from acinus.maps.geometry import MapGeometry
 from acinus.regions import asap as asap_regions
 from acinus.regions import geojson

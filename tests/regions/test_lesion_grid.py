@@ -4,12 +4,22 @@ import numpy as np
 import pytest
 import shapely
 
-from acinus.labels.outlines import Outlined, Uniform
+from acinus.labels.outlines import Outlined
 from acinus.maps.geometry import MapGeometry
 from acinus.regions.instances import pq_of_classes
 from acinus.regions.lesion_grid import LESION_UM, lesion_grid
 
 NOTHING = shapely.MultiPolygon()
+
+
+class Everywhere:
+    """Labels that are one value wherever one looks."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
+        return np.full((rows, columns), self.value, dtype=np.uint8)
 
 
 def outlined(*boxes: tuple[float, float, float, float]) -> Outlined:
@@ -43,14 +53,14 @@ def test_the_slides_last_px_is_on_the_grid() -> None:
 
 
 def test_a_coarse_slide_is_judged_at_its_own_resolution() -> None:
-    grid = lesion_grid(Uniform(1, 2, 40, 30), (40, 30), 20.0, (1,))
+    grid = lesion_grid(Everywhere(1), (40, 30), 20.0, (1,))
     assert grid is not None
     assert (grid.downsample, grid.lesions.targets) == (1.0, (1,))
 
 
 def test_other_classes_and_unknown_truth_are_no_lesion() -> None:
     for value in (2, 255):
-        grid = lesion_grid(Uniform(value, 3, 4000, 4000), (4000, 4000), 0.5, (1,))
+        grid = lesion_grid(Everywhere(value), (4000, 4000), 0.5, (1,))
         assert grid is not None
         assert not grid.lesions.labels.any()
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from acinus import params
 from acinus.cohorts import splits, tables
 from acinus.errors import AcinusError, SlideError, WriteError
-from acinus.records import LONGEST_ID, is_safe_id
-from acinus.slides.open import SlidePixels, below
+from acinus.records import LONGEST_ID, MANIFEST, is_safe_id
+from acinus.slides.open import SlidePixels, below, open_slide
 from acinus.slides.slide import MPP_RANGE
+from acinus.slides.tiles import probe
 
 Row = dict[str, Any]
+Section = TypeVar("Section", bound=params.Cohort, covariant=True)
 MapSlides = Callable[[Callable[[Any], Row], Sequence[Any]], Iterable[Row]]
 
 NO_PROVIDER = "unknown"
@@ -30,7 +32,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Order:
+class Order(Generic[Section]):
     """What an adapter is asked to read.
 
     root: the cohort's folder. rasters: a folder that it may fill with images made from the cohort's. files: every
@@ -40,7 +42,7 @@ class Order:
 
     root: Path
     rasters: Path
-    cohort: params.Cohort
+    cohort: Section
     classes: tuple[str, ...]
     positive: tuple[str, ...]
     files: Mapping[str, str]
@@ -50,32 +52,10 @@ class Order:
 
 def new_row(slide_id: str, image: str, fingerprint: str, **known: Any) -> Row:
     """Return a manifest row (every column of records.MANIFEST) that says what is `known` and no more."""
-    row: Row = {
-        "slide_id": slide_id,
-        "image": image,
-        "label_source": None,
-        "label_kind": "unknown",
-        "exhaustive": True,
-        "split": None,
-        "patient": slide_id,
-        "provider": NO_PROVIDER,
-        "slide_label": None,
-        "mpp_x": None,
-        "mpp_y": None,
-        "mpp_source": None,
-        "width": None,
-        "height": None,
-        "isup": None,
-        "gleason": None,
-        "tissue_type": None,
-        "split_rule": "drawn",
-        "derived": False,
-        "findings": "",
-        "status": "ok",
-        "reason": "",
-        "fingerprint": fingerprint,
-        "label_fingerprint": None,
-    }
+    row: Row = dict.fromkeys(MANIFEST.schema.names)
+    row |= {"slide_id": slide_id, "image": image, "fingerprint": fingerprint, "patient": slide_id}
+    row |= {"provider": NO_PROVIDER, "label_kind": "unknown", "exhaustive": True, "split_rule": "drawn"}
+    row |= {"derived": False, "findings": "", "status": "ok", "reason": ""}
     strangers = sorted(set(known) - set(row))
     if strangers:
         raise ValueError(f"a manifest has no column {', '.join(strangers)}")
@@ -101,6 +81,16 @@ def judged(row: Row, root: Path) -> Iterator[None]:
         why = error.strerror or error
         reason = f"slide {row['slide_id']}: {row['image']} cannot be read ({why}); check the disk"
         row |= {"status": "bad", "reason": reason}
+
+
+@contextmanager
+def opened(row: Row, root: Path, cohort: params.Cohort, seed: int) -> Iterator[SlidePixels]:
+    """Give the slide of a row, open, after its size is noted in `row` itself and its tiles are probed."""
+    path = below(root, row["image"])
+    with open_slide(path, row["slide_id"]) as slide:
+        row |= {"width": slide.width, "height": slide.height}
+        probe(path, slide, cohort.probe_tiles, seed)
+        yield slide
 
 
 def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool) -> Row:
@@ -166,46 +156,39 @@ def _shared_patients(rows: Sequence[Row]) -> set[str]:
     for row in rows:
         if row["status"] == "ok":
             usable.setdefault(row["patient"], []).append(row)
-    decided = {patient: sorted({row["split"] for row in own if row["split"]}) for patient, own in usable.items()}
-    shared = {patient for patient, splits_of in decided.items() if len(splits_of) > 1}
+    decided = {patient: sorted({row["split"] for row in slides} - {None}) for patient, slides in usable.items()}
+    shared = {patient for patient, of_patient in decided.items() if len(of_patient) > 1}
     for patient in sorted(shared):
-        still_open = next((row for row in usable[patient] if row["split"] is None), None)
-        if still_open is not None:
-            raise AcinusError(
-                f"patient {patient}: in {' and '.join(decided[patient])}, but slide {still_open['slide_id']} is in no "
-                "split yet; list it in splits.csv"
-            )
+        for row in usable[patient]:
+            if row["split"] is None:
+                raise AcinusError(
+                    f"patient {patient}: in {' and '.join(decided[patient])}, but slide {row['slide_id']} is in no "
+                    "split yet; list it in splits.csv"
+                )
     return shared
 
 
-def listed_splits(order: Order, known: Collection[str]) -> dict[str, splits.Listed]:
-    """Return what splits.csv says of the slides (`known` ids), wherever below the root it lies.
+def user_tables(order: Order, known: Collection[str]) -> tuple[dict[str, splits.Listed], dict[str, str]]:
+    """Return what splits.csv and groups.csv say of the slides (`known` ids), wherever below the root they lie.
+
+    groups.csv (slide id -> patient) puts the slides of one patient into one split, and leaves open which.
 
     Raises:
-        AcinusError: two such files, or a wrong one (see splits.parse_splits).
+        AcinusError: two such files, or a wrong one (see splits.parse_splits and parse_groups).
     """
-    path = only(order.files, "splits.csv", "split files")
-    return splits.parse_splits(tables.read_text(below(order.root, path)), path, known) if path else {}
-
-
-def groups(order: Order, known: Collection[str]) -> dict[str, str]:
-    """Return slide_id -> patient from groups.csv, wherever below the root it lies; empty without one.
-
-    It keeps slides together (serial sections, biopsies of one patient) without fixing their split.
-
-    Raises:
-        AcinusError: two such files, or a wrong one (see splits.parse_groups).
-    """
-    path = only(order.files, "groups.csv", "group files")
-    return splits.parse_groups(tables.read_text(below(order.root, path)), path, known) if path else {}
+    listed, grouped = only(order.files, "splits.csv", "split files"), only(order.files, "groups.csv", "group files")
+    return (
+        splits.parse_splits(tables.read_text(below(order.root, listed)), listed, known) if listed else {},
+        splits.parse_groups(tables.read_text(below(order.root, grouped)), grouped, known) if grouped else {},
+    )
 
 
 def only(files: Iterable[str], name: str, what: str) -> str | None:
     """Return the one path among `files` of this file name, in any case, or None; two are refused."""
-    found = sorted(path for path in files if PurePosixPath(path).name.lower() == name)
-    if len(found) > 1:
-        raise AcinusError(f"{' and '.join(found[:2])}: two {what}; keep one")
-    return found[0] if found else None
+    paths = sorted(path for path in files if PurePosixPath(path).name.lower() == name)
+    if len(paths) > 1:
+        raise AcinusError(f"{' and '.join(paths[:2])}: two {what}; keep one")
+    return paths[0] if paths else None
 
 
 def unread_tables(files: Iterable[str], read: Collection[str]) -> list[str]:
@@ -214,9 +197,58 @@ def unread_tables(files: Iterable[str], read: Collection[str]) -> list[str]:
     return [path for path in tables_here if path not in read and PurePosixPath(path).name.lower() not in read]
 
 
+def placed(
+    rows: Iterable[Row], listed: Mapping[str, splits.Listed], patients: Mapping[str, str], excluded: Mapping[str, str]
+) -> list[Row]:
+    """Return the rows with what the user's tables say: splits.csv, else groups.csv (slide id -> patient), `exclusions`.
+
+    A listed slide without a provider keeps the one that it has.
+    """
+    result = []
+    for row in rows:
+        slide_id = row["slide_id"]
+        place, reason = listed.get(slide_id), excluded.get(slide_id.casefold())
+        if place:
+            row = row | {"split": place.split, "split_rule": "splits.csv", "patient": place.patient}
+            row |= {"provider": place.provider or row["provider"]}
+        elif slide_id in patients:
+            row = row | {"patient": patients[slide_id]}
+        result.append(row | {"status": "excluded", "reason": reason} if reason else row)
+    return result
+
+
 def exclusions(cohort: params.Cohort) -> dict[str, str]:
     """Return why cohort.exclude leaves slides out, under their ids in casefold: ids are compared in any case."""
-    return {one.casefold(): reason or "listed under cohort.exclude" for one, reason in cohort.exclude.items()}
+    return {slide_id.casefold(): reason or "listed under cohort.exclude" for slide_id, reason in cohort.exclude.items()}
+
+
+def by_id(what: str, paths: Iterable[str], id_of: Callable[[PurePosixPath], str | None]) -> dict[str, str]:
+    """Return slide id -> path, of the paths for which `id_of` gives an id.
+
+    Raises:
+        AcinusError: two files (`what`: slides, masks ...) with one id; upper and lower case are one.
+    """
+    result: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for path in sorted(paths):
+        slide_id = id_of(PurePosixPath(path))
+        if slide_id is not None:
+            other = first.setdefault(slide_id.casefold(), path)
+            if other != path:
+                raise AcinusError(f"two {what} with the id {slide_id}: {other} and {path}; rename one or move it away")
+            result[slide_id] = path
+    return result
+
+
+def in_folder(folder: str, suffixes: Collection[str], ending: str = "") -> Callable[[PurePosixPath], str | None]:
+    """Return an `id_of` for files <id><ending><suffix> in folders of this name."""
+
+    def id_of(path: PurePosixPath) -> str | None:
+        if path.parent.name != folder or path.suffix.lower() not in suffixes or not path.stem.endswith(ending):
+            return None
+        return path.stem.removesuffix(ending)
+
+    return id_of
 
 
 def refuse_unsafe(files: Mapping[str, str]) -> None:
@@ -225,15 +257,27 @@ def refuse_unsafe(files: Mapping[str, str]) -> None:
     Raises:
         AcinusError: names the first few, and how to rename them.
     """
-    unsafe = sorted(one for one in files if not is_safe_id(one))
-    odd = [files[one] for one in unsafe if len(one) <= LONGEST_ID]
+    unsafe = sorted(slide_id for slide_id in files if not is_safe_id(slide_id))
+    odd = [files[slide_id] for slide_id in unsafe if len(slide_id) <= LONGEST_ID]
     if odd:
         raise AcinusError(f"{some(odd)}: not safe as slide ids; rename the files to letters, digits, '_', '-' and '.'")
     if unsafe:
         raise AcinusError(
-            f"{some([files[one] for one in unsafe])}: too long as slide ids; rename the files to at most "
+            f"{some([files[slide_id] for slide_id in unsafe])}: too long as slide ids; rename the files to at most "
             f"{LONGEST_ID} characters before the suffix"
         )
+
+
+def refuse_orphans(labels: Mapping[str, str], images: Collection[str], excluded: Collection[str], fault: str) -> None:
+    """Refuse labels (slide id -> path) of slides that are not there, but for `excluded` ones.
+
+    Raises:
+        AcinusError: names the first few files and their fault, and says what to do.
+    """
+    orphans = sorted(slide_id for slide_id in set(labels) - set(images) if slide_id.casefold() not in excluded)
+    if orphans:
+        files = some([labels[slide_id] for slide_id in orphans])
+        raise AcinusError(f"{files}: {fault}, move the file away or list its id under cohort.exclude")
 
 
 def some(names: Sequence[str]) -> str:

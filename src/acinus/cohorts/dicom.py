@@ -28,7 +28,7 @@ def one_per_series(rows: Sequence[Row], root: Path) -> list[Row]:
     result = list(rows)
     for numbers in members.values():
         if len(numbers) > 1:
-            for number, row in zip(numbers, _settled([rows[one] for one in numbers]), strict=True):
+            for number, row in zip(numbers, _settled([rows[number] for number in numbers]), strict=True):
                 result[number] = row
     return result
 
@@ -47,15 +47,12 @@ def series_of(root: Path, image: str, slide_id: str) -> str | None:
 
 def _settled(rows: list[Row]) -> list[Row]:
     """Return the rows of one series, one of them for the slide."""
-    kept = min(rows, key=lambda row: (row["label_source"] is None, row["split_rule"] != "splits.csv", row["slide_id"]))
-    own = kept | {"fingerprint": _digest([row["fingerprint"] for row in rows])}
+    first = min(rows, key=lambda row: (row["label_source"] is None, row["split_rule"] != "splits.csv", row["slide_id"]))
+    fingerprints = "\n".join(sorted(row["fingerprint"] for row in rows))
+    slide = first | {"fingerprint": hashlib.blake2b(fingerprints.encode(), digest_size=16).hexdigest()}
     labelled = sorted(row["slide_id"] for row in rows if row["label_source"] is not None)
     if len(labelled) > 1:
         reason = f"annotations of several files of one DICOM series ({some(labelled)}); keep one"
-        own |= {"status": "bad", "reason": f"slide {kept['slide_id']}: {reason}"}
-    left_out = {"status": "excluded", "reason": f"a file of the DICOM series of slide {kept['slide_id']}"}
-    return [own if row is kept else row | left_out for row in rows]
-
-
-def _digest(fingerprints: list[str]) -> str:
-    return hashlib.blake2b("\n".join(sorted(fingerprints)).encode(), digest_size=16).hexdigest()
+        slide |= {"status": "bad", "reason": f"slide {first['slide_id']}: {reason}"}
+    left_out = {"status": "excluded", "reason": f"a file of the DICOM series of slide {first['slide_id']}"}
+    return [slide if row is first else row | left_out for row in rows]

@@ -1,9 +1,9 @@
 """Gleason scores and ISUP grade groups, and the table in which PANDA states both for every slide."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from acinus.cohorts.tables import csv_rows
+from acinus.cohorts.tables import csv_rows, keyed_rows
 from acinus.errors import AcinusError
 from acinus.records import LONGEST_ID, is_safe_id
 
@@ -12,19 +12,8 @@ ISUP = range(6)
 
 NEEDED = ("image_id", "data_provider", "isup_grade", "gleason_score")
 
-_ISUP_OF = {
-    "negative": 0,
-    "0+0": 0,
-    "3+3": 1,
-    "3+4": 2,
-    "4+3": 3,
-    "4+4": 4,
-    "3+5": 4,
-    "5+3": 4,
-    "4+5": 5,
-    "5+4": 5,
-    "5+5": 5,
-}
+_ISUP_OF = {"negative": 0, "0+0": 0, "3+3": 1, "3+4": 2, "4+3": 3, "4+4": 4, "3+5": 4, "5+3": 4}
+_ISUP_OF |= {"4+5": 5, "5+4": 5, "5+5": 5}
 """Primary + secondary Gleason pattern -> grade group (ISUP consensus of 2014)."""
 
 
@@ -50,11 +39,6 @@ def isup_of(gleason: str) -> int:
     return _ISUP_OF[text]
 
 
-def label_checks(rows: Iterable[Graded]) -> list[Graded]:
-    """Return the rows whose Gleason score and ISUP grade contradict each other, sorted by id."""
-    return sorted((row for row in rows if isup_of(row.gleason) != row.isup), key=lambda row: row.image_id)
-
-
 def parse_grades(text: str, name: str, providers: Collection[str]) -> dict[str, Graded]:
     """Return image_id -> row of train.csv (image_id, data_provider, isup_grade, gleason_score, in any order).
 
@@ -64,24 +48,15 @@ def parse_grades(text: str, name: str, providers: Collection[str]) -> dict[str, 
         AcinusError: names the file and the row of a provider other than `providers`, a grade outside 0..5, a
             score that is none, an id that stands twice or is no safe file name, a missing column or field.
     """
-    rows = list(csv_rows(text, name))
-    header = rows[0][1] if rows else []
-    if not set(NEEDED) <= set(header) or len(set(header)) != len(header):
-        raise AcinusError(
-            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(NEEDED)}, each once"
-        )
-    graded: dict[str, Graded] = {}
+    grades: dict[str, Graded] = {}
     seen: set[str] = set()
-    for number, cells in rows[1:]:
-        where = f"{name}: row {number}"
-        if len(cells) != len(header):
-            raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
-        one = _graded(dict(zip(header, cells, strict=True)), where, providers)
-        if one.image_id.casefold() in seen:
-            raise AcinusError(f"{where}: image_id {one.image_id!r} stands twice; keep one row")
-        seen.add(one.image_id.casefold())
-        graded[one.image_id] = one
-    return graded
+    for where, row in keyed_rows(text, name, NEEDED, optional=None):
+        graded = _graded(row, where, providers)
+        if graded.image_id.casefold() in seen:
+            raise AcinusError(f"{where}: image_id {graded.image_id!r} stands twice; keep one row")
+        seen.add(graded.image_id.casefold())
+        grades[graded.image_id] = graded
+    return grades
 
 
 def _graded(row: dict[str, str], where: str, providers: Collection[str]) -> Graded:
@@ -118,26 +93,19 @@ def parse_doubtful(text: str, name: str) -> dict[str, str]:
     Raises:
         AcinusError: names the file and the row that cannot be read.
     """
-    rows = list(csv_rows(text, name))
-    header = rows[0][1] if rows else []
+    (_, header), *rows = csv_rows(text, name) or [(1, [])]
     if header[:1] != ["image_id"]:
         raise AcinusError(
             f"{name}: row 1: the first column is {header[0] if header else 'not there'}; expected image_id"
         )
     reasons: dict[str, list[str]] = {}
-    for number, cells in rows[1:]:
+    for number, cells in rows:
         if len(cells) > len(header) or not cells[0]:
             raise AcinusError(
                 f"{name}: row {number}: expected an image_id and {len(header)} fields at most; correct the row"
             )
-        reason = _cell(header, cells, "reason")
-        known = reasons.setdefault(cells[0], [])
-        if reason and reason not in known:
-            known.append(reason)
-    return {image_id: ", ".join(found) or f"listed in {name}" for image_id, found in reasons.items()}
-
-
-def _cell(header: Sequence[str], cells: Sequence[str], column: str) -> str:
-    """Return a field of a row that may be shorter than its header, or ""."""
-    place = header.index(column) if column in header else len(cells)
-    return cells[place] if place < len(cells) else ""
+        reason = cells[header.index("reason")] if "reason" in header[: len(cells)] else ""
+        of_slide = reasons.setdefault(cells[0], [])
+        if reason and reason not in of_slide:
+            of_slide.append(reason)
+    return {image_id: ", ".join(of_slide) or f"listed in {name}" for image_id, of_slide in reasons.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
@@ -34,8 +34,7 @@ class Entry:
     fingerprint: str
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     path: str
     place: Path
     size: int
@@ -58,26 +57,26 @@ def inventory(root: Path, memory: Path | None) -> list[Entry]:
             f"{root}: no such folder; set cohort.root to the folder that holds the slides, by its whole path where the "
             "project has several checkouts"
         )
-    seen = sorted(_walk(root), key=lambda one: one.path)
-    known = _recall(memory, root)
+    seen = sorted(_walk(root))
+    remembered = _recall(memory, root)
 
-    def look(one: _Seen) -> str:
-        remembered = known.get(one.path)
-        if remembered is not None and remembered[0] == one.size and remembered[1] == one.mtime_ns:
-            return str(remembered[2])
-        return MISSING if one.mtime_ns < 0 else fingerprint(one.place, one.size)
+    def look(file: _Seen) -> str:
+        size, mtime_ns, text = remembered.get(file.path, (None, None, None))
+        if (size, mtime_ns) == (file.size, file.mtime_ns):
+            return str(text)
+        return MISSING if file.mtime_ns < 0 else fingerprint(file.place, file.size)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         prints = list(pool.map(look, seen))
     if memory is not None:
         learned = {
-            one.path: [one.size, one.mtime_ns, text]
-            for one, text in zip(seen, prints, strict=True)
+            file.path: [file.size, file.mtime_ns, text]
+            for file, text in zip(seen, prints, strict=True)
             if text not in (MISSING, UNREADABLE)
         }
-        if learned != known:
+        if learned != remembered:
             write_json(memory, {"format": _FORMAT, "root": str(root.resolve()), "files": learned})
-    return [Entry(one.path, one.size, text) for one, text in zip(seen, prints, strict=True)]
+    return [Entry(file.path, file.size, text) for file, text in zip(seen, prints, strict=True)]
 
 
 def fingerprint(path: Path, size: int) -> str:
@@ -87,6 +86,8 @@ def fingerprint(path: Path, size: int) -> str:
     others a change of the same size that touches none of the blocks is not seen; one that rewrites
     the file, or its header, directory or end, is.
     """
+    inner = size - 2 * EDGE_BYTES - BLOCK_BYTES
+    blocks = [(EDGE_BYTES + inner * number // (BLOCKS - 1), BLOCK_BYTES) for number in range(BLOCKS)]
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     try:
         with path.open("rb", buffering=0) as stream:
@@ -96,37 +97,30 @@ def fingerprint(path: Path, size: int) -> str:
             else:
                 if hasattr(os, "posix_fadvise"):  # no reading ahead: a cold look is several times quicker
                     os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-                for offset, count in _pieces(size):
+                for offset, count in [(0, EDGE_BYTES), *blocks, (size - EDGE_BYTES, EDGE_BYTES)]:
                     digest.update(os.pread(stream.fileno(), count, offset))
     except OSError:
         return UNREADABLE
     return digest.hexdigest()
 
 
-def _pieces(size: int) -> list[tuple[int, int]]:
-    """Return (offset, bytes) of what is read of a large file, in file order."""
-    inner = size - 2 * EDGE_BYTES - BLOCK_BYTES
-    blocks = [(EDGE_BYTES + inner * number // (BLOCKS - 1), BLOCK_BYTES) for number in range(BLOCKS)]
-    return [(0, EDGE_BYTES), *blocks, (size - EDGE_BYTES, EDGE_BYTES)]
-
-
 def write_inventory(entries: Sequence[Entry], path: Path) -> None:
     """Write the inventory as JSON: the same files give the same bytes."""
-    write_json(path, {"format": _FORMAT, "files": [asdict(one) for one in entries]})
+    write_json(path, {"format": _FORMAT, "files": [asdict(entry) for entry in entries]})
 
 
 def read_inventory(path: Path) -> list[Entry]:
     """Read what write_inventory wrote."""
     data = read_json(path)
     try:
-        return [Entry(str(one["path"]), int(one["size"]), str(one["fingerprint"])) for one in data["files"]]
+        return [Entry(str(file["path"]), int(file["size"]), str(file["fingerprint"])) for file in data["files"]]
     except (KeyError, TypeError, ValueError) as error:
         raise AcinusError(f"{path}: not an inventory; delete it and run its stage again") from error
 
 
 def fingerprints(entries: Sequence[Entry]) -> dict[str, str]:
     """Return path -> fingerprint."""
-    return {one.path: one.fingerprint for one in entries}
+    return {entry.path: entry.fingerprint for entry in entries}
 
 
 def _walk(root: Path) -> Iterator[_Seen]:
@@ -139,8 +133,8 @@ def _walk(root: Path) -> Iterator[_Seen]:
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as found:
-                items = sorted(found, key=lambda item: item.name)
+            with os.scandir(folder) as listing:
+                items = sorted(listing, key=lambda item: item.name)
         except OSError as error:
             raise AcinusError(f"{folder}: cannot be listed ({error.strerror}); make the folder readable") from error
         folders = []
@@ -148,30 +142,17 @@ def _walk(root: Path) -> Iterator[_Seen]:
             if _is_passing(item.name):
                 continue
             path = prefix + _utf8(item.name, folder)
-            if _is_folder(item):
-                folders.append((Path(item.path), path + "/"))
-            else:
-                one = _look_at(item, path)
-                if one is not None:
-                    yield one
+            try:
+                if item.is_dir():
+                    folders.append((Path(item.path), path + "/"))
+                    continue
+                status = item.stat()
+            except OSError:  # a link to nothing, or to itself
+                yield _Seen(path, Path(item.path), 0, -1)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield _Seen(path, Path(item.path), status.st_size, status.st_mtime_ns)
         waiting.extend(reversed(folders))
-
-
-def _is_folder(item: "os.DirEntry[str]") -> bool:
-    try:
-        return item.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _look_at(item: "os.DirEntry[str]", path: str) -> _Seen | None:
-    try:
-        status = item.stat()
-    except OSError:  # a link to nothing, or to itself
-        return _Seen(path, Path(item.path), 0, -1)
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return _Seen(path, Path(item.path), status.st_size, status.st_mtime_ns)
 
 
 def _is_passing(name: str) -> bool:
@@ -198,5 +179,5 @@ def _recall(memory: Path | None, root: Path) -> Mapping[str, list[Any]]:
         files = data["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    sound = isinstance(files, dict) and all(isinstance(one, list) and len(one) == 3 for one in files.values())
+    sound = isinstance(files, dict) and all(isinstance(file, list) and len(file) == 3 for file in files.values())
     return files if sound else {}

@@ -5,52 +5,31 @@ without a mask is legal and still serves grading; its label is unknown, also whe
 holds no cancer: a grade is a judgement of the whole slide, noisy, and no outline of benign tissue.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from acinus import params
-from acinus.cohorts import adapter, grade, splits, tables
+from acinus.cohorts import adapter, grade, tables
 from acinus.cohorts.adapter import Order, Row, new_row, some
 from acinus.cohorts.grade import Graded
+from acinus.cohorts.splits import Listed
 from acinus.errors import AcinusError
 from acinus.labels.labels import LabelRow, LabelRules, check_source
 from acinus.slides import brightfield
-from acinus.slides.open import below, open_slide
-from acinus.slides.tiles import probe
+from acinus.slides.open import below
 
 PROVIDERS = ("karolinska", "radboud")
 IMAGES, MASKS, GRADES = "train_images", "train_label_masks", "train.csv"
+TABLES = frozenset({GRADES})
 SUFFIXES = frozenset({".tif", ".tiff"})
-
 BLANK_SHARE = 0.99
 
 
-@dataclass(frozen=True)
-class Found:
-    """A slide as its files tell, before it is opened. Paths are relative to the root.
-
-    split: decided by splits.csv, else None. doubtful: whether a list names it (and the policy keeps it).
-    excluded, problem: why it is not to be used, or "".
-    """
-
-    slide_id: str
-    image: str
-    mask: str | None
-    graded: Graded | None
-    patient: str
-    split: str | None
-    fingerprint: str
-    mask_fingerprint: str | None
-    doubtful: bool = False
-    excluded: str = ""
-    problem: str = ""
-
-
-def ingest(order: Order) -> list[Row]:
+def ingest(order: Order[params.PandaCohort]) -> list[Row]:
     """Return the manifest rows of the cohort: every slide found, opened once, with split and findings.
 
     The draw gives every ISUP grade its share, with both providers alike inside a grade.
@@ -59,85 +38,84 @@ def ingest(order: Order) -> list[Row]:
         AcinusError: what no single slide is to blame for: train.csv missing or wrong, no image for any
             row of it, one id twice, unsafe ids, masks without a slide, a wrong list.
     """
-    cohort = _settings(order.cohort)
-    rules = LabelRules.of(order.classes, cohort)
-    look = partial(examine, root=order.root, cohort=cohort, rules=rules, positive=order.positive, seed=order.seed)
+    rules = LabelRules.of(order.classes, order.cohort)
+    look = partial(examine, root=order.root, cohort=order.cohort, rules=rules, positive=order.positive, seed=order.seed)
     rows = list(order.map(look, discover(order)))
-    return adapter.with_splits(rows, cohort, order.seed, _stratum, lambda row: row["provider"])
+    return adapter.with_splits(
+        rows, order.cohort, order.seed, lambda row: f"isup{row['isup']}", lambda row: row["provider"]
+    )
 
 
-def discover(order: Order) -> list[Found]:
-    """Return the slides among the order's files, sorted by id; reads only the CSV files."""
-    cohort = _settings(order.cohort)
-    graded = _grades(order)
-    images, masks = _by_id(order.files, IMAGES, ""), _by_id(order.files, MASKS, "_mask")
-    _refuse(images, masks, graded)
-    known = set(images) | set(graded)
-    listed, groups = adapter.listed_splits(order, known), adapter.groups(order, known)
-    doubtful = _doubtful(order, cohort)
-    excluded = adapter.exclusions(cohort)
-    if cohort.doubtful_policy == "exclude":
+def discover(order: Order[params.PandaCohort]) -> list[Row]:
+    """Return the slides among the order's files, sorted by id, as rows; reads only the CSV files.
+
+    A slide without a grade is bad; one that a list of doubtful slides names has that as its finding, or is excluded.
+    """
+    grades = _grades(order)
+    images = adapter.by_id("files", order.files, adapter.in_folder(IMAGES, SUFFIXES))
+    masks = adapter.by_id("files", order.files, adapter.in_folder(MASKS, SUFFIXES, "_mask"))
+    _refuse(images, masks, grades)
+    known = set(images) | set(grades)
+    listed, patients = adapter.user_tables(order, known)
+    doubtful = _doubtful(order)
+    excluded = adapter.exclusions(order.cohort)
+    if order.cohort.doubtful_policy == "exclude":
         excluded = {slide_id.casefold(): f"doubtful: {reason}" for slide_id, reason in doubtful.items()} | excluded
-    found = []
+    rows = []
     for slide_id, image in sorted(images.items()):
-        row, mask, place = graded.get(slide_id), masks.get(slide_id), listed.get(slide_id)
-        found.append(
-            Found(
-                slide_id=slide_id,
-                image=image,
-                mask=mask,
-                graded=row,
-                patient=_patient(slide_id, place, groups),
-                split=place.split if place else None,
-                fingerprint=order.files[image],
-                mask_fingerprint=order.files[mask] if mask else None,
-                doubtful=slide_id in doubtful,
-                excluded=excluded.get(slide_id.casefold(), ""),
-                problem=_problem(row, place),
+        place, patient, mask = listed.get(slide_id), patients.get(slide_id), masks.get(slide_id)
+        if place and patient and place.patient != patient:
+            raise AcinusError(
+                f"{slide_id}: patient {place.patient} in splits.csv and {patient} in groups.csv; correct one of them"
             )
-        )
-    return found
+        row = new_row(slide_id, image, order.files[image])
+        if mask:
+            row |= {"label_source": mask, "label_fingerprint": order.files[mask], "label_kind": "mask"}
+        rows.append(row)
+    return [
+        _graded(row, grades.get(row["slide_id"]), listed.get(row["slide_id"]), doubtful)
+        for row in adapter.placed(rows, listed, patients, excluded)
+    ]
+
+
+def _graded(row: Row, graded: Graded | None, place: Listed | None, doubtful: Collection[str]) -> Row:
+    """Return a row with its slide's grade and, where it can be used, what is odd so far; without a grade it is bad."""
+    slide_id = row["slide_id"]
+    problem = ""
+    if graded is None:
+        problem = "train.csv has no row for it; add the row or list the slide under cohort.exclude"
+        row = row | {"provider": adapter.NO_PROVIDER}
+    else:
+        if place and place.provider and place.provider != graded.provider:
+            problem = f"provider {place.provider} in splits.csv and {graded.provider} in train.csv; correct one of them"
+        row = row | {"provider": graded.provider, "isup": graded.isup, "gleason": graded.gleason}
+        row["slide_label"] = "tumor" if graded.isup > 0 else "normal"
+    if row["status"] != "ok":
+        return row
+    if problem:
+        return row | {"status": "bad", "reason": f"slide {slide_id}: {problem}"}
+    return row | {"findings": "doubtful" if slide_id in doubtful else ""}
 
 
 def examine(
-    found: Found, root: Path, cohort: params.PandaCohort, rules: LabelRules, positive: Collection[str], seed: int
+    row: Row, root: Path, cohort: params.PandaCohort, rules: LabelRules, positive: Collection[str], seed: int
 ) -> Row:
     """Return the manifest row of one slide: open it, probe its tiles, check and count its mask, decide its um/px.
 
     A slide that cannot be used is a row with status bad and the reason; nothing is raised for it.
     """
-    graded = found.graded
-    row = new_row(
-        found.slide_id,
-        found.image,
-        found.fingerprint,
-        label_source=found.mask,
-        label_fingerprint=found.mask_fingerprint,
-        label_kind="mask" if found.mask else "unknown",
-        patient=found.patient,
-        split=found.split,
-        split_rule="splits.csv" if found.split else "drawn",
-    )
-    if graded:
-        row |= {"provider": graded.provider, "isup": graded.isup, "gleason": graded.gleason}
-        row["slide_label"] = "tumor" if graded.isup > 0 else "normal"
-    if found.excluded:
-        return row | {"status": "excluded", "reason": found.excluded}
-    if graded is None or found.problem:
-        return row | {"status": "bad", "reason": f"slide {found.slide_id}: {found.problem}"}
-    findings = {"doubtful"} if found.doubtful else set()
-    findings |= {"gleason_isup_mismatch"} if grade.label_checks([graded]) else set()
+    if row["status"] != "ok":
+        return row
+    row = dict(row)
+    findings = {"gleason_isup_mismatch"} if grade.isup_of(row["gleason"]) != row["isup"] else set()
     with adapter.judged(row, root):
-        path = below(root, found.image)
-        with open_slide(path, found.slide_id) as slide:
-            row |= {"width": slide.width, "height": slide.height}
-            probe(path, slide, cohort.probe_tiles, seed)
+        with adapter.opened(row, root, cohort, seed) as slide:
             row |= adapter.resolution(slide, cohort, needed=True)
             overview = brightfield.overview_of(slide)
             brightfield.check(slide, overview)
             findings |= {"blank_slide"} if near_white(overview) > BLANK_SHARE else set()
         findings |= _mask_findings(row, root, rules, positive)
-    return row | {"findings": ";".join(sorted(findings))}
+    return row | {"findings": ";".join(sorted(findings | ({row["findings"]} - {""})))}
 
 
 def near_white(overview: np.ndarray) -> float:
@@ -155,8 +133,7 @@ def _mask_findings(row: Row, root: Path, rules: LabelRules, positive: Collection
         return {"mask_missing"}
     label = LabelRow.of(row, below(root, row["label_source"]))
     counts = check_source(label, rules)
-    if counts is None:
-        raise TypeError("a mask has pixel counts")
+    assert counts is not None, "a mask has pixels"
     cancer = sum(int(counts[rules.classes.index(name)]) for name in positive)
     findings = set()
     if row["isup"] > 0 and not cancer and not counts[-1]:  # where pixels are ignored cancer may be among them
@@ -181,18 +158,7 @@ def _is_blank(label: LabelRow, rules: LabelRules) -> bool:
     return counts is not None and int(counts[1]) == 0
 
 
-def _stratum(row: Row) -> str:
-    return f"isup{row['isup']}"
-
-
-def _settings(cohort: params.Cohort) -> params.PandaCohort:
-    """Return the order's cohort as what it must be here; the recipe's family has seen to that."""
-    if not isinstance(cohort, params.PandaCohort):
-        raise TypeError(f"the panda adapter was given a {type(cohort).__name__}")
-    return cohort
-
-
-def _grades(order: Order) -> dict[str, Graded]:
+def _grades(order: Order[params.PandaCohort]) -> dict[str, Graded]:
     """Return train.csv, wherever below the root it lies."""
     path = adapter.only(order.files, GRADES, "grade tables")
     if path is None:
@@ -200,10 +166,10 @@ def _grades(order: Order) -> dict[str, Graded]:
     return grade.parse_grades(tables.read_text(below(order.root, path)), path, PROVIDERS)
 
 
-def _doubtful(order: Order, cohort: params.PandaCohort) -> dict[str, str]:
+def _doubtful(order: Order[params.PandaCohort]) -> dict[str, str]:
     """Return slide_id -> why it is doubtful, from every list of cohort.doubtful."""
     reasons: dict[str, str] = {}
-    for path in cohort.doubtful:
+    for path in order.cohort.doubtful:
         file = below(order.root, path)
         if path not in order.files:
             raise AcinusError(f"{path}: no such file below cohort.root; correct cohort.doubtful or add the list")
@@ -212,49 +178,15 @@ def _doubtful(order: Order, cohort: params.PandaCohort) -> dict[str, str]:
     return reasons
 
 
-def _by_id(paths: Iterable[str], folder: str, ending: str) -> dict[str, str]:
-    """Return id -> path of the TIFFs in a folder of this name; two files with one id, in any case, are refused."""
-    result: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for path in sorted(paths):
-        place = PurePosixPath(path)
-        if place.parent.name != folder or place.suffix.lower() not in SUFFIXES or not place.stem.endswith(ending):
-            continue
-        slide_id = place.stem.removesuffix(ending)
-        other = first.setdefault(slide_id.casefold(), path)
-        if other != path:
-            raise AcinusError(f"two files with the id {slide_id}: {other} and {path}; rename one or move it away")
-        result[slide_id] = path
-    return result
-
-
-def _refuse(images: Mapping[str, str], masks: Mapping[str, str], graded: Collection[str]) -> None:
+def _refuse(images: Mapping[str, str], masks: Mapping[str, str], grades: Collection[str]) -> None:
     """Refuse a cohort whose files do not go with each other."""
     adapter.refuse_unsafe(images)
-    if not set(images) & set(graded):
+    if not set(images) & set(grades):
         raise AcinusError(
-            f"train.csv: none of its {len(graded)} slides has an image {IMAGES}/<image_id>.tiff "
+            f"train.csv: none of its {len(grades)} slides has an image {IMAGES}/<image_id>.tiff "
             f"({len(images)} images found); set cohort.root to the folder that holds both"
         )
-    orphans = sorted(set(masks) - set(images) - set(graded))
+    orphans = sorted(set(masks) - set(images) - set(grades))
     if orphans:
-        raise AcinusError(
-            f"{some([masks[one] for one in orphans])}: mask of no slide of train.csv; rename the file or move it away"
-        )
-
-
-def _patient(slide_id: str, place: splits.Listed | None, groups: Mapping[str, str]) -> str:
-    group = groups.get(slide_id)
-    if place and group and place.patient != group:
-        raise AcinusError(
-            f"{slide_id}: patient {place.patient} in splits.csv and {group} in groups.csv; correct one of them"
-        )
-    return place.patient if place else group or slide_id
-
-
-def _problem(row: Graded | None, place: splits.Listed | None) -> str:
-    if row is None:
-        return "train.csv has no row for it; add the row or list the slide under cohort.exclude"
-    if place and place.provider and place.provider != row.provider:
-        return f"provider {place.provider} in splits.csv and {row.provider} in train.csv; correct one of them"
-    return ""
+        files = some([masks[slide_id] for slide_id in orphans])
+        raise AcinusError(f"{files}: mask of no slide of train.csv; rename the file or move it away")

@@ -8,6 +8,7 @@ one folder foldk/. Images (N, h, w, 3), masks (N, h, w, 6) with instance ids, ty
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -24,8 +25,8 @@ from acinus.slides.array import open_array
 from acinus.slides.geometry import Resolution
 from acinus.slides.open import below, open_slide
 
+TABLES: frozenset[str] = frozenset()
 CHANNELS = {"images": 3, "masks": 6}
-FILES = ("images", "masks", "types")
 PROTOCOLS: dict[str, dict[int, str]] = {
     "official-1": {1: "train", 2: "val", 3: "test"},
     "official-2": {2: "train", 1: "val", 3: "test"},
@@ -48,7 +49,7 @@ class Fold:
     tissues: tuple[str, ...] | None
 
 
-def ingest(order: Order) -> list[Row]:
+def ingest(order: Order[params.PannukeCohort]) -> list[Row]:
     """Return the manifest rows of the cohort: every tile of every fold, with the split of the protocol.
 
     splits.csv decides before the protocol. Patients are not published: a tile is its own.
@@ -58,68 +59,56 @@ def ingest(order: Order) -> list[Row]:
             that do not fit together, a wrong splits.csv or groups.csv.
     """
     cohort = order.cohort
-    if not isinstance(cohort, params.PannukeCohort):
-        raise TypeError(f"family pannuke got the settings {type(cohort).__name__}")
     here = folds(order)
     for fold in here:
         _check_light(fold, order)
-    rows = [row for fold in here for row in _tiles(fold, order)]
-    known = {row["slide_id"] for row in rows}
-    listed, groups = adapter.listed_splits(order, known), adapter.groups(order, known)
-    excluded = adapter.exclusions(cohort)
     roles = PROTOCOLS[cohort.protocol]
+    rows = [row for fold in here for row in _tiles(fold, order, roles.get(fold.number))]
+    tiles = {row["slide_id"] for row in rows}
+    from_user = adapter.user_tables(order, tiles)
     odd = {slide_id for fold in here for slide_id in _contradicting(fold, order)}
     for row in rows:
-        number = int(row["provider"].removeprefix("fold"))
-        row |= {"patient": groups.get(row["slide_id"], row["slide_id"]), "split_rule": cohort.protocol}
-        row |= {"split": roles.get(number), "findings": "background_contradicts" if row["slide_id"] in odd else ""}
-        if row["slide_id"] in listed:
-            one = listed[row["slide_id"]]
-            row |= {"split": one.split, "split_rule": "splits.csv", "patient": one.patient}
-            row["provider"] = one.provider or row["provider"]
-        if row["slide_id"].casefold() in excluded:
-            row |= {"status": "excluded", "reason": excluded[row["slide_id"].casefold()]}
-    _check_roles(rows, cohort.protocol, listed)
+        row["findings"] = "background_contradicts" if row["slide_id"] in odd else ""
+    rows = adapter.placed(rows, *from_user, adapter.exclusions(cohort))
+    if any(row["split_rule"] == cohort.protocol for row in rows):
+        _check_roles({fold.number for fold in here if fold.count}, cohort.protocol)
     return adapter.with_splits(rows, cohort, order.seed, lambda row: "tile", lambda row: row["tissue_type"] or "")
 
 
 def folds(order: Order) -> list[Fold]:
     """Return the folds among the order's files, by number; opens the arrays as far as their headers."""
-    found: dict[int, dict[str, str]] = {}
+    arrays: dict[int, dict[str, str]] = {}
     for path in sorted(order.files):
         place = PurePosixPath(path)
-        if place.name.lower() not in {f"{name}.npy" for name in FILES}:
+        if place.name.lower() not in {"images.npy", "masks.npy", "types.npy"}:
             continue
-        files, name = found.setdefault(_number(path), {}), place.stem.lower()
+        numbers = [match[1] for part in reversed(place.parts[:-1]) if (match := _FOLD.search(part))]
+        if not numbers:
+            raise AcinusError(f"{path}: no folder above it names its fold; expected 'Fold 1', 'fold1' or the like")
+        files, name = arrays.setdefault(int(numbers[0]), {}), place.stem.lower()
         if name in files:
             raise AcinusError(f"{files[name]} and {path}: two arrays of one fold; keep one")
         files[name] = path
-    if not found:
+    if not arrays:
         raise AcinusError(
             f"{order.cohort.root}: no fold arrays; expected 'Fold 1/images/fold1/images.npy' and so on below it"
         )
-    return [_opened(number, found[number], order) for number in sorted(found)]
-
-
-def _number(path: str) -> int:
-    """Return the fold that the nearest folder named after one tells."""
-    for part in reversed(PurePosixPath(path).parts[:-1]):
-        match = _FOLD.search(part)
-        if match:
-            return int(match[1])
-    raise AcinusError(f"{path}: no folder above it names its fold; expected 'Fold 1', 'fold1' or the like")
+    return [_opened(number, arrays[number], order) for number in sorted(arrays)]
 
 
 def _opened(number: int, files: Mapping[str, str], order: Order) -> Fold:
-    for name in ("images", "masks"):
+    for name in CHANNELS:
         if name not in files:
             there = next(iter(files.values()))
             raise AcinusError(f"{there}: fold {number} has no {name}.npy; add it or move the fold away")
-    shapes = {name: _shape(files[name], CHANNELS[name], order) for name in ("images", "masks")}
+    shapes = {}
+    for name, channels in CHANNELS.items():
+        with _in_file(files[name]):
+            shapes[name] = open_array(below(order.root, files[name]), channels).shape[:3]
+    sizes = {name: f"{count} tiles of {width} x {height} px" for name, (count, height, width) in shapes.items()}
     if shapes["images"] != shapes["masks"]:
         raise AcinusError(
-            f"{files['masks']}: {_said(shapes['masks'])}, but {files['images']} has {_said(shapes['images'])}; "
-            "they must be of one fold"
+            f"{files['masks']}: {sizes['masks']}, but {files['images']} has {sizes['images']}; they must be of one fold"
         )
     count, height, width = shapes["images"]
     tissues = _tissues(files["types"], order) if "types" in files else None
@@ -130,17 +119,13 @@ def _opened(number: int, files: Mapping[str, str], order: Order) -> Fold:
     return Fold(number, files["images"], files["masks"], count, (width, height), tissues)
 
 
-def _shape(path: str, channels: int, order: Order) -> tuple[int, int, int]:
-    """Return (tiles, height, width) of an array file."""
+@contextmanager
+def _in_file(path: str) -> Iterator[None]:
+    """Turn a SlideError inside the block into a failure of the cohort that names its file."""
     try:
-        count, height, width, _ = open_array(below(order.root, path), channels).shape
+        yield
     except SlideError as error:
         raise AcinusError(f"{path}: {error}") from error
-    return count, height, width
-
-
-def _said(shape: tuple[int, int, int]) -> str:
-    return f"{shape[0]} tiles of {shape[2]} x {shape[1]} px"
 
 
 def _tissues(path: str, order: Order) -> tuple[str, ...]:
@@ -175,31 +160,26 @@ def _probed(fold: Fold, order: Order) -> list[int]:
 def _check_light(fold: Fold, order: Order) -> None:
     """Refuse images that are no brightfield pictures in colour, or whose values are not 0 to 255."""
     pictures = []
-    for row in _probed(fold, order):
-        try:
+    with _in_file(fold.images):
+        for row in _probed(fold, order):
             with open_slide(below(order.root, f"{fold.images}#{row}"), _slide_id(fold, row)) as slide:
                 pictures.append(slide.read(0, 0, slide.width, slide.height, Resolution(1.0, 0, 1.0)))
-        except SlideError as error:
-            raise AcinusError(f"{fold.images}: {error}") from error
-    found = brightfield.fault(np.stack(pictures)) if pictures else ""
-    if found:
-        raise AcinusError(f"{fold.images}: of {len(pictures)} tiles looked at: {found}; correct the array")
+    fault = brightfield.fault(np.stack(pictures)) if pictures else ""
+    if fault:
+        raise AcinusError(f"{fold.images}: of {len(pictures)} tiles looked at: {fault}; correct the array")
 
 
 def _contradicting(fold: Fold, order: Order) -> Iterator[str]:
     """Yield the ids of the tiles looked at whose background channel denies the others."""
-    for row in _probed(fold, order):
-        try:
+    with _in_file(fold.masks):
+        for row in _probed(fold, order):
             if background_contradicts(below(order.root, f"{fold.masks}#{row}")):
                 yield _slide_id(fold, row)
-        except SlideError as error:
-            raise AcinusError(f"{fold.masks}: {error}") from error
 
 
-def _tiles(fold: Fold, order: Order) -> Iterator[Row]:
-    """Yield the manifest rows of a fold, splits still open."""
-    width, height = fold.size
-    mpp = order.cohort.mpp
+def _tiles(fold: Fold, order: Order[params.PannukeCohort], split: str | None) -> Iterator[Row]:
+    """Yield the manifest rows of a fold; split: by the protocol, or None."""
+    mpp, (width, height) = order.cohort.mpp, fold.size
     for row in range(fold.count):
         yield new_row(
             _slide_id(fold, row),
@@ -209,6 +189,8 @@ def _tiles(fold: Fold, order: Order) -> Iterator[Row]:
             label_kind="fold",
             label_fingerprint=f"{order.files[fold.masks]}#{row}",
             provider=f"fold{fold.number}",
+            split=split,
+            split_rule=order.cohort.protocol,
             mpp_x=mpp,
             mpp_y=mpp,
             mpp_source=None if mpp is None else "override",
@@ -218,19 +200,16 @@ def _tiles(fold: Fold, order: Order) -> Iterator[Row]:
         )
 
 
-def _check_roles(rows: list[Row], protocol: str, listed: Mapping[str, object]) -> None:
+def _check_roles(folds: set[int], protocol: str) -> None:
     """Refuse an official protocol without one of its folds, or with a fold that it does not know."""
     roles = PROTOCOLS[protocol]
-    if not roles or all(row["slide_id"] in listed for row in rows):
-        return
-    present = {int(row["slide_id"].split("_")[0].removeprefix("fold")) for row in rows}
-    missing, strange = sorted(set(roles) - present), sorted(present - set(roles))
+    missing, strange = sorted(set(roles) - folds), sorted(folds - set(roles))
     if missing:
         raise AcinusError(
             f"cohort.protocol = {protocol} needs fold {missing[0]} for {roles[missing[0]]}, and its images.npy is not "
             "below cohort.root; add the fold or set cohort.protocol: random"
         )
-    if strange:
+    if roles and strange:
         raise AcinusError(
             f"cohort.protocol = {protocol} knows folds 1 to 3, and there is a fold {strange[0]}; move it away or set "
             "cohort.protocol: random"

@@ -1,13 +1,13 @@
 """Which slide serves training, validation and test: splits.csv where given, else a seeded draw by group."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from acinus.cohorts.tables import csv_rows
+from acinus.cohorts.tables import keyed_rows
 from acinus.errors import AcinusError
+from acinus.params.base import SPLITS
 from acinus.seeds import derive
 
-SPLITS = ("train", "val", "test")
 NEEDED = ("slide_id", "split", "patient")
 OPTIONAL = ("provider",)
 GROUPED = ("slide_id", "patient")
@@ -46,7 +46,7 @@ def parse_splits(text: str, name: str, known: Collection[str]) -> dict[str, List
             twice, an empty field, missing or unknown columns, or text that is no CSV.
     """
     listed: dict[str, Listed] = {}
-    for where, row in _records(text, name, NEEDED, OPTIONAL, known):
+    for where, row in _of_slides(keyed_rows(text, name, NEEDED, OPTIONAL), NEEDED, known):
         if row["split"] not in SPLITS:
             raise AcinusError(f"{where}: split {row['split']!r}; expected {', '.join(SPLITS)}")
         listed[row["slide_id"]] = Listed(row["split"], row["patient"], row.get("provider") or None)
@@ -55,27 +55,16 @@ def parse_splits(text: str, name: str, known: Collection[str]) -> dict[str, List
 
 def parse_groups(text: str, name: str, known: Collection[str]) -> dict[str, str]:
     """Return slide_id -> patient from the text of groups.csv (slide_id, patient); as strict as parse_splits."""
-    return {row["slide_id"]: row["patient"] for _, row in _records(text, name, GROUPED, (), known)}
+    rows = _of_slides(keyed_rows(text, name, GROUPED), GROUPED, known)
+    return {row["slide_id"]: row["patient"] for _, row in rows}
 
 
-def _records(
-    text: str, name: str, needed: Sequence[str], optional: Sequence[str], known: Collection[str]
+def _of_slides(
+    rows: Iterable[tuple[str, dict[str, str]]], needed: Sequence[str], known: Collection[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (file and row for a message, column -> value) of every row, one per known slide."""
-    rows = list(csv_rows(text, name))
-    header = rows[0][1] if rows else []
-    missing, unknown = [c for c in needed if c not in header], [c for c in header if c not in (*needed, *optional)]
-    if missing or unknown or len(set(header)) != len(header):
-        wanted = f" and, if wanted, {', '.join(optional)}" if optional else ""
-        raise AcinusError(
-            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(needed)}{wanted}"
-        )
+    """Yield the records after a look at their needed fields: one row per known slide."""
     seen: set[str] = set()
-    for number, cells in rows[1:]:
-        where = f"{name}: row {number}"
-        if len(cells) != len(header):
-            raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
-        row = dict(zip(header, cells, strict=True))
+    for where, row in rows:
         for column in needed:
             if not row[column]:
                 raise AcinusError(f"{where}: {column} is empty; give it a value")
@@ -103,57 +92,44 @@ def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fract
     Raises:
         AcinusError: a group whose slides have different decided splits, or are only in part decided.
     """
-    decided = _decided(members)
-    within = {group: max(kinds) for group, kinds in _gathered(members, lambda one: one.within).items()}
-    strata: dict[str, set[str]] = {}
-    for group, labels in _gathered(members, lambda one: one.label).items():
-        if group not in decided:
-            strata.setdefault(max(labels - {UNKNOWN}, default=UNKNOWN), set()).add(group)
-    for stratum in sorted(strata):
-        kinds = {group: within[group] for group in strata[stratum]}
-        known = stratum != UNKNOWN
-        test = _first(kinds, test_fraction, len(kinds) - 2, derive(seed, "test"), known) if test_fraction else []
-        rest = {group: kind for group, kind in kinds.items() if group not in set(test)}
-        val = _first(rest, val_fraction, len(rest) - 1, seed, known)
-        decided |= dict.fromkeys(rest, "train") | dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
-    return {one.slide_id: decided[one.group] for one in members}
-
-
-def _first(kinds: Mapping[str, str], fraction: float, most: int, seed: int, known: bool) -> list[str]:
-    """Return `fraction` of the groups (group -> kind), at most `most`; at least one where possible and `known`.
-
-    The kinds come in turn, each in proportion to its number.
-    """
-    order: dict[str, list[str]] = {}
-    for group in sorted(kinds, key=lambda group: (derive(seed, "split", group), group)):
-        order.setdefault(kinds[group], []).append(group)
-    turn = {
-        group: ((place + 0.5) / len(groups), derive(seed, "split", group), group)
-        for groups in order.values()
-        for place, group in enumerate(groups)
-    }
-    count = min(max(int(len(kinds) * fraction + 0.5), 1 if known else 0), max(0, most))
-    return sorted(turn, key=turn.__getitem__)[:count]
-
-
-def _gathered(members: Sequence[Member], trait: Callable[[Member], str]) -> dict[str, set[str]]:
-    """Return group -> what its slides are."""
-    found: dict[str, set[str]] = {}
-    for one in members:
-        found.setdefault(one.group, set()).add(trait(one))
-    return found
-
-
-def _decided(members: Sequence[Member]) -> dict[str, str]:
-    """Return group -> split of the groups that are decided as a whole; refuse those torn apart."""
-    first: dict[str, Member] = {}
-    for one in sorted(members, key=lambda one: one.slide_id):
-        other = first.setdefault(one.group, one)
-        if other.split != one.split:
+    groups: dict[str, list[Member]] = {}
+    for slide in sorted(members, key=lambda member: member.slide_id):
+        slides = groups.setdefault(slide.group, [])
+        slides.append(slide)
+        if slide.split != slides[0].split:
             raise AcinusError(
-                f"patient {one.group}: slide {other.slide_id} is in {other.split or 'no split yet'}, "
-                f"slide {one.slide_id} in {one.split or 'no split yet'}; list all "
+                f"patient {slide.group}: slide {slides[0].slide_id} is in {slides[0].split or 'no split yet'}, "
+                f"slide {slide.slide_id} in {slide.split or 'no split yet'}; list all "
                 "slides of the patient in splits.csv with one split, or, where an official split shares patients, with "
                 "the split of each, and say why in cohort.allow_shared_patients"
             )
-    return {group: one.split for group, one in first.items() if one.split is not None}
+    decided = {group: slides[0].split for group, slides in groups.items()}
+    strata: dict[str, dict[str, str]] = {}
+    for group, slides in groups.items():
+        if decided[group] is None:
+            stratum = max({slide.label for slide in slides} - {UNKNOWN}, default=UNKNOWN)
+            strata.setdefault(stratum, {})[group] = max(slide.within for slide in slides)
+    for stratum, kinds in strata.items():
+        least = 0 if stratum == UNKNOWN else 1
+        test = _first(kinds, test_fraction, least, len(kinds) - 2, derive(seed, "test")) if test_fraction else []
+        others = {group: kind for group, kind in kinds.items() if group not in set(test)}
+        val = _first(others, val_fraction, least, len(others) - 1, seed)
+        decided |= dict.fromkeys(others, "train") | dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
+    return {slide.slide_id: str(decided[slide.group]) for slide in members}
+
+
+def _first(kinds: Mapping[str, str], fraction: float, least: int, most: int, seed: int) -> list[str]:
+    """Return `fraction` of the groups (group -> kind), at most `most` and, as far as that allows, at least `least`.
+
+    The kinds come in turn, each in proportion to its number.
+    """
+    drawn: dict[str, list[tuple[int, str]]] = {}
+    for order, group in sorted((derive(seed, "split", group), group) for group in kinds):
+        drawn.setdefault(kinds[group], []).append((order, group))
+    turns = sorted(
+        ((place + 0.5) / len(of_kind), order, group)
+        for of_kind in drawn.values()
+        for place, (order, group) in enumerate(of_kind)
+    )
+    count = min(max(int(len(kinds) * fraction + 0.5), least), max(0, most))
+    return [group for _, _, group in turns[:count]]

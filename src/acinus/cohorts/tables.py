@@ -5,7 +5,7 @@ Every CSV of a cohort is read here: commas, semicolons or tabs, quoted or not, w
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from acinus.errors import AcinusError
@@ -28,32 +28,52 @@ def read_text(path: Path) -> str:
         raise AcinusError(f"{path.name}: cannot be read ({error.strerror}); check the file") from error
 
 
-def csv_rows(text: str, name: str) -> Iterator[Row]:
-    """Yield every row of a CSV text that is not empty.
+def csv_rows(text: str, name: str) -> list[Row]:
+    """Return every row of a CSV text that is not empty.
 
     The separator is the one of SEPARATORS that divides the first row; where several do, the only one that gives
-    every row the same number of fields.
+    every row the same number of fields; a comma where none does.
 
     Raises:
         AcinusError: text that is no CSV, or whose separator cannot be told.
     """
-    stated, _, rest = text.partition("\n")
-    stated = stated.rstrip("\r")
+    first, _, rest = text.partition("\n")
+    stated = first.rstrip("\r")
     if stated.lower().startswith(_SPREADSHEET) and stated[len(_SPREADSHEET) :] in SEPARATORS:
-        yield from ((number + 1, cells) for number, cells in _rows(rest, stated[-1], name))
-        return
-    yield from _rows(text, _separator(text, name), name)
+        return [(number + 1, cells) for number, cells in _rows(rest, stated[-1], name)]
+    widths = {separator: _widths(text, separator, name) for separator in SEPARATORS}
+    dividing = [separator for separator, fields in widths.items() if fields and fields[0] > 1]
+    even = [separator for separator in dividing if len(set(widths[separator])) == 1]
+    if len(dividing) > 1 and len(even) != 1:
+        seen = " and ".join(SEPARATORS[separator] for separator in dividing)
+        raise AcinusError(
+            f"{name}: row 1: has {seen}, and it cannot be told which of them separates its fields; {_REMEDY}"
+        )
+    return list(_rows(text, (even or dividing or [","])[0], name))
 
 
-def _separator(text: str, name: str) -> str:
-    """Return what separates the fields; a comma where nothing does."""
-    widths = {one: _widths(text, one, name) for one in SEPARATORS}
-    dividing = [one for one, fields in widths.items() if fields and fields[0] > 1]
-    even = [one for one in dividing if len(set(widths[one])) == 1]
-    if len(dividing) < 2 or len(even) == 1:
-        return (even or dividing or [","])[0]
-    seen = " and ".join(SEPARATORS[one] for one in dividing)
-    raise AcinusError(f"{name}: row 1: has {seen}, and it cannot be told which of them separates its fields; {_REMEDY}")
+def keyed_rows(
+    text: str, name: str, needed: Sequence[str], optional: Sequence[str] | None = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (file and row for a message, column -> field) of every row below the header, columns in any order.
+
+    optional: columns that may stand beside the needed ones; None: any may.
+
+    Raises:
+        AcinusError: missing or unknown columns, one that stands twice, a row of another length, text that is no CSV.
+    """
+    (_, header), *rows = csv_rows(text, name) or [(1, [])]
+    strangers = set() if optional is None else set(header) - {*needed, *optional}
+    if not set(needed) <= set(header) or strangers or len(set(header)) != len(header):
+        others = ", each once" if optional is None else f" and, if wanted, {', '.join(optional)}" if optional else ""
+        raise AcinusError(
+            f"{name}: row 1: columns are {', '.join(header) or 'none'}; expected {', '.join(needed)}{others}"
+        )
+    for number, cells in rows:
+        where = f"{name}: row {number}"
+        if len(cells) != len(header):
+            raise AcinusError(f"{where}: {len(cells)} fields; expected {len(header)} as in the header")
+        yield where, dict(zip(header, cells, strict=True))
 
 
 def _widths(text: str, separator: str, name: str) -> list[int]:

@@ -17,7 +17,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from acinus.errors import RecipeError, SlideError
-from acinus.labels.polygons import polygonal
+from acinus.labels.outlines import polygonal
 
 MAX_BYTES = 200_000_000
 """No annotation file is larger; the largest of CAMELYON16 has a few megabytes."""
@@ -90,9 +90,15 @@ def parse(
             role = _role(roles, annotation.get("PartOfGroup") or "None", where)
             outlines.append(Outline(name, role, _area(kind, _vertices(annotation, where), where)))
         else:
-            known = ", ".join(_AREA_TYPES + _POINT_TYPES)
-            raise SlideError(f"{where} has unknown type {kind!r}; allowed: {known}; redraw it as a polygon")
-    return _combine(outlines, points)
+            types = ", ".join(_AREA_TYPES + _POINT_TYPES)
+            raise SlideError(f"{where} has unknown type {kind!r}; allowed: {types}; redraw it as a polygon")
+    union = {
+        role: polygonal(shapely.union_all([outline.area for outline in outlines if outline.role == role]))
+        for role in ("tumor", "subtract", "ignore")
+    }
+    outlined = polygonal(shapely.difference(union["tumor"], union["ignore"]))
+    tumour = polygonal(shapely.difference(outlined, union["subtract"]))
+    return TumourArea(tumour, union["ignore"], outlined, tuple(outlines), points)
 
 
 def _roles(positive: Collection[str], subtracted: Collection[str], none_group: NonePolicy) -> dict[str, Role]:
@@ -102,16 +108,10 @@ def _roles(positive: Collection[str], subtracted: Collection[str], none_group: N
         raise RecipeError(
             f"group {both[0]!r} stands in cohort.positive_groups and cohort.subtracted_groups; keep it in one"
         )
-    roles: dict[str, Role] = {}
-    for group in positive:
-        roles[group] = "tumor"
-    for group in subtracted:
-        roles[group] = "subtract"
+    roles: dict[str, Role] = dict.fromkeys(positive, "tumor") | dict.fromkeys(subtracted, "subtract")
     if "None" in roles:
         raise RecipeError("group None may not be listed in cohort's groups; say what it means in cohort.none_group")
-    if none_group != "refuse":
-        roles["None"] = none_group
-    return roles
+    return roles if none_group == "refuse" else roles | {"None": none_group}
 
 
 def _role(roles: dict[str, Role], group: str, where: str) -> Role:
@@ -169,17 +169,18 @@ def _elements(stream: IO[bytes], file_name: str) -> Iterator[Element]:
 
 def _vertices(annotation: Element, where: str) -> np.ndarray:
     """Return the vertices in Order, float64 (n, 2) of x0, y0."""
-    attributes = [c.attrib for c in annotation.iterfind("Coordinates/Coordinate")]
+    attributes = [coordinate.attrib for coordinate in annotation.iterfind("Coordinates/Coordinate")]
     plain = _plain_vertices(attributes)
     if plain is not None:
         return plain
-    rows = [
-        (_order(a.get("Order"), where), _number(a.get("X"), "X", where), _number(a.get("Y"), "Y", where))
-        for a in attributes
-    ]
+    rows = []
+    for values in attributes:
+        order = values.get("Order")
+        if order is None or not _ORDER.match(order):
+            raise SlideError(f"{where}: a coordinate has Order {order!r}; expected a whole number from 0")
+        rows.append((int(order), *(_number(values.get(axis), axis, where) for axis in ("X", "Y"))))
     rows.sort(key=lambda row: row[0])
-    orders = [row[0] for row in rows]
-    for before, after in itertools.pairwise(orders):
+    for (before, *_), (after, *_) in itertools.pairwise(rows):
         if after != before + 1:
             what = f"Order {after} stands twice" if after == before else f"Order {before + 1} is missing"
             raise SlideError(f"{where}: {what}; number its coordinates 0, 1, 2, ... without gap or repetition")
@@ -199,12 +200,6 @@ def _plain_vertices(attributes: list[dict[str, str]]) -> np.ndarray | None:
     return values.reshape(2, -1).T.copy() if (np.abs(values) <= MAX_COORDINATE).all() else None
 
 
-def _order(text: str | None, where: str) -> int:
-    if text is None or not _ORDER.match(text):
-        raise SlideError(f"{where}: a coordinate has Order {text!r}; expected a whole number from 0")
-    return int(text)
-
-
 def _number(text: str | None, axis: str, where: str) -> float:
     """Return a level-0 coordinate; a comma is a decimal mark, as some locales write it."""
     if text is None or not _NUMBER.match(text):
@@ -222,7 +217,8 @@ def _area(kind: str, vertices: np.ndarray, where: str) -> shapely.Geometry:
         # Corner order must not matter: two opposite corners, or all four in any order.
         if distinct not in (2, 4):
             raise SlideError(f"{where}: a Rectangle with {distinct} distinct corners; expected 2 or 4; redraw it")
-        area = shapely.box(*vertices.min(0), *vertices.max(0)) if distinct == 2 else _hull(vertices)
+        hull = polygonal(shapely.convex_hull(shapely.MultiPoint(vertices)))
+        area = shapely.box(*vertices.min(0), *vertices.max(0)) if distinct == 2 else hull
     else:
         if distinct < 3:
             raise SlideError(
@@ -233,17 +229,3 @@ def _area(kind: str, vertices: np.ndarray, where: str) -> shapely.Geometry:
     if not shapely.area(area) > 0:
         raise SlideError(f"{where}: its points lie on a line and enclose no area; delete it in ASAP, or redraw it")
     return area
-
-
-def _hull(vertices: np.ndarray) -> shapely.Geometry:
-    return polygonal(shapely.convex_hull(shapely.MultiPoint(vertices)))
-
-
-def _combine(outlines: list[Outline], points: int) -> TumourArea:
-    union = {
-        role: polygonal(shapely.union_all([one.area for one in outlines if one.role == role]))
-        for role in ("tumor", "subtract", "ignore")
-    }
-    outlined = polygonal(shapely.difference(union["tumor"], union["ignore"]))
-    tumour = polygonal(shapely.difference(outlined, union["subtract"]))
-    return TumourArea(tumour, union["ignore"], outlined, tuple(outlines), points)

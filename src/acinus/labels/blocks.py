@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from acinus.labels.polygons import snapped
+from acinus.labels.outlines import snapped, windows_of
 from acinus.scoring.confusion import IGNORE
-from acinus.slides.geometry import pixel_centres, window_centres
+from acinus.slides.geometry import pixel_centres
 
 BLOCK_PX = 1024
 """Edge of the blocks worked on at a time, in raster pixels (more where one tile is larger)."""
@@ -51,7 +51,7 @@ def fractions(blocks: Blocks, frame: Frame, x0: np.ndarray, y0: np.ndarray, edge
     per_x, per_y = blocks.columns / frame.width, blocks.rows / frame.height  # raster px per level-0 px
     x, y = np.asarray(x0, dtype=np.float64), np.asarray(y0, dtype=np.float64)
     squares = np.stack([x * per_x, y * per_y, (x + edge0) * per_x, (y + edge0) * per_y])
-    rest = frame.classes if frame.beyond == IGNORE else frame.beyond
+    beyond = frame.classes if frame.beyond == IGNORE else frame.beyond
     kinds = [*range(frame.classes), IGNORE]
     sums = np.zeros((frame.classes + 1, squares.shape[1]))
     for top, bottom in _cuts(blocks.rows, blocks.tile_rows):
@@ -63,7 +63,7 @@ def fractions(blocks: Blocks, frame: Frame, x0: np.ndarray, y0: np.ndarray, edge
                 corners = squares[:, which] - np.array([[left], [top], [left], [top]])
                 _add_areas(sums, which, block, corners, [kind for kind in kinds if kind != frame.beyond])
     shares: np.ndarray = snapped(sums / (edge0 * per_x * edge0 * per_y))
-    shares[rest] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
+    shares[beyond] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
     return shares
 
 
@@ -89,31 +89,27 @@ def windows(
     Px (c, r) is looked at in its centre, x0 + (c + 0.5) * downsample. Patches in rows read each tile once.
     """
     tiles = _TileCache(blocks)
-    for left0, top0 in zip(np.asarray(x0).tolist(), np.asarray(y0).tolist(), strict=True):
-        window = np.full((edge_px, edge_px), IGNORE, dtype=np.uint8)
-        c, x_centres = window_centres(left0, edge_px, downsample, frame.width)
-        r, y_centres = window_centres(top0, edge_px, downsample, frame.height)
+    wide, high = blocks.tile_columns, blocks.tile_rows
+
+    def labels_at(x_centres: np.ndarray, y_centres: np.ndarray) -> np.ndarray:
         x = np.minimum(_under(x_centres, blocks.columns, frame.width), blocks.columns - 1)
         y = np.minimum(_under(y_centres, blocks.rows, frame.height), blocks.rows - 1)
-        _fill(window[r, c], tiles, x, y)
-        yield window
+        labels = np.empty((len(y), len(x)), dtype=np.uint8)
+        for row in np.unique(y // high).tolist():
+            r = slice(*np.searchsorted(y, (row * high, (row + 1) * high)))
+            for column in np.unique(x // wide).tolist():
+                c = slice(*np.searchsorted(x, (column * wide, (column + 1) * wide)))
+                labels[r, c] = tiles.tile(row, column)[np.ix_(y[r] - row * high, x[c] - column * wide)]
+        return labels
 
-
-def _fill(window: np.ndarray, tiles: "_TileCache", x: np.ndarray, y: np.ndarray) -> None:
-    """Write the raster's pixels at columns x and rows y into a window, tile by tile."""
-    wide, high = tiles.blocks.tile_columns, tiles.blocks.tile_rows
-    for row in np.unique(y // high).tolist():
-        r = slice(*np.searchsorted(y, (row * high, (row + 1) * high)))
-        for column in np.unique(x // wide).tolist():
-            c = slice(*np.searchsorted(x, (column * wide, (column + 1) * wide)))
-            window[r, c] = tiles.tile(row, column)[np.ix_(y[r] - row * high, x[c] - column * wide)]
+    yield from windows_of(labels_at, (frame.width, frame.height), x0, y0, edge_px, downsample)
 
 
 class _TileCache:
     """The tiles used last, CACHE_PX pixels of them at most."""
 
     def __init__(self, blocks: Blocks) -> None:
-        self.blocks = blocks
+        self._blocks = blocks
         self._held: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._held_px = 0
 
@@ -123,14 +119,13 @@ class _TileCache:
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
-        tile = self.blocks.tile(row, column)
+        tile = self._blocks.tile(row, column)
         if tile.min() == tile.max():  # most of a mask: kept as one value, seen in every place
             tile = np.broadcast_to(tile.ravel()[:1].copy(), tile.shape)
         self._held[key] = tile
         self._held_px += _stored_px(tile)
         while self._held_px > CACHE_PX and len(self._held) > 1:
-            _, dropped = self._held.popitem(last=False)
-            self._held_px -= _stored_px(dropped)
+            self._held_px -= _stored_px(self._held.popitem(last=False)[1])
         return tile
 
 
@@ -179,18 +174,13 @@ def _inside(hits: np.ndarray, corners: np.ndarray) -> np.ndarray:
     table = np.zeros((hits.shape[0] + 1, hits.shape[1] + 1), dtype=np.int32)  # at most BLOCK_PX^2
     np.cumsum(hits, axis=1, dtype=np.int32, out=table[1:, 1:])
     np.cumsum(table, axis=0, dtype=np.int32, out=table)
-    return (
-        _before(table, x[1], y[1])
-        - _before(table, x[0], y[1])
-        - _before(table, x[1], y[0])
-        + _before(table, x[0], y[0])
-    )
 
+    def before(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the area left of x and above y; between pixels a summed-area table is bilinear, exactly."""
+        c, r = np.minimum(x.astype(np.int64), table.shape[1] - 2), np.minimum(y.astype(np.int64), table.shape[0] - 2)
+        fx, fy = x - c, y - r
+        above = table[r, c] * (1 - fx) + table[r, c + 1] * fx
+        below = table[r + 1, c] * (1 - fx) + table[r + 1, c + 1] * fx
+        return above * (1 - fy) + below * fy
 
-def _before(table: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the area left of x and above y; between pixels a summed-area table is bilinear, exactly."""
-    c, r = np.minimum(x.astype(np.int64), table.shape[1] - 2), np.minimum(y.astype(np.int64), table.shape[0] - 2)
-    fx, fy = x - c, y - r
-    above = table[r, c] * (1 - fx) + table[r, c + 1] * fx
-    below = table[r + 1, c] * (1 - fx) + table[r + 1, c + 1] * fx
-    return above * (1 - fy) + below * fy
+    return before(x[1], y[1]) - before(x[0], y[1]) - before(x[1], y[0]) + before(x[0], y[0])

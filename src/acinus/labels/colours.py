@@ -4,8 +4,8 @@ Giant masks are decoded in stripes and become single-channel TIFFs of class indi
 accounted for.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.files import atomic_path
+from acinus.labels.masks import LOSSLESS
+from acinus.labels.palette import Colour
 from acinus.scoring.confusion import IGNORE
 from acinus.slides.raster import TILE_PX, Raster, open_raster, regrouped, stripes, tiles
 
-Colour = tuple[int, int, int]
 MAX_COLOURS = 100
 COLOURS_SHOWN = 20
 
@@ -25,7 +26,6 @@ _UNSEEN = 254
 _PACKED = 2**24  # packed colours: red * 65536 + green * 256 + blue
 _CHUNK = 2**18
 _LOSSY_REMEDY = "it invents colours between those of the classes; export the mask again as PNG, or as TIFF with LZW"
-_LOSSLESS_TIFF = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}  # none, CCITT, LZW, deflate, packbits, LZMA, zstd
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,9 @@ class Counts:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
-        return {
-            "exact_px": self.exact_px,
-            "near_px": self.near_px,
-            "ignored_px": self.ignored_px,
-            "transparent_px": self.transparent_px,
-            "unknown_colours": [{"rgb": list(colour), "px": px} for colour, px in self.unknown],
-        }
+        account = asdict(self)
+        del account["unknown"]
+        return account | {"unknown_colours": [{"rgb": list(colour), "px": px} for colour, px in self.unknown]}
 
 
 def decode(rgb: np.ndarray, colours: Sequence[Colour], tolerance: int) -> np.ndarray:
@@ -58,7 +54,7 @@ def decode(rgb: np.ndarray, colours: Sequence[Colour], tolerance: int) -> np.nda
     What is none of the colours is the nearest one's (by the channel that differs most; of equally near
     ones the first), if no channel differs by more than `tolerance`.
     """
-    return _classes(_Codes(colours, tolerance).of(_packed(rgb)), len(colours))
+    return _Decoder(colours, tolerance).classes(rgb)
 
 
 def to_class_mask(
@@ -73,10 +69,10 @@ def to_class_mask(
     """
     raster = open_raster(source)
     _refuse_lossy(raster)
-    census = _Census(_Codes(colours, tolerance))
+    decoder = _Decoder(colours, tolerance)
     with atomic_path(target) as part, tifffile.TiffWriter(part, bigtiff=True, byteorder="<") as tiff:
         tiff.write(
-            tiles(regrouped((census.classes(stripe) for stripe in stripes(raster)), TILE_PX)),
+            tiles(regrouped((decoder.classes(stripe) for stripe in stripes(raster)), TILE_PX)),
             shape=(raster.height, raster.width),
             dtype=np.uint8,
             photometric="minisblack",
@@ -88,7 +84,7 @@ def to_class_mask(
             metadata=None,
             maxworkers=1,
         )
-    return census.counts(classes)
+    return decoder.counts(classes)
 
 
 def _refuse_lossy(raster: Raster) -> None:
@@ -97,35 +93,48 @@ def _refuse_lossy(raster: Raster) -> None:
     if raster.loader == "tiffload":
         with tifffile.TiffFile(raster.path) as tiff:
             compression = tiff.pages.first.compression
-        if int(compression) not in _LOSSLESS_TIFF:
+        if int(compression) not in LOSSLESS:
             name = getattr(compression, "name", compression)
             raise SlideError(f"{raster.path.name}: compression {name} is no mask's: {_LOSSY_REMEDY}")
 
 
-def _packed(rgb: np.ndarray) -> np.ndarray:
-    """Return uint32 (h, w): each colour as one number."""
-    wide = rgb.astype(np.uint32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+class _Decoder:
+    """Colours to class indices, stripe by stripe, and what the stripes hold.
 
-
-def _classes(codes: np.ndarray, classes: int) -> np.ndarray:
-    """Return class indices of codes: both kinds of match are the class, IGNORE stays."""
-    return np.where(codes == IGNORE, codes, codes % classes).astype(np.uint8)
-
-
-class _Codes:
-    """Packed colour -> k if it is colour k, C + k if it is near to colour k of C, IGNORE if it is neither."""
+    The code of a colour is k if it is colour k, C + k if it is near to colour k of C, IGNORE if it is neither.
+    """
 
     def __init__(self, colours: Sequence[Colour], tolerance: int) -> None:
         if not 1 <= len(colours) <= MAX_COLOURS:
             raise SlideError(f"{len(colours)} colours; expected 1 to {MAX_COLOURS}; correct cohort.colours")
-        self.colours = [tuple(int(value) for value in colour) for colour in colours]
-        self.tolerance = tolerance
-        self._table = np.full(_PACKED, _UNSEEN, dtype=np.uint8)  # 16 MB; a colour is looked for once
-        for k, (red, green, blue) in reversed(list(enumerate(self.colours))):
+        self._colours = [tuple(int(value) for value in colour) for colour in colours]
+        self._tolerance = tolerance
+        self._table = np.full(_PACKED, _UNSEEN, dtype=np.uint8)  # colour -> code, 16 MB; a colour is looked for once
+        for k, (red, green, blue) in reversed(list(enumerate(self._colours))):
             self._table[red << 16 | green << 8 | blue] = k
+        self._per_code = np.zeros(256, dtype=np.int64)
+        self._transparent = 0
+        self._unknown = np.zeros(_PACKED, dtype=np.uint32)  # px per colour; zeros cost no memory until written
 
-    def of(self, packed: np.ndarray) -> np.ndarray:
+    def classes(self, stripe: np.ndarray) -> np.ndarray:
+        """Return uint8 (rows, width) of a stripe (rows, width, 1 to 4 channels)."""
+        colour = stripe[..., :3] if stripe.shape[2] >= 3 else np.repeat(stripe[..., :1], 3, axis=2)
+        wide = colour.astype(np.uint32)
+        packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        codes = self._codes(packed)
+        unknown = codes == IGNORE
+        if stripe.shape[2] in (2, 4):
+            clear = stripe[..., -1] == 0
+            unknown &= ~clear
+            codes = np.where(clear, IGNORE, codes)
+            self._transparent += int(clear.sum())
+        if unknown.any():
+            colours, px = np.unique(packed[unknown], return_counts=True)
+            self._unknown[colours] += px.astype(np.uint32)
+        self._per_code += np.bincount(codes.ravel(), minlength=256)
+        return np.where(codes == IGNORE, codes, codes % len(self._colours)).astype(np.uint8)
+
+    def _codes(self, packed: np.ndarray) -> np.ndarray:
         """Return the uint8 codes of packed colours, in their shape."""
         codes = self._table[packed]
         unseen = codes == _UNSEEN
@@ -139,57 +148,31 @@ class _Codes:
 
     def _near(self, packed: np.ndarray) -> np.ndarray:
         """Return the codes of colours (n,) that are none of ours."""
-        best = np.full(len(packed), self.tolerance + 1, dtype=np.int16)
+        best = np.full(len(packed), self._tolerance + 1, dtype=np.int16)
         codes = np.full(len(packed), IGNORE, dtype=np.uint8)
         channels = [(packed >> shift & 255).astype(np.int16) for shift in (16, 8, 0)]
-        for k, colour in enumerate(self.colours):
+        for k, colour in enumerate(self._colours):
             apart = np.max([np.abs(channel - value) for channel, value in zip(channels, colour, strict=True)], axis=0)
             nearer = apart < best
             best[nearer] = apart[nearer]
-            codes[nearer] = len(self.colours) + k
+            codes[nearer] = len(self._colours) + k
         return codes
-
-
-class _Census:
-    """Decodes stripes and counts what they hold."""
-
-    def __init__(self, codes: _Codes) -> None:
-        self._codes = codes
-        self._per_code = np.zeros(256, dtype=np.int64)
-        self._transparent = 0
-        self._unknown = np.zeros(_PACKED, dtype=np.uint32)  # px per colour; zeros cost no memory until written
-
-    def classes(self, stripe: np.ndarray) -> np.ndarray:
-        """Return uint8 (rows, width) of a stripe (rows, width, 1 to 4 channels)."""
-        colour = stripe[..., :3] if stripe.shape[2] >= 3 else np.repeat(stripe[..., :1], 3, axis=2)
-        packed = _packed(colour)
-        codes = self._codes.of(packed)
-        unknown = codes == IGNORE
-        if stripe.shape[2] in (2, 4):
-            clear = stripe[..., -1] == 0
-            unknown &= ~clear
-            codes = np.where(clear, IGNORE, codes)
-            self._transparent += int(clear.sum())
-        if unknown.any():
-            found, px = np.unique(packed[unknown], return_counts=True)
-            self._unknown[found] += px.astype(np.uint32)
-        self._per_code += np.bincount(codes.ravel(), minlength=256)
-        return _classes(codes, len(self._codes.colours))
 
     def counts(self, classes: Sequence[str]) -> Counts:
         """Return the sums so far; classes in the order of the colours."""
-        number = len(self._codes.colours)
+        number = len(self._colours)
         exact, near = self._per_code[:number].tolist(), self._per_code[number : 2 * number].tolist()
+        packed = np.flatnonzero(self._unknown)
+        px = self._unknown[packed].astype(np.int64)
+        most = np.lexsort((packed, -px))[:COLOURS_SHOWN]
+        unknown = [
+            ((colour >> 16, colour >> 8 & 255, colour & 255), count)
+            for colour, count in zip(packed[most].tolist(), px[most].tolist(), strict=True)
+        ]
         return Counts(
             dict(zip(classes, exact, strict=True)),
             dict(zip(classes, near, strict=True)),
             int(self._per_code[IGNORE]),
             self._transparent,
-            tuple(self._most_frequent()),
+            tuple(unknown),
         )
-
-    def _most_frequent(self) -> Iterator[tuple[Colour, int]]:
-        found = np.flatnonzero(self._unknown)
-        order = np.lexsort((found, -self._unknown[found].astype(np.int64)))
-        for packed in found[order[:COLOURS_SHOWN]].tolist():
-            yield (packed >> 16, packed >> 8 & 255, packed & 255), int(self._unknown[packed])

@@ -4,6 +4,7 @@ Source: the data set's masks.npy, (N, height, width, 6), any numeric type. Chann
 1 inflammatory, 2 connective, 3 dead, 4 epithelial (not neoplastic), 5 background.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,24 +78,15 @@ class FoldLabels:
         """Return int64 (7,): the pixels of each class, the last of those ignored: none."""
         return np.bincount(semantic(_ids(self.path)).ravel(), minlength=CLASSES + 1).astype(np.int64)
 
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
-        """See labels.Labels."""
-        return blocks.fractions(self._blocks(), self._frame, x0, y0, edge0)
-
-    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
-        """See labels.Labels."""
-        return blocks.raster(self._blocks(), self._frame, columns, rows, downsample, top)
-
-    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
-        """See labels.Labels."""
-        yield from blocks.windows(self._blocks(), self._frame, x0, y0, edge_px, downsample)
-
     @property
-    def _frame(self) -> blocks.Frame:
+    def frame(self) -> blocks.Frame:
+        """The tile, as the slide that it is, and its classes."""
         return blocks.Frame(CLASSES, self.width, self.height)
 
-    def _blocks(self) -> "_OneTile":
-        return _OneTile(semantic(_ids(self.path)))
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["_OneTile"]:
+        """Give the tile's classes."""
+        yield _OneTile(semantic(_ids(self.path)))
 
 
 class _OneTile:
@@ -102,12 +94,11 @@ class _OneTile:
 
     def __init__(self, classes: np.ndarray) -> None:
         self._classes = classes
-        self.rows, self.columns = classes.shape
-        self.tile_rows, self.tile_columns = classes.shape
+        self.rows, self.columns = self.tile_rows, self.tile_columns = classes.shape
 
     def tile(self, row: int, column: int) -> np.ndarray:
-        """See blocks.Blocks."""
-        del row, column  # there is one
+        """See blocks.Blocks; there is one."""
+        del row, column
         return self._classes
 
 

@@ -11,15 +11,13 @@ import shapely
 
 from acinus import params
 from acinus.errors import RecipeError, SlideError
-from acinus.labels import asap, fold, polygons
+from acinus.labels import asap, blocks, fold
 from acinus.labels.masks import Mask, Values
-from acinus.labels.outlines import Outlined, Uniform
+from acinus.labels.outlines import Outlined, polygonal
 from acinus.scoring.confusion import IGNORE
 
 ANY_PROVIDER = "*"
 _ONE_PX = 1.0  # level-0 px: of less than that nothing is labelled
-BACKGROUND = 0
-"""The class of normal tissue, glass and whatever else is none of the others."""
 TISSUE = "tissue"
 """A class of this name says that an annotation tells tissue from glass: every class but the first is tissue then."""
 
@@ -42,15 +40,8 @@ class LabelRow:
     @classmethod
     def of(cls, row: Mapping[str, Any], path: Path | None) -> Self:
         """Return what a manifest row (a dict of its columns) says of the label that lies at `path`."""
-        return cls(
-            slide_id=row["slide_id"],
-            path=path,
-            label_kind=row["label_kind"],
-            exhaustive=bool(row["exhaustive"]),
-            provider=row["provider"],
-            width=int(row["width"]),
-            height=int(row["height"]),
-        )
+        width, height, exhaustive = int(row["width"]), int(row["height"]), bool(row["exhaustive"])
+        return cls(row["slide_id"], path, row["label_kind"], exhaustive, row["provider"], width, height)
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ class LabelRules:
     """
 
     classes: tuple[str, ...]
-    mask_values: Mapping[str, Mapping[int, str]]
+    mask_values: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     positive_groups: tuple[str, ...] = ()
     subtracted_groups: tuple[str, ...] = ()
     none_group: asap.NonePolicy = "refuse"
@@ -73,31 +64,7 @@ class LabelRules:
     @classmethod
     def of(cls, classes: Sequence[str], cohort: params.Cohort) -> Self:
         """Return the rules of a recipe's classes and cohort section, whatever its family."""
-        names = tuple(classes)
-        match cohort:
-            case params.CamelyonCohort():
-                return cls(
-                    classes=names,
-                    mask_values={ANY_PROVIDER: dict(cohort.mask_values)},
-                    positive_groups=tuple(cohort.positive_groups),
-                    subtracted_groups=tuple(cohort.subtracted_groups),
-                    none_group=cohort.none_group,
-                )
-            case params.PandaCohort():
-                return cls(
-                    names,
-                    {provider: dict(values) for provider, values in cohort.mask_values.items()},
-                    tissue_values={provider: tuple(values) for provider, values in cohort.tissue_values.items()},
-                )
-            case params.RgbMaskCohort():  # its masks were decoded from colours to class indices at ingest
-                own = {**dict(enumerate(names)), IGNORE: "ignore"}
-                return cls(names, {ANY_PROVIDER: own}, values_key="cohort.colours")
-            case params.PannukeCohort():
-                return cls(names, {})
-        raise RecipeError(
-            f"cohort: {type(cohort).__name__} has no label rules; expected the section of family camelyon,"
-            " panda, rgb_mask or pannuke"
-        )
+        return cls(tuple(classes), **cohort.label_rules(classes))
 
     def values(self, provider: str) -> Values:
         """Return what the pixel values of a provider's masks mean.
@@ -106,15 +73,15 @@ class LabelRules:
             SlideError: a provider that is not declared.
             RecipeError: a name that is no class.
         """
-        known = provider if provider in self.mask_values else ANY_PROVIDER
-        if known not in self.mask_values:
+        declared = provider if provider in self.mask_values else ANY_PROVIDER
+        if declared not in self.mask_values:
             raise SlideError(
                 f"provider {provider!r} has no mask values; {self.values_key} has"
                 f" {', '.join(sorted(self.mask_values)) or 'none'}; declare them there or correct the provider"
             )
-        named = self.mask_values[known]
+        named = self.mask_values[declared]
         strangers = sorted(set(named.values()) - {*self.classes, "ignore"})
-        key = self.values_key if known == ANY_PROVIDER else f"{self.values_key}.{known}"
+        key = self.values_key if declared == ANY_PROVIDER else f"{self.values_key}.{declared}"
         if strangers:
             raise RecipeError(f"{key} names {', '.join(strangers)}; expected {', '.join(self.classes)} or ignore")
         meaning = ", ".join(f"{value} = {name}" for value, name in sorted(named.items()))
@@ -129,15 +96,14 @@ class LabelRules:
         Raises:
             SlideError, RecipeError: as `values`.
         """
-        own = self.values(provider)
+        values = self.values(provider)
         if provider in self.tissue_values:
             listed = self.tissue_values[provider]
-            return Values(2, {value: int(value in listed) for value in own.of}, own.declared)
+            return Values(2, {value: int(value in listed) for value in values.of}, values.declared)
         if TISSUE not in self.classes:
             return None
-        return Values(
-            2, {value: label if label == IGNORE else int(label > 0) for value, label in own.of.items()}, own.declared
-        )
+        tissue = {value: label if label == IGNORE else int(label > 0) for value, label in values.of.items()}
+        return Values(2, tissue, values.declared)
 
 
 class Labels(Protocol):
@@ -178,14 +144,14 @@ def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
         SlideError: a label that cannot be used, in one line that names slide and file.
     """
     if row.label_kind in ("none", "unknown"):
-        value = BACKGROUND if row.label_kind == "none" else IGNORE
-        return Uniform(value, len(rules.classes), row.width, row.height)
+        nothing = shapely.MultiPolygon()
+        looked_at = None if row.label_kind == "none" else nothing
+        return Outlined(nothing, nothing, looked_at, row.width, row.height, len(rules.classes))
     with _naming(row.slide_id):
         if row.path is None:
             raise SlideError(f"label kind {row.label_kind} without a label_source; ingest the cohort again")
         if row.label_kind == "asap_xml":
-            area = asap.parse(row.path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
-            return _outlined(area, row, row.path.name, len(rules.classes))
+            return _outlined(row, row.path, rules)
         if row.label_kind == "mask":
             return _checked(row, Mask(row.path, row.width, row.height, rules.values(row.provider), row.exhaustive))
         if row.label_kind == "fold":
@@ -223,7 +189,7 @@ def check_source(row: LabelRow, rules: LabelRules) -> np.ndarray | None:
         SlideError: names slide, file, what was found and the remedy.
     """
     labels = open_labels(row, rules)
-    if not isinstance(labels, Named):
+    if not isinstance(labels, RasterLabels):
         return None
     with _naming(row.slide_id):
         return labels.source.counts()
@@ -241,41 +207,41 @@ def tumour_left(row: LabelRow, rules: LabelRules) -> float | None:
         if row.path is None:
             raise SlideError("an annotation without a label_source; ingest the cohort again")
         area = asap.parse(row.path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
-    drawn = [one.area for one in area.outlines if one.role == "tumor"]
+    drawn = [outline.area for outline in area.outlines if outline.role == "tumor"]
     if not drawn:
         return None
     slide = shapely.box(0, 0, row.width, row.height)
     left = float(shapely.area(_clip(area.tumour, slide)))
-    outlined = float(shapely.area(_clip(polygons.polygonal(shapely.union_all(drawn)), slide)))
+    outlined = float(shapely.area(_clip(polygonal(shapely.union_all(drawn)), slide)))
     return left / outlined if left >= _ONE_PX else 0.0
 
 
 @dataclass(frozen=True)
-class Named:
-    """Labels from a file that is read again and again; failures name the slide."""
+class RasterLabels:
+    """Labels from a raster that is opened whenever something is asked; failures name the slide."""
 
     slide_id: str
     source: Mask | fold.FoldLabels
 
     def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
-        """See Labels."""
-        with _naming(self.slide_id):
-            return self.source.fractions(x0, y0, edge0)
+        """See Labels; the shares are exact, also where a patch cuts through pixels of the raster."""
+        with _naming(self.slide_id), self.source.opened() as tiles:
+            return blocks.fractions(tiles, self.source.frame, x0, y0, edge0)
 
     def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
         """See Labels."""
-        with _naming(self.slide_id):
-            return self.source.raster(columns, rows, downsample, top)
+        with _naming(self.slide_id), self.source.opened() as tiles:
+            return blocks.raster(tiles, self.source.frame, columns, rows, downsample, top)
 
     def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
         """See Labels."""
-        with _naming(self.slide_id):
-            yield from self.source.windows(x0, y0, edge_px, downsample)
+        with _naming(self.slide_id), self.source.opened() as tiles:
+            yield from blocks.windows(tiles, self.source.frame, x0, y0, edge_px, downsample)
 
 
-def _checked(row: LabelRow, source: Mask | fold.FoldLabels) -> Named:
+def _checked(row: LabelRow, source: Mask | fold.FoldLabels) -> RasterLabels:
     source.open_check()
-    return Named(row.slide_id, source)
+    return RasterLabels(row.slide_id, source)
 
 
 @contextlib.contextmanager
@@ -287,22 +253,24 @@ def _naming(slide_id: str) -> Iterator[None]:
         raise SlideError(f"slide {slide_id}: {error}") from error
 
 
-def _outlined(area: asap.TumourArea, row: LabelRow, file_name: str, classes: int) -> Outlined:
+def _outlined(row: LabelRow, path: Path, rules: LabelRules) -> Outlined:
     """Clip the areas to the slide; an outline wholly beyond it belongs to another slide or level."""
+    area = asap.parse(path, rules.positive_groups, rules.subtracted_groups, rules.none_group)
     slide = shapely.box(0, 0, row.width, row.height)
     for outline in area.outlines:
         left, top, right, bottom = shapely.bounds(outline.area)
         if left >= 0 and top >= 0 and right <= row.width and bottom <= row.height:
             continue  # wholly on the slide: nothing to cut, and it has an area
         if not shapely.area(shapely.intersection(outline.area, slide)) > 0:
-            found = ", ".join(f"{value:.0f}" for value in shapely.bounds(outline.area))
+            bounds = ", ".join(f"{value:.0f}" for value in shapely.bounds(outline.area))
             raise SlideError(
-                f"{file_name}: annotation {outline.name!r} (x0, y0, x1, y1 = {found}) lies wholly outside the slide"
+                f"{path.name}: annotation {outline.name!r} (x0, y0, x1, y1 = {bounds}) lies wholly outside the slide"
                 f" of {row.width} x {row.height} level-0 pixels; is the file another slide's, or of another level?"
             )
     looked_at = None if row.exhaustive else _clip(area.outlined, slide)
-    return Outlined(_clip(area.tumour, slide), _clip(area.ignored, slide), looked_at, row.width, row.height, classes)
+    tumour, ignored = _clip(area.tumour, slide), _clip(area.ignored, slide)
+    return Outlined(tumour, ignored, looked_at, row.width, row.height, len(rules.classes))
 
 
 def _clip(geometry: shapely.Geometry, slide: shapely.Geometry) -> shapely.Geometry:
-    return polygons.polygonal(shapely.intersection(geometry, slide))
+    return polygonal(shapely.intersection(geometry, slide))

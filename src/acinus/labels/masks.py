@@ -25,8 +25,8 @@ _UNKNOWN = 254
 MAX_SEGMENT_PX = 2**27
 """Largest stored tile or strip that is decoded; a whole slide in one strip would not fit in memory."""
 ASPECT_TOLERANCE = 0.01
-# none, CCITT x3, LZW, deflate x2, packbits, LZMA, zstd; lossy ones invent values between the labels
-_LOSSLESS = {1, 2, 3, 4, 5, 8, 32946, 32773, 34925, 50000}
+LOSSLESS = {1, 2, 3, 4, 5, 8, 32946, 32773, 34925, 50000}
+"""none, CCITT x3, LZW, deflate x2, packbits, LZMA, zstd; lossy compressions invent values between the labels."""
 _REMEMBERED = 2  # masks whose directory is kept: of 80,000 tiles it takes a second to read and 6 MB to hold
 _DAMAGED = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error)
 
@@ -59,13 +59,32 @@ class Mask:
     exhaustive: bool = True
 
     @property
-    def _frame(self) -> blocks.Frame:
+    def frame(self) -> blocks.Frame:
+        """The slide, the classes, and what is taken to be beyond the mask."""
         return blocks.Frame(self.values.classes, self.width, self.height, 0 if self.exhaustive else IGNORE)
 
     def open_check(self) -> None:
         """Refuse a mask whose header tells that it cannot be used."""
-        with _opened(self):
+        with self.opened():
             pass
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["_Tiles"]:
+        """Give the tiles of the mask's finest page after every check that the header allows."""
+        name = self.path.name
+        with contextlib.ExitStack() as stack:
+            with _damage(name):
+                stream = stack.enter_context(self.path.open("rb"))
+                facts = os.fstat(stream.fileno())
+                page, end = _finest(self.path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+                _check_page(page, name)
+                _check_shape(page, self, name)
+                if end > facts.st_size:
+                    raise SlideError(
+                        f"{name}: the file ends ({facts.st_size} bytes) before its tiles do; copy the mask again"
+                    )
+                tiles = _Tiles(stream, page, self, name)
+            yield tiles
 
     def counts(self) -> np.ndarray:
         """Return int64 (classes + 1): the mask's pixels of each class, the last of those ignored.
@@ -73,50 +92,16 @@ class Mask:
         Reads every stored tile and so refuses every undeclared value; equal tiles are decoded once.
         """
         total = np.zeros(self.values.classes + 1, dtype=np.int64)
-        with _opened(self) as tiles:
+        with self.opened() as tiles:
             seen: dict[tuple[bytes, tuple[int, int]], np.ndarray] = {}
             for number in range(tiles.down * tiles.across):
                 data = tiles.stored(number)
                 key = (hashlib.blake2b(data, digest_size=16).digest(), tiles.shape(number))
                 if key not in seen:
-                    found = np.bincount(tiles.labels(number, data).ravel(), minlength=IGNORE + 1)
-                    seen[key] = np.append(found[: self.values.classes], found[IGNORE])
+                    px = np.bincount(tiles.labels(number, data).ravel(), minlength=IGNORE + 1)
+                    seen[key] = np.append(px[: self.values.classes], px[IGNORE])
                 total += seen[key]
         return total
-
-    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
-        """See labels.Labels; the shares are exact, also where a patch cuts through mask pixels."""
-        with _opened(self) as tiles:
-            return blocks.fractions(tiles, self._frame, x0, y0, edge0)
-
-    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
-        """See labels.Labels."""
-        with _opened(self) as tiles:
-            return blocks.raster(tiles, self._frame, columns, rows, downsample, top)
-
-    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
-        """See labels.Labels."""
-        with _opened(self) as tiles:
-            yield from blocks.windows(tiles, self._frame, x0, y0, edge_px, downsample)
-
-
-@contextlib.contextmanager
-def _opened(mask: Mask) -> Iterator["_Tiles"]:
-    """Give the tiles of the mask's finest page after every check that the header allows."""
-    name = mask.path.name
-    with contextlib.ExitStack() as stack:
-        with _damage(name):
-            stream = stack.enter_context(mask.path.open("rb"))
-            facts = os.fstat(stream.fileno())
-            page, end = _finest(mask.path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-            _check_page(page, name)
-            _check_shape(page, mask, name)
-            if end > facts.st_size:
-                raise SlideError(
-                    f"{name}: the file ends ({facts.st_size} bytes) before its tiles do; copy the mask again"
-                )
-            tiles = _Tiles(stream, page, mask, name)
-        yield tiles
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -127,7 +112,7 @@ def _finest(path: Path, inode: int, size: int, mtime_ns: int) -> tuple[tifffile.
     """
     del inode, size, mtime_ns
     with path.open("rb") as stream, tifffile.TiffFile(stream) as tiff:
-        page = max(tiff.pages, key=lambda one: one.imagewidth * one.imagelength)
+        page = max(tiff.pages, key=lambda page: page.imagewidth * page.imagelength)
         ends = np.add(page.dataoffsets, page.databytecounts, dtype=np.int64)
         return page, int(ends.max(initial=0))
 
@@ -140,16 +125,13 @@ def _damage(name: str) -> Iterator[None]:
     except OSError as error:
         raise SlideError(f"{name}: cannot be read ({error.strerror or error}); check the file") from error
     except _DAMAGED as error:
-        raise SlideError(f"{name}: not a sound mask TIFF ({_line(error)}); export the mask again") from error
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+        raise SlideError(f"{name}: not a sound mask TIFF ({text}); export the mask again") from error
 
 
 def _check_page(page: tifffile.TiffPage, name: str) -> None:
     """Refuse what would not give exact values: lossy compression, inverted, deep, or separate planes."""
-    if int(page.compression) not in _LOSSLESS:
+    if int(page.compression) not in LOSSLESS:
         raise SlideError(
             f"{name}: compression {getattr(page.compression, 'name', page.compression)} may change values;"
             " write the mask with LZW, deflate or none"

@@ -1,7 +1,7 @@
 """params.yaml and recipes/<name>.yaml as frozen, strict models: one class per section."""
 
 from acinus.params.base import Fraction, Mpp, Section, Split
-from acinus.params.cohorts import CamelyonCohort, Cohort, PandaCohort, PannukeCohort, RgbMaskCohort
+from acinus.params.cohorts import RECIPES, CamelyonCohort, PandaCohort, PannukeCohort, RgbMaskCohort
 from acinus.params.project import (
     RESERVED,
     CamelyonDemo,
@@ -22,7 +22,7 @@ from acinus.params.reading import (
     load_yaml,
     section_hash,
 )
-from acinus.params.recipe import RECIPES, Recipe
+from acinus.params.recipe import Cohort, Recipe
 from acinus.params.results import Calibrate, Choices, Grade, Quantify, Range, Tune
 from acinus.params.sections import Extract, Index, Infer, Report, Sample, Tissue, Validate
 from acinus.params.training import Geometric, HardNegatives, Loss, Photometric, Train

@@ -1,6 +1,6 @@
 """What every section of params.yaml and of a recipe is, and the plain types they share."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,6 +13,7 @@ Mpp = Annotated[float, Field(ge=0.05, le=20.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Section(BaseModel):

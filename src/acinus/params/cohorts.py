@@ -1,36 +1,15 @@
-"""Section `cohort` of a recipe: where the slides are and how their labels are read, family by family.
+"""What a family asks of its recipe: its section `cohort` (where slides and labels are), and what fits together.
 
 The text below a field is its meaning for people: docs/recipes.md is written from it.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from acinus.params.base import Channel, Count, Fraction, Mpp, Section, Share
-
-
-class Cohort(Section):
-    """Where the slides are, and how they are split. Every family has these keys."""
-
-    root: str
-    """The folder of the slides; a relative one is meant from the project's folder, `~` is your home."""
-    exclude: dict[str, str] = {}
-    """Slides to leave out: slide id and the reason."""
-    mpp: Mpp | None = None
-    """µm per px of level 0, for slides that do not tell it; null: such slides cannot be used (rasters can)."""
-    split_by: Literal["patient", "slide"] = "patient"
-    """What is kept in one split: all slides of a patient, or each slide by itself."""
-    allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
-    """Why an official split may have one patient in several splits; the report then says so. null: it may not."""
-    test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the patients drawn for the test split, among those whose split nothing else decides."""
-    val_fraction: Share = 0.2
-    """Share of the remaining patients drawn for the validation split."""
-    max_bad_fraction: Fraction = 0.1
-    """Share of slides that may be unusable; more stop the pipeline."""
-    probe_tiles: Count = 16
-    """`ingest` decodes this many tiles of each slide (or of each fold of arrays), to find damaged files early."""
+from acinus.params.base import Channel, Count, Fraction, Mpp
+from acinus.params.recipe import Cohort, Recipe, Task
 
 
 class CamelyonCohort(Cohort):
@@ -48,6 +27,31 @@ class CamelyonCohort(Cohort):
     """With `mask`: a mask's value and what it means."""
     not_exhaustive: list[str] = []
     """Slides on which only a part of the tumour is outlined: outside the outlines nothing is known."""
+
+    def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return what groups of outlines and the values of masks mean, whoever made them."""
+        return {
+            "mask_values": {"*": dict(self.mask_values)},
+            "positive_groups": tuple(self.positive_groups),
+            "subtracted_groups": tuple(self.subtracted_groups),
+            "none_group": self.none_group,
+        }
+
+
+class CamelyonRecipe(Recipe):
+    """Lymph nodes: patches, or cells in their context, classified; or what is outlined segmented."""
+
+    family: Literal["camelyon"]
+    task: Task
+    cohort: CamelyonCohort
+
+    @model_validator(mode="after")
+    def _two_classes(self) -> Self:
+        if self.classes != ["normal", "tumor"]:
+            raise ValueError(
+                f"classes = {self.classes}: must be [normal, tumor], which are what the outlines tell apart"
+            )
+        return self
 
 
 class PandaCohort(Cohort):
@@ -73,6 +77,37 @@ class PandaCohort(Cohort):
                 )
         return self
 
+    def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return what the values of each provider's masks mean."""
+        return {
+            "mask_values": {provider: dict(values) for provider, values in self.mask_values.items()},
+            "tissue_values": {provider: tuple(values) for provider, values in self.tissue_values.items()},
+        }
+
+    def tells_tissue(self) -> bool:
+        """Return whether tissue_values says something."""
+        return bool(self.tissue_values)
+
+
+class PandaRecipe(Recipe):
+    """Prostate biopsies segmented, with the slide's ISUP grade."""
+
+    family: Literal["panda"]
+    task: Literal["segmentation"]
+    cohort: PandaCohort
+
+    @model_validator(mode="after")
+    def _known_classes(self) -> Self:
+        allowed = {*self.classes, "ignore"}
+        for provider, values in self.cohort.mask_values.items():
+            strangers = sorted(set(values.values()) - allowed)
+            if strangers:
+                raise ValueError(
+                    f"cohort.mask_values.{provider} names {', '.join(strangers)}; "
+                    f"allowed are {', '.join(self.classes)}, ignore"
+                )
+        return self
+
 
 class RgbMaskCohort(Cohort):
     """Rasters (PNG, JPEG, TIFF) in `images/` beside RGB masks of the same name in `masks/`."""
@@ -94,6 +129,28 @@ class RgbMaskCohort(Cohort):
             raise ValueError("colours gives two classes one colour")
         return self
 
+    def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return what the masks hold that ingest makes of the coloured ones: class indices."""
+        values = {**dict(enumerate(classes)), 255: "ignore"}
+        return {"mask_values": {"*": values}, "values_key": "cohort.colours"}
+
+
+class RgbMaskRecipe(Recipe):
+    """Giant rasters with colour-coded masks."""
+
+    family: Literal["rgb_mask"]
+    task: Literal["segmentation"]
+    cohort: RgbMaskCohort
+
+    @model_validator(mode="after")
+    def _a_colour_each(self) -> Self:
+        if list(self.cohort.colours) != self.classes:
+            raise ValueError(
+                f"cohort.colours names {', '.join(self.cohort.colours)}; must give a colour to "
+                f"{', '.join(self.classes)}, in this order"
+            )
+        return self
+
 
 class PannukeCohort(Cohort):
     """PanNuke's arrays of tiles in three folds."""
@@ -102,3 +159,32 @@ class PannukeCohort(Cohort):
     """Which fold trains, validates and tests; `random` draws by the fractions instead."""
     mpp: Mpp | None = 0.25
     """µm per px of the tiles."""
+
+
+PANNUKE_CLASSES = ["background", "neoplastic", "inflammatory", "connective", "dead", "epithelial"]
+
+
+class PannukeRecipe(Recipe):
+    """Nuclei of six classes in tiles of 256 px."""
+
+    family: Literal["pannuke"]
+    task: Literal["segmentation"]
+    classes: list[str] = PANNUKE_CLASSES
+    cohort: PannukeCohort
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.classes != PANNUKE_CLASSES:
+            raise ValueError(
+                f"classes = {self.classes}: must be [{', '.join(PANNUKE_CLASSES)}], in the data set's order"
+            )
+        return self
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    "camelyon": CamelyonRecipe,
+    "panda": PandaRecipe,
+    "rgb_mask": RgbMaskRecipe,
+    "pannuke": PannukeRecipe,
+}
+"""Family -> its recipe."""

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from acinus.errors import RecipeError
 from acinus.params.base import Section
-from acinus.params.cohorts import Cohort
+from acinus.params.cohorts import RECIPES
 from acinus.params.project import RESERVED, Project
-from acinus.params.recipe import RECIPES, Recipe
+from acinus.params.recipe import Cohort, Recipe
 from acinus.params.strict_yaml import read_mapping
 from acinus.params.tuning import check_space
 from acinus.paths import home

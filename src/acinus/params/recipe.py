@@ -1,12 +1,11 @@
-"""recipes/<name>.yaml: one experiment on one page; what a family asks of its recipe is its class."""
+"""recipes/<name>.yaml: one experiment on one page; what a family asks of it besides is in `cohorts`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from acinus.params.base import Name, Section
-from acinus.params.cohorts import CamelyonCohort, Cohort, PandaCohort, PannukeCohort, RgbMaskCohort
+from acinus.params.base import Count, Fraction, Mpp, Name, Section, Share
 from acinus.params.faults import IMAGE_CODECS, cell_fault, map_fault, no_image_files, package_fault, source_fault
 from acinus.params.results import Calibrate, Grade, Quantify, Tune
 from acinus.params.sections import Extract, Index, Infer, Report, Sample, Validate
@@ -14,6 +13,38 @@ from acinus.params.training import Term as Term
 from acinus.params.training import Train
 
 Task = Literal["patch_classification", "segmentation"]
+
+
+class Cohort(Section):
+    """Where the slides are, and how they are split. Every family has these keys."""
+
+    root: str
+    """The folder of the slides; a relative one is meant from the project's folder, `~` is your home."""
+    exclude: dict[str, str] = {}
+    """Slides to leave out: slide id and the reason."""
+    mpp: Mpp | None = None
+    """µm per px of level 0, for slides that do not tell it; null: such slides cannot be used (rasters can)."""
+    split_by: Literal["patient", "slide"] = "patient"
+    """What is kept in one split: all slides of a patient, or each slide by itself."""
+    allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
+    """Why an official split may have one patient in several splits; the report then says so. null: it may not."""
+    test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the patients drawn for the test split, among those whose split nothing else decides."""
+    val_fraction: Share = 0.2
+    """Share of the remaining patients drawn for the validation split."""
+    max_bad_fraction: Fraction = 0.1
+    """Share of slides that may be unusable; more stop the pipeline."""
+    probe_tiles: Count = 16
+    """`ingest` decodes this many tiles of each slide (or of each fold of arrays), to find damaged files early."""
+
+    def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of `labels.LabelRules` beside the classes; without them labels are outlines or arrays."""
+        del classes
+        return {}
+
+    def tells_tissue(self) -> bool:
+        """Return whether a mask of this cohort tells tissue from glass, whatever the classes are called."""
+        return False
 
 
 class Recipe(Section):
@@ -106,7 +137,7 @@ class Recipe(Section):
         """Yield what the stages would refuse too, hours later."""
         if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
             yield no_image_files(self.extract.codec, self.extract.backend)
-        if self.index.tissue.method == "annotation" and "tissue" not in self.classes and not self._tells_tissue():
+        if self.index.tissue.method == "annotation" and "tissue" not in self.classes and not self.cohort.tells_tissue():
             yield "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
         yield source_fault(self.train.weights)
         if self.train.weights == "package":
@@ -121,9 +152,6 @@ class Recipe(Section):
                 yield map_fault(map_downsample, self.index.patch_px)
             else:
                 yield cell_fault(map_downsample, cell_px, cell_px)
-
-    def _tells_tissue(self) -> bool:
-        return isinstance(self.cohort, PandaCohort) and bool(self.cohort.tissue_values)
 
     def _check_results(self) -> None:
         measures = {"patch_auc", "accuracy"} if self.task == "patch_classification" else {"mdice", "miou"}
@@ -197,85 +225,3 @@ class Recipe(Section):
 
 def _off(value: Any) -> str:
     return {bool: "false", float: "0.0"}.get(type(value), "null")
-
-
-class CamelyonRecipe(Recipe):
-    """Lymph nodes: patches, or cells in their context, classified; or what is outlined segmented."""
-
-    family: Literal["camelyon"]
-    task: Task
-    cohort: CamelyonCohort
-
-    @model_validator(mode="after")
-    def _two_classes(self) -> Self:
-        if self.classes != ["normal", "tumor"]:
-            raise ValueError(
-                f"classes = {self.classes}: must be [normal, tumor], which are what the outlines tell apart"
-            )
-        return self
-
-
-class PandaRecipe(Recipe):
-    """Prostate biopsies segmented, with the slide's ISUP grade."""
-
-    family: Literal["panda"]
-    task: Literal["segmentation"]
-    cohort: PandaCohort
-
-    @model_validator(mode="after")
-    def _known_classes(self) -> Self:
-        allowed = {*self.classes, "ignore"}
-        for provider, values in self.cohort.mask_values.items():
-            strangers = sorted(set(values.values()) - allowed)
-            if strangers:
-                raise ValueError(
-                    f"cohort.mask_values.{provider} names {', '.join(strangers)}; "
-                    f"allowed are {', '.join(self.classes)}, ignore"
-                )
-        return self
-
-
-class RgbMaskRecipe(Recipe):
-    """Giant rasters with colour-coded masks."""
-
-    family: Literal["rgb_mask"]
-    task: Literal["segmentation"]
-    cohort: RgbMaskCohort
-
-    @model_validator(mode="after")
-    def _a_colour_each(self) -> Self:
-        if list(self.cohort.colours) != self.classes:
-            raise ValueError(
-                f"cohort.colours names {', '.join(self.cohort.colours)}; must give a colour to "
-                f"{', '.join(self.classes)}, in this order"
-            )
-        return self
-
-
-PANNUKE_CLASSES = ["background", "neoplastic", "inflammatory", "connective", "dead", "epithelial"]
-
-
-class PannukeRecipe(Recipe):
-    """Nuclei of six classes in tiles of 256 px."""
-
-    family: Literal["pannuke"]
-    task: Literal["segmentation"]
-    classes: list[str] = PANNUKE_CLASSES
-    cohort: PannukeCohort
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.classes != PANNUKE_CLASSES:
-            raise ValueError(
-                f"classes = {self.classes}: must be [{', '.join(PANNUKE_CLASSES)}], in the data set's order"
-            )
-        return self
-
-
-RECIPES: dict[str, type[Recipe]] = {
-    "camelyon": CamelyonRecipe,
-    "panda": PandaRecipe,
-    "rgb_mask": RgbMaskRecipe,
-    "pannuke": PannukeRecipe,
-}
-"""The page of each family."""

@@ -116,7 +116,7 @@ Finding = Literal[
     "one_class_mask",
     "tumor_cut_away",
 ]
-"""What ingest may find (cohorts.findings says what each means)."""
+"""What ingest may find (cohorts.manifest says what each means)."""
 
 
 class Validate(Section):

@@ -1,37 +1,29 @@
 """ingest: inventory -> manifest.parquet, and rasters/ where slides have to be made of giant images."""
 
 from collections.abc import Collection
+from typing import Any
 
 from acinus import records
-from acinus.cohorts import camelyon, panda, pannuke, reference, rgb_mask
+from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
 from acinus.cohorts.adapter import COMMON_TABLES, Order, some, unread_tables
-from acinus.cohorts.findings import FINDINGS
 from acinus.cohorts.inventory import fingerprints, read_inventory
-from acinus.cohorts.manifest import build_manifest, unlabelled_lines
+from acinus.cohorts.manifest import FINDINGS, build_manifest, unlabelled_lines
 from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort
 from acinus.stage import Stage
 
-FAMILIES = {
-    "camelyon": camelyon.ingest,
-    "panda": panda.ingest,
-    "rgb_mask": rgb_mask.ingest,
-    "pannuke": pannuke.ingest,
+FAMILIES: dict[str, Any] = {
+    "camelyon": camelyon,
+    "panda": panda,
+    "rgb_mask": rgb_mask,
+    "pannuke": pannuke,
 }
-"""Adapter of each family: disk layout -> manifest rows."""
-
-TABLES: dict[str, frozenset[str]] = {
-    "camelyon": reference.FILES,
-    "panda": frozenset({panda.GRADES}),
-    "rgb_mask": frozenset(),
-    "pannuke": frozenset(),
-}
-"""Names of the tables that a family reads beside adapter.COMMON_TABLES, in lower case."""
+"""What reads each family: `ingest`, an `adapter.Order` -> manifest rows; TABLES, the lower-case names of the tables
+that it reads beside adapter.COMMON_TABLES."""
 
 
 def run(stage: Stage) -> None:
     """Open every slide once; one that cannot be used is a row with the reason."""
-    adapter = FAMILIES[stage.recipe.family]
     files = fingerprints(read_inventory(stage.paths.inventory))
     with atomic_path(stage.paths.rasters) as rasters:
         rasters.mkdir()
@@ -45,7 +37,7 @@ def run(stage: Stage) -> None:
             seed=stage.seed(),
             map=stage.map,
         )
-        table = build_manifest(adapter(order), stage.recipe.cohort)
+        table = build_manifest(FAMILIES[stage.recipe.family].ingest(order), stage.recipe.cohort)
         note_if_empty(rasters, "The slides of this cohort are read where they are; nothing was made of them.")
     manifest = records.write(records.MANIFEST, table, stage.paths.manifest)
     _name_unread(stage, files)
@@ -64,7 +56,7 @@ def run(stage: Stage) -> None:
 
 def _name_unread(stage: Stage, files: Collection[str]) -> None:
     """Say which tables of the cohort no rule looks at: a label in a file of another name would be missed in silence."""
-    known = {*COMMON_TABLES, *TABLES[stage.recipe.family]}
+    known = {*COMMON_TABLES, *FAMILIES[stage.recipe.family].TABLES}
     listed = stage.recipe.cohort.doubtful if isinstance(stage.recipe.cohort, PandaCohort) else []
     unread = unread_tables(files, {*known, *listed})
     if unread:

@@ -1,13 +1,11 @@
 """The expectations: which rule, over which table and column, and what a person does when it is broken."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 from acinus.params import Sample, Validate
+from acinus.params.base import SPLITS
 from acinus.records import IGNORE, NORMAL, TUMOR
-
-SPLITS = ("train", "val", "test")
-
 
 _UNLABELLED = (
     "slides of which nothing is known teach nothing and are in no figure: add their annotations or reference.csv, list "
@@ -33,19 +31,16 @@ class Suite:
 
     table: str
     row_names: tuple[str, ...]
-    rules: tuple[Rule, ...] = field(default=())
+    rules: tuple[Rule, ...]
 
 
-def _within(column: str, remedy: str, low: float | None = None, high: float | None = None) -> Rule:
-    return Rule("ExpectColumnValuesToBeBetween", {"column": column, "min_value": low, "max_value": high}, remedy)
+def _within(column: str, remedy: str, low: float | None = None, high: float | None = None, **condition: Any) -> Rule:
+    bounds = {"column": column, "min_value": low, "max_value": high}
+    return Rule("ExpectColumnValuesToBeBetween", bounds | condition, remedy)
 
 
 def _among(column: str, values: list[Any], remedy: str) -> Rule:
     return Rule("ExpectColumnValuesToBeInSet", {"column": column, "value_set": values}, remedy)
-
-
-def _never_null(column: str, remedy: str) -> Rule:
-    return Rule("ExpectColumnValuesToNotBeNull", {"column": column}, remedy)
 
 
 def manifest_suite(split_by: str) -> Suite:
@@ -78,21 +73,18 @@ def manifest_suite(split_by: str) -> Suite:
 
 def patch_suite(table: str, labels: list[int]) -> Suite:
     """Return the rules over a table of patches; `labels` are the class indices it may hold."""
+    row_names = ("slide_id", "x0", "y0")
     rules = (
         Rule("ExpectTableRowCountToBeBetween", {"min_value": 1}, "no patch: lower index.min_tissue_fraction"),
-        _never_null("slide_id", "run ingest again"),
-        Rule(
-            "ExpectCompoundColumnsToBeUnique",
-            {"column_list": ["slide_id", "x0", "y0"]},
-            "report this: a patch stands twice",
-        ),
+        Rule("ExpectColumnValuesToNotBeNull", {"column": "slide_id"}, "run ingest again"),
+        Rule("ExpectCompoundColumnsToBeUnique", {"column_list": list(row_names)}, "report this: a patch stands twice"),
         _within("tissue_fraction", "report this: a share outside [0, 1]", 0.0, 1.0),
         _within("tumour_fraction", "report this: a share outside [0, 1]", 0.0, 1.0),
         _among("label", labels, "labels outside the declared set: check index.tumor_min_fraction and the label source"),
         _among("inside_slide", [True], "a patch outside its slide: run index again after ingest"),
         _among("in_split_of_slide", [True], "a patch in another split than its slide: run index again after ingest"),
     )
-    return Suite(table, ("slide_id", "x0", "y0"), rules)
+    return Suite(table, row_names, rules)
 
 
 def split_suite(sample: Sample, settings: Validate, task: str) -> Suite:
@@ -111,18 +103,15 @@ def split_suite(sample: Sample, settings: Validate, task: str) -> Suite:
             _within("normal", "no normal patch in this split: both classes are needed; change splits.csv", 1),
             _within("tumor", "no tumour patch in this split: both classes are needed; change splits.csv", 1),
         ]
-    elif sample.balance:
-        rules.append(_balanced(sample, "tumor", "no patch with a positive class: take the split off sample.balance", 1))
+    balanced = {"column": "split", "among": list(sample.balance)}
+    if sample.balance and task != "patch_classification":
+        remedy = "no patch with a positive class: take the split off sample.balance"
+        rules.append(_within("tumor", remedy, 1, row_condition=balanced))
     if sample.balance:
         remedy = "the class balance is not as asked: change sample.normal_per_tumor or the caps per slide"
-        rules.append(_balanced(sample, "normal_per_tumor", remedy, asked * (1 - slack), asked * (1 + slack)))
+        low, high = asked * (1 - slack), asked * (1 + slack)
+        rules.append(_within("normal_per_tumor", remedy, low, high, row_condition=balanced))
     return Suite("splits", ("split",), tuple(rules))
-
-
-def _balanced(sample: Sample, column: str, remedy: str, low: float, high: float | None = None) -> Rule:
-    """Return a rule over the splits that the recipe balances."""
-    rule = _within(column, remedy, low, high)
-    return replace(rule, kwargs=rule.kwargs | {"row_condition": {"column": "split", "among": list(sample.balance)}})
 
 
 def all_suites(sample: Sample, settings: Validate, split_by: str, task: str) -> tuple[Suite, ...]:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from acinus.labels.places import Places
+from acinus.params.base import SPLITS
 from acinus.records import IGNORE, NORMAL, TUMOR, is_safe_id, rows
 from acinus.slides.open import readable_file
-from acinus.validation.suites import SPLITS
 
 
 def manifest_view(manifest: pd.DataFrame, places: Places, tolerate: Sequence[str] = ()) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def manifest_view(manifest: pd.DataFrame, places: Places, tolerate: Sequence[str
     view["id_safe"] = [is_safe_id(slide_id) for slide_id in view["slide_id"]]
     view["image_readable"] = [_readable(readable_file(places.image(row))) for row in rows(view)]
     view["not_tolerated"] = [
-        ";".join(one for one in found.split(";") if one and one not in tolerate) for found in view["findings"]
+        ";".join(name for name in names.split(";") if name and name not in tolerate) for names in view["findings"]
     ]
     view["patient_splits"] = view.groupby("patient")["split"].transform("nunique")
     view["same_content_as"] = _twins(view)
@@ -33,11 +33,11 @@ def manifest_view(manifest: pd.DataFrame, places: Places, tolerate: Sequence[str
 
 def findings(manifest: pd.DataFrame) -> dict[str, list[str]]:
     """Return finding -> ids of the usable slides that have it, both sorted."""
-    found: dict[str, list[str]] = {}
+    slides: dict[str, list[str]] = {}
     for row in rows(manifest[manifest["status"] == "ok"]):
         for name in filter(None, row["findings"].split(";")):
-            found.setdefault(name, []).append(row["slide_id"])
-    return dict(sorted(found.items()))
+            slides.setdefault(name, []).append(row["slide_id"])
+    return dict(sorted(slides.items()))
 
 
 def class_shares(
@@ -51,11 +51,11 @@ def class_shares(
     usable = manifest[manifest["status"] == "ok"]
     table = {}
     for split in SPLITS:
-        own = fractions[(splits == split).to_numpy()]
-        areas = own.sum(axis=0)
-        known = float(areas.sum())
-        shares = {name: float(area) / known if known else None for name, area in zip(classes, areas, strict=True)}
-        table[split] = {"slides": int((usable["split"] == split).sum()), "patches": len(own), "shares": shares}
+        of_split = fractions[(splits == split).to_numpy()]
+        areas = of_split.sum(axis=0)
+        total = float(areas.sum())
+        shares = {name: float(area) / total if total else None for name, area in zip(classes, areas, strict=True)}
+        table[split] = {"slides": int((usable["split"] == split).sum()), "patches": len(of_split), "shares": shares}
     return table
 
 
@@ -63,8 +63,8 @@ def tissue_types(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return split -> tissue type -> usable slides, for cohorts that name types; else nothing."""
     usable = manifest[(manifest["status"] == "ok") & manifest["tissue_type"].notna()]
     return {
-        str(split): {str(name): int(count) for name, count in own.value_counts().sort_index().items()}
-        for split, own in usable.groupby("split", sort=True)["tissue_type"]
+        str(split): {str(name): int(count) for name, count in types.value_counts().sort_index().items()}
+        for split, types in usable.groupby("split", sort=True)["tissue_type"]
     }
 
 
@@ -78,12 +78,13 @@ def _readable(path: Path) -> bool:
 
 def _twins(slides: pd.DataFrame) -> list[str]:
     """Return for each slide the first other slide with its fingerprint, or ""."""
+    contents = list(zip(slides["slide_id"], slides["fingerprint"], strict=True))
     by_content: dict[str, list[str]] = {}
-    for slide_id, fingerprint in zip(slides["slide_id"], slides["fingerprint"], strict=True):
+    for slide_id, fingerprint in contents:
         by_content.setdefault(fingerprint, []).append(slide_id)
     return [
         next((other for other in by_content[fingerprint] if other != slide_id), "")
-        for slide_id, fingerprint in zip(slides["slide_id"], slides["fingerprint"], strict=True)
+        for slide_id, fingerprint in contents
     ]
 
 
@@ -110,25 +111,25 @@ def split_view(manifest: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
     Columns: split, slides, unlabelled_share (of the slides: nothing is known of them; NaN without slides), patches,
     normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour).
     """
-    rows = []
+    splits = []
     usable = manifest[manifest["status"] == "ok"]
     unlabelled = (usable["label_kind"] == "unknown") & usable["slide_label"].isna()
     for split in SPLITS:
-        own = unlabelled[usable["split"] == split]
+        slides = unlabelled[usable["split"] == split]
         labels = sample.loc[sample["split"] == split, "label"]
         normal, tumor = int((labels == NORMAL).sum()), int((labels == TUMOR).sum())
-        rows.append(
+        splits.append(
             {
                 "split": split,
-                "slides": len(own),
-                "unlabelled_share": float(own.mean()) if len(own) else np.nan,
+                "slides": len(slides),
+                "unlabelled_share": float(slides.mean()) if len(slides) else np.nan,
                 "patches": len(labels),
                 "normal": normal,
                 "tumor": tumor,
                 "normal_per_tumor": normal / tumor if tumor else np.nan,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(splits)
 
 
 def candidate_table(index: pd.DataFrame) -> dict[str, dict[str, int]]:

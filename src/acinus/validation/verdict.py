@@ -26,7 +26,8 @@ def judge(frames: Mapping[str, pd.DataFrame], suites: tuple[Suite, ...], rows_sh
     results = {suite.table: _run(suite, frames[suite.table], rows_shown, docs) for suite in suites}
     tables, failures = {}, []
     for suite in suites:
-        lines = [_line(rule, one, rows_shown) for rule, one in zip(suite.rules, results[suite.table], strict=True)]
+        outcomes = zip(suite.rules, results[suite.table], strict=True)
+        lines = [_line(rule, outcome, rows_shown) for rule, outcome in outcomes]
         tables[suite.table] = {"rows": len(frames[suite.table]), "expectations": lines}
         failures += [_sentence(suite, line) for line in lines if not line["success"]]
     return Verdict({"success": not failures, "tables": tables}, tuple(failures))
@@ -36,17 +37,27 @@ def _run(suite: Suite, frame: pd.DataFrame, rows_shown: int, docs: Path) -> list
     """Return Great Expectations' result of each rule, in the order of the rules."""
     gx = _great_expectations()
     from great_expectations.checkpoint import UpdateDataDocsAction
+    from great_expectations.expectations.conditions import Column
+
+    def arguments(rule: Rule) -> dict[str, Any]:
+        rows = rule.kwargs.get("row_condition")
+        return rule.kwargs | ({"row_condition": Column(rows["column"]).is_in(rows["among"])} if rows else {})
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("acinus").add_dataframe_asset(suite.table)
     batch = asset.add_batch_definition_whole_dataframe("whole")
     expectations = [
-        getattr(gx.expectations, rule.expectation)(**_arguments(rule), notes=rule.remedy) for rule in suite.rules
+        getattr(gx.expectations, rule.expectation)(**arguments(rule), notes=rule.remedy) for rule in suite.rules
     ]
     made = context.suites.add(gx.ExpectationSuite(name=suite.table, expectations=expectations))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.table, data=batch, suite=made))
-    context.add_data_docs_site(site_name="local", site_config=_site(docs / suite.table))
+    site = {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs / suite.table)},
+    }
+    context.add_data_docs_site(site_name="local", site_config=site)
     checkpoint = gx.Checkpoint(
         name=suite.table,
         validation_definitions=[definition],
@@ -57,18 +68,10 @@ def _run(suite: Suite, frame: pd.DataFrame, rows_shown: int, docs: Path) -> list
             "partial_unexpected_count": rows_shown,
         },
     )
-    outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
-    (result,) = outcome.run_results.values()
-    by_id = {one.expectation_config.id: one.to_json_dict() for one in result.results}
+    run = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    (result,) = run.run_results.values()
+    by_id = {outcome.expectation_config.id: outcome.to_json_dict() for outcome in result.results}
     return [by_id[expectation.id] for expectation in made.expectations]
-
-
-def _arguments(rule: Rule) -> dict[str, Any]:
-    """Return a rule's arguments with its row condition as the library's own object."""
-    from great_expectations.expectations.conditions import Column
-
-    rows = rule.kwargs.get("row_condition")
-    return rule.kwargs | ({"row_condition": Column(rows["column"]).is_in(rows["among"])} if rows else {})
 
 
 def _great_expectations() -> Any:
@@ -81,26 +84,18 @@ def _great_expectations() -> Any:
     return gx
 
 
-def _site(folder: Path) -> dict[str, Any]:
-    return {
-        "class_name": "SiteBuilder",
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)},
-    }
-
-
 def _line(rule: Rule, outcome: dict[str, Any], rows_shown: int) -> dict[str, Any]:
     """Return what is the same from run to run of one result, with the first rows that broke the rule."""
-    found = outcome["result"]
+    result, success = outcome["result"], bool(outcome["success"])
     line = {
         "expectation": rule.expectation,
-        "arguments": {k: v for k, v in rule.kwargs.items() if v is not None},
-        "success": bool(outcome["success"]),
-        "broken_rows": found.get("unexpected_count", 0 if outcome["success"] else None),
+        "arguments": {name: value for name, value in rule.kwargs.items() if value is not None},
+        "success": success,
+        "broken_rows": result.get("unexpected_count", 0 if success else None),
     }
-    if not outcome["success"]:
+    if not success:
         line["remedy"] = rule.remedy
-        line["first_rows"] = found.get("unexpected_index_list", [])[:rows_shown] or [found.get("observed_value")]
+        line["first_rows"] = result.get("unexpected_index_list", [])[:rows_shown] or [result.get("observed_value")]
         if outcome["exception_info"].get("raised_exception"):
             line["first_rows"] = [str(outcome["exception_info"].get("exception_message"))]
     return line
@@ -109,9 +104,8 @@ def _line(rule: Rule, outcome: dict[str, Any], rows_shown: int) -> dict[str, Any
 def _sentence(suite: Suite, line: dict[str, Any]) -> str:
     """Return the line a person reads when a rule is broken."""
     where = line["arguments"].get("column") or line["arguments"].get("column_list") or "rows"
-    rows = "; ".join(_row(row) for row in line["first_rows"])
+    rows = "; ".join(
+        ", ".join(f"{column}={value}" for column, value in row.items()) if isinstance(row, dict) else str(row)
+        for row in line["first_rows"]
+    )
     return f"table {suite.table}, {where}: {line['expectation']} broken by {rows}: {line['remedy']}"
-
-
-def _row(row: Any) -> str:
-    return ", ".join(f"{k}={v}" for k, v in row.items()) if isinstance(row, dict) else str(row)

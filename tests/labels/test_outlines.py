@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acinus.labels.polygons import area_fractions, polygonal, rasterise
+from acinus.labels.outlines import area_fractions, polygonal, rasterise
 
 
 def blob(vertices, centre=(500.0, 500.0), radius=300.0, seed=0):
