@@ -6,9 +6,8 @@ import torch
 from scipy import ndimage
 
 from acinus import params
-from acinus.learning.augmentation import Augmentation
+from acinus.learning.augmentation import Augmentation, Shape, draw_shape
 from acinus.learning.dataset import PatchDataset, Reader
-from acinus.learning.shape import Shape, draw_shape
 
 EDGE, CROP = 40, 16
 

@@ -1,6 +1,6 @@
 """Probabilities of all classes on patches whose truth is known: what calibration is measured on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from acinus.learning.card import Card
 from acinus.learning.dataset import Reader
-from acinus.learning.predict import Predict, predictor
+from acinus.learning.predict import predictor
 from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 from acinus.threads import mapped_ahead
@@ -19,7 +19,7 @@ PX_PER_PATCH = 64
 """So many px of a segmentation's patch are drawn; its neighbours would say nothing new."""
 
 WHOLE = -1
-"""The `px` of a patch that has one answer as a whole."""
+"""The `px` of a patch that has one answer as a whole: the last of its one."""
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,24 @@ def class_scores(
     drawn by `seed` and its key alone.
     """
     images, masks = stores
-    result: list[dict[str, Any]] = []
-    places = list(rows[["slide_id", "x0", "y0", "label"]].itertuples(index=False, name=None))
-    batches = _answers(predictor(model, card, machine.device), images, keys, machine)
-    for number, (key, (slide_id, x0, y0, label)) in enumerate(zip(keys, places, strict=True)):
-        if number % machine.batch_size == 0:
-            every = next(batches)
-        if masks is None and label < 0:
-            continue
-        probs = every[number % machine.batch_size]
-        common = {"slide_id": slide_id, "x0": int(x0), "y0": int(y0)}
-        if masks is None:
-            result.append({**common, "px": WHOLE, "label": int(label), "probs": probs.astype(np.float64).tolist()})
-            continue
-        truth = masks.read(key).ravel()
-        for px in _drawn(truth, derive(seed, key)):
-            values = probs.reshape(len(card.classes), -1)[:, px].astype(np.float64).tolist()
-            result.append({**common, "px": int(px), "label": int(truth[px]), "probs": values})
-    return result
-
-
-def _answers(predict: Predict, images: Reader, keys: Sequence[str], machine: ScoringMachine) -> Iterator[np.ndarray]:
-    """Yield the probabilities of batch after batch, at_once of them being computed by threads."""
     starts = range(0, len(keys), machine.batch_size)
     batches = (images.read_many(keys[start : start + machine.batch_size]) for start in starts)
-    return mapped_ahead(predict, batches, machine.at_once, per_thread=1)
+    answers = mapped_ahead(predictor(model, card, machine.device), batches, machine.at_once, per_thread=1)
+    every_probs = (probs for batch in answers for probs in batch)
+    places = rows[["slide_id", "x0", "y0", "label"]].itertuples(index=False, name=None)
+    result: list[dict[str, Any]] = []
+    for key, (slide_id, x0, y0, label), probs in zip(keys, places, every_probs, strict=True):
+        if masks is None:
+            labels = {WHOLE: label} if label >= 0 else {}
+        else:
+            truth = masks.read(key).ravel()
+            labels = {int(px): truth[px] for px in _drawn(truth, derive(seed, key))}
+        by_px = probs.reshape(len(card.classes), -1)
+        for px, true_class in labels.items():
+            values = by_px[:, px].astype(np.float64).tolist()
+            place = {"slide_id": slide_id, "x0": int(x0), "y0": int(y0)}
+            result.append({**place, "px": px, "label": int(true_class), "probs": values})
+    return result
 
 
 def _drawn(truth: np.ndarray, seed: int) -> np.ndarray:

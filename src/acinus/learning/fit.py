@@ -17,17 +17,13 @@ from torch.utils.data import DataLoader
 
 from acinus.errors import AcinusError
 from acinus.learning import checkpoints, torchvision_hook
+from acinus.learning.checkpoints import best_epoch, stops_early
 from acinus.learning.course import Course
-from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
-from acinus.learning.device import pick, place, reproducible
-from acinus.learning.feed import Feed, Stopwatch
-from acinus.learning.history import stops_early
-from acinus.learning.job import FitJob, FitResult, OnEpoch, class_counts
+from acinus.learning.dataset import Feed, PatchDataset, ShuffledTickets, Stopwatch, plain_tickets
+from acinus.learning.device import compiled, pick, place, reproducible
+from acinus.learning.job import FitJob, FitResult, class_counts
 from acinus.learning.losses import class_weights
-from acinus.learning.running import compiled
 from acinus.params.faults import training_fault
-
-__all__ = ["FitJob", "FitResult", "OnEpoch", "fit"]
 
 
 def fit(job: FitJob) -> FitResult:
@@ -55,10 +51,15 @@ def fit(job: FitJob) -> FitResult:
     job.model.cpu().load_state_dict(checkpoints.load(job.checkpoints / checkpoints.BEST).kept)
     job.model.eval()
     course.write_log()
-    history = tuple(course.history)
-    early = stops_early(history, job.settings.stop_patience, job.settings.keep)
-    waited = sum(waits) / len(waits) if waits else None
-    return FitResult(history, course.best_epoch, early, course.given_up, course.cut, data_wait_share=waited)
+    history, keep, unfinished = tuple(course.history), job.settings.keep, not course.at_its_end
+    return FitResult(
+        history,
+        best_epoch(history, keep),
+        stopped_early=stops_early(history, job.settings.stop_patience, keep),
+        pruned=course.pruned and unfinished,
+        stopped=course.stopped and unfinished,
+        data_wait_share=sum(waits) / len(waits) if waits else None,
+    )
 
 
 class _StoppedError(Exception):

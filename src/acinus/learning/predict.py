@@ -1,6 +1,6 @@
 """Class probabilities of patches, prepared exactly as in training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError
 from acinus.learning.card import Card
-from acinus.learning.dataset import Reader
-from acinus.learning.device import pick
+from acinus.learning.device import AS_IS, Running, network, pick
 from acinus.learning.inputs import InputSpec, to_device, to_input
-from acinus.learning.running import AS_IS, Running, network
-from acinus.learning.symmetries import averaged
 from acinus.params.recipe import Task
 from acinus.scoring.scaling import AS_TRAINED, Scaling
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, h, w, 3) patches -> float32 probabilities, (n, classes) or (n, classes, h, w)."""
+
+PASSES: dict[str, tuple[int, ...]] = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
+"""infer.tta -> the symmetries that are averaged, as `augmentation.transform` numbers them; as many times the work."""
 
 
 def predictor(
@@ -36,7 +36,14 @@ def predictor(
         AcinusError: no such device, or one that cannot run the model as `how` says.
     """
     run = network_predictor(model, card.inputs(), card.task, device, scaling, how)
-    return lambda patches: run(patches) if len(patches) else _none(card, *patches.shape[1:3])
+
+    def predict(patches: np.ndarray) -> np.ndarray:
+        if len(patches):
+            return run(patches)
+        place_px = patches.shape[1:3] if card.task == "segmentation" else ()
+        return np.zeros((0, len(card.classes), *place_px), dtype=np.float32)
+
+    return predict
 
 
 def network_predictor(
@@ -74,21 +81,8 @@ def predict_probs(
     return predictor(model, card, device, scaling)(patches)
 
 
-def predict_keys(
-    model: nn.Module, store: Reader, keys: Sequence[str], card: Card, device: str, *, batch_size: int
-) -> np.ndarray:
-    """Return float32 probabilities of the patches of `keys`, read from a store, as `predictor` does."""
-    predict = predictor(model, card, device)
-    batches = [predict(store.read_many(keys[start : start + batch_size])) for start in range(0, len(keys), batch_size)]
-    return np.concatenate(batches) if batches else _none(card, card.patch_px, card.patch_px)
-
-
 def scaled_logits(logits: Tensor, scaling: Scaling) -> Tensor:
-    """Return float32 logits / temperature + bias; the classes are axis 1.
-
-    Raises:
-        AcinusError: offsets that are not one per class.
-    """
+    """Return float32 logits / temperature + bias; the classes are axis 1. AcinusError: offsets not one per class."""
     cooled = logits.float() / scaling.temperature
     if not scaling.bias:
         return cooled
@@ -108,15 +102,35 @@ def map_channels(probs: np.ndarray, card: Card) -> np.ndarray:
     return probs[:, 1:2] if len(card.classes) == 2 else probs
 
 
-def _none(card: Card, height: int, width: int) -> np.ndarray:
-    """Return the probabilities of no patches of that size."""
-    place_px = (height, width) if card.task == "segmentation" else ()
-    return np.zeros((0, len(card.classes), *place_px), dtype=np.float32)
-
-
 def _at_size(probs: Tensor, height: int, width: int) -> Tensor:
     """Return (n, classes, h, w) probabilities resized to (height, width): bilinear, averaged when shrinking."""
     if probs.shape[-2:] == (height, width):
         return probs
     shrinks = height < probs.shape[-2] or width < probs.shape[-1]
     return F.interpolate(probs, size=(height, width), mode="bilinear", antialias=shrinks).clamp_(0.0, 1.0)
+
+
+def averaged(probs_of: Callable[[Tensor], Tensor], inputs: Tensor, tta: str) -> Tensor:
+    """Return the mean of `probs_of` over (n, 3, px, px) inputs under each symmetry of PASSES[tta].
+
+    Probabilities per px, (n, classes, px, px), are turned back before; those of whole patches are (n, classes).
+    """
+    total: Tensor | None = None
+    for symmetry in PASSES[tta]:
+        turned = _turned(inputs, symmetry)
+        layout = torch.channels_last if inputs.is_contiguous(memory_format=torch.channels_last) else None
+        probs = probs_of(turned.contiguous(memory_format=layout or torch.contiguous_format))
+        probs = _turned_back(probs, symmetry) if probs.ndim == 4 else probs
+        total = probs if total is None else total + probs
+    assert total is not None, "PASSES has no empty entry"
+    return total / len(PASSES[tta])
+
+
+def _turned(values: Tensor, symmetry: int) -> Tensor:
+    turned = torch.rot90(values, symmetry % 4, (-2, -1))
+    return turned.flip(-1) if symmetry >= 4 else turned
+
+
+def _turned_back(values: Tensor, symmetry: int) -> Tensor:
+    unflipped = values.flip(-1) if symmetry >= 4 else values
+    return torch.rot90(unflipped, -(symmetry % 4), (-2, -1))
