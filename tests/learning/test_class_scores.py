@@ -8,8 +8,8 @@ from torch import nn
 
 from acinus import records
 from acinus.learning.card import Card
-from acinus.learning.class_scores import PX_PER_PATCH, ScoringMachine, class_scores
 from acinus.learning.dataset import Reader
+from acinus.learning.predict import PX_PER_PATCH, ScoringMachine, class_scores
 
 EDGE = 16
 

@@ -115,6 +115,9 @@ def fit_colours(features: np.ndarray, labels: np.ndarray, classes: int = 2, *, s
     Raises:
         AcinusError: nothing to learn from, or labels that are no class.
     """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
     if len(features) != len(labels) or not len(labels):
         raise AcinusError(
             f"colour baseline: {len(features)} samples with {len(labels)} labels; it needs one each, and at least one"
@@ -130,7 +133,14 @@ def fit_colours(features: np.ndarray, labels: np.ndarray, classes: int = 2, *, s
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)  # a feature that never changes says nothing
     seen = np.unique(labels)
-    weights, bias = _regress((features - mean) / scale, labels)
+    if len(seen) == 1:  # scikit-learn refuses one class; nothing is left to decide
+        weights, bias = np.zeros((1, features.shape[1])), np.zeros(1)
+    else:
+        with threadpool_limits(1):  # sums over several threads end in other last bits
+            fitted = LogisticRegression(max_iter=2000).fit((features - mean) / scale, labels)  # L2 with C = 1
+        weights, bias = fitted.coef_, fitted.intercept_
+    if len(weights) < len(seen):  # of two classes scikit-learn gives the second's alone
+        weights, bias = np.vstack([np.zeros_like(weights), weights]), np.append(0.0, bias)
     return ColourModel(
         classes,
         majority,
@@ -140,20 +150,6 @@ def fit_colours(features: np.ndarray, labels: np.ndarray, classes: int = 2, *, s
         weights=tuple(tuple(row) for row in weights.tolist()),
         bias=tuple(bias.tolist()),
     )
-
-
-def _regress(standard: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (weights (seen, features), bias (seen,)) of scikit-learn's regression, L2 with C = 1."""
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
-    if labels.min() == labels.max():  # scikit-learn refuses one class; nothing is left to decide
-        return np.zeros((1, standard.shape[1])), np.zeros(1)
-    with threadpool_limits(1):  # sums over several threads end in other last bits
-        fitted = LogisticRegression(max_iter=2000).fit(standard, labels)
-    if len(fitted.coef_) > 1:
-        return fitted.coef_, fitted.intercept_
-    return np.vstack([np.zeros_like(fitted.coef_), fitted.coef_]), np.append(0.0, fitted.intercept_)
 
 
 class TrainingStain(BaseModel):

@@ -188,8 +188,14 @@ class Course:
         record = EpochRecord(len(self.history) + 1, loss, accuracy, None, None, rate)
         if self.job.val is not None:
             val_loss, val_acc = self._tally["val"].close()
-            record = replace(record, val_loss=val_loss, val_acc=val_acc)
-            record = replace(record, val_measure=self._measured(), val_metric=self._metric.close())
+            measure = self._gauge.close() if self._gauge else None
+            if self._gauge and measure is None:
+                raise AcinusError(
+                    f"tune.objective = {self.job.measure}: undefined on the validation patches (a class is missing); "
+                    "choose another objective, or give the split more slides"
+                )
+            record = replace(record, val_loss=val_loss, val_acc=val_acc, val_measure=measure)
+            record = replace(record, val_metric=self._metric.close())
         if not math.isfinite(record.train_loss + (record.val_loss or 0.0)):
             raise DivergedError(
                 f"training diverged in epoch {record.epoch} (train_loss {record.train_loss}, val_loss "
@@ -208,17 +214,6 @@ class Course:
     def write_log(self) -> None:
         """Write the epochs so far."""
         write_text(self.job.log, to_csv(self.history, METRICS[self.job.task]))
-
-    def _measured(self) -> float | None:
-        if self._gauge is None:
-            return None
-        value = self._gauge.close()
-        if value is None:
-            raise AcinusError(
-                f"tune.objective = {self.job.measure}: undefined on the validation patches (a class is missing); "
-                "choose another objective, or give the split more slides"
-            )
-        return value
 
     def _report(self, record: EpochRecord) -> None:
         """Tell who listens of an epoch, and ask whether the training is to be given up after it."""

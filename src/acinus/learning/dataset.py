@@ -101,7 +101,6 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
         return len(self._sample)
 
     def __getitem__(self, ticket: Ticket) -> tuple[Tensor, int | Tensor]:
-        """Return the item of a ticket (epoch, item)."""
         return self.__getitems__([ticket])[0]
 
     def __getitems__(self, tickets: Sequence[Ticket]) -> list[tuple[Tensor, int | Tensor]]:
@@ -185,7 +184,6 @@ class ShuffledTickets(Sampler[Ticket]):
         return self._tickets
 
     def __iter__(self) -> Iterator[Ticket]:
-        """Yield the epoch's tickets."""
         if self._iterations is None:
             for item in self._order(self._epoch)[: self._tickets]:
                 yield self._epoch, int(item)
@@ -263,11 +261,9 @@ class Feed:
         return self._loader.batch_sampler
 
     def __len__(self) -> int:
-        """Return the number of batches."""
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the epoch's batches."""
         batches = iter(self._loader) if self._loader.num_workers else _made_ahead(self._loader, self._reading)
         for _ in range(len(self)):
             self._watch.asked()

@@ -125,8 +125,8 @@ def class_counts(job: FitJob) -> list[int]:
         raise AcinusError(f"training split: {len(job.train)} patches; give it slides, or raise the sample's caps")
     masked = [data.masked for data in (job.train, job.val) if data is not None]
     if set(masked) != {job.task == "segmentation"}:
-        found = "with" if all(masked) else "without"
-        raise AcinusError(f"task {job.task}: data sets {found} masks found; run the extract stage again")
+        presence = "with" if all(masked) else "without"
+        raise AcinusError(f"task {job.task}: data sets {presence} masks found; run the extract stage again")
     if job.task == "patch_classification":
         if job.val is not None:
             job.val.counts(len(job.classes))

@@ -1,8 +1,11 @@
-"""Class probabilities of patches, prepared exactly as in training."""
+"""Class probabilities of patches, prepared exactly as in training; and of patches whose truth is known, in a table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,13 +15,25 @@ from acinus.learning.card import Card
 from acinus.learning.device import AS_IS, Running, network, pick
 from acinus.learning.inputs import InputSpec, to_device, to_input
 from acinus.params.recipe import Task
+from acinus.scoring.confusion import IGNORE
 from acinus.scoring.scaling import AS_TRAINED, Scaling
+from acinus.seeds import derive
+from acinus.threads import mapped_ahead
+
+if TYPE_CHECKING:
+    from acinus.learning.dataset import Reader  # which imports what only a training needs
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, h, w, 3) patches -> float32 probabilities, (n, classes) or (n, classes, h, w)."""
 
 PASSES: dict[str, tuple[int, ...]] = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
 """infer.tta -> the symmetries that are averaged, as `augmentation.transform` numbers them; as many times the work."""
+
+PX_PER_PATCH = 64
+"""So many px of a segmentation's patch are drawn; its neighbours would say nothing new."""
+
+WHOLE = -1
+"""The `px` of a patch that has one answer as a whole: the last of its one."""
 
 
 def predictor(
@@ -67,8 +82,9 @@ def network_predictor(
         with torch.inference_mode():
             batch = to_input(to_device(patches, where), inputs, channels_last=layout)
             probs = probs_of(batch) if how.tta == "none" else averaged(probs_of, batch, how.tta)
-            if task == "segmentation":
-                probs = _at_size(probs, height, width)
+            if task == "segmentation" and probs.shape[-2:] != (height, width):
+                shrinks = height < probs.shape[-2] or width < probs.shape[-1]  # then px are averaged
+                probs = F.interpolate(probs, size=(height, width), mode="bilinear", antialias=shrinks).clamp_(0.0, 1.0)
             return probs.cpu().contiguous().numpy()  # channels last within, if the network computes so
 
     return predict
@@ -102,14 +118,6 @@ def map_channels(probs: np.ndarray, card: Card) -> np.ndarray:
     return probs[:, 1:2] if len(card.classes) == 2 else probs
 
 
-def _at_size(probs: Tensor, height: int, width: int) -> Tensor:
-    """Return (n, classes, h, w) probabilities resized to (height, width): bilinear, averaged when shrinking."""
-    if probs.shape[-2:] == (height, width):
-        return probs
-    shrinks = height < probs.shape[-2] or width < probs.shape[-1]
-    return F.interpolate(probs, size=(height, width), mode="bilinear", antialias=shrinks).clamp_(0.0, 1.0)
-
-
 def averaged(probs_of: Callable[[Tensor], Tensor], inputs: Tensor, tta: str) -> Tensor:
     """Return the mean of `probs_of` over (n, 3, px, px) inputs under each symmetry of PASSES[tta].
 
@@ -134,3 +142,59 @@ def _turned(values: Tensor, symmetry: int) -> Tensor:
 def _turned_back(values: Tensor, symmetry: int) -> Tensor:
     unflipped = values.flip(-1) if symmetry >= 4 else values
     return torch.rot90(unflipped, -(symmetry % 4), (-2, -1))
+
+
+@dataclass(frozen=True)
+class ScoringMachine:
+    """Where patches are scored: the device, how many it takes as a batch, and how many batches at once.
+
+    at_once: threads, each with torch's own threads beside it: worth it on a CPU whose cores one batch does not fill.
+    No bit depends on it.
+    """
+
+    device: str
+    batch_size: int
+    at_once: int = 1
+
+
+def class_scores(
+    model: nn.Module,
+    card: Card,
+    rows: pd.DataFrame,
+    stores: "tuple[Reader, Reader | None]",
+    keys: Sequence[str],
+    machine: ScoringMachine,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Return rows of records.CLASS_SCORES of the patches `rows` (records.SAMPLE) under their `keys`.
+
+    stores: images, and masks of a segmentation. Patches and px of unknown truth give nothing; the px of a patch are
+    drawn by `seed` and its key alone.
+    """
+    images, masks = stores
+    starts = range(0, len(keys), machine.batch_size)
+    batches = (images.read_many(keys[start : start + machine.batch_size]) for start in starts)
+    answers = mapped_ahead(predictor(model, card, machine.device), batches, machine.at_once, per_thread=1)
+    every_probs = (probs for batch in answers for probs in batch)
+    places = rows[["slide_id", "x0", "y0", "label"]].itertuples(index=False, name=None)
+    result: list[dict[str, Any]] = []
+    for key, (slide_id, x0, y0, label), probs in zip(keys, places, every_probs, strict=True):
+        if masks is None:
+            labels = {WHOLE: label} if label >= 0 else {}
+        else:
+            truth = masks.read(key).ravel()
+            labels = {int(px): truth[px] for px in _drawn(truth, derive(seed, key))}
+        by_px = probs.reshape(len(card.classes), -1)
+        for px, true_class in labels.items():
+            values = by_px[:, px].astype(np.float64).tolist()
+            place = {"slide_id": slide_id, "x0": int(x0), "y0": int(y0)}
+            result.append({**place, "px": px, "label": int(true_class), "probs": values})
+    return result
+
+
+def _drawn(truth: np.ndarray, seed: int) -> np.ndarray:
+    """Return the positions of at most PX_PER_PATCH px of known truth, in order."""
+    known_px = np.flatnonzero(truth != IGNORE)
+    if len(known_px) <= PX_PER_PATCH:
+        return known_px
+    return np.sort(np.random.default_rng(seed).choice(known_px, PX_PER_PATCH, replace=False))

@@ -65,8 +65,8 @@ def build(spec: ModelSpec) -> nn.Module:
     model = _network(spec, pretrained=spec.weights == "imagenet")
     encoder: Any = model.net.encoder.model
     if spec.weights == "package":
-        state, own = package_tensors(spec.backbone, spec.backbone_key), encoder.state_dict()
-        encoder.load_state_dict({key: state[key] for key in own})
+        state = package_tensors(spec.backbone, spec.backbone_key)
+        encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
     elif spec.weights.endswith(".safetensors"):
         _fill_from_file(model, Path(spec.weights))
     return model

