@@ -16,7 +16,7 @@ from acinus.errors import AcinusError
 from acinus.files import write_text
 from acinus.learning import checkpoints
 from acinus.learning.checkpoints import EpochRecord, Snapshot, stops_early, to_csv
-from acinus.learning.dataset import ShuffledTickets
+from acinus.learning.dataset import ShuffledTickets, Stopwatch
 from acinus.learning.device import Network
 from acinus.learning.inputs import to_input, to_target
 from acinus.learning.job import FitJob
@@ -91,6 +91,10 @@ class Course:
         self._metric = gauge(METRICS[job.task], classes)
         self._average: WeightAverage | None = None
         self._told_at = job.clock()
+        self.watch = Stopwatch(job.clock)
+        self.waits: list[
+            float
+        ] = []  # of each epoch trained now: the share of its steps' time that they waited for data
         self.stopped = self.pruned = False
         if start:
             job.model.load_state_dict(start.model)
@@ -133,6 +137,7 @@ class Course:
 
     def end_step(self) -> None:
         """Take the step into the average, and tell how far a long epoch is."""
+        self.watch.stepped()
         if self._average:
             self._average.update()
         now = self.job.clock()
@@ -210,6 +215,8 @@ class Course:
         checkpoints.save(self.job.checkpoints, snapshot, settings.checkpoint_every, settings.keep)
         self.write_log()
         self._report(record)
+        self.waits.append(self.watch.share())
+        self.job.on_wait(record.epoch, self.waits[-1])
 
     def write_log(self) -> None:
         """Write the epochs so far."""

@@ -109,13 +109,13 @@ def package_tensors(name: str, key: str) -> dict[str, Tensor]:
             f"{path}: {len(source)} tensors, timm's {name} has {len(expected)}; install the pinned timm and package"
         )
     state: dict[str, Tensor] = {}
-    for (key, needed), (source_key, tensor) in zip(expected.items(), source.items(), strict=True):
+    for (tensor_name, needed), (source_name, tensor) in zip(expected.items(), source.items(), strict=True):
         if needed.shape != tensor.shape:
             raise AcinusError(
-                f"{path}: {source_key} has shape {tuple(tensor.shape)}, {key} needs {tuple(needed.shape)}; "
+                f"{path}: {source_name} has shape {tuple(tensor.shape)}, {tensor_name} needs {tuple(needed.shape)}; "
                 "install the pinned timm and package"
             )
-        state[key] = tensor
+        state[tensor_name] = tensor
     return state
 
 
