@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader
 from acinus import params
 from acinus.errors import AcinusError
 from acinus.learning.augmentation import Augmentation, draw_symmetry, jitter, transform
-from acinus.learning.dataset import PatchDataset, Reader, ShuffledTickets, plain_tickets
+from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
+from tests.learning.fit_case import FakeStore
 
 
-class MemoryStore(Reader):
+class MemoryStore(FakeStore):
     """A patch store in memory."""
 
     def __init__(self, patches: dict[str, np.ndarray]) -> None:
@@ -174,7 +175,7 @@ def test_counts_are_of_patches_not_of_copies() -> None:
     assert plain_tickets(dataset(Augmentation())) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
 
 
-class IndexStore(Reader):
+class IndexStore(FakeStore):
     """4-px patches whose red channel is a number per pixel, and masks with the very same numbers."""
 
     def __init__(self, mask: bool) -> None:
@@ -217,11 +218,11 @@ def test_colours_change_the_image_and_never_the_mask() -> None:
 
 
 def test_pixels_are_counted_once_per_patch_and_strange_values_refused() -> None:
-    class Masks(Reader):
+    class Masks(FakeStore):
         def read(self, key: str) -> np.ndarray:
             return np.array([[0, 1], [1, 255]], np.uint8) if key == "a" else np.array([[2, 0], [0, 0]], np.uint8)
 
-    class Patches(Reader):
+    class Patches(FakeStore):
         def read(self, key: str) -> np.ndarray:
             return np.zeros((2, 2, 3), np.uint8)
 

@@ -16,10 +16,10 @@ from safetensors.torch import save
 from acinus.errors import AcinusError
 from acinus.learning import checkpoints, dataset
 from acinus.learning.checkpoints import EpochRecord, best_epoch, stops_early, to_csv
-from acinus.learning.dataset import Reader
 from acinus.learning.device import pick, reproducible
 from acinus.learning.fit import FitResult, fit
 from tests.learning import fit_case as case
+from tests.learning.fit_case import FakeStore
 
 CASE = Path(__file__).with_name("fit_case.py")
 
@@ -314,7 +314,7 @@ def test_data_of_another_task_and_masks_that_teach_nothing_are_refused(tmp_path:
     with pytest.raises(AcinusError, match=r"mask train/0/0: value 2 found, expected classes 0..1 or 255"):
         fit(dataclasses.replace(job, classes=case.CLASSES[:2]))
 
-    class Unknown(Reader):
+    class Unknown(FakeStore):
         def read(self, key: str) -> np.ndarray:
             return np.full((16, 16), 255, np.uint8)
 

@@ -17,7 +17,6 @@ from acinus import params, seeds
 from acinus.cli import main
 from acinus.errors import AcinusError
 from acinus.learning import stopping
-from acinus.learning.dataset import Reader
 from acinus.learning.device import Machine
 from acinus.learning.fit import FitJob, fit
 from acinus.learning.job import Training, evenly, member, training_job
@@ -25,11 +24,12 @@ from acinus.learning.members import Fits, Hears, train_members
 from acinus.learning.models import Ensemble
 from acinus.patches.store import MASKS
 from acinus.paths import Paths
+from tests.learning.fit_case import FakeStore
 
 PX = 32
 
 
-class Spots(Reader):
+class Spots(FakeStore):
     """Patches of noise with a red square, or masks of it; the key alone says what they look like."""
 
     def __init__(self, masks: bool) -> None:

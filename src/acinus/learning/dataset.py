@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from acinus.errors import AcinusError
 from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw_shape, draw_symmetry, jitter, transform
+from acinus.patches.store import Store
 from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
@@ -25,23 +26,6 @@ Ticket = tuple[int, int]
 
 BATCHES = 2
 """So many batches are made ahead: one to be taken, one in the making."""
-
-
-class Reader(Protocol):
-    """What the data set needs of a patch store."""
-
-    def read(self, key: str) -> np.ndarray:
-        """Return the uint8 (h, w, 3) pixels of a patch, or (h, w) of a mask."""
-        ...
-
-    def read_many(self, keys: Sequence[str]) -> np.ndarray:
-        """Return what `read` gives of every key, stacked in their order."""
-        return np.stack([self.read(key) for key in keys])
-
-    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (number in `keys`, what `read` gives) of each, in any order."""
-        for at, key in enumerate(keys):
-            yield at, self.read(key)
 
 
 class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
@@ -55,12 +39,12 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
 
     def __init__(
         self,
-        store: Reader,
+        store: Store,
         keys: Sequence[str],
         labels: Sequence[int] | np.ndarray,
         patch_px: int,
         augmentation: Augmentation = NO_AUGMENTATION,
-        masks: Reader | None = None,
+        masks: Store | None = None,
     ) -> None:
         """Take the patches of `keys`, with one label (a class index) each, and their masks under the same keys.
 
@@ -120,7 +104,7 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
                 targets[at] = _tensor(transform(shapes[at].of_mask(mask), symmetries[at]))
         return [(pixels[at], targets[at]) for at in range(len(tickets))]
 
-    def _visit(self, store: Reader, samples: Sequence[int], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
+    def _visit(self, store: Store, samples: Sequence[int], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number in `samples`, patch or mask), of the shape that each must have."""
         keys = [self.keys[sample] for sample in samples]
         for at, pixels in store.visit(keys):

@@ -21,7 +21,7 @@ from acinus.seeds import derive
 from acinus.threads import mapped_ahead
 
 if TYPE_CHECKING:
-    from acinus.learning.dataset import Reader  # which imports what only a training needs
+    from acinus.patches.store import Store  # with every backend, which only a training needs
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, h, w, 3) patches -> float32 probabilities, (n, classes) or (n, classes, h, w)."""
@@ -161,7 +161,7 @@ def class_scores(
     model: nn.Module,
     card: Card,
     rows: pd.DataFrame,
-    stores: "tuple[Reader, Reader | None]",
+    stores: "tuple[Store, Store | None]",
     keys: Sequence[str],
     machine: ScoringMachine,
     seed: int,

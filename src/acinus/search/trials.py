@@ -137,9 +137,8 @@ def compare(search: Search, study: Study, stores: Stores, sample: pd.DataFrame) 
             test = measured(job, search.objective, split_data(search.training, stores, test_rows))
         return {"val": rows[ordinal]["value"], "test": test}
 
-    untuned, tuned = measures(0), {"val": None, "test": None}
-    if best is not None:
-        tuned = measures(best) if best else untuned
+    untuned = measures(0)
+    tuned = untuned if best == 0 else {"val": None, "test": None} if best is None else measures(best)
     longest = max(row["epochs"] for row in rows)
     return {"objective": search.objective, "epochs": longest, "untuned": untuned, "tuned": tuned}
 
