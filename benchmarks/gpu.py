@@ -23,11 +23,10 @@ from acinus.files import sha256
 from acinus.learning.augmentation import Augmentation
 from acinus.learning.card import WEIGHTS_FILE, save_model
 from acinus.learning.dataset import PatchDataset
-from acinus.learning.device import Machine, pick, place
+from acinus.learning.device import FORMATS, Machine, Network, Running, compiled, mixed, network, pick, place
 from acinus.learning.fit import FitJob, fit
 from acinus.learning.predict import predictor
-from acinus.learning.running import FORMATS, Network, Running, compiled, mixed, network
-from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import ModelSpec
 from acinus.maps.slide_map import MapJob, map_slide
 from acinus.patches.store import open_mask_store, open_store
 from acinus.tissue.mask import TissueMask, save_tissue

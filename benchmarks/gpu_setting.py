@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from acinus.learning.card import Card
+from acinus.learning.device import Running
 from acinus.learning.inputs import InputSpec
 from acinus.learning.models import build_model, normalisation
-from acinus.learning.running import Running
-from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import ModelSpec
 from acinus.patches.keys import patch_key
 from acinus.patches.store import MASKS, StoreFormat
 from acinus.patches.writer import StoreWriter

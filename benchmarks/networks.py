@@ -10,7 +10,7 @@ from acinus.files import sha256
 from acinus.learning.card import WEIGHTS_FILE, Card, save_model
 from acinus.learning.device import place, reproducible
 from acinus.learning.models import build_model, normalisation
-from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import ModelSpec
 from acinus.maps.slide_map import MapJob, map_slide
 from acinus.tissue.mask import TissueMask, save_tissue
 from benchmarks.slides import load

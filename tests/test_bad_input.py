@@ -300,7 +300,7 @@ def test_a_tile_that_fails_after_ingest_fails_its_slide_by_name(project: Project
 def save_model(folder: Path) -> None:
     """Write an untrained net, enough for infer to start."""
     from acinus.learning import card, models
-    from acinus.learning.spec import ModelSpec
+    from acinus.learning.weights import ModelSpec
 
     model = models.build_model(ModelSpec(task="patch_classification", name="test_resnet", classes=2))
     facts: dict[str, Any] = {"version": "0", "architecture": "test_resnet", "weights": "none", "mpp_mean": 0.5}

@@ -540,9 +540,8 @@ def choices(model: type[pydantic.BaseModel], field: str) -> set[Any]:
 
 
 def test_choices_are_the_registries_they_name() -> None:
-    from acinus.learning.losses import LOSSES
-    from acinus.learning.segmentation_losses import TERMS
-    from acinus.learning.symmetries import PASSES
+    from acinus.learning.losses import LOSSES, TERMS
+    from acinus.learning.predict import PASSES
     from acinus.patches.codec import CODECS
     from acinus.patches.store import BACKENDS
     from acinus.stages.demo import FAMILIES as DRAWN
@@ -570,7 +569,7 @@ def test_families_to_draw_have_a_section_and_are_families_of_recipes() -> None:
 
 def test_weights_with_a_name_of_their_own_are_known_and_another_is_refused() -> None:
     from acinus.learning.models import build_model
-    from acinus.learning.spec import ModelSpec
+    from acinus.learning.weights import ModelSpec
 
     for weights in ("nothing", "imagenet21k"):
         with pytest.raises(AcinusError, match=r"none .*imagenet .*package .*\.safetensors"):

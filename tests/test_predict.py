@@ -22,8 +22,8 @@ from acinus.grading.features import own_encoder
 from acinus.grading.fit import Fitted
 from acinus.grading.mil import GatedAttention
 from acinus.learning.card import Card, save_model
+from acinus.learning.colour import TrainingStain, stain_summary
 from acinus.learning.models import build_model
-from acinus.learning.stain import TrainingStain, stain_summary
 from acinus.maps.tiff import read_map
 from acinus.predict import checks, one
 from acinus.predict.opening import STEPS

@@ -20,7 +20,7 @@ from acinus.grading.features import (
 )
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
-from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import ModelSpec
 
 TINY = "test_resnet"
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import nn
 from acinus import params
 from acinus.learning import torchvision_hook
 from acinus.learning.augmentation import Augmentation
-from acinus.learning.dataset import PatchDataset, Reader
+from acinus.learning.dataset import PatchDataset
 from acinus.learning.device import Machine
 from acinus.learning.fit import FitJob
 from acinus.learning.inputs import InputSpec
@@ -21,7 +21,21 @@ from acinus.learning.inputs import InputSpec
 EPOCHS = 5
 
 
-class StripeStore(Reader):
+class FakeStore:
+    """What a training asks of a patch store, from `read` alone: the uint8 (h, w, 3) patch of a key, or (h, w) mask."""
+
+    def read(self, key: str) -> np.ndarray:
+        raise NotImplementedError
+
+    def read_many(self, keys: Sequence[str]) -> np.ndarray:
+        return np.stack([self.read(key) for key in keys])
+
+    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+        for at, key in enumerate(keys):
+            yield at, self.read(key)
+
+
+class StripeStore(FakeStore):
     """32-px patches of noise with stripes: lying ones are normal, standing ones tumour (turning would mix them)."""
 
     def read(self, key: str) -> np.ndarray:
@@ -70,7 +84,7 @@ def job(
 CLASSES = ("background", "tumor", "stroma")
 
 
-class SpotStore(Reader):
+class SpotStore(FakeStore):
     """16-px patches of noise with a red and a blue spot, or their masks: 0, 1 red, 2 blue, 255 in the first row.
 
     Keys ending in /0 are patches without a red spot.

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError
 from acinus.learning.card import Card, load_model, read_card, save_model
-from acinus.learning.dataset import Reader
 from acinus.learning.models import build_model
-from acinus.learning.predict import map_channels, predict_keys, predict_probs
-from acinus.learning.spec import ModelSpec
+from acinus.learning.predict import map_channels, predict_probs
+from acinus.learning.weights import ModelSpec
 from acinus.scoring.scaling import Scaling, scaled
 
 TINY = "test_resnet"
@@ -72,18 +71,9 @@ def test_a_saved_model_predicts_the_same_and_has_the_same_bytes(tmp_path: Path) 
     np.testing.assert_allclose(again, by_hand, atol=1e-5)
 
 
-def test_predictions_of_keys_are_those_of_their_patches_and_none_give_an_empty_table() -> None:
-    patches = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-
-    class Store(Reader):
-        def read(self, key: str) -> np.ndarray:
-            return patches[int(key)]
-
-    model = tiny()
-    probs = predict_keys(model, Store(), ["0", "1", "2", "3", "4"], card(), "cpu", batch_size=2)
-    np.testing.assert_allclose(probs, predict_probs(model, patches, card(), "cpu"), atol=1e-5)
-    assert predict_keys(model, Store(), [], card(), "cpu", batch_size=2).shape == (0, 2)
-    assert predict_probs(model, patches[:0], card(), "cpu").shape == (0, 2)
+def test_no_patches_give_an_empty_table() -> None:
+    patches = np.zeros((0, 32, 32, 3), dtype=np.uint8)
+    assert predict_probs(tiny(), patches, card(), "cpu").shape == (0, 2)
 
 
 def test_a_card_or_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
@@ -276,12 +266,9 @@ def test_shrinking_back_averages_instead_of_picking() -> None:
 
 
 def test_no_patches_give_an_empty_table_of_px() -> None:
-    class Store(Reader):
-        def read(self, key: str) -> np.ndarray:
-            return np.zeros((32, 32, 3), dtype=np.uint8)
-
-    assert predict_keys(Bright(), Store(), [], plain(), "cpu", batch_size=2).shape == (0, 3, 32, 32)
-    assert predict_keys(Bright(), Store(), ["a", "b", "c"], plain(), "cpu", batch_size=2).shape == (3, 3, 32, 32)
+    patches = np.zeros((3, 32, 32, 3), dtype=np.uint8)
+    assert predict_probs(Bright(), patches[:0], plain(), "cpu").shape == (0, 3, 32, 32)
+    assert predict_probs(Bright(), patches, plain(), "cpu").shape == (3, 3, 32, 32)
 
 
 def test_a_map_stores_the_positive_class_of_two_and_all_of_more() -> None:

@@ -7,8 +7,7 @@ import torch
 
 from acinus.errors import WriteError
 from acinus.learning import checkpoints
-from acinus.learning.checkpoints import LAST, Snapshot, save
-from acinus.learning.history import EpochRecord
+from acinus.learning.checkpoints import LAST, EpochRecord, Snapshot, save
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(

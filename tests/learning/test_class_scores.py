@@ -8,8 +8,8 @@ from torch import nn
 
 from acinus import records
 from acinus.learning.card import Card
-from acinus.learning.class_scores import PX_PER_PATCH, ScoringMachine, class_scores
-from acinus.learning.dataset import Reader
+from acinus.learning.predict import PX_PER_PATCH, ScoringMachine, class_scores
+from tests.learning.fit_case import FakeStore
 
 EDGE = 16
 
@@ -26,7 +26,7 @@ class Colour(nn.Module):
         return torch.stack([torch.zeros_like(red), red], dim=1)
 
 
-class Shelf(Reader):
+class Shelf(FakeStore):
     """A store of patches held in a dict."""
 
     def __init__(self, patches: dict[str, np.ndarray]) -> None:

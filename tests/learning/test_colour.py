@@ -10,8 +10,7 @@ from acinus.errors import AcinusError
 from acinus.learning import colour
 from acinus.learning.colour import (
     ColourModel,
-    fit_patch_colour,
-    fit_pixel_colour,
+    fit_colours,
     mean_colours,
     patch_features,
     pixel_features,
@@ -26,6 +25,10 @@ def blobs(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(centres[labels] + rng.normal(0, 0.1, (count, 3)), 0, 1), labels
 
 
+def fit_pixels(colours: np.ndarray, labels: np.ndarray, classes: int, seed: int = 0) -> ColourModel:
+    return fit_colours(pixel_features(colours), labels, classes, seed=seed)
+
+
 def test_features_by_hand() -> None:
     patch = np.zeros((2, 2, 3), dtype=np.uint8)
     patch[0, :, 0], patch[:, :, 2] = 255, 51
@@ -37,7 +40,7 @@ def test_features_by_hand() -> None:
 
 def test_the_regression_is_the_minimum_that_scipy_finds() -> None:
     colours, labels = blobs(400)
-    model = fit_pixel_colour(colours, labels, 3)
+    model = fit_pixels(colours, labels, 3)
     x = pixel_features(colours)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
 
@@ -56,13 +59,13 @@ def test_the_regression_is_the_minimum_that_scipy_finds() -> None:
 
 def test_what_colour_decides_is_learned_and_what_it_does_not_is_the_prior() -> None:
     colours, labels = blobs(3000)
-    model = fit_pixel_colour(colours, labels, 3)
+    model = fit_pixels(colours, labels, 3)
     new, truth = blobs(2000, seed=1)
     probs = model.probs(pixel_features(new))
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-12)
     assert (probs.argmax(axis=1) == truth).mean() > 0.9
     assert model.majority == 0
-    blind = fit_pixel_colour(colours, np.random.default_rng(2).permutation(labels), 3)
+    blind = fit_pixels(colours, np.random.default_rng(2).permutation(labels), 3)
     shares = np.bincount(labels, minlength=3) / len(labels)
     np.testing.assert_allclose(blind.probs(pixel_features(new)).mean(axis=0), shares, atol=0.03)
 
@@ -73,7 +76,7 @@ def test_patches_of_two_classes_are_told_by_mean_or_by_spread() -> None:
     spread = np.where(labels, 60, 20)[:, None, None, None]
     patches = np.clip(128 + spread * rng.standard_normal((200, 8, 8, 3)), 0, 255).astype(np.uint8)
     features = np.stack([patch_features(patch) for patch in patches])
-    model = fit_patch_colour(features[:100], labels[:100])
+    model = fit_colours(features[:100], labels[:100])
     probs = model.probs(features[100:])
     assert probs.shape == (100, 2)
     assert ((probs[:, 1] > 0.5) == labels[100:]).all()
@@ -82,37 +85,37 @@ def test_patches_of_two_classes_are_told_by_mean_or_by_spread() -> None:
 def test_a_class_absent_from_training_has_probability_0() -> None:
     colours, labels = blobs(500)
     relabelled = np.array([1, 4, 5])[labels]
-    model = fit_pixel_colour(colours, relabelled, 6)
+    model = fit_pixels(colours, relabelled, 6)
     probs = model.probs(pixel_features(colours))
     assert probs.shape == (500, 6)
     assert (probs[:, [0, 2, 3]] == 0).all()
     np.testing.assert_allclose(
         probs,
-        fit_pixel_colour(colours, labels, 3).probs(pixel_features(colours))[:, [0, 0, 0, 0, 1, 2]] * [0, 1, 0, 0, 1, 1],
+        fit_pixels(colours, labels, 3).probs(pixel_features(colours))[:, [0, 0, 0, 0, 1, 2]] * [0, 1, 0, 0, 1, 1],
         atol=1e-12,
     )
     assert model.majority == 1
-    alone = fit_pixel_colour(colours, np.full(500, 2), 4)
+    alone = fit_pixels(colours, np.full(500, 2), 4)
     np.testing.assert_array_equal(alone.probs(pixel_features(colours[:3])), [[0, 0, 1, 0]] * 3)
 
 
 def test_a_feature_that_never_changes_does_no_harm() -> None:
     colours, labels = blobs(500)
     colours[:, 2] = 0.5
-    assert np.isfinite(fit_pixel_colour(colours, labels, 3).probs(pixel_features(colours))).all()
+    assert np.isfinite(fit_pixels(colours, labels, 3).probs(pixel_features(colours))).all()
 
 
 def test_a_model_goes_through_json_unchanged() -> None:
     colours, labels = blobs(300)
-    model = fit_pixel_colour(colours, labels, 3)
+    model = fit_pixels(colours, labels, 3)
     again = ColourModel.from_json(json.loads(json.dumps(model.to_json())))
     assert again == model
-    assert fit_pixel_colour(colours, labels, 3) == model
+    assert fit_pixels(colours, labels, 3) == model
 
 
 @pytest.mark.parametrize("key", ["weights", "seen", "bias", "classes"])
 def test_json_that_is_no_model_is_one_line(key: str) -> None:
-    values = fit_pixel_colour(*blobs(100), 3).to_json()
+    values = fit_pixels(*blobs(100), 3).to_json()
     for broken in (
         {name: value for name, value in values.items() if name != key},
         {**values, key: "x"},
@@ -127,7 +130,7 @@ def test_json_that_is_no_model_is_one_line(key: str) -> None:
 def test_many_samples_are_thinned_by_the_seed_and_the_majority_is_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colour, "MOST", 500)
     colours, labels = blobs(4000)
-    one, same, other = (fit_pixel_colour(colours, labels, 3, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (fit_pixels(colours, labels, 3, seed=seed) for seed in (1, 1, 2))
     assert one == same
     assert one != other
     assert np.abs(one.probs(pixel_features(colours)) - other.probs(pixel_features(colours))).mean() < 0.03
@@ -157,11 +160,11 @@ def test_blocks_of_one_px_are_the_px() -> None:
 def test_what_cannot_be_learned_from_is_refused() -> None:
     colours, labels = blobs(10)
     with pytest.raises(AcinusError, match="10 samples with 9 labels"):
-        fit_pixel_colour(colours, labels[:9], 3)
+        fit_pixels(colours, labels[:9], 3)
     with pytest.raises(AcinusError, match="0 samples with 0 labels"):
-        fit_pixel_colour(colours[:0], labels[:0], 3)
+        fit_pixels(colours[:0], labels[:0], 3)
     with pytest.raises(AcinusError, match=r"labels 255..255 found, the classes are 0..2"):
-        fit_pixel_colour(colours, np.full(10, 255), 3)
+        fit_pixels(colours, np.full(10, 255), 3)
     with pytest.raises(AcinusError, match="do not fit patches"):
         mean_colours(np.zeros((1, 4, 4, 3), np.uint8), np.zeros((1, 4, 5), np.uint8), 2)
     with pytest.raises(AcinusError, match="blocks of 8 px do not fit"):

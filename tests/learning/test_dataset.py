@@ -10,12 +10,12 @@ from torch.utils.data import DataLoader
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.learning.augmentation import Augmentation, draw, transform
-from acinus.learning.dataset import PatchDataset, Reader, ShuffledTickets, plain_tickets
-from acinus.learning.photometric import jitter
+from acinus.learning.augmentation import Augmentation, draw_symmetry, jitter, transform
+from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
+from tests.learning.fit_case import FakeStore
 
 
-class MemoryStore(Reader):
+class MemoryStore(FakeStore):
     """A patch store in memory."""
 
     def __init__(self, patches: dict[str, np.ndarray]) -> None:
@@ -85,8 +85,8 @@ def test_each_tumour_patch_is_there_once_plain_and_aug_factor_times_changed() ->
 
 def test_copies_are_uniform_over_the_seven_changes_and_everything_over_all_eight() -> None:
     rounds = 4000
-    copies = Counter(draw(Augmentation(1, False, 3), epoch, 5, 1) for epoch in range(rounds))
-    plain = Counter(draw(Augmentation(1, True, 3), epoch, 5, 0) for epoch in range(rounds))
+    copies = Counter(draw_symmetry(Augmentation(1, False, 3), epoch, 5, 1) for epoch in range(rounds))
+    plain = Counter(draw_symmetry(Augmentation(1, True, 3), epoch, 5, 0) for epoch in range(rounds))
     assert sorted(copies) == list(range(1, 8))
     assert sorted(plain) == list(range(8))
     # five standard deviations of a binomial count
@@ -96,7 +96,7 @@ def test_copies_are_uniform_over_the_seven_changes_and_everything_over_all_eight
 
 def test_a_draw_depends_on_seed_epoch_and_item() -> None:
     def draws(seed: int, epoch: int) -> list[int]:
-        return [draw(Augmentation(0, True, seed), epoch, item, 0) for item in range(50)]
+        return [draw_symmetry(Augmentation(0, True, seed), epoch, item, 0) for item in range(50)]
 
     assert draws(1, 0) == draws(1, 0)
     assert len({tuple(draws(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
@@ -175,7 +175,7 @@ def test_counts_are_of_patches_not_of_copies() -> None:
     assert plain_tickets(dataset(Augmentation())) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
 
 
-class IndexStore(Reader):
+class IndexStore(FakeStore):
     """4-px patches whose red channel is a number per pixel, and masks with the very same numbers."""
 
     def __init__(self, mask: bool) -> None:
@@ -218,11 +218,11 @@ def test_colours_change_the_image_and_never_the_mask() -> None:
 
 
 def test_pixels_are_counted_once_per_patch_and_strange_values_refused() -> None:
-    class Masks(Reader):
+    class Masks(FakeStore):
         def read(self, key: str) -> np.ndarray:
             return np.array([[0, 1], [1, 255]], np.uint8) if key == "a" else np.array([[2, 0], [0, 0]], np.uint8)
 
-    class Patches(Reader):
+    class Patches(FakeStore):
         def read(self, key: str) -> np.ndarray:
             return np.zeros((2, 2, 3), np.uint8)
 
@@ -277,7 +277,7 @@ def test_a_batch_is_the_items_one_by_one(masked: bool) -> None:
     ):
         sample, copy = (item, 0) if item < 5 else ([1, 1, 4, 4][item - 5], 1 + (item - 5) % 2)
         patch = noise_store(5).patches[f"s/{sample}_0"]
-        symmetry = draw(augmentation, epoch, item, copy)
+        symmetry = draw_symmetry(augmentation, epoch, item, copy)
         colours = jitter(patch, augmentation.photometric, 4, epoch, item)
         np.testing.assert_array_equal(hwc(pixels), turned(colours, symmetry))
         if masked:

@@ -8,10 +8,9 @@ import torch
 
 from acinus.grading.features import Pooled
 from acinus.learning.card import Card, load_model, save_model, selection_of
-from acinus.learning.ensemble import Ensemble
-from acinus.learning.models import build_model
+from acinus.learning.models import Ensemble, build_model
 from acinus.learning.predict import predict_probs
-from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import ModelSpec
 from acinus.scoring.scaling import Scaling
 
 SPEC = ModelSpec(task="segmentation", name="unet", encoder="test_resnet", classes=3)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from acinus.learning import feed as feed_module
-from acinus.learning.feed import BATCHES, Feed, Stopwatch
+from acinus.learning import dataset as dataset_module
+from acinus.learning.dataset import BATCHES, Feed, Stopwatch
 
 
 class Numbers(Dataset[int]):
@@ -112,7 +112,7 @@ def test_the_share_of_waiting_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             clock.now += seconds
             yield batch
 
-    monkeypatch.setattr(feed_module, "_made_ahead", slowly)
+    monkeypatch.setattr(dataset_module, "_made_ahead", slowly)
     source = Feed(DataLoader(Numbers(3)), watch, threading.Lock())
     clock.now += 50.0  # before the first batch is asked for
     for _ in source:

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save
 
 from acinus.errors import AcinusError
-from acinus.learning import checkpoints, feed
-from acinus.learning.dataset import Reader
+from acinus.learning import checkpoints, dataset
+from acinus.learning.checkpoints import EpochRecord, best_epoch, stops_early, to_csv
 from acinus.learning.device import pick, reproducible
 from acinus.learning.fit import FitResult, fit
-from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
 from tests.learning import fit_case as case
+from tests.learning.fit_case import FakeStore
 
 CASE = Path(__file__).with_name("fit_case.py")
 
@@ -204,7 +204,7 @@ def test_waits_for_data_are_told_of_every_epoch_and_are_no_part_of_the_result(
 def test_batches_read_one_by_one_or_ahead_give_the_same_weights(
     straight: Straight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_made_ahead", lambda loader, reading: iter(loader))
+    monkeypatch.setattr(dataset, "_made_ahead", lambda loader, reading: iter(loader))
     monkeypatch.delattr(case.PatchDataset, "__getitems__")
     monkeypatch.setattr(case.PatchDataset, "__getitem__", lambda data, ticket: GETITEMS(data, [ticket])[0])
     job = case.job(tmp_path)
@@ -314,7 +314,7 @@ def test_data_of_another_task_and_masks_that_teach_nothing_are_refused(tmp_path:
     with pytest.raises(AcinusError, match=r"mask train/0/0: value 2 found, expected classes 0..1 or 255"):
         fit(dataclasses.replace(job, classes=case.CLASSES[:2]))
 
-    class Unknown(Reader):
+    class Unknown(FakeStore):
         def read(self, key: str) -> np.ndarray:
             return np.full((16, 16), 255, np.uint8)
 

@@ -7,7 +7,7 @@ import pytest
 
 from acinus.learning import checkpoints
 from acinus.learning.fit import fit
-from acinus.learning.hard_negatives import false_positives, hardest, second_pass
+from acinus.learning.members import false_positives, hardest, second_pass
 from tests.learning import fit_case as case
 
 

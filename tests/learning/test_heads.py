@@ -8,10 +8,8 @@ import torch
 from torch import nn
 
 from acinus.errors import AcinusError
-from acinus.learning.heads import with_head
-from acinus.learning.models import build_model, check_input, normalisation
-from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import PACKAGED, timm
+from acinus.learning.models import build_model, check_input, normalisation, with_head
+from acinus.learning.weights import PACKAGED, ModelSpec, timm
 
 TINY = "test_resnet"
 

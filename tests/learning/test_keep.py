@@ -14,10 +14,10 @@ from torch import nn
 
 from acinus.learning import checkpoints
 from acinus.learning.augmentation import Augmentation
-from acinus.learning.averaging import WeightAverage
+from acinus.learning.checkpoints import EpochRecord, best_epoch, stops_early
 from acinus.learning.fit import FitJob, fit
-from acinus.learning.history import EpochRecord, best_epoch, stops_early
 from acinus.learning.inputs import to_input
+from acinus.learning.optimisers import WeightAverage
 from tests.learning import fit_case as case
 
 
@@ -58,12 +58,12 @@ def test_the_average_by_hand_with_batch_statistics_and_counters() -> None:
         average.update()
         decay = min(0.25, (1 + step) / (10 + step))  # 2/11, 3/12, 4/13: the second is 0.25 already
         weight, mean = decay * weight + (1 - decay) * value, decay * mean + (1 - decay) * seen
-    assert average.weights["weight"].item() == pytest.approx(weight, rel=1e-6)
-    assert average.weights["running_mean"].item() == pytest.approx(mean, rel=1e-6)
-    assert average.weights["num_batches_tracked"].item() == 3
+    assert average.state_dict()["average"]["weight"].item() == pytest.approx(weight, rel=1e-6)
+    assert average.state_dict()["average"]["running_mean"].item() == pytest.approx(mean, rel=1e-6)
+    assert average.state_dict()["average"]["num_batches_tracked"].item() == 3
     average.swap()
     assert model.weight.item() == pytest.approx(weight, rel=1e-6)
-    assert average.weights["weight"].item() == 7.0
+    assert average.state_dict()["average"]["weight"].item() == 7.0
     average.swap()
     assert model.weight.item() == 7.0
 

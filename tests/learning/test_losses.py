@@ -19,8 +19,6 @@ from acinus.learning.losses import (
     cross_entropy,
     focal,
     hard_examples,
-    training_loss,
-    validation_loss,
 )
 from acinus.params.recipe import Term
 
@@ -31,6 +29,10 @@ def logits_of(*tumour: float) -> torch.Tensor:
     """Two-class logits whose softmax gives these tumour probabilities."""
     p = torch.tensor(tumour, dtype=torch.float64)
     return torch.stack([torch.log1p(-p), torch.log(p)], dim=1)
+
+
+def mined(settings: params.Loss, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return PatchObjective(settings, (1.25, 5.0), mined=True).batch(logits, labels)[0]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_without_positives_64_negatives_count_by_default() -> None:
 def test_the_training_loss_is_the_mean_over_the_chosen_and_only_they_learn() -> None:
     logits = logits_of(0.9, 0.1, 0.6, 0.3, 0.2).requires_grad_()
     labels = torch.tensor([1, 0, 0, 0, 0])
-    loss = training_loss(params.Loss(ohem=True, ohem_ratio=2.0), (1.25, 5.0))(logits, labels)
+    loss = mined(params.Loss(ohem=True, ohem_ratio=2.0), logits, labels)
     terms = [5 * -math.log(0.9), 1.25 * -math.log(0.4), 1.25 * -math.log(0.7)]
     assert loss.item() == pytest.approx(sum(terms) / 3, rel=1e-5)
     loss.backward()
@@ -128,19 +130,20 @@ def test_the_training_loss_is_the_mean_over_the_chosen_and_only_they_learn() -> 
 def test_validation_is_never_mined() -> None:
     logits, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 0] * 3)
     weighted = F.cross_entropy(logits, labels, weight=torch.tensor([1.5, 3.0]), reduction="none").mean()
-    assert validation_loss(params.Loss(ohem=True), (1.5, 3.0))(logits, labels).item() == pytest.approx(weighted.item())
+    loss = PatchObjective(params.Loss(ohem=True), (1.5, 3.0), mined=False).batch(logits, labels)[0]
+    assert loss.item() == pytest.approx(weighted.item())
 
 
 def test_terms_are_added_up_per_sample_and_mined_by_their_sum() -> None:
     logits, labels = logits_of(0.9, 0.1, 0.6, 0.3), torch.tensor([1, 0, 0, 0])
     settings = params.Loss(terms={"focal": 2.0, "cross_entropy": 0.5}, focal_gamma=1.0, ohem=True, ohem_ratio=1.0)
     by_hand = [5 * (0.5 + 2 * 0.1) * -math.log(0.9), 1.25 * (0.5 + 2 * 0.6) * -math.log(0.4)]
-    assert training_loss(settings, (1.25, 5.0))(logits, labels).item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+    assert mined(settings, logits, labels).item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
 
 
 def test_an_epoch_of_patches_is_the_mean_over_samples_however_they_are_cut() -> None:
     logits, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 0] * 3)
-    objective = PatchObjective(validation_loss(params.Loss(), (1.5, 3.0)))
+    objective = PatchObjective(params.Loss(), (1.5, 3.0), mined=False)
     sums = torch.stack([objective.batch(logits[cut], labels[cut])[1] for cut in (slice(0, 7), slice(7, 9))])
     whole = F.cross_entropy(logits, labels, weight=torch.tensor([1.5, 3.0]), reduction="none").mean()
     assert objective.epoch(sums.double().sum(dim=0)) == pytest.approx(whole.item(), rel=1e-6)

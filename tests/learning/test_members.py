@@ -17,19 +17,19 @@ from acinus import params, seeds
 from acinus.cli import main
 from acinus.errors import AcinusError
 from acinus.learning import stopping
-from acinus.learning.dataset import Reader
 from acinus.learning.device import Machine
-from acinus.learning.ensemble import Ensemble
 from acinus.learning.fit import FitJob, fit
-from acinus.learning.from_recipe import Training, evenly, member, new_model, training_job
+from acinus.learning.job import Training, evenly, member, training_job
 from acinus.learning.members import Fits, Hears, train_members
+from acinus.learning.models import Ensemble
 from acinus.patches.store import MASKS
 from acinus.paths import Paths
+from tests.learning.fit_case import FakeStore
 
 PX = 32
 
 
-class Spots(Reader):
+class Spots(FakeStore):
     """Patches of noise with a red square, or masks of it; the key alone says what they look like."""
 
     def __init__(self, masks: bool) -> None:
@@ -114,7 +114,7 @@ class Case:
         """Return the training's fit on a sample."""
         log = self.root / "log.csv"
         stores: Any = self.stores
-        return training_job(training, new_model(training), stores, sample, log, lambda epoch, metrics: None)
+        return training_job(training, stores, sample, log)
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:

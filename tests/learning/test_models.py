@@ -15,8 +15,7 @@ from torch import Tensor
 from acinus.errors import AcinusError
 from acinus.learning.inputs import InputSpec, to_input, to_tensor
 from acinus.learning.models import build_model, check_input, normalisation
-from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import PACKAGED, hub_failure
+from acinus.learning.weights import PACKAGED, ModelSpec, hub_failure
 
 TINY = "test_resnet"
 

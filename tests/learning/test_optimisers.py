@@ -8,7 +8,7 @@ from torch import nn
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.learning.optimisers import OPTIMISERS, RATES, Schedule, build_optimiser, epochs_of, poly_rate
+from acinus.learning.optimisers import OPTIMISERS, RATES, Schedule, build_optimiser, epochs_of, poly
 
 
 def settings(**values: object) -> params.Train:
@@ -67,8 +67,9 @@ def test_frozen_weights_are_not_given_to_the_optimiser() -> None:
 
 
 def test_poly_by_hand() -> None:
-    assert [poly_rate(0.01, step, 4, 1.0) for step in range(6)] == pytest.approx([0.01, 0.0075, 0.005, 0.0025, 0, 0])
-    assert poly_rate(0.01, 10_000, 20_000, 0.9) == pytest.approx(0.01 * 0.5**0.9)
+    straight, bent = settings(lr=0.01, poly_power=1.0), settings(lr=0.01, poly_power=0.9)
+    assert [poly(straight, step, 4) for step in range(6)] == pytest.approx([0.01, 0.0075, 0.005, 0.0025, 0, 0])
+    assert poly(bent, 10_000, 20_000) == pytest.approx(0.01 * 0.5**0.9)
 
 
 def rates(train: params.Train, losses: list[float], per_epoch: int = 2) -> list[float]:
@@ -86,8 +87,8 @@ def rates(train: params.Train, losses: list[float], per_epoch: int = 2) -> list[
 def test_schedules_by_hand() -> None:
     worse = [1.0, 2.0, 3.0, 4.0]
     assert rates(settings(schedule="constant"), worse) == [0.1] * 8
-    poly = rates(settings(schedule="poly", poly_power=1.0), worse)
-    assert poly == pytest.approx([0.1 * (8 - step) / 8 for step in range(8)])
+    falling = rates(settings(schedule="poly", poly_power=1.0), worse)
+    assert falling == pytest.approx([0.1 * (8 - step) / 8 for step in range(8)])
     plateau = rates(settings(schedule="plateau", plateau_patience=1, plateau_factor=0.5), worse)
     assert plateau == pytest.approx([0.1] * 6 + [0.05] * 2)  # the second epoch without a gain lowers it
     assert rates(settings(schedule="plateau", plateau_patience=1), worse[::-1]) == [0.1] * 8

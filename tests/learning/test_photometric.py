@@ -7,7 +7,7 @@ import pytest
 from skimage.color import combine_stains, hed_from_rgb, rgb_from_hed, separate_stains
 
 from acinus import params
-from acinus.learning.photometric import brightness, contrast, hue, jitter, saturation, stain
+from acinus.learning.augmentation import brightness, contrast, hue, jitter, saturation, stain
 
 KINDS = ("brightness", "contrast", "saturation", "hue", "stain")
 

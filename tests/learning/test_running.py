@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError
 from acinus.learning.card import Card
-from acinus.learning.device import reproducible
+from acinus.learning.device import Running, compiled, mixed, network, reproducible
 from acinus.learning.fit import FitResult, fit
 from acinus.learning.inputs import to_device, to_input, to_tensor
 from acinus.learning.models import build_model
 from acinus.learning.predict import predict_probs, predictor
-from acinus.learning.running import Running, check, compiled, mixed, network
-from acinus.learning.spec import ModelSpec
+from acinus.learning.weights import ModelSpec
+from acinus.params.faults import running_fault
 from acinus.scoring.scaling import Scaling, scaled
 from tests.learning import fit_case as case
 
@@ -145,14 +145,14 @@ def test_pixels_on_their_way_to_a_device_stay_as_they_are() -> None:
 )
 def test_what_a_device_cannot_run_is_refused_in_one_line(how: Running, device: torch.device, said: str) -> None:
     with pytest.raises(AcinusError, match=said) as refused:
-        check(how, device)
+        network(nn.Identity(), device, 32, how)
     assert "\n" not in str(refused.value)
 
 
 def test_what_every_device_can_run_is_not_refused() -> None:
-    check(Running("bf16-mixed"), GPU)
-    check(Running("16-mixed", compile=True), GPU)
-    check(Running(engine="openvino"), CPU)
+    assert running_fault("bf16-mixed", "torch", False, "cuda:0") is None
+    assert running_fault("16-mixed", "torch", True, "cuda:0") is None
+    assert running_fault("32-true", "openvino", False, "cpu") is None
 
 
 def test_a_network_under_autocast_computes_in_the_shorter_number_and_keeps_its_weights() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acinus import params
 from acinus.learning import torchvision_hook
-from acinus.learning.segmentation_losses import IGNORE, TERMS, SegmentationObjective
+from acinus.learning.losses import IGNORE, TERMS, SegmentationObjective
 from acinus.params.recipe import Term
 
 WEIGHTS = {2: (1.25, 5.0), 3: (0.5, 0.7, 0.9)}

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from acinus.errors import AcinusError
 from acinus.learning.models import build_model, check_input
 from acinus.learning.segmenters import Padded
-from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import PACKAGED, package_tensors, timm
+from acinus.learning.weights import PACKAGED, ModelSpec, package_tensors, timm
 
 TINY = "test_resnet"
 NAMES = ("unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan", "upernet")

@@ -6,14 +6,14 @@ import torch
 from scipy import ndimage
 
 from acinus import params
-from acinus.learning.augmentation import Augmentation
-from acinus.learning.dataset import PatchDataset, Reader
-from acinus.learning.shape import Shape, draw_shape
+from acinus.learning.augmentation import Augmentation, Shape, draw_shape
+from acinus.learning.dataset import PatchDataset
+from tests.learning.fit_case import FakeStore
 
 EDGE, CROP = 40, 16
 
 
-class PlaceStore(Reader):
+class PlaceStore(FakeStore):
     """40-px patches whose px say where they are: red the column, green the row; a mask says column // 10."""
 
     def __init__(self, masks: bool) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from acinus.learning.stain import TrainingStain, optical_density, stain_summary
+from acinus.learning.colour import TrainingStain, optical_density, stain_summary
 
 
 def test_density_of_white_black_and_grey() -> None:

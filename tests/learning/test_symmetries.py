@@ -7,9 +7,8 @@ from torch import nn
 
 from acinus.learning.augmentation import transform
 from acinus.learning.card import Card
-from acinus.learning.predict import predictor
-from acinus.learning.running import Running
-from acinus.learning.symmetries import PASSES
+from acinus.learning.device import Running
+from acinus.learning.predict import PASSES, predictor
 from acinus.scoring.scaling import Scaling
 
 SCALING = Scaling(1.7, (0.1, -0.2, 0.0))

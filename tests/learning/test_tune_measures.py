@@ -11,10 +11,10 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score, roc_auc_sco
 from acinus.errors import AcinusError
 from acinus.learning import checkpoints
 from acinus.learning.augmentation import Augmentation
+from acinus.learning.checkpoints import EpochRecord
 from acinus.learning.course import DivergedError
 from acinus.learning.dataset import PatchDataset, plain_tickets
 from acinus.learning.fit import FitJob, fit
-from acinus.learning.history import EpochRecord
 from acinus.learning.inputs import to_input
 from acinus.learning.measures import measured
 from tests.learning import fit_case

@@ -17,10 +17,9 @@ import torch
 from acinus import params
 from acinus.errors import AcinusError, SlideError
 from acinus.learning.card import WEIGHTS_FILE, Card, load_model, save_model
-from acinus.learning.device import reproducible
+from acinus.learning.device import Running, reproducible
 from acinus.learning.models import build_model
 from acinus.learning.predict import predict_probs
-from acinus.learning.running import Running
 from acinus.maps import slide_map as whole_slide
 from acinus.maps.slide_map import MapJob, map_slide, running_as
 from acinus.maps.tiff import read_map

@@ -10,7 +10,7 @@ import yaml
 
 from acinus.files import sha256
 from acinus.learning.card import load_model
-from acinus.learning.ensemble import Ensemble
+from acinus.learning.models import Ensemble
 from acinus.patches.store import open_store
 from acinus.predict.model import open_model
 

@@ -11,8 +11,8 @@ from PIL import Image
 from acinus import predict
 from acinus.files import write_json
 from acinus.learning.card import Card, save_model
+from acinus.learning.colour import stain_summary
 from acinus.learning.models import build_model
-from acinus.learning.stain import stain_summary
 from acinus.maps.tiff import read_map
 from acinus.regions.operating_point import Maps, OperatingPoint, write_point
 

@@ -11,9 +11,15 @@ import pytest
 
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import sha256
-from acinus.learning.colour import fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
-from acinus.learning.from_recipe import model_spec, patch_keys
-from acinus.learning.stain import optical_density, stain_summary
+from acinus.learning.colour import (
+    fit_colours,
+    mean_colours,
+    optical_density,
+    patch_features,
+    pixel_features,
+    stain_summary,
+)
+from acinus.learning.job import model_spec, patch_keys
 from acinus.params import Project, load_project, load_recipe
 from acinus.paths import Paths
 from acinus.stage import Stage
@@ -146,7 +152,7 @@ def test_colours_of_training_patches_are_learned_in_one_reading_of_each(tmp_path
     model, stain = train._colours(stage(tmp_path), sample, (store, None))
     assert sorted(store.seen) == sorted(keys[:4]), "each training patch once, no other"
     features = np.stack([patch_features(store.held[key]) for key in keys[:4]])
-    assert model == fit_patch_colour(features, np.array([0, 1, 1, 0]))
+    assert model == fit_colours(features, np.array([0, 1, 1, 0]))
     of_a, of_b = ([store.held[keys[at]] for at in places] for places in ((1, 3), (0, 2)))
     assert stain == stain_summary([optical_density(of_a), optical_density(of_b)])
 
@@ -165,5 +171,5 @@ def test_colours_of_a_segmentation_are_learned_in_one_reading_too(tmp_path: Path
         order = np.sort(np.random.default_rng(named.seed("colour", key)).permutation(16))
         drawn.append((colours[order], labels[order]))
     colours, labels = map(np.concatenate, zip(*drawn, strict=True))
-    assert model == fit_pixel_colour(colours, labels, 2, seed=named.seed("colour"))
+    assert model == fit_colours(pixel_features(colours), labels, 2, seed=named.seed("colour"))
     assert stain["n"] == 2

@@ -12,13 +12,10 @@ from acinus.errors import AcinusError
 from acinus.files import atomic_path, sha256
 from acinus.learning.card import WEIGHTS_FILE, load_model, read_card
 from acinus.learning.device import pick, place
-from acinus.learning.ensemble import Ensemble
-from acinus.learning.heads import BACKBONE
 from acinus.learning.inputs import InputSpec, to_input, to_tensor
-from acinus.learning.models import build_model, normalisation
+from acinus.learning.models import BACKBONE, Ensemble, build_model, normalisation
 from acinus.learning.segmenters import Padded
-from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import check_name, fill, read_tensors, timm
+from acinus.learning.weights import ModelSpec, check_name, fill, read_tensors, timm
 from acinus.params.faults import package_fault
 
 OWN = "model"

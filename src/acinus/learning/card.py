@@ -9,14 +9,12 @@ from torch import nn
 
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
-from acinus.learning.inputs import InputSpec
+from acinus.learning.inputs import InputSpec, Rgb
 from acinus.learning.models import build_model
-from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import fill, read_tensors
+from acinus.learning.weights import ModelSpec, fill, read_tensors
 from acinus.params.recipe import Task
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
-Rgb = tuple[float, float, float]
 FORMAT = 3
 SELECTION = "selection"
 """Folder within a model's that was fitted on more than the training split: the one fitted on that alone."""
@@ -97,9 +95,8 @@ def load_model(folder: Path) -> tuple[nn.Module, Card]:
         AcinusError: no model there, an invalid card, or weights that do not fit it.
     """
     card = read_card(folder)
-    path = folder / WEIGHTS_FILE
     model = build_model(card.spec())
-    fill(model, read_tensors(path), path)
+    fill(model, read_tensors(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
     return model.eval(), card
 
 
@@ -112,11 +109,7 @@ def selection_of(folder: Path) -> Path:
 
 
 def read_card(folder: Path) -> Card:
-    """Return the card of a model's folder.
-
-    Raises:
-        AcinusError: missing or invalid, in one line.
-    """
+    """Return the card of a model's folder. AcinusError: missing or invalid, in one line."""
     path = folder / CARD_FILE
     try:
         return Card.model_validate_json(path.read_bytes())
@@ -125,17 +118,19 @@ def read_card(folder: Path) -> Card:
     except OSError as error:
         raise AcinusError(f"{path}: cannot be read ({error.strerror}); make it readable or train again") from error
     except ValidationError as error:
-        other = [one["input"] for one in error.errors() if one["loc"] == ("format",)]
-        if other and isinstance(other[0], int):
-            raise AcinusError(f"{path}: card of format {other[0]}, this version reads {FORMAT}; train again") from error
+        formats = [fault["input"] for fault in error.errors() if fault["loc"] == ("format",)]
+        if formats and isinstance(formats[0], int):
+            raise AcinusError(
+                f"{path}: card of format {formats[0]}, this version reads {FORMAT}; train again"
+            ) from error
         raise AcinusError(f"{path}: not a model card of this version ({faults(error)}); train again") from error
 
 
 def faults(error: ValidationError) -> str:
     """Return what is wrong with a file in a few words: the first MOST_FAULTS of its faults, cut to fit a line."""
-    every = error.errors(include_url=False)
-    told = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in every[:MOST_FAULTS]]
-    text = "; ".join(textwrap.shorten(one, FAULT_CHARACTERS, placeholder=" ...") for one in told)
+    all_faults = error.errors(include_url=False)
+    lines = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in all_faults[:MOST_FAULTS]]
+    text = "; ".join(textwrap.shorten(line, FAULT_CHARACTERS, placeholder=" ...") for line in lines)
     text = textwrap.shorten(text, FAULTS_CHARACTERS, placeholder=" ...")
-    text = "".join(one if one.isprintable() else "?" for one in text)
-    return text + (f"; {len(every) - MOST_FAULTS} more" if len(every) > MOST_FAULTS else "")
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text + (f"; {len(all_faults) - MOST_FAULTS} more" if len(all_faults) > MOST_FAULTS else "")

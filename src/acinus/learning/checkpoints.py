@@ -1,12 +1,15 @@
-"""Checkpoints of a training: whole or absent, bound to what is trained by a key, loaded without pickle.
+"""What each epoch gave, what follows from it (the best epoch, when to stop, the log), and its checkpoint.
 
-A folder holds `key`, `last.ckpt` (the newest epoch), `best.ckpt` (the one whose weights are kept, as train.keep
-says) and `epoch_NNNN.ckpt` every so often. All have the same content, so each can be continued.
+Checkpoints are whole or absent, bound to what is trained by a key, loaded without pickle. A folder holds `key`,
+`last.ckpt` (the newest epoch), `best.ckpt` (the one whose weights are kept, as train.keep says) and `epoch_NNNN.ckpt`
+every so often. All have the same content, so each can be continued.
 """
 
+import math
 import pickle
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,68 @@ import torch
 
 from acinus.errors import AcinusError, WriteError
 from acinus.files import atomic_path, write_text
-from acinus.learning.history import EpochRecord, best_epoch
+from acinus.records import LOG_COLUMNS
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+
+LAST_IS_KEPT = ("last", "ema")
+"""Of train.keep: what keeps the weights of the last epoch, whatever its metrics."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """Loss and accuracy of one epoch (counted from 1), and the learning rate of its last step.
+
+    Accuracy is the share of right patches, or of right known pixels. val_loss and val_acc are None where nothing is
+    validated on. `val_measure` is what FitJob.measure asked for beside it, None where it asked for nothing;
+    `val_metric` the task's own metric (measures.METRICS), None where it is undefined.
+    """
+
+    epoch: int
+    train_loss: float
+    train_acc: float
+    val_loss: float | None
+    val_acc: float | None
+    lr: float
+    val_measure: float | None = None
+    val_metric: float | None = None
+
+
+def best_epoch(history: Sequence[EpochRecord], keep: str = "val_loss") -> int:
+    """Return the epoch whose weights are kept: of the best value, the first of equals, or the last; 0 without any.
+
+    keep: as train.keep. `last` and `ema` keep the last epoch's.
+    """
+    if not history:
+        return 0
+    if keep in LAST_IS_KEPT:
+        return history[-1].epoch
+
+    def badness(record: EpochRecord) -> float:
+        if keep == "val_metric":
+            return math.inf if record.val_metric is None else -record.val_metric
+        return math.inf if record.val_loss is None else record.val_loss
+
+    return min(history, key=lambda record: (badness(record), record.epoch)).epoch
+
+
+def stops_early(history: Sequence[EpochRecord], patience: int | None, keep: str = "val_loss") -> bool:
+    """Return whether the last `patience` epochs brought no better value (0 is read as 1, None as never).
+
+    The value is that of the metric where that is what is kept by, else the validation loss.
+    """
+    if patience is None:
+        return False
+    value = "val_metric" if keep == "val_metric" else "val_loss"
+    return bool(history) and history[-1].epoch - best_epoch(history, value) >= max(1, patience)
+
+
+def to_csv(history: Sequence[EpochRecord], metric: str) -> str:
+    """Return the log: `epoch,train_loss,train_acc,val_loss,val_acc,<metric>`, a line per epoch, undefined empty."""
+    fields = (*LOG_COLUMNS, "val_metric")
+    values = [[getattr(record, field) for field in fields] for record in history]
+    lines = [",".join("" if value is None else f"{value:.9g}" for value in row) for row in values]
+    return "\n".join([",".join((*LOG_COLUMNS, metric)), *lines]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -46,7 +108,7 @@ class Snapshot:
 
 
 def save(folder: Path, snapshot: Snapshot, every: int, keep: str = "val_loss") -> None:
-    """Write the snapshot as last, as best if it is (history.best_epoch), and under its epoch if `every` divides that.
+    """Write the snapshot as last, as best if it is (`best_epoch`), and under its epoch if `every` divides that.
 
     Last is written first: if the process dies before best follows, `restore` can still write it.
     """
@@ -82,11 +144,7 @@ def restore(folder: Path, key: str, keep: str = "val_loss") -> Snapshot | None:
 
 
 def load(path: Path) -> Snapshot:
-    """Return the snapshot of a checkpoint file; only tensors and plain values are accepted.
-
-    Raises:
-        AcinusError: the file is damaged or holds something else.
-    """
+    """Return a checkpoint's snapshot; only tensors and plain values count. AcinusError: damaged, or something else."""
     try:
         if not zipfile.is_zipfile(path):  # as torch.save writes it; the directory is at the end, so this is a whole one
             raise RuntimeError("cut off or of another kind")

@@ -1,18 +1,21 @@
-"""The colour-only baseline: what a logistic regression on mean colours alone would say.
+"""What colours alone tell: a baseline for the network, and how strongly the training slides are stained.
 
-A network that does not beat it has learned the stain, not the tissue.
+The baseline is what a logistic regression on mean colours would say: a network that does not beat it has learned the
+stain, not the tissue.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from acinus.errors import AcinusError
+from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
-IGNORE = 255
-"""The value of a mask where the class is not known."""
+Rgb = tuple[float, float, float]
 
 MOST = 200_000
 """Most samples that a fit looks at."""
@@ -49,16 +52,12 @@ class ColourModel:
 
     @classmethod
     def from_json(cls, values: Any) -> "ColourModel":
-        """Return the model of what `to_json` gave, also after a round trip through a file.
-
-        Raises:
-            AcinusError: other keys, or something else than numbers in the expected shapes.
-        """
+        """Return the model of what `to_json` gave, also through a file. AcinusError: other keys, values or shapes."""
         try:
             weights = tuple(tuple(map(float, row)) for row in values["weights"])
-            rows = {name: tuple(map(float, values[name])) for name in ("mean", "scale", "bias")}
+            vectors = {name: tuple(map(float, values[name])) for name in ("mean", "scale", "bias")}
             seen = tuple(map(int, values["seen"]))
-            model = cls(int(values["classes"]), int(values["majority"]), seen, weights=weights, **rows)
+            model = cls(int(values["classes"]), int(values["majority"]), seen, weights=weights, **vectors)
         except (KeyError, TypeError, ValueError) as error:
             raise AcinusError(f"not a colour model ({error!r}); run the train stage again") from error
         shapes = {len(model.mean), len(model.scale), *(len(row) for row in weights)}
@@ -108,26 +107,17 @@ def mean_colours(patches: np.ndarray, masks: np.ndarray, block: int) -> tuple[np
     return colours[known], labels[known]
 
 
-def fit_patch_colour(features: np.ndarray, labels: np.ndarray, classes: int = 2, *, seed: int = 0) -> ColourModel:
-    """Return the regression of patch labels (class indices) on `patch_features`, float (n, 6).
+def fit_colours(features: np.ndarray, labels: np.ndarray, classes: int = 2, *, seed: int = 0) -> ColourModel:
+    """Return the regression of class indices on `patch_features` or `pixel_features`, float64 (n, features).
+
+    Of more than `MOST` samples so many are drawn by the seed.
 
     Raises:
         AcinusError: nothing to learn from, or labels that are no class.
     """
-    return _fit(np.asarray(features, dtype=np.float64), np.asarray(labels), classes, seed)
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
-
-def fit_pixel_colour(colours: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0) -> ColourModel:
-    """Return the regression of px classes on `pixel_features` of float (n, 3) colours in [0, 1].
-
-    Raises:
-        AcinusError: nothing to learn from, or labels that are no class.
-    """
-    return _fit(pixel_features(colours), np.asarray(labels), classes, seed)
-
-
-def _fit(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> ColourModel:
-    """Return the regression; of more than `MOST` samples so many are drawn by the seed."""
     if len(features) != len(labels) or not len(labels):
         raise AcinusError(
             f"colour baseline: {len(features)} samples with {len(labels)} labels; it needs one each, and at least one"
@@ -143,7 +133,14 @@ def _fit(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> C
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)  # a feature that never changes says nothing
     seen = np.unique(labels)
-    weights, bias = _regress((features - mean) / scale, labels)
+    if len(seen) == 1:  # scikit-learn refuses one class; nothing is left to decide
+        weights, bias = np.zeros((1, features.shape[1])), np.zeros(1)
+    else:
+        with threadpool_limits(1):  # sums over several threads end in other last bits
+            fitted = LogisticRegression(max_iter=2000).fit((features - mean) / scale, labels)  # L2 with C = 1
+        weights, bias = fitted.coef_, fitted.intercept_
+    if len(weights) < len(seen):  # of two classes scikit-learn gives the second's alone
+        weights, bias = np.vstack([np.zeros_like(weights), weights]), np.append(0.0, bias)
     return ColourModel(
         classes,
         majority,
@@ -155,15 +152,51 @@ def _fit(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> C
     )
 
 
-def _regress(standard: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (weights (seen, features), bias (seen,)) of scikit-learn's regression, L2 with C = 1."""
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+class TrainingStain(BaseModel):
+    """What stain.json holds: see `stain_summary`."""
 
-    if labels.min() == labels.max():  # scikit-learn refuses one class; nothing is left to decide
-        return np.zeros((1, standard.shape[1])), np.zeros(1)
-    with threadpool_limits(1):  # sums over several threads end in other last bits
-        fitted = LogisticRegression(max_iter=2000).fit(standard, labels)
-    if len(fitted.coef_) > 1:
-        return fitted.coef_, fitted.intercept_
-    return np.vstack([np.zeros_like(fitted.coef_), fitted.coef_]), np.append(0.0, fitted.intercept_)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    n: int
+    mean: Rgb | None
+    std: Rgb | None
+    covariance: tuple[Rgb, Rgb, Rgb] | None
+
+    @field_validator("covariance")
+    @classmethod
+    def _of_something(cls, value: tuple[Rgb, Rgb, Rgb] | None) -> tuple[Rgb, Rgb, Rgb] | None:
+        """Refuse what is no covariance: a distance by it would be no number."""
+        matrix = np.array(value or np.eye(3))
+        if not np.array_equal(matrix, matrix.T) or np.linalg.eigvalsh(matrix).min() < -1e-9:
+            raise ValueError("no covariance")
+        return value
+
+
+def optical_density(patches: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the mean optical density of R, G and B over uint8 (..., 3) pixels, float64 (3,).
+
+    Density is -log((value + 1) / 256), after Beer and Lambert with 255 as clear glass: 0 for white, 5.5 for black.
+    NaN without pixels.
+    """
+    table = -np.log((np.arange(256) + 1) / 256)
+    counts = np.zeros((3, 256), dtype=np.int64)
+    for patch in patches:
+        for channel in range(3):
+            counts[channel] += np.bincount(patch[..., channel].ravel(), minlength=256)
+    total = counts.sum(axis=1)
+    return counts @ table / np.where(total, total, np.nan)
+
+
+def stain_summary(densities: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return mean, standard deviation and covariance (n - 1) of the slides' densities, each (3,), for stain.json.
+
+    std and covariance are None with a single slide, everything with none.
+    """
+    values = np.array(densities, dtype=np.float64).reshape(-1, 3)
+    several = len(values) > 1
+    return {
+        "n": len(values),
+        "mean": values.mean(axis=0).tolist() if len(values) else None,
+        "std": values.std(axis=0, ddof=1).tolist() if several else None,
+        "covariance": np.cov(values, rowvar=False).tolist() if several else None,
+    }

@@ -15,17 +15,14 @@ from torch import Tensor
 from acinus.errors import AcinusError
 from acinus.files import write_text
 from acinus.learning import checkpoints
-from acinus.learning.averaging import WeightAverage
-from acinus.learning.checkpoints import Snapshot
-from acinus.learning.dataset import ShuffledTickets
-from acinus.learning.history import EpochRecord, best_epoch, stops_early, to_csv
+from acinus.learning.checkpoints import EpochRecord, Snapshot, stops_early, to_csv
+from acinus.learning.dataset import ShuffledTickets, Stopwatch
+from acinus.learning.device import Network
 from acinus.learning.inputs import to_input, to_target
 from acinus.learning.job import FitJob
-from acinus.learning.losses import Objective, PatchObjective, training_loss, validation_loss
-from acinus.learning.measures import METRICS, Gauge, gauge, metric_gauge
-from acinus.learning.optimisers import Schedule, build_optimiser, epochs_of
-from acinus.learning.running import Network
-from acinus.learning.segmentation_losses import SegmentationObjective
+from acinus.learning.losses import Objective, PatchObjective, SegmentationObjective
+from acinus.learning.measures import METRICS, Gauge, gauge
+from acinus.learning.optimisers import Schedule, WeightAverage, build_optimiser, epochs_of
 from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
@@ -40,8 +37,13 @@ class DivergedError(AcinusError):
 class Tally:
     """Running sums of one split in one epoch; they stay on the device until they are asked for."""
 
-    def __init__(self, split: str, objective: Objective) -> None:
-        self._split, self._objective = split, objective
+    def __init__(self, split: str, job: FitJob, weights: tuple[float, ...]) -> None:
+        self._split, settings = split, job.settings.loss
+        self._objective: Objective = (
+            SegmentationObjective(settings, weights)
+            if job.task == "segmentation"
+            else PatchObjective(settings, weights, mined=split == "training")
+        )
         self._sums: list[Tensor] = []
         self._hits: list[Tensor] = []  # of each batch: right answers, known answers
 
@@ -67,19 +69,6 @@ class Tally:
         return loss, right / known
 
 
-def _tallies(job: FitJob, weights: tuple[float, ...]) -> dict[str, Tally]:
-    """Return the tallies of both splits, with the losses of the job's task."""
-    settings = job.settings.loss
-    train: Objective
-    val: Objective
-    if job.task == "segmentation":
-        train = val = SegmentationObjective(settings, weights)
-    else:
-        train = PatchObjective(training_loss(settings, weights))
-        val = PatchObjective(validation_loss(settings, weights))
-    return {"train": Tally("training", train), "val": Tally("validation", val)}
-
-
 class Course:
     """A training under way, and the steps that change it."""
 
@@ -96,36 +85,30 @@ class Course:
         self._step, self._steps = self.first_epoch * self.steps_per_epoch, self.epochs * self.steps_per_epoch
         crops = job.inputs if settings.crop_px is None else replace(job.inputs, px=settings.crop_px)
         self._inputs = {"train": crops, "val": job.inputs}
-        self._tally = _tallies(job, weights)
+        self._tally = {"train": Tally("training", job, weights), "val": Tally("validation", job, weights)}
         classes = len(job.classes)
         self._gauge: Gauge | None = gauge(job.measure, classes) if job.measure else None
-        self._metric = metric_gauge(job.task, classes)
+        self._metric = gauge(METRICS[job.task], classes)
         self._average: WeightAverage | None = None
-        self._said_at = job.clock()
-        self.stopped = False
+        self._told_at = job.clock()
+        self.watch = Stopwatch(job.clock)
+        self.waits: list[
+            float
+        ] = []  # of each epoch trained now: the share of its steps' time that they waited for data
+        self.stopped = self.pruned = False
         if start:
             job.model.load_state_dict(start.model)
-        self._pruned = False
         for record in self.history:
             self._report(record)
 
     @property
     def finished(self) -> bool:
         """Whether no epoch is left to train."""
-        return self._pruned or self.stopped or self._at_its_end
+        return self.pruned or self.stopped or self.at_its_end
 
     @property
-    def given_up(self) -> bool:
-        """Whether it was pruned before its own end."""
-        return self._pruned and not self._at_its_end
-
-    @property
-    def cut(self) -> bool:
-        """Whether it was stopped before its own end."""
-        return self.stopped and not self._at_its_end
-
-    @property
-    def _at_its_end(self) -> bool:
+    def at_its_end(self) -> bool:
+        """Whether all epochs are trained that the settings ask for."""
         settings = self.job.settings
         return len(self.history) >= self.epochs or stops_early(self.history, settings.stop_patience, settings.keep)
 
@@ -135,9 +118,9 @@ class Course:
         self._schedule = Schedule(self.job.settings, self._optimizer, self._steps)
         if self.job.settings.keep == "ema":
             self._average = WeightAverage(self.job.model, self.job.settings.ema_decay)
-        if self._start and self._average:
-            self._average.load_state_dict(self._start.average)
         if self._start:
+            if self._average:
+                self._average.load_state_dict(self._start.average)
             self._optimizer.load_state_dict(self._start.optimizer)
             self._schedule.load_state_dict(self._start.plateau)
             precision.load_state_dict(self._start.precision)
@@ -154,11 +137,12 @@ class Course:
 
     def end_step(self) -> None:
         """Take the step into the average, and tell how far a long epoch is."""
+        self.watch.stepped()
         if self._average:
             self._average.update()
         now = self.job.clock()
-        if now - self._said_at >= PROGRESS_S:
-            self._said_at = now
+        if now - self._told_at >= PROGRESS_S:
+            self._told_at = now
             self.job.on_progress(f"{self._place()}: train_loss {self._tally['train'].loss():.4g}")
 
     @property
@@ -178,13 +162,13 @@ class Course:
             self._average.swap()
 
     def tell_look(self) -> None:
-        """Tell the figures of the validation patches scored within an epoch; they decide nothing."""
-        loss, right = self._tally["val"].close()
-        figures = {"val_loss": loss, "val_acc": right, METRICS[self.job.task]: self._metric.close()}
+        """Tell the metrics of the validation patches scored within an epoch; they decide nothing."""
+        loss, accuracy = self._tally["val"].close()
+        metrics = {"val_loss": loss, "val_acc": accuracy, METRICS[self.job.task]: self._metric.close()}
         if self._gauge:
             self._gauge.close()
-        said = ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
-        self.job.on_progress(f"{self._place()}: {said}")
+        text = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
+        self.job.on_progress(f"{self._place()}: {text}")
 
     def _place(self) -> str:
         done = self._step - len(self.history) * self.steps_per_epoch
@@ -199,18 +183,24 @@ class Course:
         logits = self.network(to_input(patches, inputs, channels_last=self.job.machine.channels_last))
         if split == "val":
             self._metric.batch(logits, target)
-        if self._gauge and split == "val":
-            self._gauge.batch(logits, target)
+            if self._gauge:
+                self._gauge.batch(logits, target)
         return self._tally[split].batch(logits, target)
 
     def close_epoch(self) -> None:
         """Record the epoch, move the learning rate, write checkpoints and log, report."""
-        rate, (loss, right) = self._schedule.rate, self._tally["train"].close()
-        record = EpochRecord(len(self.history) + 1, loss, right, None, None, rate)
+        rate, (loss, accuracy) = self._schedule.rate, self._tally["train"].close()
+        record = EpochRecord(len(self.history) + 1, loss, accuracy, None, None, rate)
         if self.job.val is not None:
             val_loss, val_acc = self._tally["val"].close()
-            record = replace(record, val_loss=val_loss, val_acc=val_acc)
-            record = replace(record, val_measure=self._measured(), val_metric=self._metric.close())
+            measure = self._gauge.close() if self._gauge else None
+            if self._gauge and measure is None:
+                raise AcinusError(
+                    f"tune.objective = {self.job.measure}: undefined on the validation patches (a class is missing); "
+                    "choose another objective, or give the split more slides"
+                )
+            record = replace(record, val_loss=val_loss, val_acc=val_acc, val_measure=measure)
+            record = replace(record, val_metric=self._metric.close())
         if not math.isfinite(record.train_loss + (record.val_loss or 0.0)):
             raise DivergedError(
                 f"training diverged in epoch {record.epoch} (train_loss {record.train_loss}, val_loss "
@@ -225,38 +215,19 @@ class Course:
         checkpoints.save(self.job.checkpoints, snapshot, settings.checkpoint_every, settings.keep)
         self.write_log()
         self._report(record)
+        self.waits.append(self.watch.share())
+        self.job.on_wait(record.epoch, self.waits[-1])
 
     def write_log(self) -> None:
         """Write the epochs so far."""
         write_text(self.job.log, to_csv(self.history, METRICS[self.job.task]))
 
-    @property
-    def best_epoch(self) -> int:
-        """The epoch whose weights are kept, from 1."""
-        return best_epoch(self.history, self.job.settings.keep)
-
-    def _measured(self) -> float | None:
-        if self._gauge is None:
-            return None
-        figure = self._gauge.close()
-        if figure is None:
-            raise AcinusError(
-                f"tune.objective = {self.job.measure}: undefined on the validation patches (a class is missing); "
-                "choose another objective, or give the split more slides"
-            )
-        return figure
-
     def _report(self, record: EpochRecord) -> None:
         """Tell who listens of an epoch, and ask whether the training is to be given up after it."""
-        self.job.on_epoch(record.epoch, metrics(self.job, record))
+        metrics = asdict(record)
+        del metrics["epoch"]
+        metrics[METRICS[self.job.task]] = metrics.pop("val_metric")
+        metrics[f"val_{self.job.measure}"] = metrics.pop("val_measure")
+        self.job.on_epoch(record.epoch, {name: value for name, value in metrics.items() if value is not None})
         if self.job.prune and record.val_measure is not None:
-            self._pruned = self.job.prune(record.epoch, record.val_measure)
-
-
-def metrics(job: FitJob, record: EpochRecord) -> dict[str, float]:
-    """Return what `FitJob.on_epoch` hears of an epoch, beside its number."""
-    values = asdict(record)
-    del values["epoch"]
-    values[METRICS[job.task]] = values.pop("val_metric")
-    values[f"val_{job.measure}"] = values.pop("val_measure")
-    return {name: value for name, value in values.items() if value is not None}
+            self.pruned = self.job.prune(record.epoch, record.val_measure)

@@ -1,40 +1,31 @@
-"""Patches of a store as items of an epoch, in an order and with augmentation fixed by the seed."""
+"""Patches of a store as items of an epoch, in an order and with augmentation fixed by the seed, and their batches.
+
+The next batches are made while a step computes; a stopwatch tells what share of it is nevertheless spent waiting.
+"""
 
 import copy
-from collections.abc import Iterator, Sequence
-from typing import Protocol, Self
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from acinus.errors import AcinusError
-from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw, transform
-from acinus.learning.photometric import jitter
-from acinus.learning.shape import draw_shape
+from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw_shape, draw_symmetry, jitter, transform
+from acinus.patches.store import Store
 from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
 
 Ticket = tuple[int, int]
 """(epoch, item): carried by the sampler, so that an item needs no state and no worker can differ."""
 
-
-class Reader(Protocol):
-    """What the data set needs of a patch store."""
-
-    def read(self, key: str) -> np.ndarray:
-        """Return the uint8 (h, w, 3) pixels of a patch, or (h, w) of a mask."""
-        ...
-
-    def read_many(self, keys: Sequence[str]) -> np.ndarray:
-        """Return what `read` gives of every key, stacked in their order."""
-        return np.stack([self.read(key) for key in keys])
-
-    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (number in `keys`, what `read` gives) of each, in any order."""
-        for at, key in enumerate(keys):
-            yield at, self.read(key)
+BATCHES = 2
+"""So many batches are made ahead: one to be taken, one in the making."""
 
 
 class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
@@ -48,12 +39,12 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
 
     def __init__(
         self,
-        store: Reader,
+        store: Store,
         keys: Sequence[str],
         labels: Sequence[int] | np.ndarray,
         patch_px: int,
         augmentation: Augmentation = NO_AUGMENTATION,
-        masks: Reader | None = None,
+        masks: Store | None = None,
     ) -> None:
         """Take the patches of `keys`, with one label (a class index) each, and their masks under the same keys.
 
@@ -94,13 +85,12 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
         return len(self._sample)
 
     def __getitem__(self, ticket: Ticket) -> tuple[Tensor, int | Tensor]:
-        """Return the item of a ticket (epoch, item)."""
         return self.__getitems__([ticket])[0]
 
     def __getitems__(self, tickets: Sequence[Ticket]) -> list[tuple[Tensor, int | Tensor]]:
         """Return the items of tickets, visited in the order in which the store keeps them; a DataLoader asks so."""
         samples = [int(self._sample[item]) for _, item in tickets]
-        symmetries = [draw(self.augmentation, epoch, item, int(self._copy[item])) for epoch, item in tickets]
+        symmetries = [draw_symmetry(self.augmentation, epoch, item, int(self._copy[item])) for epoch, item in tickets]
         pixels: dict[int, Tensor] = {}
         targets: dict[int, int | Tensor] = {at: int(self.labels[sample]) for at, sample in enumerate(samples)}
         shapes = [draw_shape(self.augmentation, self.patch_px, *ticket) for ticket in tickets]
@@ -114,17 +104,17 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
                 targets[at] = _tensor(transform(shapes[at].of_mask(mask), symmetries[at]))
         return [(pixels[at], targets[at]) for at in range(len(tickets))]
 
-    def _visit(self, store: Reader, samples: Sequence[int], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
+    def _visit(self, store: Store, samples: Sequence[int], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number in `samples`, patch or mask), of the shape that each must have."""
         keys = [self.keys[sample] for sample in samples]
-        for at, found in store.visit(keys):
-            if found.shape != shape or found.dtype != np.uint8:
-                what = "patch" if store is self._store else "mask"
+        for at, pixels in store.visit(keys):
+            if pixels.shape != shape or pixels.dtype != np.uint8:
+                kind = "patch" if store is self._store else "mask"
                 raise AcinusError(
-                    f"{what} {keys[at]}: found {found.dtype} {found.shape}, expected uint8 {shape}; "
+                    f"{kind} {keys[at]}: found {pixels.dtype} {pixels.shape}, expected uint8 {shape}; "
                     "run the extract stage again"
                 )
-            yield at, found
+            yield at, pixels
 
     def pixel_counts(self, classes: int) -> list[int]:
         """Return the number of known pixels of each class in the masks, each patch's once; reads them all.
@@ -135,22 +125,18 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
         counts = np.zeros(256, dtype=np.int64)
         assert self._masks is not None
         for sample, mask in self._visit(self._masks, range(len(self.keys)), (self.patch_px, self.patch_px)):
-            key, found = self.keys[sample], np.bincount(mask.ravel(), minlength=256)
-            if found[classes:IGNORE].any():
-                value = classes + int(found[classes:IGNORE].argmax())
+            in_mask = np.bincount(mask.ravel(), minlength=256)
+            if in_mask[classes:IGNORE].any():
+                value = classes + int(in_mask[classes:IGNORE].argmax())
                 raise AcinusError(
-                    f"mask {key}: value {value} found, expected classes 0..{classes - 1} or {IGNORE}; "
+                    f"mask {self.keys[sample]}: value {value} found, expected classes 0..{classes - 1} or {IGNORE}; "
                     "run the extract stage again"
                 )
-            counts += found
+            counts += in_mask
         return [int(count) for count in counts[:classes]]
 
     def counts(self, classes: int) -> list[int]:
-        """Return the number of patches of each class, before augmentation.
-
-        Raises:
-            AcinusError: a label is not below `classes`.
-        """
+        """Return the number of patches of each class, before augmentation. AcinusError: a label of no class."""
         if len(self.labels) and self.labels.max() >= classes:
             raise AcinusError(f"data set: label {self.labels.max()} found, but the model has {classes} classes")
         return [int(count) for count in np.bincount(self.labels, minlength=classes)]
@@ -169,9 +155,9 @@ class ShuffledTickets(Sampler[Ticket]):
         self._iterations = iterations
         self._items, self._seed, self._first, self._epoch = items, seed, first_epoch, first_epoch
         # Batch normalisation cannot learn from a batch of one: such a remainder sits this epoch out.
-        self._kept = items - 1 if batch_size > 1 and items > 1 and items % batch_size == 1 else items
+        self._tickets = items - 1 if batch_size > 1 and items > 1 and items % batch_size == 1 else items
         if iterations is not None:
-            self._kept = iterations * batch_size
+            self._tickets = iterations * batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch of this run (0 = `first_epoch`); the training loop calls it."""
@@ -179,16 +165,15 @@ class ShuffledTickets(Sampler[Ticket]):
 
     def __len__(self) -> int:
         """Return the number of tickets of an epoch."""
-        return self._kept
+        return self._tickets
 
     def __iter__(self) -> Iterator[Ticket]:
-        """Yield the epoch's tickets."""
         if self._iterations is None:
-            for item in self._order(self._epoch)[: self._kept]:
+            for item in self._order(self._epoch)[: self._tickets]:
                 yield self._epoch, int(item)
             return
         order, drawn = self._order(0), 0
-        for place in range(self._epoch * self._kept, (self._epoch + 1) * self._kept):
+        for place in range(self._epoch * self._tickets, (self._epoch + 1) * self._tickets):
             number, at = divmod(place, self._items)
             if number != drawn:
                 order, drawn = self._order(number), number
@@ -206,3 +191,84 @@ def plain_tickets(dataset: PatchDataset) -> list[Ticket]:
 def _tensor(pixels: np.ndarray) -> Tensor:
     """Return a copy as a tensor: a store may lend read-only memory, and torch takes no negative strides."""
     return torch.from_numpy(np.array(pixels, order="C"))
+
+
+class Stopwatch:
+    """The host's time in an epoch's training steps: waiting for batches, or at work on them."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Take the clock: seconds from any start."""
+        self._clock, self._last = clock, clock()
+        self._waited = self._worked = 0.0
+
+    def _lap(self) -> float:
+        last, self._last = self._last, self._clock()
+        return self._last - last
+
+    def asked(self) -> None:
+        """Begin to wait for a batch; what passed since the last step is neither (validation, checkpoints)."""
+        self._lap()
+
+    def came(self) -> None:
+        """End the wait and begin the step."""
+        self._waited += self._lap()
+
+    def stepped(self) -> None:
+        """End the step."""
+        self._worked += self._lap()
+
+    def share(self) -> float:
+        """Return the part of the time that was waiting, 0 to 1, and start over."""
+        whole, waited = self._waited + self._worked, self._waited
+        self._waited = self._worked = 0.0
+        return waited / whole if whole > 0 else 0.0
+
+
+class Feed:
+    """A loader's batches, the very same in the same order, with a stopwatch on the waits for them.
+
+    A loader without processes of its own has its batches made by a thread, BATCHES ahead of whoever takes them:
+    decoding lets go of Python's lock, so that it runs beside the step's arithmetic. The thread ends with the
+    last batch, and where the taking ends early (an exception, a break) with the batches begun.
+    """
+
+    def __init__(self, loader: DataLoader[Any], watch: Stopwatch, reading: AbstractContextManager[Any]) -> None:
+        """Take a loader that draws random numbers from none but its own generator.
+
+        reading: held while a thread makes a batch, where another feed's thread reads the same store.
+        """
+        self._loader, self._watch, self._reading = loader, watch, reading
+
+    @property
+    def batch_sampler(self) -> Any:
+        """The loader's own, whose sampler Lightning tells of every epoch."""
+        return self._loader.batch_sampler
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self._loader) if self._loader.num_workers else _made_ahead(self._loader, self._reading)
+        for _ in range(len(self)):
+            self._watch.asked()
+            batch = next(batches)
+            self._watch.came()
+            yield batch
+
+
+def _made_ahead(loader: DataLoader[Any], reading: AbstractContextManager[Any]) -> Iterator[Any]:
+    source, left = iter(loader), len(loader)
+
+    def make() -> Any:
+        with reading:
+            return next(source)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as thread:
+        begun: deque[Future[Any]] = deque()
+        while left or begun:
+            while left and len(begun) < BATCHES:
+                begun.append(thread.submit(make))
+                left -= 1
+            if not left:
+                thread.shutdown(wait=False)  # whoever takes the last batch asks for no more
+            yield begun.popleft().result()

@@ -17,17 +17,13 @@ from torch.utils.data import DataLoader
 
 from acinus.errors import AcinusError
 from acinus.learning import checkpoints, torchvision_hook
+from acinus.learning.checkpoints import best_epoch, stops_early
 from acinus.learning.course import Course
-from acinus.learning.dataset import PatchDataset, ShuffledTickets, plain_tickets
-from acinus.learning.device import pick, place, reproducible
-from acinus.learning.feed import Feed, Stopwatch
-from acinus.learning.history import stops_early
-from acinus.learning.job import FitJob, FitResult, OnEpoch, class_counts
+from acinus.learning.dataset import Feed, PatchDataset, ShuffledTickets, Stopwatch, plain_tickets
+from acinus.learning.device import compiled, pick, place, reproducible
+from acinus.learning.job import FitJob, FitResult, class_counts
 from acinus.learning.losses import class_weights
-from acinus.learning.running import compiled
 from acinus.params.faults import training_fault
-
-__all__ = ["FitJob", "FitResult", "OnEpoch", "fit"]
 
 
 def fit(job: FitJob) -> FitResult:
@@ -48,31 +44,34 @@ def fit(job: FitJob) -> FitResult:
         raise AcinusError(fault)
     with reproducible(device, job.machine.threads):
         course = Course(job, weights, checkpoints.restore(job.checkpoints, job.key, job.settings.keep))
-        waits: list[float] = []
         if not course.finished:
             with _quiet():
-                _run(course, device, waits)
+                _run(course, device)
     job.model.cpu().load_state_dict(checkpoints.load(job.checkpoints / checkpoints.BEST).kept)
     job.model.eval()
     course.write_log()
-    history = tuple(course.history)
-    early = stops_early(history, job.settings.stop_patience, job.settings.keep)
-    waited = sum(waits) / len(waits) if waits else None
-    return FitResult(history, course.best_epoch, early, course.given_up, course.cut, data_wait_share=waited)
+    history, keep, unfinished = tuple(course.history), job.settings.keep, not course.at_its_end
+    return FitResult(
+        history,
+        best_epoch(history, keep),
+        stopped_early=stops_early(history, job.settings.stop_patience, keep),
+        pruned=course.pruned and unfinished,
+        stopped=course.stopped and unfinished,
+        data_wait_share=sum(course.waits) / len(course.waits) if course.waits else None,
+    )
 
 
 class _StoppedError(Exception):
     """The training was asked to end, and has finished epochs to end with."""
 
 
-def _run(course: Course, device: torch.device, waits: list[float]) -> None:
-    """Run the epochs that are left; `waits` takes the share of each that the training steps waited for data."""
+def _run(course: Course, device: torch.device) -> None:
+    """Run the epochs that are left."""
     from lightning.pytorch import Trainer
     from lightning.pytorch.plugins.environments import LightningEnvironment
 
     settings, machine = course.job.settings, course.job.machine
-    watch = Stopwatch(course.job.clock)
-    train, val = _feeds(course.job, course.first_epoch, device, watch)
+    train, val = _feeds(course, device)
     place(course.job.model, device, channels_last=machine.channels_last)
     course.job.model.train()
     if machine.compile:
@@ -93,7 +92,7 @@ def _run(course: Course, device: torch.device, waits: list[float]) -> None:
     )
     before = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(_loop(course, watch, val, waits), train, val)
+        trainer.fit(_loop(course, val), train, val)
     except _StoppedError:
         pass
     except SystemExit as ended:  # how Lightning ends after Ctrl-C, which it then ignores and says nothing of
@@ -101,7 +100,7 @@ def _run(course: Course, device: torch.device, waits: list[float]) -> None:
         raise KeyboardInterrupt from ended
 
 
-def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]) -> Any:
+def _loop(course: Course, val: Feed | None) -> Any:
     """Return what Lightning trains: its hooks, each handed on."""
     from lightning.pytorch import LightningModule
 
@@ -128,7 +127,6 @@ def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]
             return course.score("train", batch)
 
         def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-            watch.stepped()
             course.end_step()
             _stop_or_look(course, self, val)
 
@@ -143,8 +141,6 @@ def _loop(course: Course, watch: Stopwatch, val: Feed | None, waits: list[float]
 
         def on_train_epoch_end(self) -> None:
             course.close_epoch()
-            waits.append(watch.share())
-            course.job.on_wait(len(course.history), waits[-1])
             self.trainer.should_stop = course.finished
 
     return Loop()
@@ -174,8 +170,9 @@ def _stop_or_look(course: Course, loop: Any, val: Feed | None) -> None:
         course.tell_look()
 
 
-def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch) -> tuple[Feed, Feed | None]:
+def _feeds(course: Course, device: torch.device) -> tuple[Feed, Feed | None]:
     """Return the training and validation batches, the first watched; neither touches torch's own random numbers."""
+    job = course.job
     size, reading = job.settings.batch_size, threading.Lock()
 
     def feed(data: PatchDataset, tickets: Any, watch: Stopwatch) -> Feed:
@@ -189,9 +186,9 @@ def _feeds(job: FitJob, first_epoch: int, device: torch.device, watch: Stopwatch
         )
         return Feed(loader, watch, reading)
 
-    shuffled = ShuffledTickets(len(job.train), size, job.seed, first_epoch, job.settings.iterations_per_epoch)
+    shuffled = ShuffledTickets(len(job.train), size, job.seed, course.first_epoch, job.settings.iterations_per_epoch)
     val = None if job.val is None else feed(job.val, plain_tickets(job.val), Stopwatch(job.clock))
-    return feed(job.train, shuffled, watch), val
+    return feed(job.train, shuffled, course.watch), val
 
 
 @contextlib.contextmanager

@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Rgb = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class InputSpec:
     """What a network expects: `mean` and `std` of RGB in [0, 1], and `px`, the edge of its input."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Rgb
+    std: Rgb
     px: int
 
 

@@ -1,12 +1,15 @@
-"""Losses of the patch classifier: per-sample terms, class weights and hard example mining.
+"""Losses: of the patch classifier with a value per patch, of the segmenter as sums over its known pixels.
 
-Every term keeps one value per sample, so that mining can choose among them and an epoch's mean
-does not depend on how its batches were cut. Those of the segmenter: `segmentation_losses`.
+A classifier's terms keep one value per sample, so that hard examples can be chosen among them. A segmenter's term is
+a value of sums: a batch's loss that of its sums, an epoch's that of its added sums, as if the epoch were one batch.
+So no epoch's loss depends on how its batches were cut, but by float32 rounding; that holds for Dice and Jaccard too,
+whose mean over batches would not be that of the whole.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,32 +17,16 @@ from torch import Tensor
 
 from acinus import params
 from acinus.errors import AcinusError
+from acinus.scoring.confusion import IGNORE
+
+_EPS = 1e-7
 
 PerSample = Callable[[Tensor, Tensor, Tensor, params.Loss], Tensor]
 """(logits (n, classes), labels (n,), class weights (classes,), settings) -> losses (n,)."""
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(logits (n, classes), labels (n,)) -> one number."""
-
-
-class Objective(Protocol):
-    """The loss of a batch, and of an epoch from the sums of its batches."""
-
-    def batch(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (loss to minimise, sums): a scalar, and the 1-D figures that an epoch adds up."""
-        ...
-
-    def epoch(self, sums: Tensor) -> float:
-        """Return the loss of everything that went into `sums` (float64)."""
-        ...
-
 
 def check_present(counts: Sequence[int], classes: Sequence[str], what: str) -> None:
-    """Refuse a training split that lacks a class; `what` was counted (patches, pixels).
-
-    Raises:
-        AcinusError: a count is 0.
-    """
+    """Refuse a training split that lacks a class. what: was counted (patches, pixels). AcinusError: a count is 0."""
     absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if absent:
         remedy = " or set train.loss.class_weights to equal or to one number per class" if what == "pixels" else ""
@@ -84,10 +71,7 @@ def focus(unweighted: Tensor, gamma: float) -> Tensor:
     return missing**gamma
 
 
-LOSSES: dict[str, PerSample] = {
-    "cross_entropy": cross_entropy,
-    "focal": focal,
-}
+LOSSES: dict[str, PerSample] = {"cross_entropy": cross_entropy, "focal": focal}
 
 
 def hard_examples(losses: Tensor, labels: Tensor, ratio: float, min_negatives: int) -> Tensor:
@@ -104,55 +88,200 @@ def hard_examples(losses: Tensor, labels: Tensor, ratio: float, min_negatives: i
     return torch.cat([positive, negative[order[:wanted]]])
 
 
-def training_loss(settings: params.Loss, weights: Sequence[float]) -> Criterion:
-    """Return the loss that training minimises: the mean over the batch, or over its hard examples."""
-    per_sample = _per_sample(settings, weights)
-
-    def criterion(logits: Tensor, labels: Tensor) -> Tensor:
-        losses = per_sample(logits, labels)
-        if settings.ohem:
-            chosen = hard_examples(losses, labels, settings.ohem_ratio, settings.ohem_min_negatives)
-            losses = losses[chosen]
-        return losses.mean()
-
-    return criterion
-
-
-def validation_loss(settings: params.Loss, weights: Sequence[float]) -> Criterion:
-    """Return the loss that validation reports: never mined, since that would depend on the batches."""
-    per_sample = _per_sample(settings, weights)
-    return lambda logits, labels: per_sample(logits, labels).mean()
-
-
-@dataclass(frozen=True)
 class PatchObjective:
-    """A criterion of patches; an epoch's loss is the mean of its batches', by their numbers of samples."""
+    """The weighted sum of the terms that the settings name, per patch; its mean over a batch, or over an epoch.
 
-    criterion: Criterion
+    mined: whether only the hard examples of a batch count where the settings say so. Validation never mines, since
+    that would depend on the batches.
+    """
 
-    def batch(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (mean loss, [loss * samples, samples])."""
-        loss = self.criterion(logits, target)
-        whole = loss.detach().float() * len(target)
-        return loss, torch.stack([whole, torch.full_like(whole, len(target))])
+    def __init__(self, settings: params.Loss, weights: Sequence[float], *, mined: bool) -> None:
+        """Take the settings and one weight per class."""
+        self._settings, self._mined = settings, mined and settings.ohem
+        self._weights = torch.tensor(weights, dtype=torch.float32)
 
-    def epoch(self, sums: Tensor) -> float:
-        """Return the mean loss of a sample."""
-        return float(sums[0] / sums[1])
-
-
-def _per_sample(settings: params.Loss, weights: Sequence[float]) -> Criterion:
-    """Return the weighted sum of the terms that the settings name, per sample."""
-    values = torch.tensor(weights, dtype=torch.float32)
-
-    def losses(logits: Tensor, labels: Tensor) -> Tensor:
+    def batch(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (mean loss, [loss * samples, samples]) of (n, classes) logits and int64 (n,) labels."""
+        settings = self._settings
         # float32 whatever the precision of the network: exp and powers lose too much in 16 bits
-        logits, placed = logits.float(), values.to(logits.device)
+        values, weights = logits.float(), self._weights.to(logits.device)
         terms = [
-            settings.terms[name] * term(logits, labels, placed, settings)
+            settings.terms[name] * term(values, labels, weights, settings)
             for name, term in LOSSES.items()
             if name in settings.terms
         ]
-        return torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
+        losses = torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
+        if self._mined:
+            losses = losses[hard_examples(losses, labels, settings.ohem_ratio, settings.ohem_min_negatives)]
+        loss = losses.mean()
+        whole = loss.detach().float() * len(labels)
+        return loss, torch.stack([whole, torch.full_like(whole, len(labels))])
 
-    return losses
+    def epoch(self, sums: Tensor) -> float:
+        """Return the mean loss of all samples that went into `sums` (float64)."""
+        return float(sums[0] / sums[1])
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A batch's pixels in a row: `log_p` float32 (n, classes), `target` int64 (n,), IGNORE where not known.
+
+    `weights` float32 (classes,) are those of the classes.
+    """
+
+    log_p: Tensor
+    target: Tensor
+    weights: Tensor
+    settings: params.Loss
+
+    @cached_property
+    def known(self) -> Tensor:
+        """Where the class is known: bool (n,)."""
+        return self.target != IGNORE
+
+    @cached_property
+    def unweighted(self) -> Tensor:
+        """-log p of the true class, 0 where it is not known: (n,)."""
+        # In a row, not as (n, h, w): on a GPU torch has no deterministic kernel for that.
+        return F.nll_loss(self.log_p, self.target, ignore_index=IGNORE, reduction="none")
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """The weight of the true class, 0 where it is not known: (n,)."""
+        return self.weights[self.target.where(self.known, 0)] * self.known
+
+
+def cross_entropy_sums(batch: Pixels) -> Tensor:
+    """Return [sum of w * -log p, sum of w]; of it 1 - s, and s of the classes' mean w * -log p, where smoothed."""
+    losses, smoothing = batch.weight * batch.unweighted, batch.settings.label_smoothing
+    if smoothing:
+        everywhere = -(batch.log_p * batch.weights).mean(dim=1) * batch.known
+        losses = (1 - smoothing) * losses + smoothing * everywhere
+    return torch.stack([losses.sum(), batch.weight.sum()])
+
+
+def focal_sums(batch: Pixels) -> Tensor:
+    """Return [sum of w * (1 - p_t)^gamma * -log p_t, sum of w], p_t being the unweighted probability."""
+    losses = batch.weight * focus(batch.unweighted, batch.settings.focal_gamma) * batch.unweighted
+    return torch.stack([losses.sum(), batch.weight.sum()])
+
+
+def overlap_sums(batch: Pixels) -> Tensor:
+    """Return (3, classes) flat: the sums of p * t, of p and of t over known pixels, t being 0 or 1.
+
+    Of two classes only class 1, the foreground, is summed.
+    """
+    classes = batch.log_p.shape[1]
+    first = int(classes == 2)
+    p = batch.log_p[:, first:].exp() * batch.known[:, None]
+    t = (batch.target[:, None] == torch.arange(first, classes, device=p.device)).float()
+    return torch.stack([(p * t).sum(dim=0), p.sum(dim=0), t.sum(dim=0)]).flatten()
+
+
+def lovasz_sums(batch: Pixels) -> Tensor:
+    """Return [loss * known px, known px] of the Lovasz softmax: the mean over the classes in the truth.
+
+    It is the loss of a batch as a whole: an epoch's is the mean of its batches'. Source: Berman et al. 2018.
+    """
+    p, target = batch.log_p[batch.known].exp(), batch.target[batch.known]
+    losses = []
+    for class_index in range(p.shape[1]):
+        true = target == class_index
+        if not true.any():
+            continue
+        errors, order = torch.sort((true.float() - p[:, class_index]).abs(), descending=True, stable=True)
+        losses.append(torch.dot(errors, _lovasz_steps(true[order])))
+    value = torch.stack(losses).mean() if losses else batch.log_p.sum() * 0
+    count = batch.known.sum().float()
+    return torch.stack([value * count, count])
+
+
+def _lovasz_steps(true: Tensor) -> Tensor:
+    """Return what each px, the worst first, adds to 1 - IoU once it is wrong; `true` bool (n,). Counted in integers."""
+    total, place = true.sum(), torch.arange(1, len(true) + 1, device=true.device)
+    hit = true.long().cumsum(0)
+    loss = 1 - (total - hit).float() / (total + place - hit).float()
+    return torch.diff(loss, prepend=loss.new_zeros(1))
+
+
+def weighted_mean(sums: Tensor, settings: params.Loss) -> Tensor:
+    """Return sum of w * loss / sum of w, as torch's cross-entropy does; 0 without known pixels.
+
+    Dividing by the weights (not by the pixels) keeps losses of different weightings comparable.
+    """
+    return sums[0] / sums[1].where(sums[1] > 0, 1.0)
+
+
+def dice(sums: Tensor, settings: params.Loss) -> Tensor:
+    """Return the mean over the classes of 1 - 2 sum(p t) / (sum(p) + sum(t)); a class without pixels adds 0.
+
+    The mean is over all classes, absent ones too, as segmentation_models_pytorch has it.
+    """
+    both, predicted, true = sums.reshape(3, -1)
+    return ((1 - 2 * both / (predicted + true).clamp_min(_EPS)) * (true > 0)).mean()
+
+
+def jaccard(sums: Tensor, settings: params.Loss) -> Tensor:
+    """Return the mean over the classes of 1 - sum(p t) / sum(p + t - p t); a class without pixels adds 0."""
+    both, predicted, true = sums.reshape(3, -1)
+    return ((1 - both / (predicted + true - both).clamp_min(_EPS)) * (true > 0)).mean()
+
+
+def tversky(sums: Tensor, settings: params.Loss) -> Tensor:
+    """Return the mean over the classes of 1 - TP / (TP + alpha FP + beta FN); a class without pixels adds 0.
+
+    Source: Salehi et al. 2017.
+    """
+    both, predicted, true = sums.reshape(3, -1)
+    wrong = settings.tversky_alpha * (predicted - both) + settings.tversky_beta * (true - both)
+    return ((1 - both / (both + wrong).clamp_min(_EPS)) * (true > 0)).mean()
+
+
+class Term(NamedTuple):
+    """A loss: what a batch contributes (1-D), and the value of such contributions added up."""
+
+    sums: Callable[[Pixels], Tensor]
+    value: Callable[[Tensor, params.Loss], Tensor]
+
+
+TERMS = {
+    "cross_entropy": Term(cross_entropy_sums, weighted_mean),
+    "focal": Term(focal_sums, weighted_mean),
+    "dice": Term(overlap_sums, dice),
+    "jaccard": Term(overlap_sums, jaccard),
+    "tversky": Term(overlap_sums, tversky),
+    "lovasz": Term(lovasz_sums, weighted_mean),
+}
+
+
+class SegmentationObjective:
+    """The weighted sum of the terms that the settings name; training and validation have the same."""
+
+    def __init__(self, settings: params.Loss, weights: Sequence[float]) -> None:
+        """Take the settings and one weight per class."""
+        self._settings, self._weights = settings, torch.tensor(weights, dtype=torch.float32)
+        self._terms = [(settings.terms[name], term) for name, term in TERMS.items() if name in settings.terms]
+
+    def batch(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (loss, sums) of (n, classes, h, w) logits and an int64 (n, h, w) target.
+
+        Without a known pixel the loss is 0, and so is its gradient.
+        """
+        log_p = logits.float().log_softmax(dim=1).movedim(1, -1).reshape(-1, logits.shape[1])
+        pixels = Pixels(log_p, target.reshape(-1), self._weights.to(logits.device), self._settings)
+        parts = [term.sums(pixels) for _, term in self._terms]
+        return self._value(parts), torch.cat(parts).detach()
+
+    def epoch(self, sums: Tensor) -> float:
+        """Return the loss of all pixels that went into `sums` (float64)."""
+        classes = len(self._weights)
+        overlaps = 3 if classes == 2 else 3 * classes
+        sizes = [overlaps if term.sums is overlap_sums else 2 for _, term in self._terms]
+        return float(self._value(sums.split(sizes)))
+
+    def _value(self, parts: Sequence[Tensor]) -> Tensor:
+        pairs = zip(self._terms, parts, strict=True)
+        return torch.stack([weight * term.value(part, self._settings) for (weight, term), part in pairs]).sum()
+
+
+Objective = PatchObjective | SegmentationObjective

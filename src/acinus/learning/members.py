@@ -1,31 +1,35 @@
 """The fits that a recipe's model is made of: its members, their second passes, the last fit on all known slides."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
-from acinus import params
+from acinus.learning.checkpoints import LAST_IS_KEPT
 from acinus.learning.device import pick, reproducible
-from acinus.learning.ensemble import Ensemble
 from acinus.learning.fit import FitResult, fit
-from acinus.learning.from_recipe import Stores, Training, member, new_model, split_data, training_job
-from acinus.learning.hard_negatives import false_positives, hardest, second_pass
-from acinus.learning.history import LAST_IS_KEPT
-from acinus.learning.job import FitJob
+from acinus.learning.job import FitJob, Stores, Training, member, new_model, split_data, training_job
+from acinus.learning.models import Ensemble
 from acinus.learning.predict import network_predictor
 from acinus.patches.store import Store
+from acinus.scoring.confusion import IGNORE
+from acinus.seeds import derive
+
+SECOND = "second"
+"""Folder of the second pass within the checkpoints of the first, and what its key, log and seed are marked with."""
 
 FINAL = "final"
-"""Marks the last fit: its checkpoints, log, figures and key."""
+"""Marks the last fit: its checkpoints, log, metrics and key."""
 
 
 @dataclass(frozen=True)
 class Hears:
-    """Who is told. metrics: (figures, epoch); say: a line for a person; asked: what asked for an end, or None."""
+    """Who is told. metrics: (values, epoch); say: a line for a person; asked: what asked for an end, or None."""
 
     metrics: Callable[[Mapping[str, float], int], None]
     say: Callable[[str], None]
@@ -57,20 +61,20 @@ def train_members(
     """
     guided: list[tuple[FitJob, Training, FitResult]] = []
     for number in range(training.train.members):
-        own = member(training, number)
-        job = _guided(own, stores, sample, folder, number, hears)
+        alone = member(training, number)
+        job = _guided(alone, stores, sample, folder, number, hears)
         result = fit(job)
-        if stores[1] is not None and own.train.hard_negatives.epochs and not hears.asked():
+        if stores[1] is not None and alone.train.hard_negatives.epochs and not hears.asked():
             result = _second_pass(job, positive, (stores[0], stores[1]), result, hears)
-        guided.append((job, own, result))
+        guided.append((job, alone, result))
         if hears.asked():
             break
     models = [job.model for job, _, _ in guided]
     selection: nn.Module | None = None
     if training.train.final == "train+val" and not hears.asked():
-        finals = [_final_fit(*one, stores, sample, hears) for one in guided]
-        if not any(one is None for one in finals):
-            selection, models = together(models), [one for one in finals if one is not None]
+        finals = [_final_fit(*fitted, stores, sample, hears) for fitted in guided]
+        if None not in finals:
+            selection, models = together(models), [model for model in finals if model is not None]
     cut = len(guided) < training.train.members or any(result.stopped for _, _, result in guided)
     cut = cut or (training.train.final == "train+val" and selection is None)
     return Fits(together(models), selection, len(models), guided[0][2], hears.asked() if cut else None)
@@ -85,19 +89,12 @@ def _guided(
     training: Training, stores: Stores, sample: pd.DataFrame, folder: Path, number: int, hears: Hears
 ) -> FitJob:
     name = f"member_{number + 1}" if number else ""
-
-    def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        _tell(hears, name, epoch, metrics)
-
-    def on_wait(epoch: int, share: float) -> None:
-        hears.metrics(_named(name, {"data_wait_share": share}), epoch)
-
-    log = folder / ("training_log" + (f"_{name}" if name else "") + ".csv")
-    job = training_job(training, new_model(training), stores, sample, log, on_epoch)
+    job = training_job(training, stores, sample, folder / (f"training_log_{name}.csv" if name else "training_log.csv"))
     return replace(
         job,
-        checkpoints=job.checkpoints / name if name else job.checkpoints,
-        on_wait=on_wait,
+        checkpoints=job.checkpoints / name,
+        on_epoch=lambda epoch, metrics: _tell(hears, name, epoch, metrics),
+        on_wait=lambda epoch, share: hears.metrics(_named(name, {"data_wait_share": share}), epoch),
         on_progress=lambda text: hears.say(f"{name}: {text}" if name else text),
         stop=lambda: hears.asked() is not None,
     )
@@ -109,8 +106,8 @@ def _named(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _tell(hears: Hears, name: str, epoch: int, metrics: Mapping[str, float]) -> None:
     hears.metrics(_named(name, metrics), epoch)
-    figures = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-    hears.say(f"{name + ', ' if name else ''}epoch {epoch}: {figures}")
+    text = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+    hears.say(f"{name + ', ' if name else ''}epoch {epoch}: {text}")
 
 
 def _second_pass(
@@ -123,9 +120,9 @@ def _second_pass(
     with reproducible(pick(job.machine.device), job.machine.threads):
         predict = network_predictor(job.model, job.inputs, job.task, job.machine.device)
         for start in range(0, len(keys), size):
-            part = keys[start : start + size]
-            found = false_positives(predict(stores[0].read_many(part)), stores[1].read_many(part), positive)
-            scores += found.tolist()
+            batch = keys[start : start + size]
+            shares = false_positives(predict(stores[0].read_many(batch)), stores[1].read_many(batch), positive)
+            scores += shares.tolist()
     extra = hardest(scores, keys, labels, job.settings.hard_negatives.share)
     hears.say(f"second pass: {len(extra)} of {labels.count(0)} normal patches have false positives to unlearn")
     before = {name: value.clone() for name, value in job.model.state_dict().items()}
@@ -146,30 +143,71 @@ def _loss(result: FitResult) -> float:
 
 
 def _final_fit(
-    job: FitJob, training: Training, found: FitResult, stores: Stores, sample: pd.DataFrame, hears: Hears
+    job: FitJob, training: Training, guided: FitResult, stores: Stores, sample: pd.DataFrame, hears: Hears
 ) -> nn.Module | None:
-    """Return the network fitted anew on training and validation patches, for the epochs found; None if stopped."""
-    final = final_job(job, training, found.best_epoch, stores, sample)
-    hears.say(f"last fit on training and validation patches, {found.best_epoch} epochs")
-    result = fit(replace(final, on_epoch=lambda epoch, metrics: _tell(hears, FINAL, epoch, metrics)))
-    return None if result.stopped else final.model
+    """Return a member fitted anew: from the same first weights, on both splits, unguided, for its best epochs.
 
-
-def final_job(job: FitJob, training: Training, epochs: int, stores: Stores, sample: pd.DataFrame) -> FitJob:
-    """Return the last fit of a member: from the same first weights, on both splits, `epochs` long, unguided."""
-    settings = job.settings
-    changed: dict[str, object] = {"max_epochs": epochs, "max_iterations": None, "stop_patience": None}
-    changed["keep"] = settings.keep if settings.keep in LAST_IS_KEPT else "last"
-    both: list[params.Split] = ["train", "val"]
-    rows = sample[sample["split"].isin(both)]
-    return replace(
+    None where it was stopped.
+    """
+    settings, epochs = job.settings, guided.best_epoch
+    keep = settings.keep if settings.keep in LAST_IS_KEPT else "last"
+    changed = {"max_epochs": epochs, "max_iterations": None, "stop_patience": None, "keep": keep}
+    final = replace(
         job,
         model=new_model(training),
         settings=settings.model_copy(update=changed),
-        train=split_data(training, stores, rows, None, job.train.augmentation),
+        train=split_data(training, stores, sample[sample["split"].isin(["train", "val"])], job.train.augmentation),
         val=None,
         checkpoints=job.checkpoints / FINAL,
         key=f"{job.key}-{FINAL}-{epochs}",
         log=job.log.with_name(f"{job.log.stem}_{FINAL}{job.log.suffix}"),
+        on_epoch=lambda epoch, metrics: _tell(hears, FINAL, epoch, metrics),
         on_wait=lambda epoch, share: None,
+    )
+    hears.say(f"last fit on training and validation patches, {epochs} epochs")
+    return None if fit(final).stopped else final.model
+
+
+def false_positives(probs: np.ndarray, masks: np.ndarray, positive: Sequence[int]) -> np.ndarray:
+    """Return for each patch the share of its known non-positive pixels that are called positive: float64 (n,).
+
+    `probs` (n, classes, h, w), `masks` uint8 (n, h, w) class indices, `positive` the classes that count
+    as foreground. The class of a pixel is the one of highest probability. 0 where no such pixel is.
+    """
+    called = np.isin(probs.argmax(axis=1), positive)
+    negative = (masks != IGNORE) & ~np.isin(masks, positive)
+    total = negative.sum(axis=(1, 2))
+    return (called & negative).sum(axis=(1, 2)) / np.maximum(total, 1)
+
+
+def hardest(scores: Sequence[float], keys: Sequence[str], labels: Sequence[int], share: float) -> list[int]:
+    """Return the patches to see again: of those with label 0 the `share` (rounded up) of highest score.
+
+    The answer is sorted indices into the arguments. A patch with score 0 has nothing to unlearn and
+    is not taken. Of equal scores the lower key comes first.
+    """
+    normal = [index for index, label in enumerate(labels) if label == 0]
+    ranked = sorted((index for index in normal if scores[index] > 0), key=lambda index: (-scores[index], keys[index]))
+    return sorted(ranked[: math.ceil(share * len(normal))])
+
+
+def second_pass(job: FitJob, extra: Sequence[int], after: int = 0) -> FitJob:
+    """Return the follow-up of a finished training, with the patches of `extra` in it so many times more.
+
+    It goes on from the weights that the job's model has now, with an optimiser and a schedule of its
+    own, for `hard_negatives.epochs`. `after` is the number of epochs of the first pass: `on_epoch` and
+    `on_wait` count on from it.
+    """
+    settings = job.settings
+    chosen = hashlib.sha256(",".join(str(index) for index in extra).encode()).hexdigest()[:16]
+    return replace(
+        job,
+        settings=settings.model_copy(update={"max_epochs": settings.hard_negatives.epochs, "max_iterations": None}),
+        train=job.train.with_extra(extra, settings.hard_negatives.copies),
+        seed=derive(job.seed, SECOND),
+        checkpoints=job.checkpoints / SECOND,
+        key=f"{job.key}-{SECOND}-{chosen}",
+        log=job.log.with_name(f"{job.log.stem}_{SECOND}{job.log.suffix}"),
+        on_epoch=lambda epoch, metrics: job.on_epoch(after + epoch, metrics),
+        on_wait=lambda epoch, share: job.on_wait(after + epoch, share),
     )

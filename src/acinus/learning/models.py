@@ -1,18 +1,25 @@
-"""Networks by name: a timm classifier, or an smp segmentation network, as a `ModelSpec` says."""
+"""Networks by name: a timm classifier, or an smp segmentation network, as a `ModelSpec` says; several as one.
 
+A classifier may have a hidden layer before the last one, and a backbone that stays as it was loaded.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from acinus.errors import AcinusError
-from acinus.learning import heads, segmenters
-from acinus.learning.ensemble import Ensemble
-from acinus.learning.spec import ModelSpec
+from acinus.learning import segmenters
+from acinus.learning.inputs import Rgb
 from acinus.learning.weights import (
+    ModelSpec,
     check_name,
-    check_source,
     classifier_layers,
     fill,
     hub_failure,
@@ -21,8 +28,24 @@ from acinus.learning.weights import (
     read_tensors,
     timm,
 )
+from acinus.params.faults import source_fault
 
-Rgb = tuple[float, float, float]
+BACKBONE, HEAD = "backbone", "head"
+"""The names of the two parts of a network made by `with_head`, and so the first word of its tensors' names."""
+
+
+class Ensemble(nn.Module):
+    """Networks of the same input and output; answers log of their mean probability, which are logits of that mean."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        """Take the networks, at least one."""
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float32 (n, classes, ...)."""
+        each = torch.stack([member(x).float().log_softmax(dim=1) for member in self.members])
+        return torch.logsumexp(each, dim=0) - math.log(len(self.members))
 
 
 def build_model(spec: ModelSpec) -> nn.Module:
@@ -34,7 +57,8 @@ def build_model(spec: ModelSpec) -> nn.Module:
     Raises:
         AcinusError: unknown name, or weights that cannot be had or do not fit.
     """
-    check_source(spec.weights)
+    if (fault := source_fault(spec.weights)) is not None:
+        raise AcinusError(fault)
     if spec.members > 1:
         return Ensemble([build_model(replace(spec, members=1)) for _ in range(spec.members)])
     return segmenters.build(spec) if spec.task == "segmentation" else _classifier(spec)
@@ -73,6 +97,53 @@ def check_input(spec: ModelSpec, px: int, batch_size: int = 2) -> None:
         )
 
 
+def with_head(backbone: Any, units: int, dropout: float, classes: int) -> nn.Module:
+    """Return `backbone` (timm, no classifier: pooled features) below Linear, ReLU, Dropout and Linear.
+
+    AcinusError: no unit at all.
+    """
+    if units < 1:
+        raise AcinusError(f"train.head_units = {units}: a hidden layer has at least 1; leave it out for none")
+    features = int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
+    head = nn.Sequential(nn.Linear(features, units), nn.ReLU(), nn.Dropout(dropout), nn.Linear(units, classes))
+    return nn.Sequential(OrderedDict([(BACKBONE, backbone), (HEAD, head)]))
+
+
+def freeze(model: nn.Module, trained: tuple[str, ...]) -> None:
+    """Keep everything of `model` but the layers `trained` as it is: weights, batch statistics, no dropout.
+
+    The frozen layers go into evaluation mode at each pass, whatever `model.train()` said in between; no
+    gradient is kept for them, as none of their weights asks for one.
+    AcinusError: one of `trained` is no layer of the model.
+    """
+    modules = dict(model.named_modules())
+    absent = [name for name in trained if name not in modules]
+    if absent or not trained:
+        raise AcinusError(
+            f"train.freeze: the network has no classifier layer of its own ({', '.join(absent) or 'none named'}); "
+            "set train.head_units or another train.model"
+        )
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name.startswith(tuple(f"{layer}." for layer in trained)))
+
+    def with_trained(name: str) -> bool:
+        """Return whether a layer is a trained one, holds one or lies in one."""
+        return any(f"{name}.".startswith(f"{layer}.") or f"{layer}.".startswith(f"{name}.") for layer in trained)
+
+    frozen = [name for name in modules if name and not with_trained(name)]
+    model.register_forward_pre_hook(partial(_hold, frozen))
+
+
+def _hold(frozen: list[str], model: nn.Module, _inputs: Any) -> None:
+    """Put the frozen layers into evaluation mode, just before a pass.
+
+    By name, so that a copy of the model holds its own layers; before each pass and not once, because
+    whoever trains calls `train()` on the whole network.
+    """
+    for name in frozen:
+        model.get_submodule(name).training = False
+
+
 def _classifier(spec: ModelSpec) -> nn.Module:
     """Return the timm network, with its own classifier or with a hidden layer before the last."""
     check_name(spec.name)
@@ -80,16 +151,13 @@ def _classifier(spec: ModelSpec) -> nn.Module:
         raise AcinusError(
             "train.freeze stops the dropout inside the network: set train.head_units, or train.dropout: 0"
         )
-    net = _network(spec)
-    layers = classifier_layers(spec.name)
-    if spec.head_units is None:
-        model = net
-    else:
-        model, layers = heads.with_head(net, spec.head_units, spec.dropout, spec.classes), (heads.HEAD,)
+    model, layers = _network(spec), classifier_layers(spec.name)
+    if spec.head_units is not None:
+        model, layers = with_head(model, spec.head_units, spec.dropout, spec.classes), (HEAD,)
     if spec.weights.endswith(".safetensors"):
         _fill_from_file(model, spec, layers)
     if spec.freeze:
-        heads.freeze(model, layers)
+        freeze(model, layers)
     return model
 
 
@@ -99,15 +167,13 @@ def _network(spec: ModelSpec) -> nn.Module:
     options = {"drop_rate": spec.dropout} if spec.dropout and spec.head_units is None else {}
     create = timm().create_model
     try:
-        if spec.weights == "imagenet":
-            return create(spec.name, pretrained=True, num_classes=classes, **options)
         if spec.weights == "package":
             state = package_tensors(spec.name, "train.model")
             model: Any = create(spec.name, **options)
             model.load_state_dict(state)
             model.reset_classifier(classes)
             return model
-        return create(spec.name, num_classes=classes, **options)
+        return create(spec.name, pretrained=spec.weights == "imagenet", num_classes=classes, **options)
     except TypeError as error:
         if not options:
             raise
@@ -124,13 +190,11 @@ def _fill_from_file(model: nn.Module, spec: ModelSpec, layers: tuple[str, ...]) 
     """Load a file's weights, of the bare network or of one with a head; a head of another size stays as drawn."""
     path = Path(spec.weights)
     state = read_tensors(path)
-    headed = any(key.startswith(f"{heads.BACKBONE}.") for key in state)
-    own_layers = classifier_layers(spec.name)
+    headed = any(key.startswith(f"{BACKBONE}.") for key in state)
     if spec.head_units is None and headed:
-        body = {key: value for key, value in state.items() if not key.startswith(f"{heads.HEAD}.")}
-        state = {key.removeprefix(f"{heads.BACKBONE}."): value for key, value in body.items()}
+        body = {key: value for key, value in state.items() if not key.startswith(f"{HEAD}.")}
+        state = {key.removeprefix(f"{BACKBONE}."): value for key, value in body.items()}
     elif spec.head_units is not None and not headed:
-        state = {f"{heads.BACKBONE}.{key}": value for key, value in state.items()}
-        layers = (*layers, *(f"{heads.BACKBONE}.{layer}" for layer in own_layers))
-    own: dict[str, Tensor] = model.state_dict()
-    fill(model, keep_misfits(state, own, layers), path)
+        state = {f"{BACKBONE}.{key}": value for key, value in state.items()}
+        layers = (*layers, *(f"{BACKBONE}.{layer}" for layer in classifier_layers(spec.name)))
+    fill(model, keep_misfits(state, model.state_dict(), layers), path)

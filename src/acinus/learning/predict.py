@@ -1,24 +1,39 @@
-"""Class probabilities of patches, prepared exactly as in training."""
+"""Class probabilities of patches, prepared exactly as in training; and of patches whose truth is known, in a table."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acinus.errors import AcinusError
 from acinus.learning.card import Card
-from acinus.learning.dataset import Reader
-from acinus.learning.device import pick
+from acinus.learning.device import AS_IS, Running, network, pick
 from acinus.learning.inputs import InputSpec, to_device, to_input
-from acinus.learning.running import AS_IS, Running, network
-from acinus.learning.symmetries import averaged
 from acinus.params.recipe import Task
+from acinus.scoring.confusion import IGNORE
 from acinus.scoring.scaling import AS_TRAINED, Scaling
+from acinus.seeds import derive
+from acinus.threads import mapped_ahead
+
+if TYPE_CHECKING:
+    from acinus.patches.store import Store  # with every backend, which only a training needs
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, h, w, 3) patches -> float32 probabilities, (n, classes) or (n, classes, h, w)."""
+
+PASSES: dict[str, tuple[int, ...]] = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
+"""infer.tta -> the symmetries that are averaged, as `augmentation.transform` numbers them; as many times the work."""
+
+PX_PER_PATCH = 64
+"""So many px of a segmentation's patch are drawn; its neighbours would say nothing new."""
+
+WHOLE = -1
+"""The `px` of a patch that has one answer as a whole: the last of its one."""
 
 
 def predictor(
@@ -36,7 +51,14 @@ def predictor(
         AcinusError: no such device, or one that cannot run the model as `how` says.
     """
     run = network_predictor(model, card.inputs(), card.task, device, scaling, how)
-    return lambda patches: run(patches) if len(patches) else _none(card, *patches.shape[1:3])
+
+    def predict(patches: np.ndarray) -> np.ndarray:
+        if len(patches):
+            return run(patches)
+        place_px = patches.shape[1:3] if card.task == "segmentation" else ()
+        return np.zeros((0, len(card.classes), *place_px), dtype=np.float32)
+
+    return predict
 
 
 def network_predictor(
@@ -60,8 +82,9 @@ def network_predictor(
         with torch.inference_mode():
             batch = to_input(to_device(patches, where), inputs, channels_last=layout)
             probs = probs_of(batch) if how.tta == "none" else averaged(probs_of, batch, how.tta)
-            if task == "segmentation":
-                probs = _at_size(probs, height, width)
+            if task == "segmentation" and probs.shape[-2:] != (height, width):
+                shrinks = height < probs.shape[-2] or width < probs.shape[-1]  # then px are averaged
+                probs = F.interpolate(probs, size=(height, width), mode="bilinear", antialias=shrinks).clamp_(0.0, 1.0)
             return probs.cpu().contiguous().numpy()  # channels last within, if the network computes so
 
     return predict
@@ -74,21 +97,8 @@ def predict_probs(
     return predictor(model, card, device, scaling)(patches)
 
 
-def predict_keys(
-    model: nn.Module, store: Reader, keys: Sequence[str], card: Card, device: str, *, batch_size: int
-) -> np.ndarray:
-    """Return float32 probabilities of the patches of `keys`, read from a store, as `predictor` does."""
-    predict = predictor(model, card, device)
-    batches = [predict(store.read_many(keys[start : start + batch_size])) for start in range(0, len(keys), batch_size)]
-    return np.concatenate(batches) if batches else _none(card, card.patch_px, card.patch_px)
-
-
 def scaled_logits(logits: Tensor, scaling: Scaling) -> Tensor:
-    """Return float32 logits / temperature + bias; the classes are axis 1.
-
-    Raises:
-        AcinusError: offsets that are not one per class.
-    """
+    """Return float32 logits / temperature + bias; the classes are axis 1. AcinusError: offsets not one per class."""
     cooled = logits.float() / scaling.temperature
     if not scaling.bias:
         return cooled
@@ -108,15 +118,83 @@ def map_channels(probs: np.ndarray, card: Card) -> np.ndarray:
     return probs[:, 1:2] if len(card.classes) == 2 else probs
 
 
-def _none(card: Card, height: int, width: int) -> np.ndarray:
-    """Return the probabilities of no patches of that size."""
-    place_px = (height, width) if card.task == "segmentation" else ()
-    return np.zeros((0, len(card.classes), *place_px), dtype=np.float32)
+def averaged(probs_of: Callable[[Tensor], Tensor], inputs: Tensor, tta: str) -> Tensor:
+    """Return the mean of `probs_of` over (n, 3, px, px) inputs under each symmetry of PASSES[tta].
+
+    Probabilities per px, (n, classes, px, px), are turned back before; those of whole patches are (n, classes).
+    """
+    total: Tensor | None = None
+    for symmetry in PASSES[tta]:
+        turned = _turned(inputs, symmetry)
+        layout = torch.channels_last if inputs.is_contiguous(memory_format=torch.channels_last) else None
+        probs = probs_of(turned.contiguous(memory_format=layout or torch.contiguous_format))
+        probs = _turned_back(probs, symmetry) if probs.ndim == 4 else probs
+        total = probs if total is None else total + probs
+    assert total is not None, "PASSES has no empty entry"
+    return total / len(PASSES[tta])
 
 
-def _at_size(probs: Tensor, height: int, width: int) -> Tensor:
-    """Return (n, classes, h, w) probabilities resized to (height, width): bilinear, averaged when shrinking."""
-    if probs.shape[-2:] == (height, width):
-        return probs
-    shrinks = height < probs.shape[-2] or width < probs.shape[-1]
-    return F.interpolate(probs, size=(height, width), mode="bilinear", antialias=shrinks).clamp_(0.0, 1.0)
+def _turned(values: Tensor, symmetry: int) -> Tensor:
+    turned = torch.rot90(values, symmetry % 4, (-2, -1))
+    return turned.flip(-1) if symmetry >= 4 else turned
+
+
+def _turned_back(values: Tensor, symmetry: int) -> Tensor:
+    unflipped = values.flip(-1) if symmetry >= 4 else values
+    return torch.rot90(unflipped, -(symmetry % 4), (-2, -1))
+
+
+@dataclass(frozen=True)
+class ScoringMachine:
+    """Where patches are scored: the device, how many it takes as a batch, and how many batches at once.
+
+    at_once: threads, each with torch's own threads beside it: worth it on a CPU whose cores one batch does not fill.
+    No bit depends on it.
+    """
+
+    device: str
+    batch_size: int
+    at_once: int = 1
+
+
+def class_scores(
+    model: nn.Module,
+    card: Card,
+    rows: pd.DataFrame,
+    stores: "tuple[Store, Store | None]",
+    keys: Sequence[str],
+    machine: ScoringMachine,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Return rows of records.CLASS_SCORES of the patches `rows` (records.SAMPLE) under their `keys`.
+
+    stores: images, and masks of a segmentation. Patches and px of unknown truth give nothing; the px of a patch are
+    drawn by `seed` and its key alone.
+    """
+    images, masks = stores
+    starts = range(0, len(keys), machine.batch_size)
+    batches = (images.read_many(keys[start : start + machine.batch_size]) for start in starts)
+    answers = mapped_ahead(predictor(model, card, machine.device), batches, machine.at_once, per_thread=1)
+    every_probs = (probs for batch in answers for probs in batch)
+    places = rows[["slide_id", "x0", "y0", "label"]].itertuples(index=False, name=None)
+    result: list[dict[str, Any]] = []
+    for key, (slide_id, x0, y0, label), probs in zip(keys, places, every_probs, strict=True):
+        if masks is None:
+            labels = {WHOLE: label} if label >= 0 else {}
+        else:
+            truth = masks.read(key).ravel()
+            labels = {int(px): truth[px] for px in _drawn(truth, derive(seed, key))}
+        by_px = probs.reshape(len(card.classes), -1)
+        for px, true_class in labels.items():
+            values = by_px[:, px].astype(np.float64).tolist()
+            place = {"slide_id": slide_id, "x0": int(x0), "y0": int(y0)}
+            result.append({**place, "px": px, "label": int(true_class), "probs": values})
+    return result
+
+
+def _drawn(truth: np.ndarray, seed: int) -> np.ndarray:
+    """Return the positions of at most PX_PER_PATCH px of known truth, in order."""
+    known_px = np.flatnonzero(truth != IGNORE)
+    if len(known_px) <= PX_PER_PATCH:
+        return known_px
+    return np.sort(np.random.default_rng(seed).choice(known_px, PX_PER_PATCH, replace=False))

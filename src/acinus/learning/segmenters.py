@@ -16,8 +16,15 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError, brief
 from acinus.learning import torchvision_hook
-from acinus.learning.spec import ModelSpec
-from acinus.learning.weights import check_name, fill, hub_failure, keep_misfits, package_tensors, read_tensors
+from acinus.learning.weights import (
+    ModelSpec,
+    check_name,
+    fill,
+    hub_failure,
+    keep_misfits,
+    package_tensors,
+    read_tensors,
+)
 
 _UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError, UserWarning)
 """What smp and timm raise for an encoder without the stages or strides that an architecture needs."""
@@ -58,8 +65,8 @@ def build(spec: ModelSpec) -> nn.Module:
     model = _network(spec, pretrained=spec.weights == "imagenet")
     encoder: Any = model.net.encoder.model
     if spec.weights == "package":
-        state, own = package_tensors(spec.backbone, spec.backbone_key), encoder.state_dict()
-        encoder.load_state_dict({key: state[key] for key in own})
+        state = package_tensors(spec.backbone, spec.backbone_key)
+        encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
     elif spec.weights.endswith(".safetensors"):
         _fill_from_file(model, Path(spec.weights))
     return model
@@ -77,31 +84,27 @@ def check(spec: ModelSpec, px: int, batch_size: int) -> None:
     with torch.device("meta"):
         model = _network(spec).train()
         try:
-            found = tuple(model(torch.empty(patches, 3, px, px)).shape[-2:])
+            answer = tuple(model(torch.empty(patches, 3, px, px)).shape[-2:])
         except _UNFIT as error:
             remedy = "another train.input_px" if batch_size > 1 else "a larger train.batch_size"
             raise AcinusError(
                 f"{where}: cannot train on batches of {batch_size} with {px} px ({brief(error)}); "
                 f"set {remedy}, or another train.model"
             ) from error
-    if found != (px, px):
+    if answer != (px, px):
         raise AcinusError(
-            f"{where}: answers {found[0]} x {found[1]} of {px} x {px} px, as this encoder does not keep to the grid; "
+            f"{where}: answers {answer[0]} x {answer[1]} of {px} x {px} px, as this encoder does not keep to the grid; "
             "set another train.encoder"
         )
 
 
 def check_architecture(name: str) -> None:
-    """Refuse a name that smp does not know, with those that it does.
-
-    Raises:
-        AcinusError: unknown name.
-    """
-    known = sorted(_smp().MODEL_ARCHITECTURES_MAPPING)
-    if name not in known:
-        close = difflib.get_close_matches(name.lower(), known, n=1)
+    """Refuse a name that smp does not know: an AcinusError with those that it does."""
+    names = sorted(_smp().MODEL_ARCHITECTURES_MAPPING)
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"; close to it: {close[0]}" if close else ""
-        raise AcinusError(f"train.model = {name!r}: no such architecture; known are {', '.join(known)}{hint}")
+        raise AcinusError(f"train.model = {name!r}: no such architecture; known are {', '.join(names)}{hint}")
 
 
 def _check_spec(spec: ModelSpec) -> None:
@@ -143,16 +146,13 @@ def _fill_from_file(model: Padded, path: Path) -> None:
     timm names a stage `stages_0` in an encoder and `stages.0` in a classifier: both are read as one.
     """
     state = read_tensors(path)
-    whole = any(key.startswith("net.encoder.") for key in state)
-    if whole:
+    if any(key.startswith("net.encoder.") for key in state):
         fill(model, keep_misfits(state, model.state_dict(), ("net.segmentation_head",)), path)
         return
-    encoder: Any = model.net.encoder
-    own = encoder.model.state_dict()
-    named = {key.replace(".", "_"): key for key in own}
-    bodies = {named[one]: value for key, value in state.items() if (one := key.replace(".", "_")) in named}
-    strangers = {} if bodies else state  # what is left over is the classifier, unless nothing fits at all
-    fill(encoder.model, {**bodies, **strangers}, path)
+    encoder: Any = model.net.encoder.model
+    names = {key.replace(".", "_"): key for key in encoder.state_dict()}
+    body = {names[name]: value for key, value in state.items() if (name := key.replace(".", "_")) in names}
+    fill(encoder, body or state, path)  # what is left over is the classifier, unless nothing fits at all
 
 
 def _smp() -> Any:

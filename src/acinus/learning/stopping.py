@@ -17,11 +17,7 @@ Asked = Callable[[], str | None]
 
 
 def ask(root: Path, recipe: str) -> str:
-    """Ask the running training of a recipe to end; return a line for a person.
-
-    Raises:
-        AcinusError: none is running on this project.
-    """
+    """Ask a recipe's running training to end; return a line for a person. AcinusError: none runs on this project."""
     if not _runs(root / ".acinus" / "locks" / f"train@{recipe}"):
         raise AcinusError(f"recipe {recipe}: no training is running in {root}; nothing to stop")
     write_text(_place(root, recipe), "")
@@ -61,7 +57,7 @@ def _runs(lock: Path) -> bool:
     """Return whether a process holds a stage's lock (`execution`)."""
     if not lock.exists():
         return False
-    own = try_lock(lock)
-    if own is not None:
-        own.release()
-    return own is None
+    held = try_lock(lock)
+    if held is not None:
+        held.release()
+    return held is None

@@ -8,10 +8,7 @@ every network in pure torch; calling the operators themselves still raises. Noth
 torchvision's library loads.
 """
 
-import importlib.machinery
 import sys
-import types
-from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from typing import Any
 
@@ -27,16 +24,10 @@ _declared: list[Any] = []
 class _Finder(MetaPathFinder):
     """Notices when the one module is about to load, declares the schemas, and steps aside."""
 
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,
-        target: types.ModuleType | None = None,
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         """Return nothing: the ordinary finders load the module, this one only prepares for it."""
         if fullname == _TARGET:
             _declare_where_missing()
-        return None
 
 
 def _declare_where_missing() -> None:

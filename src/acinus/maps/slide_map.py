@@ -15,9 +15,8 @@ from acinus import params
 from acinus.errors import AcinusError
 from acinus.labels.places import mean_mpp, mpp_of
 from acinus.learning.card import Card, load_model
-from acinus.learning.device import pick, reproducible
+from acinus.learning.device import AS_IS, Running, pick, reproducible
 from acinus.learning.predict import Predict, map_channels, predictor
-from acinus.learning.running import AS_IS, Running
 from acinus.maps.batches import Empty, batches
 from acinus.maps.blend import blended_rows, shown
 from acinus.maps.coverage import chosen_windows

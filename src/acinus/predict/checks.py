@@ -4,7 +4,7 @@ import numpy as np
 
 from acinus.errors import SlideError
 from acinus.learning.card import Card
-from acinus.learning.stain import TrainingStain
+from acinus.learning.colour import TrainingStain
 from acinus.regions.operating_point import ASSUMED_MPP, ENGINE, PRECISION, Maps, OperatingPoint
 from acinus.slides.geometry import MPP_TOLERANCE, Resolution, resolve
 from acinus.slides.open import SlidePixels

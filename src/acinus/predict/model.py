@@ -14,7 +14,7 @@ from acinus.files import sha256
 from acinus.grading.apply import has_grader
 from acinus.labels.palette import Colour, palette
 from acinus.learning.card import CARD_FILE, WEIGHTS_FILE, Card, faults, read_card
-from acinus.learning.stain import TrainingStain
+from acinus.learning.colour import TrainingStain
 from acinus.regions.operating_point import Maps, OperatingPoint, read_point
 
 STAIN_FILE = "stain.json"

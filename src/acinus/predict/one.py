@@ -14,7 +14,7 @@ from acinus.charts import classes as figures
 from acinus.charts import heatmaps
 from acinus.files import atomic_path
 from acinus.grading.apply import SlideToGrade, grade_slide
-from acinus.learning.running import Running
+from acinus.learning.device import Running
 from acinus.maps.coverage import Coverage, chosen_windows
 from acinus.maps.slide_map import MapJob, map_slide
 from acinus.maps.tiff import MapReader, open_map

@@ -8,7 +8,7 @@ import numpy as np
 
 from acinus import params
 from acinus.errors import SlideError
-from acinus.learning.stain import optical_density
+from acinus.learning.colour import optical_density
 from acinus.patches.index import SlideFacts, squares
 from acinus.predict.checks import (
     Mpp,

@@ -20,11 +20,7 @@ class Best(Section):
 
 
 def read_best(path: Path) -> dict[str, Value]:
-    """Return the settings of best.yaml.
-
-    Raises:
-        AcinusError: missing or invalid, in one line.
-    """
+    """Return the settings of best.yaml. AcinusError: missing or invalid, in one line."""
     if not path.is_file():
         raise AcinusError(f"{path}: not found; run the tune stage (dvc repro), with tune.trials: 0 if not to search")
     return load_yaml(path, Best).settings

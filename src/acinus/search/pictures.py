@@ -1,4 +1,4 @@
-"""Pictures of a search of settings, PNG. The same trials give the same bytes."""
+"""Charts of a search of settings, PNG. The same trials give the same bytes."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from acinus.charts.curves import ACCENT, QUIET, SECOND, STYLE
 from acinus.params.results import Choices, Space, Value
-from acinus.search.space import distribution, inside
+from acinus.search.study import distribution, inside
 
 COLOURS = "viridis"
 
@@ -29,12 +29,12 @@ Row = Mapping[str, Any]
 
 def pictures(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> dict[str, bytes]:
     """Return file name -> PNG: history, importances, slice, parallel."""
-    known = [row for row in rows if row["value"] is not None]
+    valued = [row for row in rows if row["value"] is not None]
     return {
-        "history.png": _history(known, objective),
-        "importances.png": _importances(known, space, objective),
-        "parallel.png": _parallel(known, space, objective),
-        "slice.png": _slice(known, space, objective),
+        "history.png": _history(valued, objective),
+        "importances.png": _importances(valued, space, objective),
+        "parallel.png": _parallel(valued, space, objective),
+        "slice.png": _slice(valued, space, objective),
     }
 
 
@@ -46,7 +46,7 @@ def importances(rows: Sequence[Row], space: Mapping[str, Space]) -> dict[str, fl
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spaces = {key: distribution(one) for key, one in sorted(space.items())}
+    spaces = {key: distribution(space[key]) for key in sorted(space)}
     study = optuna.create_study(direction="maximize")
     for row in rows:
         chosen = json.loads(row["settings"])
@@ -55,36 +55,25 @@ def importances(rows: Sequence[Row], space: Mapping[str, Space]) -> dict[str, fl
             study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=row["value"]))
     if len({trial.value for trial in study.trials}) < 2:
         return {}
-    found = optuna.importance.get_param_importances(
+    shares = optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0), params=list(spaces)
     )
-    return {key: float(found[key]) for key in sorted(found, key=lambda one: (-found[one], one))}
+    return {key: float(shares[key]) for key in sorted(shares, key=lambda key: (-shares[key], key))}
 
 
 def _history(rows: Sequence[Row], objective: str) -> bytes:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        best, steps = -np.inf, []
-        for row in rows:
-            best = max(best, row["value"]) if row["state"] == "complete" else best
-            steps.append(best)
-        where = [row["trial"] for row in rows]
-        finite = np.isfinite(steps)
-        axes.step(
-            np.array(where)[finite],
-            np.array(steps)[finite],
-            where="post",
-            color=ACCENT,
-            linewidth=1.6,
-            label="best so far",
-        )
+        best = np.maximum.accumulate([row["value"] if row["state"] == "complete" else -np.inf for row in rows])
+        trials, finite = np.array([row["trial"] for row in rows]), np.isfinite(best)
+        axes.step(trials[finite], best[finite], where="post", color=ACCENT, linewidth=1.6, label="best so far")
         for state, marker, colour in (("complete", "o", ACCENT), ("pruned", "x", QUIET)):
             chosen = [row for row in rows if row["state"] == state]
             if chosen:
                 points = [row["trial"] for row in chosen], [row["value"] for row in chosen]
                 axes.scatter(*points, marker=marker, color=colour, label=state, zorder=3)
-        own = next((row["value"] for row in rows if row["trial"] == 0), None)
-        if own is not None:
+        if rows and rows[0]["trial"] == 0:
+            own = rows[0]["value"]
             axes.axhline(own, color=SECOND, linestyle=":", linewidth=1.4, label="the recipe's own settings")
         axes.set(xlabel="trial", ylabel=f"{objective} (validation)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -94,19 +83,19 @@ def _history(rows: Sequence[Row], objective: str) -> bytes:
 
 
 def _importances(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> bytes:
-    found = importances(rows, space)
+    shares = importances(rows, space)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        names = list(reversed(found))
-        axes.barh(range(len(names)), [found[name] for name in names], color=ACCENT, height=0.6)
+        names = list(reversed(shares))
+        axes.barh(range(len(names)), [shares[name] for name in names], color=ACCENT, height=0.6)
         for place, name in enumerate(names):
-            axes.text(found[name] + 0.01, place, f"{found[name]:.2f}", va="center", fontsize=9)
+            axes.text(shares[name] + 0.01, place, f"{shares[name]:.2f}", va="center", fontsize=9)
         axes.set(xlabel=f"share of the variance of {objective} (fANOVA)", xlim=(0, 1.1))
         axes.set_yticks(range(len(names)), names)
         axes.grid(visible=False, axis="y")
 
-    return _picture(draw if found else _too_few, (6.4, max(2.4, 0.5 * len(found) + 1.4)))
+    return _picture(draw if shares else _too_few, (6.4, max(2.4, 0.5 * len(shares) + 1.4)))
 
 
 def _slice(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> bytes:
@@ -128,7 +117,7 @@ def _slice(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -> b
             axes.scatter([axis.place(row) for row in own], [row["value"] for row in own], s=130, facecolors="none",
                          edgecolors=SECOND, linewidths=1.6, label="the recipe's own")  # fmt: skip
             axes.set(xlabel=axis.name)
-            axes.set_xticks(*axis.ticks())
+            axes.set_xticks(*axis.ticks)
         panels[0, 0].set_ylabel(f"{objective} (validation)")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
 
@@ -143,12 +132,12 @@ def _parallel(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -
         axes = figure.subplots()
         values = [row["value"] for row in rows]
         scale = Normalize(min(values), max(values) if max(values) > min(values) else min(values) + 1)
-        for row in sorted(rows, key=lambda one: (one["value"], -one["trial"])):  # the best on top
+        for row in sorted(rows, key=lambda row: (row["value"], -row["trial"])):  # the best on top
             heights = [scale(row["value"])] + [axis.place(row) for axis in axes_of]
             colour, width = colormaps[COLOURS](scale(row["value"])), 2.4 if row["best"] else 1.2
             line = ":" if row["state"] == "pruned" else "-"
             axes.plot(range(len(heights)), heights, color=colour, alpha=0.85, linewidth=width, linestyle=line)
-        ends = [([0.0, 1.0], [f"{scale.vmin:.3g}", f"{scale.vmax:.3g}"]), *(axis.ticks() for axis in axes_of)]
+        ends = [([0.0, 1.0], [f"{scale.vmin:.3g}", f"{scale.vmax:.3g}"]), *(axis.ticks for axis in axes_of)]
         for place, (heights, labels) in enumerate(ends):
             axes.axvline(place, color="#8a8798", linewidth=1)
             for height, label in zip(heights, labels, strict=True):
@@ -162,44 +151,35 @@ def _parallel(rows: Sequence[Row], space: Mapping[str, Space], objective: str) -
 
 
 class _Axis:
-    """One setting along an axis of a picture, from 0 to 1; choices are evenly spread."""
+    """One setting along an axis of a chart, from 0 to 1; choices are evenly spread. ticks: places, and their texts."""
 
     def __init__(self, name: str, space: Space, rows: Sequence[Row]) -> None:
-        self.name, self._log = name, not isinstance(space, Choices) and space.log
-        self._whole = not isinstance(space, Choices) and space.whole
-        self._values = {row["trial"]: json.loads(row["settings"])[name] for row in rows}
-        self._choices: list[Value] | None = None
+        self.name = name
+        self._values: dict[int, Value] = {row["trial"]: json.loads(row["settings"])[name] for row in rows}
+        self._height: Callable[[Any], float]
         if isinstance(space, Choices):
-            others = [one for one in self._values.values() if not inside(one, space)]
-            self._choices = [*space.choices, *others[:1]]  # the recipe's own may be none of them
+            others = [value for value in self._values.values() if not inside(value, space)]
+            choices = [*space.choices, *others[:1]]  # the recipe's own may be none of them
+            heights = [n / max(1, len(choices) - 1) for n in range(len(choices))]
+            self._height = lambda value: heights[choices.index(value)]
+            self.ticks = heights, [str(choice) for choice in choices]
             return
-        numbers = [space.low, space.high, *(one for one in self._values.values() if isinstance(one, int | float))]
-        self._low, self._high = float(min(numbers)), float(max(numbers))
-        self._log = self._log and self._low > 0
+        numbers = [space.low, space.high, *(value for value in self._values.values() if isinstance(value, int | float))]
+        low, high = float(min(numbers)), float(max(numbers))
+        log = space.log and low > 0
+        scale = np.log if log else float
+        start, end = float(scale(low)), float(scale(high))
+        self._height = lambda value: (
+            (float(scale(float(value))) - start) / (end - start) if isinstance(value, int | float) else float("nan")
+        )
+        middle = float(np.sqrt(low * high)) if log else (low + high) / 2
+        self.ticks = [0.0, 0.5, 1.0], [f"{value:.3g}" for value in (low, middle, high)]
+        if space.whole:
+            self.ticks = [0.0, 1.0], [f"{value:g}" for value in (low, high)]
 
     def place(self, row: Row) -> float:
         """Return where a trial stands; nan where its value is no number on an axis of numbers."""
-        value = self._values[row["trial"]]
-        if self._choices is not None:
-            return self._choices.index(value) / max(1, len(self._choices) - 1)
-        return self._height(float(value)) if isinstance(value, int | float) else float("nan")
-
-    def ticks(self) -> tuple[list[float], list[str]]:
-        """Return places and what is written there."""
-        if self._choices is not None:
-            return [n / max(1, len(self._choices) - 1) for n in range(len(self._choices))], [
-                str(c) for c in self._choices
-            ]
-        if self._whole:
-            return [0.0, 1.0], [f"{value:g}" for value in (self._low, self._high)]
-        middle = float(np.sqrt(self._low * self._high)) if self._log else (self._low + self._high) / 2
-        return [0.0, 0.5, 1.0], [f"{value:.3g}" for value in (self._low, middle, self._high)]
-
-    def _height(self, value: float) -> float:
-        low, high = self._low, self._high
-        if self._log:
-            low, high, value = float(np.log(low)), float(np.log(high)), float(np.log(value))
-        return (value - low) / (high - low)
+        return self._height(self._values[row["trial"]])
 
 
 def _too_few(figure: Figure) -> None:
@@ -209,7 +189,7 @@ def _too_few(figure: Figure) -> None:
 
 
 def _picture(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> bytes:
-    """Return a figure as PNG, drawn with our settings only, whatever the user's are."""
+    """Return a chart as PNG, drawn with our settings only, whatever the user's are."""
     with rc_context():
         rcdefaults()
         rcParams.update(STYLE)

@@ -8,6 +8,7 @@ the same folder, whatever keeps the study.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,17 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from acinus.errors import AcinusError
 from acinus.files import file_lock, try_lock
-from acinus.params.results import Space, Value
-from acinus.search.space import distribution, inside, readable
+from acinus.params.results import Choices, Space, Value
 from acinus.seeds import derive
 
 if TYPE_CHECKING:
@@ -65,14 +64,14 @@ class Study:
 
     def trials(self) -> list[FrozenTrial]:
         """Return the study's trials, as many as it is to have, by number; those of other tools are left out."""
-        known = [one for one in self.optuna.get_trials(deepcopy=False) if SETTINGS in one.user_attrs]
-        return sorted(known, key=lambda one: one.number)[: self.plan.trials]
+        ours = [trial for trial in self.optuna.get_trials(deepcopy=False) if SETTINGS in trial.user_attrs]
+        return sorted(ours, key=lambda trial: trial.number)[: self.plan.trials]
 
     @property
     def complete(self) -> bool:
         """Whether all trials are finished."""
         trials = self.trials()
-        return len(trials) == self.plan.trials and all(one.state.is_finished() for one in trials)
+        return len(trials) == self.plan.trials and all(trial.state.is_finished() for trial in trials)
 
     def settings(self, ordinal: int) -> dict[str, Value]:
         """Return all settings of a trial."""
@@ -81,19 +80,23 @@ class Study:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return rows of records.TRIALS of the finished trials."""
-        finished = [one for one in self.trials() if one.state in STATES]
+        finished = [trial for trial in self.trials() if trial.state in STATES]
         best = best_of(finished)
         return [
             {
                 "trial": ordinal,
-                "state": STATES[one.state],
-                "value": one.value,
-                "epochs": one.last_step or 0,
-                "settings": one.user_attrs[SETTINGS],
-                "best": one is best,
+                "state": STATES[trial.state],
+                "value": trial.value,
+                "epochs": trial.last_step or 0,
+                "settings": trial.user_attrs[SETTINGS],
+                "best": trial is best,
             }
-            for ordinal, one in enumerate(finished)
+            for ordinal, trial in enumerate(finished)
         ]
+
+    def best(self) -> int | None:
+        """Return which of the finished trials is best, None without a complete one."""
+        return next((row["trial"] for row in self.rows() if row["best"]), None)
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,10 @@ class Trial:
         An epoch from before a kill has been judged then, unless it is the newest: that is judged again.
         """
         study = self.study.optuna
-        known = self._frozen().intermediate_values
-        if known and epoch < max(known):
+        reported = self._frozen().intermediate_values
+        if reported and epoch < max(reported):
             return False
-        if epoch not in known:
+        if epoch not in reported:
             optuna.trial.Trial(study, self._frozen()._trial_id).report(value, step=epoch)
         given_up = study.pruner.prune(study, self._frozen())  # asked always: Hyperband remembers who passed
         return given_up and self.ordinal >= self.study.plan.startup_trials
@@ -128,15 +131,11 @@ class Trial:
         self.study.optuna.tell(self.number, state=TrialState.PRUNED)
 
     def _frozen(self) -> FrozenTrial:
-        return next(one for one in self.study.optuna.get_trials(deepcopy=False) if one.number == self.number)
+        return next(trial for trial in self.study.optuna.get_trials(deepcopy=False) if trial.number == self.number)
 
 
 def open_study(plan: Plan) -> Study:
-    """Open the plan's study, or begin it.
-
-    Raises:
-        AcinusError: the storage cannot be opened.
-    """
+    """Open the plan's study, or begin it. AcinusError: the storage cannot be opened."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan.folder.mkdir(parents=True, exist_ok=True)
     with file_lock(plan.folder / "study.lock"):
@@ -167,8 +166,7 @@ def search(
 @contextmanager
 def claimed(study: Study) -> Iterator[Trial | None]:
     """Give the next trial, this process's own within the block; None when all are finished or in other hands."""
-    folder = study.plan.folder
-    with file_lock(folder / "study.lock"):
+    with file_lock(study.plan.folder / "study.lock"):
         trial, lock = _claim(study)
     try:
         yield trial
@@ -179,8 +177,8 @@ def claimed(study: Study) -> Iterator[Trial | None]:
 
 def best_of(trials: list[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial of the highest value, the first of equals; None without any."""
-    complete = [one for one in trials if one.state == TrialState.COMPLETE and one.value is not None]
-    return max(complete, key=lambda one: (one.value, -one.number), default=None)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def whereabouts(plan: Plan) -> str:
@@ -193,18 +191,15 @@ def whereabouts(plan: Plan) -> str:
 def _claim(study: Study) -> "tuple[Trial | None, BaseFileLock | None]":
     """Return a trial that was cut off, or a new one, and the lock that holds it."""
     trials = study.trials()
-    for ordinal, one in enumerate(trials):
-        if one.state == TrialState.RUNNING:
-            lock = try_lock(_trial_lock(study, one.number))
-            if lock is None:
-                continue
+    for ordinal, trial in enumerate(trials):
+        if trial.state == TrialState.RUNNING and (lock := try_lock(_trial_lock(study, trial.number))) is not None:
             if study.trials()[ordinal].state == TrialState.RUNNING:
-                return Trial(study, one.number, ordinal, json.loads(one.user_attrs[SETTINGS])), lock
+                return Trial(study, trial.number, ordinal, json.loads(trial.user_attrs[SETTINGS])), lock
             lock.release()  # its worker finished it after the first look and before it let go of the lock
     if len(trials) >= study.plan.trials:
         return None, None
     settings, params, space = _settings(study, len(trials))
-    before = {one.number for one in study.optuna.get_trials(deepcopy=False)}
+    before = {trial.number for trial in study.optuna.get_trials(deepcopy=False)}
     study.optuna.add_trial(  # in one record: a trial is there with all its settings, or not at all
         optuna.trial.create_trial(
             state=TrialState.RUNNING,
@@ -213,7 +208,7 @@ def _claim(study: Study) -> "tuple[Trial | None, BaseFileLock | None]":
             user_attrs={SETTINGS: json.dumps(settings, sort_keys=True)},
         )
     )
-    number = next(one.number for one in study.optuna.get_trials(deepcopy=False) if one.number not in before)
+    number = next(trial.number for trial in study.optuna.get_trials(deepcopy=False) if trial.number not in before)
     return Trial(study, number, len(trials), settings), try_lock(_trial_lock(study, number))
 
 
@@ -224,10 +219,10 @@ def _settings(study: Study, ordinal: int) -> tuple[dict[str, Value], dict[str, V
     are drawn from the finished trials and a seed of their own, so nothing hangs on who draws or when.
     """
     plan = study.plan
-    space = {key: distribution(one) for key, one in sorted(plan.space.items())}
+    space = {key: distribution(plan.space[key]) for key in sorted(plan.space)}
     if ordinal == 0:
-        known = {key: plan.own[key] for key in space if inside(plan.own[key], plan.space[key])}
-        return dict(plan.own), known, {key: space[key] for key in known}
+        within = {key: plan.own[key] for key in space if inside(plan.own[key], plan.space[key])}
+        return dict(plan.own), within, {key: space[key] for key in within}
     sampler = optuna.samplers.TPESampler(
         seed=derive(plan.seed, "trial", ordinal) % 2**32,
         n_startup_trials=plan.startup_trials,
@@ -251,25 +246,12 @@ def _pruner(plan: Plan) -> BasePruner:
     return NopPruner()
 
 
-class _JournalLock(BaseJournalFileLock):
-    """The lock of Optuna's journal; its own would stay for half a minute after a kill."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = file_lock(path)
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
-
-
 def _storage(plan: Plan) -> BaseStorage:
     if plan.storage == "journal":
         path = plan.folder / JOURNAL
         _drop_half_line(path)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_JournalLock(plan.folder / "journal.lock")))
+        lock: Any = file_lock(plan.folder / "journal.lock")  # Optuna's own would stay for half a minute after a kill
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
     try:
@@ -284,12 +266,32 @@ def _storage(plan: Plan) -> BaseStorage:
 
 def _drop_half_line(path: Path) -> None:
     """Cut off what a kill left of a record at the journal's end, before the next one is written behind it."""
-    if path.exists():
-        content = path.read_bytes()
-        if not content.endswith(b"\n"):
-            with path.open("r+b") as stream:
-                stream.truncate(content.rfind(b"\n") + 1)
+    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _trial_lock(study: Study, number: int) -> Path:
     return study.plan.folder / f"trial_{number:04d}.lock"
+
+
+def distribution(space: Space) -> BaseDistribution:
+    """Return the space as Optuna draws from it."""
+    if isinstance(space, Choices):
+        return CategoricalDistribution(space.choices)
+    if space.whole:
+        return IntDistribution(int(space.low), int(space.high), log=space.log)
+    return FloatDistribution(space.low, space.high, log=space.log)
+
+
+def inside(value: Value, space: Space) -> bool:
+    """Return whether a value of the recipe is one that the space could give."""
+    if isinstance(space, Choices):
+        return any(value == choice and type(value) is type(choice) for choice in space.choices)
+    return isinstance(value, int | float) and not isinstance(value, bool) and space.low <= value <= space.high
+
+
+def readable(value: Value, space: Space) -> Value:
+    """Return a drawn number with six digits, still within the space, for people read it in a recipe."""
+    if isinstance(space, Choices) or not isinstance(value, float):
+        return value
+    return min(max(float(f"{value:.6g}"), space.low), space.high)

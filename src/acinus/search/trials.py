@@ -14,8 +14,17 @@ from acinus.code import code_digest
 from acinus.files import atomic_path, write_text
 from acinus.learning.checkpoints import BEST, LAST
 from acinus.learning.course import DivergedError
-from acinus.learning.fit import FitJob, FitResult, OnEpoch, fit
-from acinus.learning.from_recipe import Stores, Training, member, new_model, split_data, training_job, training_key
+from acinus.learning.fit import fit
+from acinus.learning.job import (
+    FitJob,
+    FitResult,
+    Stores,
+    Training,
+    member,
+    split_data,
+    training_job,
+    training_key,
+)
 from acinus.learning.measures import measured
 from acinus.params import section_hash
 from acinus.params.results import Measure, Value
@@ -70,8 +79,8 @@ class Search:
 
     def with_settings(self, settings: Mapping[str, Value]) -> Training:
         """Return the training of a trial, as long as tune.max_epochs says unless its length is searched."""
-        one = {"checkpoint_every": NEVER, "members": 1, "final": "train"}
-        train = self.train_with(settings).model_copy(update=one)
+        changed = {"checkpoint_every": NEVER, "members": 1, "final": "train"}
+        train = self.train_with(settings).model_copy(update=changed)
         if self.tune.max_epochs is not None and not LENGTH & set(settings):
             train = train.model_copy(update={"max_epochs": self.tune.max_epochs, "max_iterations": None})
         return replace(self.training, train=train)
@@ -81,13 +90,10 @@ def run_trial(search: Search, stores: Stores, sample: pd.DataFrame, trial: Trial
     """Train a trial, go on where a kill cut it off, and finish it in the study and in its own MLflow run."""
     names = {f"train.{key}": str(value) for key, value in trial.settings.items()}
     with search.open_run(f"trial {trial.ordinal}", {"trial": str(trial.ordinal), **names}) as run:
-
-        def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-            run.log_metrics(metrics, step=epoch)
-
+        job = _job(search, trial.study, trial.ordinal, stores, sample)
         try:
             result = fit(
-                _job(search, trial.settings, _folder(trial.study, trial.ordinal), stores, sample, on_epoch, trial)
+                replace(job, prune=trial.report, on_epoch=lambda epoch, values: run.log_metrics(values, step=epoch))
             )
         except DivergedError as error:
             trial.give_up()
@@ -120,20 +126,21 @@ def compare(search: Search, study: Study, stores: Stores, sample: pd.DataFrame) 
 
     The test patches are looked at here for the first time, when the best trial is chosen.
     """
-    rows = study.rows()
-    best = next((row["trial"] for row in rows if row["best"]), None)
-    figures: dict[int, dict[str, float | None]] = {}
-    for ordinal in sorted({0, 0 if best is None else best}):
-        row = rows[ordinal]
-        test = _test(search, study, ordinal, stores, sample) if row["state"] == "complete" else None
-        figures[ordinal] = {"val": row["value"], "test": test}
-    none: dict[str, float | None] = {"val": None, "test": None}
-    return {
-        "objective": search.objective,
-        "epochs": max(row["epochs"] for row in rows),
-        "untuned": figures[0],
-        "tuned": none if best is None else figures[best],
-    }
+    rows, best = study.rows(), study.best()
+    test_rows = sample[sample["split"] == "test"]
+
+    def measures(ordinal: int) -> dict[str, float | None]:
+        test = None
+        if rows[ordinal]["state"] == "complete":
+            job = _job(search, study, ordinal, stores, sample)
+            fit(job)  # finished: the weights come from its checkpoint
+            test = measured(job, search.objective, split_data(search.training, stores, test_rows))
+        return {"val": rows[ordinal]["value"], "test": test}
+
+    untuned = measures(0)
+    tuned = untuned if best == 0 else {"val": None, "test": None} if best is None else measures(best)
+    longest = max(row["epochs"] for row in rows)
+    return {"objective": search.objective, "epochs": longest, "untuned": untuned, "tuned": tuned}
 
 
 def hand_over(search: Search, study: Study) -> bool:
@@ -141,50 +148,27 @@ def hand_over(search: Search, study: Study) -> bool:
 
     Only where the trial was the very training that train is to do: train then finds it finished, as after a kill.
     """
-    best = next((row["trial"] for row in study.rows() if row["best"]), None)
-    if best is None:
+    if (best := study.best()) is None:
         return False
     settings = study.settings(best)
     wanted = member(replace(search.training, train=search.train_with(settings)), 0).train
     whole = search.with_settings(settings).train.model_copy(update={"checkpoint_every": wanted.checkpoint_every})
-    trial, place = _folder(study, best), search.training.paths.checkpoints
-    if whole != wanted or not all((trial / name).is_file() for name in (LAST, BEST)):
+    trained, checkpoints = _folder(study, best), search.training.paths.checkpoints
+    if whole != wanted or not all((trained / name).is_file() for name in (LAST, BEST)):
         return False
     for name in ("key", LAST, BEST):  # without its key no checkpoint counts
-        (place / name).unlink(missing_ok=True)
+        (checkpoints / name).unlink(missing_ok=True)
     for name in (LAST, BEST):
-        with atomic_path(place / name) as part:
-            shutil.copyfile(trial / name, part)
-    write_text(place / "key", training_key(replace(search.training, train=wanted)))
+        with atomic_path(checkpoints / name) as part:
+            shutil.copyfile(trained / name, part)
+    write_text(checkpoints / "key", training_key(replace(search.training, train=wanted)))
     return True
 
 
-def _test(search: Search, study: Study, ordinal: int, stores: Stores, sample: pd.DataFrame) -> float | None:
-    """Return a finished trial's measure on the test patches; its training comes from its checkpoint."""
-    settings = study.settings(ordinal)
-    job = _job(search, settings, _folder(study, ordinal), stores, sample, lambda epoch, metrics: None, None)
-    fit(job)
-    return measured(job, search.objective, split_data(search.training, stores, sample, "test"))
-
-
-def _job(
-    search: Search,
-    settings: Mapping[str, Value],
-    folder: Path,
-    stores: Stores,
-    sample: pd.DataFrame,
-    on_epoch: OnEpoch,
-    trial: Trial | None,
-) -> FitJob:
-    training = search.with_settings(settings)
-    job = training_job(training, new_model(training), stores, sample, folder / "training_log.csv", on_epoch)
-    return replace(
-        job,
-        checkpoints=folder,
-        key=f"{job.key}-{search.objective}",
-        measure=search.objective,
-        prune=trial.report if trial else None,
-    )
+def _job(search: Search, study: Study, ordinal: int, stores: Stores, sample: pd.DataFrame) -> FitJob:
+    training, folder = search.with_settings(study.settings(ordinal)), _folder(study, ordinal)
+    job = training_job(training, stores, sample, folder / "training_log.csv")
+    return replace(job, checkpoints=folder, key=f"{job.key}-{search.objective}", measure=search.objective)
 
 
 def _folder(study: Study, ordinal: int) -> Path:
@@ -195,8 +179,8 @@ def _tidy(study: Study) -> None:
     """Remove the checkpoints of finished trials that nobody will ask for: neither the first nor the best so far."""
     trials = study.trials()
     best = best_of(trials)
-    for ordinal, one in enumerate(trials):
-        if ordinal and one is not best and one.state.is_finished():
+    for ordinal, trial in enumerate(trials):
+        if ordinal and trial is not best and trial.state.is_finished():
             shutil.rmtree(_folder(study, ordinal), ignore_errors=True)
 
 

@@ -15,12 +15,20 @@ from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.card import SELECTION, WEIGHTS_FILE, Card, save_model
-from acinus.learning.class_scores import ScoringMachine, class_scores
-from acinus.learning.colour import MOST, ColourModel, fit_patch_colour, fit_pixel_colour, mean_colours, patch_features
+from acinus.learning.colour import (
+    MOST,
+    ColourModel,
+    fit_colours,
+    mean_colours,
+    optical_density,
+    patch_features,
+    pixel_features,
+    stain_summary,
+)
 from acinus.learning.device import Machine, pick, reproducible
-from acinus.learning.from_recipe import Training, data_hashes, evenly, input_spec, open_stores, patch_keys
+from acinus.learning.job import Training, data_hashes, evenly, input_spec, open_stores, patch_keys
 from acinus.learning.members import Fits, Hears, train_members
-from acinus.learning.stain import optical_density, stain_summary
+from acinus.learning.predict import ScoringMachine, class_scores
 from acinus.learning.stopping import listening
 from acinus.params import section_hash, with_values
 from acinus.params.faults import map_fault
@@ -243,9 +251,9 @@ def _colours(stage: Stage, sample: pd.DataFrame, stores: Stores) -> tuple[Colour
     stain = stain_summary([optical_density(patches(keys)) for keys in slides])
     in_order = [learned[key] for key in patch_keys(chosen)]
     if masks is None:
-        return fit_patch_colour(np.stack(in_order), rows["label"].to_numpy(dtype=np.int64)), stain
+        return fit_colours(np.stack(in_order), rows["label"].to_numpy(dtype=np.int64)), stain
     colours, labels = (np.concatenate(parts) for parts in zip(*in_order, strict=True))
-    return fit_pixel_colour(colours, labels, len(stage.recipe.classes), seed=stage.seed("colour")), stain
+    return fit_colours(pixel_features(colours), labels, len(stage.recipe.classes), seed=stage.seed("colour")), stain
 
 
 def _pixels(

@@ -23,7 +23,7 @@ def run(stage: Stage) -> None:
     if stage.recipe.tune.trials == 0:
         _write_none(stage)
         return
-    from acinus.learning.from_recipe import open_stores
+    from acinus.learning.job import open_stores
     from acinus.search.study import open_study, search  # torch only where something is trained
     from acinus.search.trials import compare, hand_over, run_trial
 
@@ -57,7 +57,7 @@ def join(stage: Stage) -> None:
     if stage.recipe.tune.trials == 0:
         stage.say("tune.trials is 0: nothing to join")
         return
-    from acinus.learning.from_recipe import open_stores
+    from acinus.learning.job import open_stores
     from acinus.search.study import open_study, search
     from acinus.search.trials import run_trial
 
@@ -70,7 +70,7 @@ def join(stage: Stage) -> None:
 def _search(stage: Stage) -> "Search":
     """Return the search; its trainings have the seeds of stage train, so that the best is what train delivers."""
     from acinus.learning.device import Machine
-    from acinus.learning.from_recipe import Training
+    from acinus.learning.job import Training
     from acinus.search.trials import Search
 
     training = Training(
