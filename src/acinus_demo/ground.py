@@ -91,5 +91,5 @@ class Section:
 
 def contour(plane: Field) -> tuple[Field, Field]:
     """Return the direction (dx, dy) of the plane's contours at every sample."""
-    down, right = np.gradient(plane)
+    down, right = np.asarray(np.gradient(plane), np.float32)
     return -down, right

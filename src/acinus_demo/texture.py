@@ -27,7 +27,7 @@ def axes(shape: tuple[int, int], step: float = 1.0, start: float = 0.0) -> tuple
     return y[:, None], x[None, :]
 
 
-def between_knots(position: NDArray[np.float64]) -> tuple[NDArray[np.int64], Field]:
+def between_knots(position: NDArray[np.floating]) -> tuple[NDArray[np.int64], Field]:
     """Return the knot before each position and the weight of the knot behind it, smooth at the knots."""
     index = position.astype(np.int64)
     t = (position - index).astype(np.float32)
