@@ -14,7 +14,7 @@ import simplejpeg
 import tifffile
 
 from acinus.files import atomic_path, read_json, write_json
-from acinus_demo.annotation import Outline, write_asap
+from acinus_demo.outline import Outline, write_asap
 from benchmarks.texture import squares
 
 TILE_PX = 512

@@ -32,6 +32,7 @@ LOOK_S = 5.0
 """How often the scheduler is looked at while a result is waited for."""
 ENTRIES = 100
 """Entries of a folder that are compared."""
+SILENT = "the scheduler does not answer any more; run again when it does"
 
 _one_at_a_time = threading.Lock()
 _checked: set["Expected"] = set()
@@ -70,12 +71,7 @@ def map_on_cluster(
         from distributed import CancelledError, KilledWorker
     except ImportError as error:
         remedy = f"{install_extra('cluster')}; or say local"
-        raise AcinusError(f"{_setting(scheduler)}: Dask cannot be imported ({error}); {remedy}") from error
-
-    died = AcinusError(
-        f"{_setting(scheduler)}: its workers or its scheduler died; look at their logs (often a worker wants more "
-        "memory) and run again"
-    )
+        raise _error(scheduler, f"Dask cannot be imported ({error}); {remedy}") from error
     if not jobs:
         return
     with _client(scheduler) as client, _expected(shared) as expected:
@@ -86,14 +82,15 @@ def map_on_cluster(
                 yield _result(client, futures[0], scheduler)
                 futures.popleft()
         except (KilledWorker, CancelledError) as error:
-            raise died from error
+            remedy = "look at their logs (often a worker wants more memory) and run again"
+            raise _error(scheduler, f"its workers or its scheduler died; {remedy}") from error
         finally:
             if client.status == "running":
                 client.cancel(list(futures))
 
 
-def _setting(scheduler: str) -> str:
-    return f"params.yaml: compute.scheduler = {scheduler!r}"
+def _error(scheduler: str, text: str) -> AcinusError:
+    return AcinusError(f"params.yaml: compute.scheduler = {scheduler!r}: {text}")
 
 
 @contextmanager
@@ -104,9 +101,7 @@ def _client(scheduler: str) -> Iterator[Any]:
         try:
             client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
         except OSError as error:
-            raise AcinusError(
-                f"{_setting(scheduler)}: no Dask scheduler answers there; start one or say local"
-            ) from error
+            raise _error(scheduler, "no Dask scheduler answers there; start one or say local") from error
         try:
             yield client
         finally:
@@ -158,15 +153,12 @@ def _check_workers(client: Any, expected: Expected, scheduler: str, say: Callabl
     try:
         client.run_on_scheduler(running_versions)
     except ImportError as error:
-        raise AcinusError(
-            f"{_setting(scheduler)}: the scheduler cannot run acinus ({error}); start it in the workers' environment"
-        ) from error
+        text = f"the scheduler cannot run acinus ({error}); start it in the workers' environment"
+        raise _error(scheduler, text) from error
     try:
         client.wait_for_workers(1, timeout=WAIT_S)
     except TimeoutError as error:
-        raise AcinusError(
-            f"{_setting(scheduler)}: no worker in {WAIT_S:g} s; start some: dask worker {scheduler}"
-        ) from error
+        raise _error(scheduler, f"no worker in {WAIT_S:g} s; start some: dask worker {scheduler}") from error
     threads = _workers(client, scheduler)
 
     answers = client.run(fault, expected, on_error="return")
@@ -176,20 +168,16 @@ def _check_workers(client: Any, expected: Expected, scheduler: str, say: Callabl
         text = answer if isinstance(answer, str) else f"cannot run this acinus ({answer})"
         raise _unfit(worker, text, scheduler, f"{len(faults)} of {len(threads)} workers unfit: ")
     several = sum(count > 1 for count in threads.values())
-    say(f"Dask workers: {len(threads)}" + (f"; {SEVERAL.format(several)}" if several else ""))
-
-
-SEVERAL = (
-    "{} of them have several threads and still take one slide at a time: started with "
-    "--nworkers -1 --nthreads 1 they would use every core"
-)
+    idle = (
+        f"; {several} of them have several threads and still take one slide at a time: started with "
+        "--nworkers -1 --nthreads 1 they would use every core"
+    )
+    say(f"Dask workers: {len(threads)}{idle if several else ''}")
 
 
 def _unfit(worker: str, text: str, scheduler: str, counted: str = "") -> AcinusError:
-    return AcinusError(
-        f"{_setting(scheduler)}: {counted}worker {worker} {text}; give every worker the same environment and folders, "
-        "under the same paths, and start it anew"
-    )
+    remedy = "give every worker the same environment and folders, under the same paths, and start it anew"
+    return _error(scheduler, f"{counted}worker {worker} {text}; {remedy}")
 
 
 def fault(expected: Expected) -> str | None:
@@ -235,18 +223,15 @@ def _result(client: Any, future: Any, scheduler: str) -> Any:
             if future.done():  # what the function raised
                 raise
         if client.status != "running":
-            raise AcinusError(f"{_setting(scheduler)}: the scheduler does not answer any more; run again when it does")
+            raise _error(scheduler, SILENT)
         alone = 0.0 if _workers(client, scheduler) else alone + LOOK_S
         if alone >= WAIT_S:
-            raise AcinusError(f"{_setting(scheduler)}: all workers have gone; look at their logs, and start some")
+            raise _error(scheduler, "all workers have gone; look at their logs, and start some")
 
 
 def _workers(client: Any, scheduler: str) -> dict[str, int]:
     """Return the threads of each worker that the scheduler knows."""
     try:
-        threads: dict[str, int] = client.sync(client.scheduler.ncores, callback_timeout=CONNECT_S)
+        return dict(client.sync(client.scheduler.ncores, callback_timeout=CONNECT_S))
     except (OSError, TimeoutError) as error:
-        raise AcinusError(
-            f"{_setting(scheduler)}: the scheduler does not answer any more; run again when it does"
-        ) from error
-    return threads
+        raise _error(scheduler, SILENT) from error

@@ -8,14 +8,22 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Condition
-from typing import Generic, TypeVar
+from queue import SimpleQueue
+from threading import Semaphore
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PER_THREAD = 4
 """Items under way per thread: enough that none waits for the consumer, few enough to bound memory."""
+
+_END: Any = object()
+_STOPPED: Any = object()
+
+
+class _StoppedError(RuntimeError):
+    """The items ended before their time; the reason is raised on the side where they were drawn."""
 
 
 @contextlib.contextmanager
@@ -25,19 +33,21 @@ def drawn_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item
     So up to depth + 2 exist at a time: the one being drawn, those that wait, and the caller's. What drawing raises
     is raised where the missing item is asked for. However the block is left, the thread has ended then.
     """
-    line = _Line[Item](depth)
+    source = (item for item in items)  # ends where an item fails
     with ThreadPoolExecutor(1, "ahead") as pool:
-        drawn = pool.submit(_fill, line, items)
+        waiting: deque[Future[Item]] = deque(pool.submit(next, source, _END) for _ in range(depth + 1))
 
-        def given() -> Iterator[Item]:
-            with contextlib.suppress(_StoppedError):
-                yield from line.taken()
-            drawn.result()  # raises what ended the items early
+        def drawn() -> Iterator[Item]:
+            while waiting and (item := waiting.popleft().result()) is not _END:
+                waiting.append(pool.submit(next, source, _END))
+                yield item
 
         try:
-            yield given()
+            yield drawn()
         finally:
-            line.close()
+            for future in waiting:
+                future.cancel()
+            waiting.clear()
 
 
 def handed_on(items: Iterable[Item], work: Callable[[Iterator[Item]], Result], depth: int = 1) -> Result:
@@ -46,11 +56,27 @@ def handed_on(items: Iterable[Item], work: Callable[[Iterator[Item]], Result], d
     Where drawing raises, `work` is stopped at its next item and what was raised is raised; where `work` raises,
     no more is drawn and that is raised. Either way the thread has ended then.
     """
-    line = _Line[Item](depth)
+    waiting, room, ending = SimpleQueue[Any](), Semaphore(depth), _STOPPED
+
+    def taken() -> Iterator[Item]:
+        while (item := waiting.get()) is not _END:
+            room.release()
+            if item is _STOPPED:
+                raise _StoppedError("no more items")
+            yield item
+
     with ThreadPoolExecutor(1, "handed-on") as pool:
-        done = pool.submit(work, line.taken())
-        done.add_done_callback(lambda _: line.close())
-        _fill(line, items)
+        done = pool.submit(work, taken())
+        done.add_done_callback(lambda _: room.release())
+        try:
+            for item in items:
+                room.acquire()
+                if done.done():
+                    break
+                waiting.put(item)
+            ending = _END
+        finally:
+            waiting.put(ending)
         return done.result()
 
 
@@ -77,64 +103,3 @@ def mapped_ahead(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _fill(line: "_Line[Item]", items: Iterable[Item]) -> None:
-    whole = False
-    try:
-        for item in items:
-            if not line.put(item):
-                break
-        whole = True
-    finally:
-        line.end(whole)
-
-
-class _StoppedError(RuntimeError):
-    """The items ended before their time; the reason is raised on the side where they were drawn."""
-
-
-class _Line(Generic[Item]):
-    """Items on their way from one thread to another, at most `depth` of them."""
-
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
-        self._waiting: deque[Item] = deque()
-        self._changed = Condition()
-        self._ended = self._whole = self._closed = False
-
-    def put(self, item: Item) -> bool:
-        """Add an item as soon as there is room; False where nobody takes any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._depth)
-            if self._closed:
-                return False
-            self._waiting.append(item)
-            self._changed.notify_all()
-            return True
-
-    def end(self, whole: bool) -> None:
-        """Say that no item follows. whole: whether all there are have been put."""
-        with self._changed:
-            self._ended, self._whole = True, whole
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Say that no item will be taken any more; those that wait are let go."""
-        with self._changed:
-            self._closed = True
-            self._waiting.clear()
-            self._changed.notify_all()
-
-    def taken(self) -> Iterator[Item]:
-        """Yield the items. Raises _StoppedError where they ended before their time."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended or self._closed)
-                if not self._waiting:
-                    if self._ended and not self._whole:
-                        raise _StoppedError("no more items")
-                    return
-                item = self._waiting.popleft()
-                self._changed.notify_all()
-            yield item

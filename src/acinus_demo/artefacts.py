@@ -29,7 +29,7 @@ def _stroke(
         x, y = x + length / 40 * math.cos(angle), y + length / 40 * math.sin(angle)
         points.append((round(x, 1), round(y, 1)))
     draw.line(points, fill=255, width=width, joint="curve")
-    return np.asarray(image, np.float32) * np.float32(1 / 255)
+    return np.asarray(image, np.float32) * (1 / 255)
 
 
 def fold(rng: np.random.Generator, ground: Ground) -> None:
@@ -40,20 +40,20 @@ def fold(rng: np.random.Generator, ground: Ground) -> None:
         return
     k = int(rng.integers(rows.size))
     line = _stroke(rng, shape, (float(columns[k]), float(rows[k])), 0.35 * shape[1], int(rng.integers(5, 11)))
-    soft = texture.blur(texture.blur(line, 1.2, 0, wrap=False), 1.2, 1, wrap=False)
-    ground.gain *= 1 + np.float32(0.85) * soft
+    soft = texture.soften(line, 1.2)
+    ground.gain *= 1 + 0.85 * soft
 
 
 def pen(rng: np.random.Generator, ground: Ground) -> Ink:
     """Draw a marker stroke that starts on the glass; it may run onto the tissue's border."""
     shape = ground.gain.shape
-    near = texture.blur(texture.blur(ground.cover, 12, 0, wrap=False), 12, 1, wrap=False)
+    near = texture.soften(ground.cover, 12)
     rows, columns = np.nonzero(near < 0.02)
     k = int(rng.integers(rows.size)) if rows.size else 0
     start = (float(columns[k]), float(rows[k])) if rows.size else (4.0, 4.0)
     width = int(rng.integers(70, 120)) // GRID_PX
     line = _stroke(rng, shape, start, 0.22 * shape[1], width)
     streak = texture.fractal(rng, shape, 14)
-    edge = texture.blur(texture.blur(line, 1.0, 0, wrap=False), 1.0, 1, wrap=False)
-    density = ramp(edge, 0.3, 0.7) * (np.float32(0.55) + np.float32(0.6) * streak) * (1 - ramp(near, 0.1, 0.5))
+    edge = texture.soften(line, 1.0)
+    density = ramp(edge, 0.3, 0.7) * (0.55 + 0.6 * streak) * (1 - ramp(near, 0.1, 0.5))
     return Ink(density, INKS[int(rng.integers(len(INKS)))])

@@ -7,14 +7,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
 
 from acinus import seeds
 from acinus.files import write_text
 from acinus.params import CamelyonDemo
-from acinus_demo import artefacts, cells, layout, node, pyramid, render, stain
-from acinus_demo.annotation import Outline, write_asap
-from acinus_demo.layout import Artefacts, Lesion, Wish
-from acinus_demo.outline import Ring
+from acinus_demo import artefacts, layout, node, nuclei, pyramid, render, stain
+from acinus_demo.layout import Lesion, Wish
+from acinus_demo.outline import Outline, Ring, write_asap
+from acinus_demo.texture import stream
 
 MACRO_UM = 2000.0  # CAMELYON16: a macro-metastasis is wider than 2 mm
 MPP_FACTORS = (0.972, 1.0, 1.028)  # slides of several scanners
@@ -34,7 +35,8 @@ class SlidePlan:
     seed: int
     tissue: tuple[Ring, ...]
     lesions: tuple[Lesion, ...]
-    artefacts: Artefacts
+    fold: bool
+    pen: bool
     histology: str | None
 
     @property
@@ -42,21 +44,16 @@ class SlidePlan:
         """Macro, Micro or None, by the widest lesion."""
         if not self.lesions:
             return None
-        widest = 0.0
-        for lesion in self.lesions:
-            points = np.array(lesion.ring)
-            apart = points[:, None] - points[None]
-            widest = max(widest, float(np.sqrt((apart * apart).sum(axis=2)).max()) * self.mpp)
+        widest = max(float(pdist(lesion.ring).max()) for lesion in self.lesions) * self.mpp
         return "Macro" if widest > MACRO_UM else "Micro"
 
 
 def plan(seed: int, settings: CamelyonDemo) -> list[SlidePlan]:
     """Return the plans of all slides in drawing order; cheap, and the same for the same arguments."""
-    tumours = settings.training_tumor
-    plans = [_plan_slide(seed, settings, "training", True, i) for i in range(tumours)]
+    plans = [_plan_slide(seed, settings, "training", True, i) for i in range(settings.training_tumor)]
     plans += [_plan_slide(seed, settings, "training", False, i) for i in range(settings.training_normal)]
     kinds = [True] * settings.test_tumor + [False] * settings.test_normal
-    order = np.random.default_rng(seeds.derive(seed, "demo", "camelyon", "order")).permutation(len(kinds))
+    order = stream(seed, "demo", "camelyon", "order").permutation(len(kinds))
     plans += [_plan_slide(seed, settings, "testing", kinds[k], i) for i, k in enumerate(order.tolist())]
     return plans
 
@@ -74,21 +71,13 @@ def _wish(split: Split, number: int, rng: np.random.Generator) -> Wish:
     return rarities[number] if number < len(rarities) else Wish(max(2, several), at_border=number % 2 == 0)
 
 
-def _size(settings: CamelyonDemo, number: int) -> tuple[int, int]:
-    edge = settings.size_px
-    if number % 4 == 1:
-        return edge + edge // 16, edge
-    if number % 4 == 3:
-        return edge + edge // 40 + 2, edge + edge // 20
-    return edge, edge
-
-
 def _plan_slide(seed: int, settings: CamelyonDemo, split: Split, tumour: bool, number: int) -> SlidePlan:
     kind = "test" if split == "testing" else "tumor" if tumour else "normal"
     slide_id = f"{kind}_{number + 1:03d}"
     own_seed = seeds.derive(seed, "demo", "camelyon", slide_id)
-    rng = np.random.default_rng(seeds.derive(own_seed, "layout"))
-    size = _size(settings, number)
+    rng = stream(own_seed, "layout")
+    edge = settings.size_px
+    size = {1: (edge + edge // 16, edge), 3: (edge + edge // 40 + 2, edge + edge // 20)}.get(number % 4, (edge, edge))
     mpp = round(settings.mpp * MPP_FACTORS[int(rng.integers(3))], 4)
     wish = _wish(split, number, rng) if tumour else Wish()
     rings = layout.tissue(rng, size, 2 if rng.random() < 0.4 and not wish.close_pair else 1)
@@ -103,25 +92,23 @@ def _plan_slide(seed: int, settings: CamelyonDemo, split: Split, tumour: bool, n
         seed=own_seed,
         tissue=rings,
         lesions=layout.lesions(rng, size, rings, mpp, wish),
-        artefacts=Artefacts(fold=number % 3 == 1, pen=number % 4 == 2),
+        fold=number % 3 == 1,
+        pen=number % 4 == 2,
         histology=("IDC" if rng.random() < 0.7 else "ILC") if tumour else None,
     )
 
 
 def picture(slide: SlidePlan) -> NDArray[np.uint8]:
     """Return the slide's level-0 picture (h, w, 3) uint8, drawn from its plan alone."""
-
-    def stream(name: str) -> np.random.Generator:
-        return np.random.default_rng(seeds.derive(slide.seed, name))
-
-    drawn = node.build(stream("node"), slide.size, slide.tissue, slide.lesions)
-    if slide.artefacts.fold:
-        artefacts.fold(stream("fold"), drawn.ground)
-    ink = artefacts.pen(stream("pen"), drawn.ground) if slide.artefacts.pen else None
-    nuclear, bodies = cells.populate(stream("cells"), slide.size, slide.mpp, drawn.cells, drawn.ground)
-    tiles = render.make_tiles(stream("tiles"))
-    dye = stain.vary(stream("stain"))
-    return render.render(slide.size, drawn.ground, nuclear, bodies, tiles, dye, ink)
+    section = node.build(stream(slide.seed, "node"), slide.size, slide.tissue, slide.lesions)
+    if slide.fold:
+        artefacts.fold(stream(slide.seed, "fold"), section.ground)
+    ink = artefacts.pen(stream(slide.seed, "pen"), section.ground) if slide.pen else None
+    rng = stream(slide.seed, "cells")
+    canvases = nuclei.populate(rng, slide.size, slide.mpp, section, node.SPACING_UM, node.LOOKS)
+    tiles = render.make_tiles(stream(slide.seed, "tiles"))
+    dye = stain.vary(stream(slide.seed, "stain"))
+    return render.render(slide.size, section.ground, *canvases, tiles, dye, ink)
 
 
 def draw_slide(slide: SlidePlan, root: Path) -> None:
@@ -137,18 +124,14 @@ def draw_slide(slide: SlidePlan, root: Path) -> None:
 
 def outlines(slide: SlidePlan) -> list[Outline]:
     """Return a slide's annotation: every lesion as `_0`, each followed by what is cut out of it."""
-    result = []
-    for lesion in slide.lesions:
-        result.append(Outline("_0", lesion.ring))
-        result += [Outline(hole.group, hole.ring) for hole in lesion.holes]
-    return result
+    return [ring for lesion in slide.lesions for ring in (Outline("_0", lesion.ring), *lesion.holes)]
 
 
 def finish(plans: Sequence[SlidePlan], root: Path) -> None:
     """Write testing/reference.csv: id, Normal or Tumor, histological type, extent; no header."""
     lines = [
-        f"{slide.slide_id},{'Tumor' if slide.lesions else 'Normal'},{slide.histology},{slide.extent}"
+        f"{slide.slide_id},{'Tumor' if slide.lesions else 'Normal'},{slide.histology},{slide.extent}\n"
         for slide in sorted(plans, key=lambda slide: slide.slide_id)
         if slide.split == "testing"
     ]
-    write_text(root / "testing" / "reference.csv", "".join(line + "\n" for line in lines))
+    write_text(root / "testing" / "reference.csv", "".join(lines))

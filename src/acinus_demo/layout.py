@@ -1,4 +1,4 @@
-"""Plan a slide before drawing it: tissue outlines, lesions with cut-outs, artefacts."""
+"""Plan a slide before drawing it: tissue outlines, and lesions with cut-outs."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from acinus_demo import outline
-from acinus_demo.outline import Ring
+from acinus_demo.outline import Outline, Ring
 
 SMALL_LESION_PX = 60
 CLOSE_GAP_UM = 40.0
@@ -18,27 +18,11 @@ APART_UM = 150.0  # other lesions keep clear of the 75 um within which the evalu
 
 
 @dataclasses.dataclass(frozen=True)
-class Hole:
-    """Benign tissue cut out of a lesion, and the ASAP group that says so."""
-
-    group: str
-    ring: Ring
-
-
-@dataclasses.dataclass(frozen=True)
 class Lesion:
-    """One drawn and annotated tumour region, level-0 pixels."""
+    """One drawn and annotated tumour region, level-0 pixels; holes: benign tissue cut out of it."""
 
     ring: Ring
-    holes: tuple[Hole, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Artefacts:
-    """What a slide carries besides tissue."""
-
-    fold: bool = False
-    pen: bool = False
+    holes: tuple[Outline, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,19 +67,18 @@ def lesions(
     ground = unary_union([Polygon(ring).buffer(0) for ring in tissue_rings])
     scale = min(size) / 4096
     placed: list[Polygon] = []
+    apart = APART_UM / mpp
     for number in range(wish.lesions):
         at_border = wish.at_border and number == 0
         radius = scale * (650 + 250 * rng.random()) if number == 0 else scale * (450 + 300 * rng.random())
-        found = _place(rng, ground, placed, radius, APART_UM / mpp, at_border)
-        if found is None and number == 0:
-            found = _place(rng, ground, placed, 0.6 * radius, APART_UM / mpp, False)
-        placed += [found] if found is not None else []
+        lesion = _place(rng, ground, placed, radius, apart, at_border)
+        if not lesion and number == 0:
+            lesion = _place(rng, ground, placed, 0.6 * radius, apart)
+        placed += lesion
         if wish.small and number == 0:  # while there is room
-            speck = _place(rng, ground, placed, float(SMALL_LESION_PX), APART_UM / mpp, False)
-            placed += [speck] if speck is not None else []
+            placed += _place(rng, ground, placed, float(SMALL_LESION_PX), apart)
     if wish.close_pair and placed:
-        pair = _beside(rng, ground, placed, scale * 380, CLOSE_GAP_UM / mpp)
-        placed += [pair] if pair is not None else []
+        placed += _beside(rng, ground, placed, scale * 380, CLOSE_GAP_UM / mpp)
     made = [Lesion(outline.ring_of(shape)) for shape in placed]
     if wish.hole_group and made:
         made[0] = dataclasses.replace(made[0], holes=(_hole(rng, placed[0], wish.hole_group),))
@@ -108,9 +91,9 @@ def _place(
     placed: list[Polygon],
     radius: float,
     apart: float,
-    at_border: bool,
-) -> Polygon | None:
-    """Try spots at random, shrinking slowly, until a lesion fits; None if the tissue is full."""
+    at_border: bool = False,
+) -> list[Polygon]:
+    """Try spots at random, shrinking slowly, until a lesion fits; return it, or nothing if the tissue is full."""
     left, top, right, bottom = ground.bounds
     others: BaseGeometry = unary_union(placed) if placed else Polygon()
     for attempt in range(240):
@@ -122,14 +105,14 @@ def _place(
         share = part.area / whole.area
         fits = 0.6 < share < 0.92 if at_border else share > 0.999
         if fits and (others.is_empty or part.distance(others) > apart):
-            return part
-    return None
+            return [part]
+    return []
 
 
 def _beside(
     rng: np.random.Generator, ground: BaseGeometry, placed: list[Polygon], radius: float, gap: float
-) -> Polygon | None:
-    """Return a lesion `gap` px from the first one and clear of the others."""
+) -> list[Polygon]:
+    """Return a lesion `gap` px from the first one and clear of the others, or nothing if there is no room."""
     anchor = placed[0]
     for attempt in range(120):
         size = radius * (1 - 0.004 * attempt)
@@ -145,18 +128,16 @@ def _beside(
         moved = affinity.translate(shape, centre.x + way[0] * far, centre.y + way[1] * far)
         clear = all(moved.distance(other) > 3 * gap for other in placed[1:])
         if clear and ground.contains(moved):
-            return moved
-    return None
+            return [moved]
+    return []
 
 
-def _hole(rng: np.random.Generator, lesion: Polygon, group: str) -> Hole:
+def _hole(rng: np.random.Generator, lesion: Polygon, group: str) -> Outline:
     """Return a cut-out about a third as wide as the lesion and wholly within it."""
     size = 0.36 * math.sqrt(lesion.area / math.pi)
-    core = lesion.buffer(-1.25 * size)
-    while core.is_empty:
+    while (core := lesion.buffer(-1.25 * size)).is_empty:
         size *= 0.8
-        core = lesion.buffer(-1.25 * size)
     spot = core.representative_point()
     ring = outline.irregular(rng, (spot.x, spot.y), (size, size * 0.8), 0.12)
     inside = outline.largest(Polygon(ring).buffer(0).intersection(lesion.buffer(-8)))
-    return Hole(group, outline.ring_of(inside))
+    return Outline(group, outline.ring_of(inside))

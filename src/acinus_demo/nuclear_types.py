@@ -1,7 +1,7 @@
 """The five kinds of nuclei that PanNuke tells apart, as sprites that know their own outline."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +12,21 @@ from acinus_demo.nuclei import Bank, Kind
 from acinus_demo.texture import Field
 
 NuclearType = Literal["neoplastic", "inflammatory", "connective", "dead", "epithelial"]
-TYPES: tuple[NuclearType, ...] = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")  # masks.npy's order
+TYPES: tuple[NuclearType, ...] = get_args(NuclearType)  # in the order of masks.npy
 ORIENTED: frozenset[NuclearType] = frozenset({"connective", "epithelial"})
 VARIANTS = 256
+MPP = 0.25
 SLENDER = 6  # of the 16 variants of each direction, the most elongated ones are spindles
 
-# lengths in pixels of 0.25 um
 KINDS: dict[NuclearType, Kind] = {
-    "neoplastic": Kind(37, 0.30, 1.9, 0.26, body=0.50, clumps=0.50, rim=0.80, nucleoli=2, nucleolus_px=8.0),
-    "inflammatory": Kind(22, 0.12, 1.2, 0.06, body=0.88, clumps=0.70, rim=0.25, body_spread=0.2),
-    "connective": Kind(22, 0.12, 5.0, 0.14, body=0.72, clumps=0.35, rim=0.25, body_spread=0.25),
-    "epithelial": Kind(30, 0.08, 1.6, 0.05, body=0.60, clumps=0.30, rim=0.40, nucleoli=1, nucleolus_px=3.0),
+    "neoplastic": Kind(9.25, 0.30, 1.9, 0.26, body=0.50, clumps=0.50, rim=0.80, nucleoli=2, nucleolus_um=2.0),
+    "inflammatory": Kind(5.5, 0.12, 1.2, 0.06, body=0.88, clumps=0.70, rim=0.25, body_spread=0.2),
+    "connective": Kind(5.5, 0.12, 5.0, 0.14, body=0.72, clumps=0.35, rim=0.25, body_spread=0.25),
+    "epithelial": Kind(7.5, 0.08, 1.6, 0.05, body=0.60, clumps=0.30, rim=0.40, nucleoli=1, nucleolus_um=0.75),
 }
-CORPSE = Kind(15, 0.15, 1.4, 0.10, body=1.35, clumps=0.0, rim=0.0, body_spread=0.2)
-CRUMB = Kind(7.5, 0.25, 1.2, 0.05, body=1.35, clumps=0.0, rim=0.0, body_spread=0.2)
-HALO = Kind(34, 0.15, 1.3, 0.12, body=0.72, clumps=0.25, rim=0.0)  # shrunken pink cytoplasm round a dead nucleus
+CORPSE = Kind(3.75, 0.15, 1.4, 0.10, body=1.35, clumps=0.0, rim=0.0, body_spread=0.2)
+CRUMB = Kind(1.875, 0.25, 1.2, 0.05, body=1.35, clumps=0.0, rim=0.0, body_spread=0.2)
+HALO = Kind(8.5, 0.15, 1.3, 0.12, body=0.72, clumps=0.25, rim=0.0)  # shrunken pink cytoplasm round a dead nucleus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +47,14 @@ def sprites(seed: int, name: NuclearType) -> Sprites:
 
 def halo(seed: int) -> Bank:
     """Draw the eosinophilic bodies that dead nuclei lie in."""
-    return nuclei.bank(np.random.default_rng(seed), HALO, VARIANTS)
+    return nuclei.bank(np.random.default_rng(seed), HALO, VARIANTS, mpp=MPP)
 
 
 def _outlined(seed: int, kind: Kind, oriented: bool) -> Sprites:
     # the same draws without chromatin give the same outlines, filled evenly
     flat = dataclasses.replace(kind, body=1.0, clumps=0.0, rim=0.0, nucleoli=0, body_spread=0.0)
-    density = nuclei.bank(np.random.default_rng(seed), kind, VARIANTS, oriented)
-    filled = nuclei.bank(np.random.default_rng(seed), flat, VARIANTS, oriented)
+    density = nuclei.bank(np.random.default_rng(seed), kind, VARIANTS, oriented, MPP)
+    filled = nuclei.bank(np.random.default_rng(seed), flat, VARIANTS, oriented, MPP)
     return Sprites(density, filled >= nuclei.UNIT // 2)
 
 

@@ -1,7 +1,10 @@
-"""Irregular closed outlines as rings of level-0 points, and their masks."""
+"""Irregular closed outlines as rings of level-0 points, their masks, and the ASAP XML that CAMELYON ships."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +12,10 @@ from PIL import Image, ImageDraw
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from acinus.files import write_text
+
 Ring = tuple[tuple[float, float], ...]
+GROUP_COLOURS = {"_0": "#00ff00", "_1": "#ffff00", "_2": "#ff0000", "Exclusion": "#ff0000"}
 
 
 def irregular(
@@ -52,10 +58,42 @@ def ring_of(polygon: Polygon) -> Ring:
     return tuple((round(x, 1), round(y, 1)) for x, y in list(polygon.exterior.coords)[:-1])
 
 
-def mask(rings: Sequence[Ring], size: tuple[int, int], downsample: int = 1) -> NDArray[np.bool_]:
+def mask(rings: Iterable[Ring], size: tuple[int, int], downsample: int = 1) -> NDArray[np.bool_]:
     """Return the union of rings as a boolean raster (h, w) of `size` = (w, h), in pixels of `downsample`."""
     image = Image.new("1", size)
     draw = ImageDraw.Draw(image)
     for ring in rings:
         draw.polygon([((x / downsample) - 0.5, (y / downsample) - 0.5) for x, y in ring], fill=1)
     return np.array(image, dtype=np.bool_)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """One annotated ring (level-0 pixels) and the ASAP group that says what it means."""
+
+    group: str
+    ring: Ring
+
+
+def asap_text(outlines: Sequence[Outline]) -> str:
+    """Return the outlines as an ASAP annotation document, polygons in the given order."""
+    lines = ['<?xml version="1.0"?>', "<ASAP_Annotations>", "\t<Annotations>"]
+    for number, outline in enumerate(outlines):
+        group = quoteattr(outline.group)
+        lines.append(f'\t\t<Annotation Name="Annotation {number}" Type="Polygon" PartOfGroup={group} Color="#F4FA58">')
+        lines.append("\t\t\t<Coordinates>")
+        for order, (x0, y0) in enumerate(outline.ring):
+            lines.append(f'\t\t\t\t<Coordinate Order="{order}" X="{x0:.1f}" Y="{y0:.1f}" />')
+        lines += ["\t\t\t</Coordinates>", "\t\t</Annotation>"]
+    lines += ["\t</Annotations>", "\t<AnnotationGroups>"]
+    for group in sorted({outline.group for outline in outlines}):
+        colour = GROUP_COLOURS.get(group, "#64fe2e")
+        lines.append(f'\t\t<Group Name={quoteattr(group)} PartOfGroup="None" Color="{colour}">')
+        lines += ["\t\t\t<Attributes />", "\t\t</Group>"]
+    lines += ["\t</AnnotationGroups>", "</ASAP_Annotations>"]
+    return "\n".join(lines) + "\n"
+
+
+def write_asap(path: Path, outlines: Sequence[Outline]) -> None:
+    """Write the outlines to `path` as ASAP XML, whole or not at all."""
+    write_text(path, asap_text(outlines))

@@ -1,7 +1,7 @@
 """The panda demonstration cohort: prostate needle biopsies in PANDA's disk layout."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from acinus import seeds
 from acinus.files import write_text
 from acinus.params import PandaDemo
-from acinus_demo import glands, gleason, histology, prostate, pyramid, render, stain
-from acinus_demo.glands import Architecture
-from acinus_demo.gleason import Grade
-from acinus_demo.ground import GRID_PX
-from acinus_demo.prostate import Core
+from acinus_demo import histology, prostate, pyramid, render, stain
+from acinus_demo.ground import GRID_PX, grid_shape
+from acinus_demo.prostate import Architecture, Core
 from acinus_demo.stain import Stain
+from acinus_demo.texture import stream
 
 Provider = Literal["karolinska", "radboud"]
 PROVIDERS: tuple[Provider, ...] = ("karolinska", "radboud")
@@ -32,6 +31,10 @@ MIXTURES: tuple[tuple[dict[int, float], ...], ...] = (
     ({4: 1.0}, {3: 0.66, 5: 0.34}, {3: 0.34, 5: 0.66}),
     ({4: 0.66, 5: 0.34}, {4: 0.34, 5: 0.66}, {5: 1.0}),
 )
+
+PATTERNS = (3, 4, 5)
+SECONDARY_SHARE = 0.05  # a second pattern is named from this share of the cancer on
+ISUP = {"3+3": 1, "3+4": 2, "4+3": 3, "4+4": 4, "3+5": 4, "5+3": 4, "4+5": 5, "5+4": 5, "5+5": 5}
 
 # factors on the optical densities of haematoxylin and eosin in R, G, B: one laboratory's stain is
 # bluish and strong, the other's pink and light
@@ -64,10 +67,6 @@ class SlidePlan:
         """Path of the label mask, if there is one."""
         return f"train_label_masks/{self.slide_id}_mask.tiff" if self.has_mask else None
 
-    def stream(self, name: str) -> np.random.Generator:
-        """Return the generator of one step of the drawing."""
-        return np.random.default_rng(seeds.derive(self.seed, name))
-
 
 def plan(seed: int, settings: PandaDemo) -> list[SlidePlan]:
     """Return the plans of all slides in drawing order; cheap, and the same for the same arguments.
@@ -81,7 +80,7 @@ def plan(seed: int, settings: PandaDemo) -> list[SlidePlan]:
 def _plan_slide(seed: int, settings: PandaDemo, number: int) -> SlidePlan:
     isup, provider, turn = number % 6, PROVIDERS[number // 6 % 2], number // 12
     own_seed = seeds.derive(seed, "demo", "panda", number)
-    rng = np.random.default_rng(seeds.derive(own_seed, "layout"))
+    rng = stream(own_seed, "layout")
     width, height = (edge + 2 * int(rng.integers(0, 13)) for edge in (settings.width_px, settings.height_px))
     size = (width + (width % 4 == 0), height + (height % 4 == 0))  # so that no downsample is a whole number
     mpp = MPP[provider][turn % 2]
@@ -100,15 +99,17 @@ def _plan_slide(seed: int, settings: PandaDemo, number: int) -> SlidePlan:
 
 def architecture(slide: SlidePlan) -> Architecture:
     """Return the glands of a slide on the ground's grid."""
-    shape = (-(-slide.size[1] // GRID_PX), -(-slide.size[0] // GRID_PX))
-    strips = prostate.strips(slide.stream("strips"), shape, slide.mpp, slide.cores)
-    return glands.build(slide.stream("glands"), strips)
+    strips = prostate.strips(stream(slide.seed, "strips"), grid_shape(slide.size), slide.mpp, slide.cores)
+    return prostate.glands(stream(slide.seed, "glands"), strips)
 
 
 def labels(slide: SlidePlan, drawn: Architecture) -> NDArray[np.uint8]:
     """Return a slide's true classes (h, w): 0 glass, 1 stroma, 2 benign epithelium, 3, 4, 5 the patterns."""
-    fine = np.repeat(np.repeat(drawn.labels(), GRID_PX, axis=0), GRID_PX, axis=1)
-    return fine[: slide.size[1], : slide.size[0]]
+    return _enlarged(slide, drawn.labels())
+
+
+def _enlarged(slide: SlidePlan, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return plane.repeat(GRID_PX, axis=0).repeat(GRID_PX, axis=1)[: slide.size[1], : slide.size[0]]
 
 
 def provider_mask(slide: SlidePlan, drawn: Architecture) -> NDArray[np.uint8]:
@@ -121,36 +122,38 @@ def provider_mask(slide: SlidePlan, drawn: Architecture) -> NDArray[np.uint8]:
         return labels(slide, drawn)
     region = np.where(drawn.strips.pattern != prostate.BENIGN, np.uint8(2), np.uint8(1))
     region[drawn.strips.depth_um <= 0] = 0
-    fine = np.repeat(np.repeat(region, GRID_PX, axis=0), GRID_PX, axis=1)
-    return fine[: slide.size[1], : slide.size[0]]
+    return _enlarged(slide, region)
 
 
-def grade(slide: SlidePlan, drawn: Architecture) -> Grade:
-    """Return the grade that the patterns' true areas in pixels amount to."""
-    counts = np.bincount(labels(slide, drawn).ravel(), minlength=6)
-    return gleason.grade({pattern: int(counts[pattern]) for pattern in gleason.PATTERNS})
+def grade(area: Mapping[int, int]) -> tuple[str, int]:
+    """Return Gleason score and ISUP grade ("0+0" and 0 without cancer) that the patterns' areas amount to, in any unit.
+
+    Primary is the pattern with the largest area, secondary the next one if it takes at least
+    `SECONDARY_SHARE` of the cancer, else the primary again; ties go to the higher pattern.
+    """
+    total = sum(area.get(pattern, 0) for pattern in PATTERNS)
+    if total == 0:
+        return "0+0", 0
+    primary, secondary, _ = sorted(PATTERNS, key=lambda pattern: (area.get(pattern, 0), pattern), reverse=True)
+    if area.get(secondary, 0) < SECONDARY_SHARE * total:
+        secondary = primary
+    score = f"{primary}+{secondary}"
+    return score, ISUP[score]
 
 
 def dye(slide: SlidePlan) -> Stain:
     """Return a slide's stain: its laboratory's, and a little of its own."""
-    own = stain.vary(slide.stream("stain"), 0.6)
-    of_haematoxylin, of_eosin = LABORATORY[slide.provider]
-    return dataclasses.replace(
-        own, haematoxylin=_scaled(own.haematoxylin, of_haematoxylin), eosin=_scaled(own.eosin, of_eosin)
-    )
-
-
-def _scaled(density: Iterable[float], factors: Iterable[float]) -> tuple[float, float, float]:
-    red, green, blue = (round(d * f, 4) for d, f in zip(density, factors, strict=True))
-    return red, green, blue
+    dye = stain.vary(stream(slide.seed, "stain"), 0.6)
+    haematoxylin, eosin = map(stain.scaled, (dye.haematoxylin, dye.eosin), LABORATORY[slide.provider])
+    return dataclasses.replace(dye, haematoxylin=haematoxylin, eosin=eosin)
 
 
 def picture(slide: SlidePlan, drawn: Architecture) -> NDArray[np.uint8]:
     """Return the slide's level-0 picture (h, w, 3) uint8."""
-    tissue = histology.paint(slide.stream("paint"), drawn)
-    nuclear, bodies = histology.populate(slide.stream("cells"), slide.size, slide.mpp, tissue)
-    tiles = render.make_tiles(slide.stream("tiles"))
-    return render.render(slide.size, tissue.ground, nuclear, bodies, tiles, dye(slide))
+    section = histology.paint(stream(slide.seed, "paint"), drawn)
+    canvases = histology.populate(stream(slide.seed, "cells"), slide.size, slide.mpp, section)
+    tiles = render.make_tiles(stream(slide.seed, "tiles"))
+    return render.render(slide.size, section.ground, *canvases, tiles, dye(slide))
 
 
 def draw_slide(slide: SlidePlan, root: Path) -> None:
@@ -172,7 +175,8 @@ def finish(plans: Sequence[SlidePlan], root: Path) -> None:
     """
     lines = ["image_id,data_provider,isup_grade,gleason_score"]
     for slide in sorted(plans, key=lambda slide: slide.slide_id):
-        found = grade(slide, architecture(slide))
-        score = "negative" if found.isup == 0 and slide.provider == "radboud" else found.score
-        lines.append(f"{slide.slide_id},{slide.provider},{found.isup},{score}")
+        areas = np.bincount(labels(slide, architecture(slide)).ravel()).tolist()
+        score, isup = grade(dict(enumerate(areas)))
+        score = "negative" if isup == 0 and slide.provider == "radboud" else score
+        lines.append(f"{slide.slide_id},{slide.provider},{isup},{score}")
     write_text(root / "train.csv", "".join(line + "\n" for line in lines))

@@ -12,6 +12,7 @@ from acinus.files import atomic_path
 from acinus.params import PannukeDemo
 from acinus_demo import nuclear_tile
 from acinus_demo.nuclear_types import TYPES, NuclearType
+from acinus_demo.texture import stream
 
 # PanNuke has been handed on in several numeric types; ours differ from fold to fold
 DTYPES = ("uint8", "float32", "uint16")
@@ -57,7 +58,7 @@ def plan(seed: int, settings: PannukeDemo) -> list[FoldPlan]:
 
 
 def _plan_fold(seed: int, fold: int, count: int) -> FoldPlan:
-    rng = np.random.default_rng(seeds.derive(seed, "plan"))
+    rng = stream(seed, "plan")
     mixtures = [
         (*MIXTURES[k % len(MIXTURES)], "dead") if k % DEAD_EVERY == 0 else MIXTURES[k % len(MIXTURES)]
         for k in range(count)
@@ -74,10 +75,9 @@ def pictures(fold: FoldPlan) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     images = np.empty((count, edge, edge, 3), np.uint8)
     masks = np.empty((count, edge, edge, len(TYPES) + 1), np.uint16)
     for k, tile in enumerate(fold.tiles):
-        drawn = nuclear_tile.draw(seeds.derive(fold.seed, "tile", k), tile.types, stock)
-        images[k] = drawn.picture
-        masks[k, ..., : len(TYPES)] = drawn.ids
-        masks[k, ..., len(TYPES)] = ~drawn.ids.any(axis=-1)
+        images[k], ids = nuclear_tile.draw(seeds.derive(fold.seed, "tile", k), tile.types, stock)
+        masks[k, ..., : len(TYPES)] = ids
+        masks[k, ..., len(TYPES)] = ~ids.any(axis=-1)
     return images, masks
 
 
@@ -88,15 +88,13 @@ def draw_slide(fold: FoldPlan, root: Path) -> None:
         AcinusError: `root` cannot be written.
     """
     images, masks = pictures(fold)
-    folder = root / f"Fold {fold.fold}"
-    _save(folder / "images" / f"fold{fold.fold}" / "images.npy", images.astype(fold.dtype))
-    _save(folder / "images" / f"fold{fold.fold}" / "types.npy", np.array([tile.tissue for tile in fold.tiles]))
-    _save(folder / "masks" / f"fold{fold.fold}" / "masks.npy", masks)
-
-
-def _save(path: Path, values: NDArray) -> None:
-    with atomic_path(path) as part:
-        np.save(part, values, allow_pickle=False)
+    for kind, name, values in (
+        ("images", "images", images.astype(fold.dtype)),
+        ("images", "types", np.array([tile.tissue for tile in fold.tiles])),
+        ("masks", "masks", masks),
+    ):
+        with atomic_path(root / f"Fold {fold.fold}" / kind / fold.slide_id / f"{name}.npy") as part:
+            np.save(part, values, allow_pickle=False)
 
 
 def finish(plans: Sequence[FoldPlan], root: Path) -> None:

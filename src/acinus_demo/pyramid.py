@@ -45,22 +45,24 @@ def write_pyramid(path: Path, level0: RGB, mpp: float, tile_px: int = 512, quali
     """
     with atomic_path(path) as part, tifffile.TiffWriter(part, bigtiff=True) as writer:
         for level, picture in enumerate(levels(level0)):
-            pixels_per_cm = 10_000 / (mpp * 2**level)
-            writer.write(
-                picture,
-                photometric="rgb",  # the encoder turns it into YCbCr 4:2:0 itself
-                compression="jpeg",
-                compressionargs={"level": quality},
-                tile=(tile_px, tile_px),
-                resolution=(pixels_per_cm, pixels_per_cm),
-                resolutionunit="CENTIMETER",
-                subfiletype=1 if level else 0,
-                software=False,
-                metadata=None,
-            )
+            tags = _tags(level, mpp * 2**level, tile_px)
+            writer.write(picture, compression="jpeg", compressionargs={"level": quality}, **tags)
 
 
-def level_size(size: tuple[int, int], reduction: int) -> tuple[int, int]:
+def _tags(level: int, mpp: float, tile_px: int) -> dict[str, Any]:
+    pixels_per_cm = 10_000 / mpp
+    return {
+        "photometric": "rgb",  # the JPEG encoder turns it into YCbCr 4:2:0 itself
+        "tile": (tile_px, tile_px),
+        "resolution": (pixels_per_cm, pixels_per_cm),
+        "resolutionunit": "CENTIMETER",
+        "subfiletype": 1 if level else 0,
+        "software": False,
+        "metadata": None,
+    }
+
+
+def _level_size(size: tuple[int, int], reduction: int) -> tuple[int, int]:
     """Return the size (w, h) of a level about `reduction` times smaller: whole pixels, rounded down."""
     return size[0] // reduction, size[1] // reduction
 
@@ -74,7 +76,7 @@ def write_biopsy(path: Path, level0: RGB, mpp: float, quality: int = 80, tile_px
         AcinusError: the file cannot be written.
     """
     image = Image.fromarray(level0)
-    sizes = [level_size(image.size, reduction) for reduction in BIOPSY_REDUCTIONS]
+    sizes = [_level_size(image.size, reduction) for reduction in BIOPSY_REDUCTIONS]
     pictures = (
         level0 if size == image.size else np.asarray(image.resize(size, Image.Resampling.BOX)) for size in sizes
     )
@@ -94,7 +96,7 @@ def write_biopsy_mask(path: Path, label: NDArray[np.uint8], mpp: float, tile_px:
 
     def pictures() -> Iterator[RGB]:
         for reduction in BIOPSY_REDUCTIONS:
-            columns, rows = level_size((width, height), reduction)
+            columns, rows = _level_size((width, height), reduction)
             row, column = (2 * np.arange(n) + 1 for n in (rows, columns))
             level = np.zeros((rows, columns, 3), np.uint8)
             level[..., 0] = label[(row * height // (2 * rows))[:, None], (column * width // (2 * columns))[None, :]]
@@ -110,20 +112,9 @@ def _write_biopsy_levels(
     with atomic_path(path) as part, tifffile.TiffWriter(part) as writer:
         for level, picture in enumerate(pictures):
             width = width or picture.shape[1]
-            pixels_per_cm = 10_000 / (mpp * width / picture.shape[1])
-            writer.write(
-                _tiles(picture, tile_px),
-                shape=picture.shape,
-                dtype=picture.dtype,
-                photometric="rgb",
-                tile=(tile_px, tile_px),
-                resolution=(pixels_per_cm, pixels_per_cm),
-                resolutionunit="CENTIMETER",
-                subfiletype=1 if level else 0,
-                software=False,
-                metadata=None,
-                **options,
-            )
+            tags = _tags(level, mpp * width / picture.shape[1], tile_px)
+            tiles = _tiles(picture, tile_px)
+            writer.write(tiles, shape=picture.shape, dtype=picture.dtype, **tags, **options)
 
 
 def _tiles(picture: RGB, tile_px: int) -> Iterator[RGB]:

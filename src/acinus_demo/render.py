@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acinus_demo import stain, texture
-from acinus_demo.ground import GRID_PX, Ground
+from acinus_demo.ground import GRID_PX, Ground, grid_shape
 from acinus_demo.nuclei import MARGIN_PX, UNIT, Canvas
 from acinus_demo.texture import Field
 
@@ -56,17 +56,15 @@ def render(
     """
     width, height = size
     picture = np.empty((height, width, 3), np.uint8)
-    padded = {f.name: np.pad(getattr(ground, f.name), 1, mode="edge") for f in dataclasses.fields(ground)}
-    inked = np.pad(ink.density, 1, mode="edge") if ink is not None else None
+    padded = {name: np.pad(plane, 1, mode="edge") for name, plane in vars(ground).items()}
+    inked = np.pad(ink.density, 1, mode="edge") if ink else None
     for top in range(0, height, TILE_PX):
         for left in range(0, width, TILE_PX):
             window = _Window(top, left, min(TILE_PX, height - top), min(TILE_PX, width - left))
             h, e = _dyes(window, padded, nuclei, bodies, tiles)
-            stroke = window.enlarge(inked) if inked is not None else None
-            colour = (stroke, ink.colour) if stroke is not None and ink is not None and stroke.max() > 0 else None
-            part = stain.mix(h, e, dye, colour)
+            part = stain.mix(h, e, dye, (window.enlarge(inked), ink.colour) if ink and inked is not None else None)
             noise = tiles.noise[(top * 3 + left) % 512 :, (left * 5 + top) % 512 :][: window.height, : window.width]
-            picture[window.slices] = np.clip(part + noise, 0, 255).astype(np.uint8)
+            picture[top : top + TILE_PX, left : left + TILE_PX] = np.clip(part + noise, 0, 255).astype(np.uint8)
     return picture
 
 
@@ -77,16 +75,15 @@ class _Window:
     height: int
     width: int
 
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+    def samples(self, padded: Field) -> Field:
+        """Return the window's part of a padded plane of the grid, and one sample more on every side."""
+        row, column = self.top // GRID_PX, self.left // GRID_PX
+        rows, columns = grid_shape((self.width, self.height))
+        return padded[row : row + rows + 2, column : column + columns + 2]
 
     def enlarge(self, padded: Field) -> Field:
         """Return the window's part of a padded plane at full resolution."""
-        row, column = self.top // GRID_PX, self.left // GRID_PX
-        rows, columns = -(-self.height // GRID_PX), -(-self.width // GRID_PX)
-        block = padded[row : row + rows + 2, column : column + columns + 2]
-        return texture.upsample4(block)[: self.height, : self.width]
+        return texture.upsample4(self.samples(padded))[: self.height, : self.width]
 
     def of_canvas(self, canvas: Canvas) -> Field:
         """Return the window's part of a canvas as concentration."""
@@ -98,35 +95,29 @@ class _Window:
         edge = tile.shape[0]
         rows = (np.arange(self.height) + self.top) % edge
         columns = (np.arange(self.width) + self.left) % edge
-        return tile[rows[:, None], columns[None, :]]
+        return tile[np.ix_(rows, columns)]
 
 
 def _dyes(
     window: _Window, padded: dict[str, Field], nuclei: Canvas, bodies: Canvas, tiles: Tiles
 ) -> tuple[Field, Field]:
     """Return haematoxylin and eosin of one window."""
-    if not _touched(window, padded["cover"]):
+    if window.samples(padded["cover"]).max() <= 0.25:
         glass = np.zeros((window.height, window.width), np.float32)
         return glass, glass
     fibres = texture.sample(tiles.fibre, window.enlarge(padded["across"]), window.enlarge(padded["along"]))
     mottle, grain = window.of_tile(tiles.mottle), window.of_tile(tiles.grain)
-    edge = window.enlarge(padded["cover"]) + np.float32(0.22) * (fibres - np.float32(0.5))
-    edge += np.float32(0.10) * (mottle - np.float32(0.5))
+    edge = window.enlarge(padded["cover"]) + 0.22 * (fibres - 0.5)
+    edge += 0.10 * (mottle - 0.5)
     cover = texture.ramp(edge, 0.42, 0.58)
-    eosin = window.enlarge(padded["eosin"]) + window.enlarge(padded["fibre"]) * (fibres - np.float32(0.5))
+    eosin = window.enlarge(padded["eosin"]) + window.enlarge(padded["fibre"]) * (fibres - 0.5)
     eosin += window.enlarge(padded["mottle"]) * (mottle + grain - 1)
     eosin = np.maximum(eosin, 0) * cover
-    eosin = np.maximum(eosin, window.of_canvas(bodies) * (np.float32(0.8) + np.float32(0.4) * grain))
+    eosin = np.maximum(eosin, window.of_canvas(bodies) * (0.8 + 0.4 * grain))
     nuclear = window.of_canvas(nuclei)
-    diffuse = window.enlarge(padded["haematoxylin"]) * cover * (np.float32(0.7) + np.float32(0.6) * mottle)
-    haematoxylin = np.maximum(nuclear * (np.float32(0.76) + np.float32(0.48) * grain), diffuse)
-    eosin *= 1 - np.float32(0.30) * np.minimum(nuclear, 1)
+    diffuse = window.enlarge(padded["haematoxylin"]) * cover * (0.7 + 0.6 * mottle)
+    haematoxylin = np.maximum(nuclear * (0.76 + 0.48 * grain), diffuse)
+    eosin *= 1 - 0.30 * np.minimum(nuclear, 1)
     gain = window.enlarge(padded["gain"])
     haematoxylin *= window.enlarge(padded["blue"])
     return haematoxylin * gain, eosin * gain
-
-
-def _touched(window: _Window, cover: Field) -> bool:
-    row, column = window.top // GRID_PX, window.left // GRID_PX
-    rows, columns = -(-window.height // GRID_PX), -(-window.width // GRID_PX)
-    return bool(cover[row : row + rows + 2, column : column + columns + 2].max() > 0.25)

@@ -3,18 +3,19 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from acinus import seeds
 from acinus.files import atomic_path, write_text
 from acinus.params import RgbMaskDemo
-from acinus_demo import layout, render, stain, territories, tissues
-from acinus_demo.outline import Ring
+from acinus_demo import layout, nuclei, render, stain, tissues
+from acinus_demo.texture import stream
 
 # background, yellow, grey, green, blue, red: the data set's own names, in class order
 COLOURS = ((0, 0, 0), (255, 255, 0), (150, 150, 150), (0, 255, 0), (0, 0, 255), (0, 150, 255))
@@ -41,13 +42,8 @@ class BiopsyPlan:
 def plan(seed: int, settings: RgbMaskDemo) -> list[BiopsyPlan]:
     """Return the plans of all images in drawing order; cheap, and the same for the same arguments."""
     plans: list[BiopsyPlan] = []
-    splits: tuple[tuple[Split, int], ...] = (
-        ("train", settings.train),
-        ("val", settings.val),
-        ("test", settings.test),
-    )
-    for split, count in splits:
-        plans += [_plan_slide(seed, settings, split, i, len(plans) + i) for i in range(count)]
+    for split in get_args(Split):
+        plans += [_plan_slide(seed, settings, split, i, len(plans) + i) for i in range(getattr(settings, split))]
     return plans
 
 
@@ -68,19 +64,16 @@ def _plan_slide(seed: int, settings: RgbMaskDemo, split: Split, number: int, ove
     )
 
 
-def _stream(slide: BiopsyPlan, name: str) -> np.random.Generator:
-    return np.random.default_rng(seeds.derive(slide.seed, name))
-
-
 def picture(slide: BiopsyPlan) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return an image (h, w, 3) and the class of each of its pixels (h, w), drawn from the plan alone."""
-    rings: tuple[Ring, ...] = layout.tissue(_stream(slide, "outline"), slide.size, 1)
-    land = territories.divide(_stream(slide, "territories"), slide.size, rings, len(tissues.TISSUES))
-    built = tissues.build(_stream(slide, "tissues"), land)
-    nuclear, bodies = tissues.populate(_stream(slide, "cells"), slide.size, built)
-    textures = render.make_tiles(_stream(slide, "tiles"))
-    dye = stain.vary(_stream(slide, "stain"))
-    return render.render(slide.size, built.ground, nuclear, bodies, textures, dye), land.labels
+    rings = layout.tissue(stream(slide.seed, "outline"), slide.size, 1)
+    labels, owner = tissues.divide(stream(slide.seed, "territories"), slide.size, rings)
+    section = tissues.build(stream(slide.seed, "tissues"), labels, owner)
+    rng = stream(slide.seed, "cells")
+    canvases = nuclei.populate(rng, slide.size, tissues.MPP, section, tissues.SPACING_UM, tissues.LOOKS)
+    tiles = render.make_tiles(stream(slide.seed, "tiles"))
+    dye = stain.vary(stream(slide.seed, "stain"))
+    return render.render(slide.size, section.ground, *canvases, tiles, dye), labels
 
 
 def draw_slide(slide: BiopsyPlan, root: Path) -> None:
@@ -91,19 +84,15 @@ def draw_slide(slide: BiopsyPlan, root: Path) -> None:
     """
     pixels, labels = picture(slide)
     with atomic_path(root / slide.image) as part:
-        _write_image(part, pixels)
+        if part.suffix == ".tif":
+            # strips, which OpenSlide does not open
+            tifffile.imwrite(part, pixels, photometric="rgb", rowsperstrip=64, compression="zlib", metadata=None)
+        elif part.suffix == ".jpg":
+            Image.fromarray(pixels).save(part, quality=95, subsampling=0)
+        else:
+            Image.fromarray(pixels).save(part, compress_level=1)
     with atomic_path(root / slide.mask) as part:
         coded(labels, slide.mask_form).save(part, compress_level=6)
-
-
-def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
-    if path.suffix == ".tif":
-        # strips, which OpenSlide does not open
-        tifffile.imwrite(path, pixels, photometric="rgb", rowsperstrip=64, compression="zlib", metadata=None)
-    elif path.suffix == ".jpg":
-        Image.fromarray(pixels).save(path, quality=95, subsampling=0)
-    else:
-        Image.fromarray(pixels).save(path, compress_level=1)
 
 
 def coded(labels: NDArray[np.uint8], form: MaskForm) -> Image.Image:
@@ -120,12 +109,7 @@ def coded(labels: NDArray[np.uint8], form: MaskForm) -> Image.Image:
 
 def blend(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the 3 x 3 mean, rounded down: what a drawing program's smooth edges leave in a mask."""
-    height, width = rgb.shape[:2]
-    padded = np.pad(rgb, ((1, 1), (1, 1), (0, 0)), mode="edge").astype(np.uint16)
-    total = np.zeros(rgb.shape, np.uint16)
-    for dy in range(3):
-        for dx in range(3):
-            total += padded[dy : dy + height, dx : dx + width]
+    total = ndimage.convolve(rgb.astype(np.uint16), np.ones((3, 3, 1)), mode="nearest")
     return (total // 9).astype(np.uint8)
 
 

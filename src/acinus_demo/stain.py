@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,15 @@ def vary(rng: np.random.Generator, spread: float = 1.0) -> Stain:
     glass = int(rng.integers(238, 248))
     tint = rng.integers(-2, 3, size=3)
     return Stain(
-        _vector(HAEMATOXYLIN, strength_h, hue[0]),
-        _vector(EOSIN, strength_e, hue[1]),
+        scaled((value * strength_h for value in HAEMATOXYLIN), hue[0].tolist()),
+        scaled((value * strength_e for value in EOSIN), hue[1].tolist()),
         (glass + int(tint[0]), glass + int(tint[1]), glass + int(tint[2])),
     )
 
 
-def _vector(base: tuple[float, float, float], strength: float, hue: NDArray[np.float64]) -> tuple[float, float, float]:
-    red, green, blue = (round(b * strength * float(h), 4) for b, h in zip(base, hue, strict=True))
+def scaled(density: Iterable[float], factors: Iterable[float]) -> tuple[float, float, float]:
+    """Return optical densities in R, G, B times one factor each, rounded."""
+    red, green, blue = (round(value * factor, 4) for value, factor in zip(density, factors, strict=True))
     return red, green, blue
 
 
@@ -62,11 +64,11 @@ def mix(
     """
     picture = np.empty((*haematoxylin.shape, 3), np.uint8)
     for channel in range(3):
-        density = haematoxylin * np.float32(stain.haematoxylin[channel])
-        density += eosin * np.float32(stain.eosin[channel])
+        density = haematoxylin * stain.haematoxylin[channel]
+        density += eosin * stain.eosin[channel]
         if ink is not None:
-            density += ink[0] * np.float32(ink[1][channel])
-        density *= np.float32(_STEPS_PER_OD)
+            density += ink[0] * ink[1][channel]
+        density *= _STEPS_PER_OD
         step = np.clip(density, 0, _MAX_OD * _STEPS_PER_OD).astype(np.int32)
         picture[..., channel] = _transmission(stain.glass[channel])[step]
     return picture

@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
+from acinus import seeds
+
 Field = NDArray[np.float32]
+
+
+def stream(seed: int, *names: str | int) -> np.random.Generator:
+    """Return the generator of one step of a drawing."""
+    return np.random.default_rng(seeds.derive(seed, *names))
 
 
 def ramp(values: Field, start: float, stop: float) -> Field:
@@ -14,8 +21,14 @@ def ramp(values: Field, start: float, stop: float) -> Field:
     return np.clip((values - np.float32(start)) * np.float32(1.0 / (stop - start)), 0, 1).astype(np.float32)
 
 
-def _lattice(length: int, cell: float, offset: float) -> tuple[NDArray[np.int64], Field]:
-    position = np.arange(length) / cell + offset
+def axes(shape: tuple[int, int], step: float = 1.0, start: float = 0.0) -> tuple[Field, Field]:
+    """Return the coordinates y (rows, 1) and x (1, columns) of a grid: (index + `start`) * `step`."""
+    y, x = ((np.arange(length, dtype=np.float32) + start) * step for length in shape)
+    return y[:, None], x[None, :]
+
+
+def between_knots(position: NDArray[np.floating]) -> tuple[NDArray[np.int64], Field]:
+    """Return the knot before each position and the weight of the knot behind it, smooth at the knots."""
     index = position.astype(np.int64)
     t = (position - index).astype(np.float32)
     return index, t * t * (3 - 2 * t)
@@ -24,8 +37,8 @@ def _lattice(length: int, cell: float, offset: float) -> tuple[NDArray[np.int64]
 def value_noise(rng: np.random.Generator, shape: tuple[int, int], cell: float) -> Field:
     """Return noise in [0, 1] of `shape` whose features are `cell` samples wide (smooth lattice noise)."""
     shift_y, shift_x = rng.random(2)
-    row, row_t = _lattice(shape[0], cell, float(shift_y))
-    col, col_t = _lattice(shape[1], cell, float(shift_x))
+    row, row_t = between_knots(np.arange(shape[0]) / cell + shift_y)
+    col, col_t = between_knots(np.arange(shape[1]) / cell + shift_x)
     knots = rng.random((int(row[-1]) + 2, int(col[-1]) + 2), dtype=np.float32)
     rows = knots[row] * (1 - row_t)[:, None] + knots[row + 1] * row_t[:, None]
     return (rows[:, col] * (1 - col_t) + rows[:, col + 1] * col_t).astype(np.float32, copy=False)
@@ -36,10 +49,10 @@ def fractal(rng: np.random.Generator, shape: tuple[int, int], cell: float, octav
     total = np.zeros(shape, np.float32)
     weight, sum_of_weights = 1.0, 0.0
     for octave in range(octaves):
-        total += np.float32(weight) * value_noise(rng, shape, max(cell / 2**octave, 1.5))
+        total += weight * value_noise(rng, shape, max(cell / 2**octave, 1.5))
         sum_of_weights += weight
         weight *= 0.5
-    return total * np.float32(1.0 / sum_of_weights)
+    return total * (1.0 / sum_of_weights)
 
 
 def blur(values: Field, sigma: float, axis: int, wrap: bool = True) -> Field:
@@ -49,6 +62,11 @@ def blur(values: Field, sigma: float, axis: int, wrap: bool = True) -> Field:
     total = round(sum(weights), 6)
     kernel = [round(w / total, 8) for w in weights]
     return ndimage.correlate1d(values, kernel, axis=axis, output=np.float32, mode="wrap" if wrap else "nearest")
+
+
+def soften(values: Field, sigma: float, wrap: bool = False) -> Field:
+    """Smooth along both axes (see `blur`)."""
+    return blur(blur(values, sigma, 0, wrap), sigma, 1, wrap)
 
 
 def stretch(values: Field) -> Field:
@@ -61,13 +79,12 @@ def fibre_tile(rng: np.random.Generator, edge: int = 1024) -> Field:
     """Return a periodic tile in [0, 1] of fibres along the second axis, thin and thick ones mixed."""
     thin = blur(blur(rng.random((edge, edge), dtype=np.float32), 14, 1), 0.9, 0)
     thick = blur(blur(rng.random((edge, edge), dtype=np.float32), 40, 1), 3.0, 0)
-    return stretch(np.float32(0.55) * stretch(thin) + np.float32(0.45) * stretch(thick))
+    return stretch(0.55 * stretch(thin) + 0.45 * stretch(thick))
 
 
 def grain_tile(rng: np.random.Generator, sigma: float, edge: int = 512) -> Field:
     """Return a periodic tile in [0, 1] of isotropic grain `sigma` pixels wide."""
-    noise = rng.random((edge, edge), dtype=np.float32)
-    return stretch(blur(blur(noise, sigma, 0), sigma, 1))
+    return stretch(soften(rng.random((edge, edge), dtype=np.float32), sigma, wrap=True))
 
 
 def cell_borders(rng: np.random.Generator, edge: int, cells: int) -> Field:
@@ -117,7 +134,7 @@ def upsample4(block: Field) -> Field:
 
 def _phases(source: Field, target: Field) -> None:
     before, middle, after = source[:-2], source[1:-1], source[2:]
-    target[0::4] = np.float32(0.375) * before + np.float32(0.625) * middle
-    target[1::4] = np.float32(0.125) * before + np.float32(0.875) * middle
-    target[2::4] = np.float32(0.875) * middle + np.float32(0.125) * after
-    target[3::4] = np.float32(0.625) * middle + np.float32(0.375) * after
+    target[0::4] = 0.375 * before + 0.625 * middle
+    target[1::4] = 0.125 * before + 0.875 * middle
+    target[2::4] = 0.875 * middle + 0.125 * after
+    target[3::4] = 0.625 * middle + 0.375 * after

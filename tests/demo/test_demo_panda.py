@@ -1,12 +1,7 @@
 """The drawn PANDA cohort as a stranger finds it on disk, and its grades by hand."""
 
 import csv
-import hashlib
 import multiprocessing
-import os
-import pickle
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -23,9 +18,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from acinus.errors import AcinusError
 from acinus.params import PandaDemo
-from acinus_demo import gleason, panda, pyramid
+from acinus_demo import panda, pyramid
 from acinus_demo.panda import SlidePlan
 
 SEED = 20261121
@@ -84,8 +78,7 @@ def label(root: Path, plan: SlidePlan) -> NDArray[np.uint8]:
 
 def saturated(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return where a picture shows dye."""
-    red, green, blue = (picture[..., c] for c in range(3))
-    return np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue) > 20
+    return np.ptp(picture, axis=2) > 20
 
 
 @pytest.mark.parametrize(
@@ -108,8 +101,7 @@ def saturated(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     ],
 )
 def test_grade_by_hand(area: dict[int, int], score: str, isup: int) -> None:
-    found = gleason.grade(area)
-    assert (found.score, found.isup) == (score, isup)
+    assert panda.grade(area) == (score, isup)
 
 
 def test_every_plan_amounts_to_the_grade_it_was_planned_for(plans: list[SlidePlan]) -> None:
@@ -136,13 +128,6 @@ def test_providers_and_grades_are_balanced(plans: list[SlidePlan]) -> None:
     assert all(len(slide_id) == 32 and set(slide_id) <= set("0123456789abcdef") for slide_id in ids)
     assert all(len(plan.cores) >= 2 for plan in plans)
     assert [(plan.provider, plan.isup) for plan in plans if plan.mask is None] == [("radboud", 1)]
-
-
-def test_a_plan_is_a_function_of_seed_and_settings(plans: list[SlidePlan]) -> None:
-    assert panda.plan(SEED, PandaDemo()) == plans
-    assert panda.plan(SEED, PandaDemo(slides=18)) == plans[:18]
-    assert not {p.slide_id for p in panda.plan(SEED + 1, PandaDemo())} & {p.slide_id for p in plans}
-    assert pickle.loads(pickle.dumps(plans)) == plans
 
 
 def test_layout_and_table_are_those_of_panda(small_root: Path, small_plans: list[SlidePlan]) -> None:
@@ -245,10 +230,7 @@ def cut(root: Path, plan: SlidePlan) -> tuple[list[NDArray[np.float64]], list[bo
             if (window > 0).mean() < 0.5 or 0 < share < 0.1:
                 continue
             patch = picture[y : y + edge, x : x + edge].reshape(-1, 3)
-            share_of = [np.bincount(patch[:, c], minlength=256) / len(patch) for c in range(3)]
-            mean = np.array([part @ np.arange(256) for part in share_of])
-            square = np.array([part @ np.arange(256.0) ** 2 for part in share_of])
-            features.append(np.concatenate([mean, np.sqrt(square - mean**2)]))
+            features.append(np.concatenate([patch.mean(axis=0), patch.std(axis=0)]))
             bearing.append(bool(share > 0))
     return features, bearing
 
@@ -295,29 +277,6 @@ def test_the_patterns_differ_in_their_lumina(root: Path, plans: list[SlidePlan])
     assert max(open_share[5]) < 0.02 < 0.05 < min(open_share[4])
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from acinus_demo import panda
-from acinus.params import PandaDemo
-plan = panda.plan(5, PandaDemo(slides=12, width_px=1000, height_px=800))[11]
-panda.draw_slide(plan, Path(sys.argv[1]))
-panda.finish([plan], Path(sys.argv[1]))
-"""
-
-
-def test_bytes_are_the_same_in_another_process_on_a_lesser_cpu(tmp_path: Path) -> None:
-    plan = panda.plan(5, PandaDemo(slides=12, width_px=1000, height_px=800))[11]
-    panda.draw_slide(plan, tmp_path / "here")
-    panda.finish([plan], tmp_path / "here")
-    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "JSIMD_FORCENONE": "1"}
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path / "there")], check=True, env=environment)
-    for name in (plan.image, plan.mask, "train.csv"):
-        assert name is not None
-        here, there = ((tmp_path / side / name).read_bytes() for side in ("here", "there"))
-        assert hashlib.sha256(here).hexdigest() == hashlib.sha256(there).hexdigest()
-
-
 def test_mask_levels_hold_the_label_at_the_centre(tmp_path: Path) -> None:
     columns, rows_ = 101, 70
     value = np.random.default_rng(0).integers(0, 6, (rows_, columns)).astype(np.uint8)
@@ -347,9 +306,3 @@ def test_picture_levels_are_area_means(tmp_path: Path) -> None:
             y = 200 - 140 * ((np.arange(shape[0]) + 0.5) / shape[0])
             expected = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 128.0), axis=-1)
             assert np.abs(level - expected).max() < 6
-
-
-def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path, plans: list[SlidePlan]) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(AcinusError, match="cannot write here"):
-        panda.draw_slide(plans[0], tmp_path / "file")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
-from acinus_demo import annotation, nuclei, outline, pyramid, stain, texture
+from acinus_demo import nuclei, outline, pyramid, stain, texture
 from acinus_demo.nuclei import Kind
 
 
@@ -111,7 +111,7 @@ def test_scatter_fills_the_lattice_and_obeys_the_density() -> None:
 
 
 def test_stamps_do_not_depend_on_order_and_may_stand_at_the_border() -> None:
-    kind = Kind(60.0, 0.3, 2.0, 0.2, body=0.8, clumps=0.3, rim=0.2, nucleoli=2, nucleolus_px=5.0)
+    kind = Kind(60.0, 0.3, 2.0, 0.2, body=0.8, clumps=0.3, rim=0.2, nucleoli=2, nucleolus_um=5.0)
     sprites = nuclei.bank(np.random.default_rng(0), kind, count=16)
     points = np.array([[0, 0], [99, 79], [0, 79], [50, 40], [55, 42]], np.int32)
     which = np.arange(5)
@@ -135,6 +135,6 @@ def test_small_pictures_have_fewer_levels() -> None:
 
 
 def test_group_names_are_escaped() -> None:
-    text = annotation.asap_text([annotation.Outline('a"<b', ((1.0, 2.5), (3.0, 4.0), (5.0, 1234567.8)))])
+    text = outline.asap_text([outline.Outline('a"<b', ((1.0, 2.5), (3.0, 4.0), (5.0, 1234567.8)))])
     assert 'a"<b' not in text
     assert 'Y="1234567.8"' in text

@@ -1,10 +1,6 @@
 """The drawn biopsies with colour-coded masks as a stranger finds them on disk."""
 
 import csv
-import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from acinus.errors import AcinusError
 from acinus.params import RgbMaskDemo
 from acinus_demo import rgb_mask
 from acinus_demo.rgb_mask import BiopsyPlan
@@ -122,8 +117,8 @@ def test_every_image_shows_all_tissues(root: Path, plans: list[BiopsyPlan]) -> N
 
 def test_the_mask_covers_the_tissue(root: Path, plans: list[BiopsyPlan]) -> None:
     for slide in plans:
-        pixels = image_of(root, slide)[::2, ::2].astype(np.int16)
-        stained = ndimage.uniform_filter((pixels.max(axis=2) - pixels.min(axis=2)).astype(np.float32), 5) > 14
+        pixels = image_of(root, slide)[::2, ::2]
+        stained = ndimage.uniform_filter(np.ptp(pixels, axis=2).astype(np.float32), 5) > 14
         masked = labels_of(root, slide)[::2, ::2] > 0
         assert (stained & masked).sum() / (stained | masked).sum() > 0.93, slide.slide_id
 
@@ -191,46 +186,7 @@ def test_texture_does(root: Path, plans: list[BiopsyPlan]) -> None:
     assert model.score(np.concatenate([x for x, _ in test]), test_y) > 0.80
 
 
-def test_a_plan_is_a_function_of_seed_and_settings() -> None:
-    assert rgb_mask.plan(3, SETTINGS) == rgb_mask.plan(3, SETTINGS)
-    assert rgb_mask.plan(3, SETTINGS) != rgb_mask.plan(4, SETTINGS)
-    more = rgb_mask.plan(3, SETTINGS.model_copy(update={"test": 5}))
-    assert more[: len(rgb_mask.plan(3, SETTINGS))] == rgb_mask.plan(3, SETTINGS)
-
-
 def test_the_smallest_cohort_can_be_drawn(tmp_path: Path) -> None:
     for slide in rgb_mask.plan(1, RgbMaskDemo(train=1, val=1, test=1, width_px=512, height_px=512)):
         rgb_mask.draw_slide(slide, tmp_path)
         assert set(range(6)) <= set(np.unique(labels_of(tmp_path, slide)))
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from acinus_demo import rgb_mask
-from acinus.params import RgbMaskDemo
-plans = rgb_mask.plan(5, RgbMaskDemo(train=5, val=1, test=2, width_px=601, height_px=553))
-for k in (4, 7):
-    rgb_mask.draw_slide(plans[k], Path(sys.argv[1]))
-"""
-
-
-def test_bytes_are_the_same_in_another_process_on_a_lesser_cpu(tmp_path: Path) -> None:
-    # numpy and libjpeg-turbo without the vector units that not every machine has
-    lesser = {**os.environ, "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "JSIMD_FORCENONE": "1"}
-    plans = rgb_mask.plan(5, RgbMaskDemo(train=5, val=1, test=2, width_px=601, height_px=553))
-    for k in (4, 7):
-        rgb_mask.draw_slide(plans[k], tmp_path / "here")
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path / "there")], check=True, env=lesser)
-    names = sorted(str(path.relative_to(tmp_path / "here")) for path in (tmp_path / "here").rglob("*.*"))
-    assert {Path(name).suffix for name in names} == {".png", ".jpg", ".tif"}
-    for name in names:
-        here, there = ((tmp_path / side / name).read_bytes() for side in ("here", "there"))
-        assert hashlib.sha256(here).hexdigest() == hashlib.sha256(there).hexdigest(), name
-
-
-def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    smallest = RgbMaskDemo(train=1, val=1, test=1, width_px=512, height_px=512)
-    with pytest.raises(AcinusError, match="cannot write here"):
-        rgb_mask.draw_slide(rgb_mask.plan(5, smallest)[0], tmp_path / "file")

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.measure import find_contours
 
-from acinus_demo.annotation import Outline, write_asap
+from acinus_demo.outline import Outline, write_asap
 from acinus_demo.pyramid import write_pyramid
 
 MPP = 0.62  # um per px of GlaS (20x)

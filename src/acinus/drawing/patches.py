@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.charts import classes as figures
+from acinus.charts.classes import UNKNOWN, patch_view
 from acinus.drawing.source import Row, Source
 from acinus.maps.geometry import MapGeometry
 from acinus.maps.tiff import open_map
@@ -41,13 +41,13 @@ class PatchJob:
 
 def patch_results(job: PatchJob) -> list[PatchResult]:
     """Return what a choice among the patches needs; those whose truth is not known are left out."""
-    found = []
+    results = []
     for (x0, y0, _), crop in zip(job.places, _crops(job), strict=True):
         matrix = confusion(crop.truth, crop.predicted, len(job.source.colours))
         if matrix.sum():
             filled, false_px = bool(matrix[1:].sum()), int(matrix[0, 1:].sum())
-            found.append(PatchResult(job.row["slide_id"], x0, y0, image_dice(matrix), filled, false_px))
-    return found
+            results.append(PatchResult(job.row["slide_id"], x0, y0, image_dice(matrix), filled, false_px))
+    return results
 
 
 def draw_views(job: PatchJob) -> None:
@@ -58,7 +58,7 @@ def draw_views(job: PatchJob) -> None:
         for view, (x0, y0, downsample), crop in zip(job.views, job.places, _crops(job), strict=True):
             edge, at = source.index.patch_px, at_downsample(slide.level_downsamples, downsample)
             image = slide.read(x0, y0, edge, edge, at)
-            png = figures.patch_view(image, crop.predicted, crop.truth, crop.prob, source.colours)
+            png = patch_view(image, crop.predicted, crop.truth, crop.prob, source.colours)
             (job.folder / view.file).write_bytes(png)
 
 
@@ -73,10 +73,11 @@ def _crops(job: PatchJob) -> list[Crop]:
         for window in windows:
             prob = reader.window(window.top, window.left, window.rows, window.columns)
             beyond = ((0, 0), (0, window.edge - window.rows), (0, window.edge - window.columns))
-            start = [np.array([round(at * reader.geometry.downsample)]) for at in (window.left, window.top)]
-            truth = np.full((window.edge, window.edge), figures.UNKNOWN, dtype=np.uint8)
+            truth = np.full((window.edge, window.edge), UNKNOWN, dtype=np.uint8)
             if labels is not None:
-                truth = next(labels.windows(start[0], start[1], window.edge, reader.geometry.downsample))
+                downsample = reader.geometry.downsample
+                x0, y0 = (np.array([round(at * downsample)]) for at in (window.left, window.top))
+                truth = next(labels.windows(x0, y0, window.edge, downsample))
             positive = positive_values(np.pad(prob, beyond), job.source.positive)
             crops.append(Crop(window.predicted, truth, positive))
     return crops

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.charts import classes as figures
-from acinus.charts import heatmaps, layers
+from acinus.charts import classes, heatmaps, layers
 from acinus.drawing.source import Row, Source
 from acinus.files import read_json
 from acinus.labels.places import mpp_of
 from acinus.maps.tiff import MapReader, open_map
 from acinus.pages.contexts import Layer, Pictures, SlideView
-from acinus.pages.outlines import Outline, outlines
+from acinus.pages.outlines import outlines
 from acinus.regions.amounts import positive_values
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import SlidePixels, open_slide
@@ -52,29 +51,34 @@ class Rasters:
 
 def draw_slide(job: SlideJob) -> tuple[Pictures, SlideView]:
     """Write the pictures of one slide and say where they are."""
-    slide_id = job.row["slide_id"]
+    slide_id, colours = job.row["slide_id"], job.source.colours
     with open_slide(job.source.places.image(job.row), slide_id) as slide:
-        seen = _rasters(job, slide)
+        rasters = _rasters(job, slide)
         strip = _strip(job, slide)
-    pictures = _side_by_side(job, seen)
-    shown, paint = [], job.source.colours
-    if seen.truth is not None:
-        shown.append(_layer(job, "truth", layers.class_layer(seen.truth, paint), "the annotation, by class", 0.0))
-    shown.append(_layer(job, "tissue", layers.tissue_layer(seen.tissue), "what was taken for glass is shaded", 0.0))
-    if len(paint) > 2:
-        png = layers.class_layer(seen.predicted, paint)
+    downsample, several = rasters.frame.thumbnail_downsample, len(colours) > 2
+    shown = []
+    if rasters.truth is not None:
+        png = layers.class_layer(rasters.truth, colours)
+        shown.append(_layer(job, "truth", png, "the annotation, by class", 0.0))
+    png = layers.tissue_layer(rasters.tissue)
+    shown.append(_layer(job, "tissue", png, "what was taken for glass is shaded", 0.0))
+    if several:
+        png = layers.class_layer(rasters.predicted, colours)
         shown.append(_layer(job, "prediction", png, "predicted classes after clean-up", 0.8))
     about = "probability of the positive classes: clear at 0, from blue to red"
-    shown.append(_layer(job, "heatmap", layers.heat_layer(seen.prob), about, 0.0 if len(paint) > 2 else 0.8))
+    shown.append(_layer(job, "heatmap", layers.heat_layer(rasters.prob), about, 0.0 if several else 0.8))
     if job.attention:
-        squares = [_square(one, seen.frame.thumbnail_downsample) for one in job.attention]
-        png = layers.attention_layer(seen.prob.shape, squares)
+        squares = [_square(patch, downsample) for patch in job.attention]
+        png = layers.attention_layer(rasters.prob.shape, squares)
         shown.append(_layer(job, "attention", png, "what the graders look at: yellow most, violet least", 0.0))
     photo = job.layers / f"{slide_id}_thumbnail.jpg"
-    photo.write_bytes(layers.photograph(seen.thumbnail))
-    height, width = seen.prob.shape
-    drawn = _outlines(job, seen.frame.thumbnail_downsample)
-    return pictures, SlideView(slide_id, (width, height), f"{LAYERS}/{photo.name}", tuple(shown), drawn, strip)
+    photo.write_bytes(layers.photograph(rasters.thumbnail))
+    height, width = rasters.prob.shape
+    regions = job.source.paths.regions / f"{slide_id}.geojson"
+    paint = colours if several else None  # one class: apart from the truth's colour
+    lines = outlines(read_json(regions), 1 / downsample, str(regions), paint)
+    view = SlideView(slide_id, (width, height), f"{LAYERS}/{photo.name}", tuple(shown), lines, strip)
+    return _side_by_side(job, rasters), view
 
 
 def _layer(job: SlideJob, name: str, png: bytes, about: str, opacity: float) -> Layer:
@@ -112,23 +116,18 @@ def _sampled_classes(source: Source, row: Row, reader: MapReader, grid: tuple[in
     return result
 
 
-def _side_by_side(job: SlideJob, seen: Rasters) -> Pictures:
+def _side_by_side(job: SlideJob, rasters: Rasters) -> Pictures:
     """Write the slide with its annotation, and with its heatmap or its predicted classes."""
     slide_id, source, folder = job.row["slide_id"], job.source, job.pictures
+    thumbnail, truth, frame = rasters.thumbnail, rasters.truth, rasters.frame
     if len(source.colours) > 2:
-        png = figures.class_pair(seen.thumbnail, seen.predicted, seen.truth, seen.frame, source.colours)
+        png = classes.class_pair(thumbnail, rasters.predicted, truth, frame, source.colours)
         (folder / f"{slide_id}.png").write_bytes(png)
         return Pictures(slide_id, f"pictures/{slide_id}.png")
-    heat = heatmaps.overlay(seen.thumbnail, seen.prob, seen.truth, seen.frame, source.point.threshold)
-    (folder / f"{slide_id}_slide.png").write_bytes(heatmaps.annotated(seen.thumbnail, seen.truth, seen.frame))
+    heat = heatmaps.overlay(thumbnail, rasters.prob, truth, frame, source.point.threshold)
+    (folder / f"{slide_id}_slide.png").write_bytes(heatmaps.annotated(thumbnail, truth, frame))
     (folder / f"{slide_id}_heatmap.png").write_bytes(heat)
     return Pictures(slide_id, f"pictures/{slide_id}_slide.png", f"pictures/{slide_id}_heatmap.png")
-
-
-def _outlines(job: SlideJob, downsample: float) -> tuple[Outline, ...]:
-    path = job.source.paths.regions / f"{job.row['slide_id']}.geojson"
-    paint = job.source.colours if len(job.source.colours) > 2 else None  # one class: apart from the truth's colour
-    return outlines(read_json(path), 1 / downsample, str(path), paint)
 
 
 def _square(patch: Row, downsample: float) -> layers.Square:
@@ -143,10 +142,11 @@ def _strip(job: SlideJob, slide: SlidePixels) -> str | None:
     """Write the patches of highest attention side by side."""
     if not job.attention:
         return None
-    best, images = job.attention[:STRIP], []
-    for one in best:
-        at = at_downsample(slide.level_downsamples, one["downsample"])
-        images.append(slide.read(one["x0"], one["y0"], one["patch_px"], one["patch_px"], at))
+    images, captions = [], []
+    for patch in job.attention[:STRIP]:
+        at, edge = at_downsample(slide.level_downsamples, patch["downsample"]), patch["patch_px"]
+        images.append(slide.read(patch["x0"], patch["y0"], edge, edge, at))
+        captions.append(f"attention {patch['attention']:.3f}")
     file = job.layers / f"{job.row['slide_id']}_patches.png"
-    file.write_bytes(figures.patch_strip(images, [f"attention {one['attention']:.3f}" for one in best]))
+    file.write_bytes(classes.patch_strip(images, captions))
     return f"{LAYERS}/{file.name}"
