@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from acinus.metrics.metric import Case, Measure, Metric, Words, mean
-from acinus.scoring.agreement import bland_altman
+from acinus.scoring.burden import bland_altman
 
 
 def _error(case: Case) -> Measure:

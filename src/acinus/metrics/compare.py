@@ -14,7 +14,7 @@ from acinus.metrics.metric import Case, Measure, OverRows, floats, patients, usa
 from acinus.metrics.registry import METRICS, headlines
 from acinus.metrics.registry import measures as every_measure
 from acinus.metrics.setup import PATCHES, SEGMENTATION, MetricSetup, Tables
-from acinus.scoring.paired import paired_bootstrap
+from acinus.scoring.bootstrap import paired_bootstrap
 
 BY_SLIDE = {
     "dice": "Dice",

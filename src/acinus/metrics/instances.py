@@ -61,7 +61,7 @@ METRICS = (
         "pq",
         "Panoptic quality",
         "instances matched at IoU above 0.5, counted over all slides, then the mean over the foreground classes",
-        lambda case: _measure(case, lambda qualities: mean_defined(qualities).value),
+        lambda case: _measure(case, lambda qualities: mean_defined(qualities)),
         averaged="pooled",
         counts="n_pq",
         tables=("quantities",),

@@ -183,9 +183,7 @@ class Metric:
 
 def mean(values: np.ndarray, among: np.ndarray | None = None, kind: str = "", by: str = "") -> Measure:
     """Return the mean of a value per slide over the slides where it is defined (not NaN)."""
-    return Measure(
-        np.isfinite(values), mean_of(values), kind, among, lambda rows: mean_defined(values[rows]).value, by=by
-    )
+    return Measure(np.isfinite(values), mean_of(values), kind, among, lambda rows: mean_defined(values[rows]), by=by)
 
 
 def count(name: str, about: str, number: Callable[[Case], int], **more: Any) -> Metric:

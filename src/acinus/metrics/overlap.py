@@ -11,8 +11,8 @@ from acinus.errors import TableError
 from acinus.metrics.metric import MEAN_OF_CLASSES, Case, Measure, Metric, Metrics, Words, count, mean, scored_slides
 from acinus.metrics.setup import SEGMENTATION
 from acinus.scoring import confusion
+from acinus.scoring.confusion import Overlap, dice
 from acinus.scoring.defined import mean_defined
-from acinus.scoring.dice import Overlap, dice
 
 BASELINES: dict[str, str] = {"majority": "confusion_majority", "colour": "confusion_colour"}
 """Baseline -> column of records.QUANTITIES."""
@@ -43,7 +43,7 @@ def confusions(
                 f"table quantities: {column} of {slide_id} has {len(counts)} counts, expected {classes * classes} for "
                 f"{classes} classes; run quantify again"
             )
-        stack[row], known[row] = confusion.square(counts), True
+        stack[row], known[row] = np.reshape(counts, (classes, classes)), True
     return stack, known
 
 
@@ -84,7 +84,7 @@ def _dice_of_baselines(case: Case, tumor_only: bool) -> Metrics:
         stack, known = case_confusions(case, column)
         dices = np.array([confusion.image_dice(matrix) for matrix in stack], dtype=np.float64)  # None -> NaN
         chosen = known & case.scored & case.tumor if tumor_only else known & case.scored
-        values[f"baseline_{name}"] = mean_defined(dices[chosen]).value
+        values[f"baseline_{name}"] = mean_defined(dices[chosen])
     return values
 
 

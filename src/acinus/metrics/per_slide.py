@@ -17,8 +17,8 @@ from acinus.records import NORMAL, TUMOR, rows
 from acinus.scoring import confusion
 from acinus.scoring.auc import within_slide_auc
 from acinus.scoring.burden import burden_error, tumour_by_burden
+from acinus.scoring.confusion import Overlap, dice, iou
 from acinus.scoring.defined import mean_defined
-from acinus.scoring.dice import Overlap, dice, iou
 
 TABLE = "per_slide.csv"
 NEEDED = ("slide_id", "split", "patient", "slide_label", "scored")
@@ -174,7 +174,7 @@ def _class_values(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, dic
 def _matrix_values(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
     return {
         "dice": confusion.image_dice(matrix),
-        "iou": mean_defined(confusion.class_iou(matrix)[1:]).value,
+        "iou": mean_defined(confusion.class_iou(matrix)[1:]),
         "pixel_accuracy": confusion.pixel_accuracy(matrix),
         **{f"class_dice.{name}": one for name, one in zip(classes, confusion.class_dice(matrix), strict=True)},
     }

@@ -12,7 +12,7 @@ from acinus.metrics.overlap import case_confusions, confusions
 from acinus.metrics.setup import MetricSetup
 from acinus.records import rows
 from acinus.scoring import confusion
-from acinus.scoring.dice import dice
+from acinus.scoring.confusion import dice
 
 CEILING = "confusion_ceiling"
 """Column of records.QUANTITIES: truth against a model that is right wherever a window looked."""

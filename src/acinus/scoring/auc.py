@@ -38,10 +38,7 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
 def within_slide_auc(
     slide_ids: Sequence[str] | np.ndarray, scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
 ) -> dict[str, float | None]:
-    """Return the AUC over each slide's own items, by slide id in sorted order; None where it is undefined.
-
-    The mean over slides and its count: `mean_defined(within_slide_auc(...).values())`.
-    """
+    """Return the AUC over each slide's own items, by slide id in sorted order; None where it is undefined."""
     ids, value, truth = np.asarray(slide_ids, dtype=object), np.asarray(scores), np.asarray(labels)
     if ids.shape != value.shape or value.shape != truth.shape:
         raise ValueError(f"{ids.size} slide ids, {value.size} scores, {truth.size} labels, expected one length")
