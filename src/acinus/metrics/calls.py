@@ -93,9 +93,6 @@ METRICS = (
         columns=("false_area_mm2",),
         shown=("grades",),
     ),
-)
-
-COUNTS = (
     count(
         "n_normal_clean",
         "normal slides with tissue on which nothing is predicted",
