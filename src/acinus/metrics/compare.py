@@ -102,12 +102,11 @@ class Pair:
     @cached_property
     def comparable(self) -> dict[str, tuple[OverRows, OverRows, np.ndarray]]:
         """Of the metrics of one kind, both runs' values over rows, and the rows where both are defined (some)."""
-        both = {
-            name: (first.over, second.over, np.flatnonzero(first.defined & second.defined))
+        return {
+            name: (first.over, second.over, rows)
             for name, (first, second) in self.of_both.items()
-            if first.kind == second.kind
+            if first.kind == second.kind and (rows := np.flatnonzero(first.defined & second.defined)).size
         }
-        return {name: entry for name, entry in both.items() if entry[2].size}
 
     @cached_property
     def defined(self) -> list[str]:
@@ -149,10 +148,8 @@ def paired(first: Run, second: Run) -> Pair:
 def differences(pair: Pair, metric: str | None, resamples: int, seed: int) -> pd.DataFrame:
     """Return a row per metric of `pair.comparable`, or of `metric` alone.
 
-    Columns: metric, a, b, difference (b - a), low, high, p_value, n, n_undefined.
-
-    n counts the slides where the metric is defined in both runs, on which alone all values rest; n_undefined the
-    resamples left out.
+    Columns: metric, a, b, difference (b - a), low, high, p_value, n, n_undefined. All values rest on the n slides where
+    the metric is defined in both runs; n_undefined counts the resamples left out.
     """
     patients, rows = np.array(pair.first.slides["patient"].tolist(), dtype=str), []
     for name in [metric] if metric else pair.comparable:

@@ -37,11 +37,11 @@ def _of_target(grades: pd.DataFrame, setup: MetricSetup) -> pd.DataFrame:
     return grades
 
 
-def confusions_of(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> dict[str, np.ndarray]:
+def confusions_of(usable: pd.DataFrame, tables: Tables, setup: MetricSetup) -> dict[str, np.ndarray]:
     """Return {"MIL": int64 (grades, grades), "rule": ...}, true x given; only of who graded a slide."""
-    if not setup.graded or given.grades.empty:
+    if not setup.graded or tables.grades.empty:
         return {}
-    slides = graded_slides(usable, given.grades, setup)
+    slides = graded_slides(usable, tables.grades, setup)
     result = {}
     for title, column in (("MIL", "mil"), ("rule", "rule")):
         chosen = slides[slides[column].notna()]

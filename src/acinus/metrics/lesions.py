@@ -84,8 +84,8 @@ def _count(name: str, label: str, about: str, number: Callable[[Case], int]) -> 
         known = case.slides["slide_id"].isin(list(case.once(_case_outcomes))).to_numpy(dtype=bool)
         return Measure(known, lambda rows: number(case)) if known.any() else None
 
-    told = count(name, about, number, counts="n_froc", tables=("quantities", "regions"), shown=("lesions",))
-    return replace(told, label=label, take=take)
+    metric = count(name, about, number, counts="n_froc", tables=("quantities", "regions"), shown=("lesions",))
+    return replace(metric, label=label, take=take)
 
 
 def _small(case: Case) -> int:

@@ -201,22 +201,21 @@ def _class_values(quantities: pd.DataFrame, setup: MetricSetup) -> Values:
     if setup.segments:
         stack, known = confusions(ids, quantities, "confusion", len(classes))
         for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
-            result[slide_id] |= _matrix_values(matrix, classes) if has_truth else {"dice": None, "iou": None}
+            result[slide_id] |= {"dice": None, "iou": None}
+            if has_truth:
+                dices = zip(classes, confusion.class_dice(matrix), strict=True)
+                result[slide_id] |= {
+                    "dice": confusion.image_dice(matrix),
+                    "iou": mean_defined(confusion.class_iou(matrix)[1:]),
+                    "pixel_accuracy": confusion.pixel_accuracy(matrix),
+                    **{f"class_dice.{name}": value for name, value in dices},
+                }
     stack, known = confusions(ids, quantities, CEILING, len(classes))
     for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
         if has_truth:
             overlap = confusion.positive_overlap(matrix, setup.positive_indices)
             result[slide_id]["dice_ceiling"] = confusion.image_dice(matrix) if setup.segments else dice(overlap)
     return result
-
-
-def _matrix_values(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
-    return {
-        "dice": confusion.image_dice(matrix),
-        "iou": mean_defined(confusion.class_iou(matrix)[1:]),
-        "pixel_accuracy": confusion.pixel_accuracy(matrix),
-        **{f"class_dice.{name}": value for name, value in zip(classes, confusion.class_dice(matrix), strict=True)},
-    }
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
