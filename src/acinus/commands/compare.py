@@ -80,7 +80,7 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
 
 
 def _notes(pair: Pair, table: pd.DataFrame) -> list[str]:
-    """Return a line for each metric that metrics.json does not have, and one where a run's own value is another."""
+    """Return what to know beside the table: of metrics not in metrics.json, on some slides only, of other patches."""
     partly = table.loc[table["n"] < len(pair.first.slides), "metric"].tolist()
     return [
         *(
