@@ -13,7 +13,8 @@ from acinus import records
 from acinus.commands import compare
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.metrics.compare import differences, measures, paired, setup_of
+from acinus.metrics.compare import Run, differences, paired
+from acinus.metrics.metric import usable_slides
 from acinus.metrics.per_slide import write_csv
 from acinus.metrics.registry import METRICS, headlines
 from acinus.metrics.setup import MetricSetup
@@ -246,7 +247,7 @@ def test_a_report_by_itself_says_what_it_lacks(root: Path, segment: Callable[...
 
 
 def test_a_table_tells_its_setup(segmentation: Any, cohort: Any) -> None:
-    assert setup_of(segmentation.per_slide) == MetricSetup("segmentation", CLASSES)
-    assert setup_of(cohort.per_slide) == MetricSetup("patch_classification", ("normal", "tumor"))
-    pair = paired(segmentation.per_slide, segmentation.per_slide)
-    assert set(differences(pair, None, 5, seed=0)["metric"]) <= set(measures(segmentation.per_slide))
+    run = Run(usable_slides(segmentation.per_slide))
+    assert run.setup == MetricSetup("segmentation", CLASSES)
+    assert Run(cohort.per_slide).setup == MetricSetup("patch_classification", ("normal", "tumor"))
+    assert set(differences(paired(run, run), None, 5, seed=0)["metric"]) <= set(run.measures)

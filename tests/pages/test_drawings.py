@@ -12,7 +12,8 @@ from acinus.charts import results as result_charts
 from acinus.charts.curves import ACCENT, SECOND
 from acinus.metrics.setup import MetricSetup
 from acinus.pages.drawings import draw
-from acinus.scoring.froc import Detection, froc
+from acinus.scoring import froc
+from acinus.scoring.froc import Detection
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 ISUP = MetricSetup("patch_classification", ("normal", "tumor"), grade="isup")
@@ -96,7 +97,7 @@ def test_the_limits_of_agreement_lie_round_the_errors() -> None:
 
 def test_the_lesion_curve_climbs_where_the_lesions_are_found() -> None:
     found = [Detection("a", 0.9, 1), Detection("a", 0.8, 0), Detection("a", 0.7, 2)]
-    half, whole = (froc(found[:count], {"a": 2}) for count in (1, 3))
+    half, whole = (froc.curve([froc.outcomes(found[:count], {"a": 2})["a"]]) for count in (1, 3))
     tops = [near(result_charts.froc_figure(one), ACCENT)[:, 0].min() for one in (half, whole)]
     assert tops[1] < tops[0]
 

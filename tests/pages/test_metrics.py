@@ -168,8 +168,8 @@ def test_pairwise_auc_equals_sklearn_on_any_resample(seed: int) -> None:
             "label": random.integers(0, 2, 120),
         }
     )
-    found = pairwise_auc(pd.Series(ids), table)
+    over = pairwise_auc(pd.Series(ids), table)
     for _ in range(5):
         rows = random.integers(0, 6, 6)
         drawn = pd.concat([table[table["slide_id"] == ids[row]] for row in rows])
-        assert found.over(rows) == pytest.approx(roc_auc_score(drawn["label"], drawn["probs"]))
+        assert over(rows) == pytest.approx(roc_auc_score(drawn["label"], drawn["probs"]))

@@ -20,7 +20,6 @@ from acinus.regions.amounts import (
     tumour_mask,
 )
 from acinus.scoring.burden import burden_percent
-from acinus.scoring.dice import overlap
 
 PROB = np.array([[0, 127, 128, 255], [200, 200, 10, 255]], dtype=np.uint8)
 TISSUE = np.array([[1, 1, 1, 0], [1, 0, 1, 1]], dtype=bool)
@@ -224,9 +223,9 @@ def whole_map(
     if truth is None or (truth == 255).all():
         return result
     true, known = truth == 1, truth != 255
-    counts, lost = overlap(said, true, known), true & ~tissue
+    counts, lost = [int((mask & known).sum()) for mask in (said & true, said, true)], true & ~tissue
     result |= {"outside_px": int(lost.sum()), "outside_mm2": geometry.area_px(lost) * px_mm2 if px_mm2 else None}
-    result |= {"intersection_px": counts.intersection, "pred_px": counts.predicted, "true_px": counts.true}
+    result |= dict(zip(("intersection_px", "pred_px", "true_px"), counts, strict=True))
     if not (tissue & ~known).any():
         true_px = int((true & tissue).sum())
         result |= {"true_tumour_px": true_px, "burden_true": burden_percent(true_px, tissue_px)}

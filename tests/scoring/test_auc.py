@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from acinus.errors import AcinusError
-from acinus.scoring.auc import auc, within_slide_auc
-from acinus.scoring.defined import mean_defined
+from acinus.scoring.auc import auc
 
 ITEMS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=1, max_size=60)  # many ties
 
@@ -33,27 +32,6 @@ def test_worked_by_hand() -> None:
 def test_a_million_items_do_not_overflow() -> None:
     labels = np.arange(200_000, dtype=np.int32) % 2
     assert auc(labels.astype(np.float32), labels) == 1.0
-
-
-def test_within_slide_is_not_the_pooled_auc() -> None:
-    # each slide ranks its own items perfectly, but slide b's scores all lie above slide a's
-    ids = ["b", "a", "b", "a", "c"]
-    scores, labels = [0.9, 0.2, 0.8, 0.1, 0.5], [1, 1, 0, 0, 1]
-    found = within_slide_auc(ids, scores, labels)
-    assert found == {"a": 1.0, "b": 1.0, "c": None}
-    assert list(found) == ["a", "b", "c"]
-    assert mean_defined(found.values()) == (1.0, 2, 1)
-    assert auc(scores, labels) == pytest.approx(4 / 6)
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.integers(0, 1)), max_size=40))
-def test_within_slide_equals_one_slide_at_a_time(items: list[tuple[str, int, int]]) -> None:
-    ids = [item[0] for item in items]
-    found = within_slide_auc(ids, [item[1] for item in items], [item[2] for item in items])
-    assert sorted(found) == sorted(set(ids))
-    for name in found:
-        own = [item for item in items if item[0] == name]
-        assert found[name] == auc([item[1] for item in own], [item[2] for item in own])
 
 
 @pytest.mark.parametrize(("scores", "labels"), [([0.1, float("nan")], [0, 1]), ([0.1, 0.2], [0, -1])])

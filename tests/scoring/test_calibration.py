@@ -21,7 +21,6 @@ from acinus.scoring.calibration import (
     fit_temperature,
     nll,
     reliability,
-    temper,
 )
 from acinus.scoring.scaling import Scaling, scaled
 
@@ -32,6 +31,10 @@ def drawn(count: int, classes: int, seed: int, scale: float = 2.0) -> tuple[np.n
     logits = random.normal(0, scale, (count, classes))
     labels = (softmax(logits, axis=1).cumsum(axis=1) > random.random((count, 1))).argmax(axis=1)
     return logits, labels
+
+
+def temper(probs: np.ndarray, temperature: float) -> np.ndarray:
+    return scaled(probs, Scaling(temperature))
 
 
 def test_bins_and_ece_by_hand() -> None:

@@ -8,8 +8,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, recall_sc
 
 from acinus.learning import torchvision_hook
 from acinus.scoring import confusion as figures
-from acinus.scoring.confusion import IGNORE, confusion, positive_overlap, square
-from acinus.scoring.dice import Overlap, dice, overlap
+from acinus.scoring.confusion import IGNORE, Overlap, confusion, dice, iou, pooled, positive_overlap
 
 torchvision_hook.install()
 
@@ -124,8 +123,12 @@ def test_positive_overlap_is_that_of_the_two_masks(
 ) -> None:
     true, predicted, classes = picture
     positive = data.draw(st.lists(st.integers(0, classes - 1), unique=True))
-    found = positive_overlap(confusion(true, predicted, classes), positive)
-    assert found == overlap(np.isin(predicted, positive), np.isin(true, positive), true != IGNORE)
+    counts, known = positive_overlap(confusion(true, predicted, classes), positive), true != IGNORE
+    t, p = np.isin(true[known], positive), np.isin(predicted[known], positive)
+    assert counts == Overlap(int((t & p).sum()), int(p.sum()), int(t.sum()))
+    if (t | p).any():
+        assert dice(counts) == pytest.approx(f1_score(t, p, zero_division=0.0))
+        assert iou(counts) == pytest.approx(jaccard_score(t, p, zero_division=0.0))
 
 
 @given(pictures())
@@ -133,18 +136,32 @@ def test_dice_of_one_class_is_the_overlaps(picture: tuple[np.ndarray, np.ndarray
     true, predicted, classes = picture
     matrix = confusion(true, predicted, classes)
     assert figures.class_dice(matrix) == [dice(positive_overlap(matrix, (c,))) for c in range(classes)]
+    assert figures.class_iou(matrix) == [iou(positive_overlap(matrix, (c,))) for c in range(classes)]
 
 
-@given(pictures())
-def test_the_tables_form_goes_there_and_back(picture: tuple[np.ndarray, np.ndarray, int]) -> None:
-    matrix = confusion(*picture)
-    assert np.array_equal(square(matrix.ravel().tolist()), matrix)
+@pytest.mark.parametrize(
+    ("counts", "expected_dice", "expected_iou"),
+    [
+        (Overlap(0, 0, 0), None, None),
+        (Overlap(0, 5, 0), 0.0, 0.0),
+        (Overlap(0, 0, 5), 0.0, 0.0),
+        (Overlap(4, 4, 4), 1.0, 1.0),
+        (Overlap(1, 2, 3), 2 / 5, 1 / 4),
+    ],
+)
+def test_empty_masks_and_plain_ones(counts: Overlap, expected_dice: float | None, expected_iou: float | None) -> None:
+    assert dice(counts) == expected_dice
+    assert iou(counts) == expected_iou
 
 
-@pytest.mark.parametrize("counts", [[1, 2, 3], []])
-def test_counts_that_make_no_matrix_are_refused(counts: list[int]) -> None:
-    with pytest.raises(ValueError, match="no square matrix"):
-        square(counts)
+def test_pooled_counts_are_those_of_all_slides() -> None:
+    assert pooled([Overlap(1, 2, 3), Overlap(0, 4, 0), Overlap(2, 2, 2)]) == Overlap(3, 8, 5)
+    assert pooled([]) == Overlap(0, 0, 0)
+
+
+def test_impossible_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match="overlap of 3 px"):
+        Overlap(3, 2, 5)
 
 
 def test_what_is_no_class_or_no_pair_is_refused() -> None:

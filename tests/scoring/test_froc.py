@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import label
 
-from acinus.scoring.froc import FALSE_POSITIVES, Detection, Froc, Lesions, curve, froc, hit, lesions, outcomes
+from acinus.scoring.froc import FALSE_POSITIVES, Detection, Froc, Lesions, curve, hit, lesions, outcomes
 
 PROTOCOL_UM = 0.243 * 32  # per px: tumour grows by less than 4.82 px, ITC end at 35.4 px
 COARSE_UM = 40.0  # per px: tumour grows by less than 0.94 px, so not at all; ITC end at 6.875 px
+
+
+def froc(detections: list[Detection], slides: dict[str, int]) -> Froc | None:
+    """The curve over all slides."""
+    return curve(list(outcomes(detections, slides).values()))
 
 
 def mask(*boxes: tuple[int, int, int, int], shape: tuple[int, int] = (70, 160)) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from acinus.scoring.bootstrap import paired_bootstrap
 from acinus.scoring.calibration import brier, ece, fit_bias_corrected, fit_temperature, nll, reliability
-from acinus.scoring.paired import paired_bootstrap
 from acinus.scoring.scaling import AS_TRAINED, Scaling, logs, scaled
 
 BINS = 15

@@ -12,9 +12,9 @@ from acinus.regions.lesion_grid import LesionGrid
 from acinus.regions.operating_point import CleanUp, OperatingPoint
 from acinus.regions.table import find_regions
 from acinus.scoring import froc
+from acinus.scoring.bootstrap import Statistic
 from acinus.scoring.burden import burden_percent, tumour_by_burden
 from acinus.scoring.confusion import confusion
-from acinus.scoring.paired import Statistic
 
 Objective = Literal["dice", "f1", "froc"]
 LARGE, BAND_ROWS = 1 << 26, 512

@@ -10,7 +10,7 @@ import optuna
 from acinus import params
 from acinus.calibration.point_score import Result
 from acinus.regions.operating_point import OperatingPoint
-from acinus.scoring.paired import Paired, paired_bootstrap
+from acinus.scoring.bootstrap import Paired, paired_bootstrap
 
 Evaluate = Callable[[OperatingPoint], Result]
 LOWEST, HIGHEST, STEP = 0.05, 0.95, 0.01

@@ -9,9 +9,8 @@ import numpy as np
 from acinus.calibration.point_score import Aim, Judged, Result, area_score, slide_f1
 from acinus.regions.amounts import tumour_mask
 from acinus.scoring.burden import burden_percent, tumour_by_burden
-from acinus.scoring.confusion import IGNORE
+from acinus.scoring.confusion import IGNORE, Overlap, dice, pooled
 from acinus.scoring.defined import mean_defined
-from acinus.scoring.dice import Overlap, dice, pooled
 
 THRESHOLDS = tuple(round(0.05 + 0.025 * step, 3) for step in range(37))
 """0.05 to 0.95."""
@@ -75,7 +74,7 @@ def _figures(
     ]
     of_calls = Result(None, {}, calls)
     return {
-        "dice_mean": mean_defined(scores).value,
+        "dice_mean": mean_defined(scores),
         "pixel_f1": dice(pooled([_overlap(one) for one in matrices])),
         "slide_f1": slide_f1(list(calls.values())),
         "slide_sensitivity": of_calls.sensitivity,

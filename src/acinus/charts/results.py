@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from acinus.charts.curves import ACCENT, INK, QUIET, SECOND, THIRD, chart
-from acinus.scoring.agreement import bland_altman
+from acinus.scoring.burden import bland_altman
 from acinus.scoring.froc import FALSE_POSITIVES, Froc
 
 

@@ -2,8 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,8 @@ from acinus import records, seeds
 from acinus.charts.scatter import scatter_chart
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, read_json
-from acinus.metrics.compare import (
-    Behind,
-    Pair,
-    by_slide,
-    defined,
-    differences,
-    held_against,
-    missing,
-    paired,
-    setup_of,
-    why_not,
-)
+from acinus.metrics.compare import Pair, Run, by_slide, checked, differences, missing, of_other_patches, paired, why_not
 from acinus.metrics.metric import usable_slides
-from acinus.metrics.patch_sets import of_other_patches
 from acinus.metrics.per_slide import TABLE, read_table
 from acinus.metrics.registry import METRICS
 from acinus.metrics.setup import Tables
@@ -37,27 +25,9 @@ from acinus.regions.operating_point import read_point
 from acinus.tracking import run_artifact
 
 NUMBERS = "metrics.json"
-BEHIND = {
-    "quantities": (records.QUANTITIES, "quantities.parquet"),
-    "patch_scores": (records.SCORES, "patch_scores.parquet"),
-    "regions": (records.REGIONS, "regions.parquet"),
-    "class_scores": (records.CLASS_SCORES, "scores_test.parquet"),
-    "grades": (records.GRADES, "grades.parquet"),
-}
-"""The tables that pooled metrics rest on, and their names below report/tables of a run."""
 RESAMPLES = 2000
 FEW = 10  # patients, below which a bootstrap interval is clearly too narrow
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two runs: per-slide table, metrics.json (empty without one), and the tables behind them or why not."""
-
-    slides: pd.DataFrame
-    told: dict[str, Any] = field(default_factory=dict)
-    behind: Behind | None = None
-    why: str = ""
 
 
 def run(root: Path, first: str, second: str, out: Path | None, metric: str | None) -> str:
@@ -75,25 +45,26 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
             runs, or a metric that cannot be compared.
     """
     project = load_project(root)
-    a, b = (_side(root, project.tracking.uri, name) for name in (first, second))
-    pair = paired(a.slides, b.slides, (a.behind, b.behind))
-    left_out = missing(pair, (a.told, b.told), (a.why, b.why))
-    if metric is not None and metric not in (both := defined(pair)):
+    a, b = (_run(root, project.tracking.uri, name) for name in (first, second))
+    pair = paired(a, b)
+    left_out = missing(pair)
+    if metric is not None and metric not in pair.defined:
         reason = left_out.get(metric) or why_not(pair, metric, (first, second))
         raise AcinusError(
             f"compare: {metric} cannot be compared ({reason}); ask for one that A ({first}) and B ({second}) both "
-            f"have: {', '.join(both) or 'there is none'}"
+            f"have: {', '.join(pair.defined) or 'there is none'}"
         )
     seed = seeds.derive(project.seed, "compare")
     table = differences(pair, metric, RESAMPLES, seed)
     names = (_short(first), _short(second))
     folder = out or root / "reports" / "compare" / "-".join(names)
     _write(folder, pair, table, names)
-    n_patients = pair.first["patient"].nunique()
+    slides = pair.first.slides
+    n_patients = slides["patient"].nunique()
     lines = [
         f"A {first}",
         f"B {second}",
-        f"{len(pair.first)} test slides of {n_patients} patients in both"
+        f"{len(slides)} test slides of {n_patients} patients in both"
         + _only("A", pair.only_first)
         + _only("B", pair.only_second),
         f"interval and p value: {RESAMPLES} resamples of whole patients, seed {seed}"
@@ -101,29 +72,25 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
         "",
         _text(table),
         "",
-        *_explained(table),
-        *_narrowed(table, len(pair.first)),
-        *of_other_patches(pair, set(table["metric"])),
+        *_notes(pair, table),
         *([] if metric or not left_out else [f"not compared: {_listed(left_out)}"]),
         str(folder),
     ]
     return "\n".join(lines)
 
 
-def _explained(table: pd.DataFrame) -> list[str]:
-    """Return a line for each metric in the table that metrics.json does not have."""
-    told = [
-        (name, metric.about)
-        for name, metric in METRICS.items()
-        if not metric.reported and (table["metric"] + ".").str.startswith(f"{name}.").any()
+def _notes(pair: Pair, table: pd.DataFrame) -> list[str]:
+    """Return what to know beside the table: of metrics not in metrics.json, on some slides only, of other patches."""
+    partly = table.loc[table["n"] < len(pair.first.slides), "metric"].tolist()
+    return [
+        *(
+            f"{name}, not in metrics.json: {metric.about}"
+            for name, metric in METRICS.items()
+            if not metric.reported and (table["metric"] + ".").str.startswith(f"{name}.").any()
+        ),
+        *([f"only over the slides where both runs define it: {', '.join(partly)}"] if partly else []),
+        *of_other_patches(pair, set(table["metric"])),
     ]
-    return [f"{name}, not in metrics.json: {about}" for name, about in told]
-
-
-def _narrowed(table: pd.DataFrame, slides: int) -> list[str]:
-    """Return a line where metrics rest on some of the slides only, so that a run's own value is another."""
-    names = table.loc[table["n"] < slides, "metric"].tolist()
-    return [f"only over the slides where both runs define it: {', '.join(names)}"] if names else []
 
 
 def _listed(left_out: dict[str, str]) -> str:
@@ -134,13 +101,11 @@ def _listed(left_out: dict[str, str]) -> str:
     return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
 
 
-def _side(root: Path, uri: str, name: str) -> Side:
+def _run(root: Path, uri: str, name: str) -> Run:
     """Return a run by whatever names it."""
     for place in (Path(name), root / "reports" / name):
-        if place.is_file():
-            return _of_folder(place)
-        if place.is_dir():
-            return _of_folder(place / TABLE)
+        if place.exists():
+            return _of_folder(place if place.is_file() else place / TABLE)
     if not RUN_ID.fullmatch(name):
         raise AcinusError(
             f"run {name!r}: no file or folder, no recipe with a report, and no id of an MLflow run (32 hex digits); "
@@ -151,60 +116,60 @@ def _side(root: Path, uri: str, name: str) -> Side:
         def fetched(file: str) -> Path:
             return run_artifact(uri, root, name, f"report/{file}", Path(scratch))
 
-        slides, told = read_table(fetched(TABLE)), dict[str, Any]()
+        alone = Run(usable_slides(read_table(fetched(TABLE))))
         try:
-            told = read_json(fetched(NUMBERS))
-            places = {key: fetched(f"tables/{file}") for key, (_, file) in BEHIND.items()}
-            return Side(
-                slides, told, held_against(usable_slides(slides), _tables(places, _point_told(told, slides)), told)
-            )
+            alone = replace(alone, reported=read_json(fetched(NUMBERS)))
+            tables = _tables(lambda path: fetched(f"tables/{path.name}"), Paths(root, name), _point_told(alone))
+            return checked(replace(alone, tables=tables))
         except AcinusError:  # a report by hand, or an older one
-            return Side(slides, told, why="the run does not have the tables behind its report")
+            return replace(alone, why="the run does not have the tables behind its report")
 
 
-def _of_folder(path: Path) -> Side:
+def _of_folder(path: Path) -> Run:
     """Return the run of a per_slide.csv: with the tables behind it where it lies in a project's reports/<recipe>/."""
-    slides, folder = read_table(path), path.resolve().parent
-    told = read_json(folder / NUMBERS) if (folder / NUMBERS).is_file() else {}
-    paths = Paths(folder.parent.parent, folder.name)
+    folder = path.resolve().parent
+    reported = read_json(folder / NUMBERS) if (folder / NUMBERS).is_file() else {}
+    alone, paths = Run(usable_slides(read_table(path)), reported), Paths(folder.parent.parent, folder.name)
     if folder != paths.reports or not paths.data.is_dir():
-        return Side(slides, told, why="a report by itself; the tables behind it lie in the project that made it")
-    if not told:
-        return Side(slides, why=f"no {NUMBERS} beside its {TABLE} to hold the tables in data/ against")
-    places = {
-        "quantities": paths.quantities,
-        "patch_scores": paths.model / "patch_scores.parquet",
-        "regions": paths.region_table,
-        "class_scores": paths.model / "scores_test.parquet",
-        "grades": paths.grades,
-    }
+        return replace(alone, why="a report by itself; the tables behind it lie in the project that made it")
+    if not reported:
+        return replace(alone, why=f"no {NUMBERS} beside its {TABLE} to hold the tables in data/ against")
     try:
         point = paths.operating_point
         chosen = read_point(point).model_dump(mode="json") if point.is_file() else {}
-        return Side(slides, told, held_against(usable_slides(slides), _tables(places, chosen), told))
+        return checked(replace(alone, tables=_tables(lambda table: table, paths, chosen)))
     except AcinusError as error:
-        return Side(slides, told, why=str(error))
+        return replace(alone, why=str(error))
 
 
-def _point_told(told: Mapping[str, Any], slides: pd.DataFrame) -> dict[str, Any]:
+def _point_told(run: Run) -> dict[str, Any]:
     """Return what metrics.json tells of the operating point: how probabilities are scaled."""
-    if told.get("temperature") is None:
+    if run.reported.get("temperature") is None:
         return {}
-    names = [f"bias.{name}" for name in setup_of(slides).classes]
-    return {"temperature": told["temperature"], "bias": [told[name] for name in names if told.get(name) is not None]}
+    bias = [run.reported.get(f"bias.{name}") for name in run.setup.classes]
+    return {"temperature": run.reported["temperature"], "bias": [offset for offset in bias if offset is not None]}
 
 
-def _tables(places: Mapping[str, Path], point: Mapping[str, Any]) -> Tables:
-    """Read what the pooled metrics rest on, by the names of BEHIND; a table that is not there is empty.
+def _tables(place: Callable[[Path], Path], paths: Paths, point: Mapping[str, Any]) -> Tables:
+    """Read the tables that pooled metrics rest on, each from `place` of its path; one that is not there is empty.
 
     Raises:
         AcinusError: a table that does not keep its contract.
     """
-    found: dict[str, Any] = {
-        key: records.read(table, places[key]) if places[key].is_file() else records.frame(table, [])
-        for key, (table, _) in BEHIND.items()
-    }
-    return Tables(records.frame(records.MANIFEST, []), **found, point=point)
+
+    def read(table: records.Table, path: Path) -> pd.DataFrame:
+        file = place(path)
+        return records.read(table, file) if file.is_file() else records.frame(table, [])
+
+    return Tables(
+        manifest=records.frame(records.MANIFEST, []),
+        quantities=read(records.QUANTITIES, paths.quantities),
+        patch_scores=read(records.SCORES, paths.model / "patch_scores.parquet"),
+        regions=read(records.REGIONS, paths.region_table),
+        class_scores=read(records.CLASS_SCORES, paths.model / "scores_test.parquet"),
+        grades=read(records.GRADES, paths.grades),
+        point=point,
+    )
 
 
 def _short(name: str) -> str:
@@ -230,14 +195,14 @@ def _text(table: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
             "metric": table["metric"],
-            "A": [number(one) for one in table["a"]],
-            "B": [number(one) for one in table["b"]],
-            "B - A": [number(one, "+") for one in table["difference"]],
+            "A": [number(value) for value in table["a"]],
+            "B": [number(value) for value in table["b"]],
+            "B - A": [number(value, "+") for value in table["difference"]],
             "95 % interval": [
                 "-" if np.isnan(low) else f"{number(low, '+')} to {number(high, '+')}"
                 for low, high in zip(table["low"], table["high"], strict=True)
             ],
-            "p": [number(one) for one in table["p_value"]],
+            "p": [number(value) for value in table["p_value"]],
             "slides": table["n"],
         }
     )
@@ -246,9 +211,9 @@ def _text(table: pd.DataFrame) -> str:
 
 def _write(folder: Path, pair: Pair, table: pd.DataFrame, names: tuple[str, str]) -> None:
     """Write the metrics, the slides side by side and their picture; the same tables give the same bytes."""
-    values = by_slide(pair)
-    for name, one in (("metrics.csv", table), ("slides.csv", values)):
+    slides = by_slide(pair)
+    for name, content in (("metrics.csv", table), ("slides.csv", slides)):
         with atomic_path(folder / name) as part:
-            one.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+            content.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
     with atomic_path(folder / "slides.png") as part:
-        part.write_bytes(scatter_chart(values, names, len(setup_of(pair.first).classes)))
+        part.write_bytes(scatter_chart(slides, names, len(pair.first.setup.classes)))

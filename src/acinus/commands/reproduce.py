@@ -5,10 +5,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -34,8 +33,7 @@ NOT_COMPARED = (
 )
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """One output that is not what dvc.lock (or reports/metrics.json) says."""
 
     stage: str
@@ -56,7 +54,10 @@ def run(root: Path, keep: bool = False) -> None:
     folder = Path(tempfile.mkdtemp(prefix="acinus-reproduce-"))
     clone = folder / "clone"
     try:
-        _git(["clone", "--quiet", "--no-hardlinks", str(root), str(clone)], root)
+        command = ["git", "clone", "--quiet", "--no-hardlinks", str(root), str(clone)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AcinusError(f"git clone failed: {' '.join(done.stderr.split())}")
         if not (clone / "dvc.lock").exists():
             raise AcinusError(f"{root}: dvc.lock is not committed; run dvc repro and commit it")
         committed, committed_metrics = _lock(clone), read_json(clone / "reports" / "metrics.json")
@@ -68,18 +69,18 @@ def run(root: Path, keep: bool = False) -> None:
         machine = read_json(clone / "reports" / "machine.json")
         other, same_versions = differences(committed_machine, machine), same_libraries(committed_machine, machine)
         print(_headline(other, same_versions))
-        found = compare_locks(committed, _lock(clone), same_machine=not other, same_versions=same_versions)
+        differing = compare_locks(committed, _lock(clone), same_machine=not other, same_versions=same_versions)
         if other:
-            found += compare_metrics(committed_metrics, read_json(clone / "reports" / "metrics.json"))
+            differing += compare_metrics(committed_metrics, read_json(clone / "reports" / "metrics.json"))
     finally:
         if keep:
             print(f"kept: {clone}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    if found:
-        for one in found:
-            print(f"  DIFFERENT  {one}")
-        raise AcinusError(f"reproduce: {len(found)} differences from the committed dvc.lock (named above)")
+    if differing:
+        for difference in differing:
+            print(f"  DIFFERENT  {difference}")
+        raise AcinusError(f"reproduce: {len(differing)} differences from the committed dvc.lock (named above)")
     print("reproduced: every compared output is as committed")
 
 
@@ -97,49 +98,52 @@ def compare_locks(
 
     same_versions: of libraries; else digests of code differ for the versions in them, and tell nothing of the code.
     """
-    found = []
+    differing = []
     for stage, entry in sorted(rebuilt["stages"].items()):
         before = committed["stages"].get(stage)
         if before is None:
-            found.append(Difference(stage, "dvc.lock", "the stage is not in the committed dvc.lock; commit it"))
+            differing.append(Difference(stage, "dvc.lock", "the stage is not in the committed dvc.lock; commit it"))
             continue
-        found += _stale(stage, before, entry, same_versions)
-        old = {out["path"]: out.get("md5") for out in before.get("outs", [])}
-        for out in entry.get("outs", []):
-            rule = rule_of(stage, out["path"], same_machine)
-            same = old.get(out["path"]) == out.get("md5")
-            print(f"  {'same' if same else 'differs':8} {rule:13} {stage}: {out['path']}")
+        differing += _stale(stage, before, entry, same_versions)
+        old = _hashes(before, "outs")
+        for path, md5 in _hashes(entry, "outs").items():
+            rule, same = rule_of(stage, path, same_machine), old.get(path) == md5
+            print(f"  {'same' if same else 'differs':8} {rule:13} {stage}: {path}")
             if not same and rule == "identical":
-                found.append(Difference(stage, out["path"], f"{out.get('md5')} here, {old.get(out['path'])} committed"))
-    return found
+                differing.append(Difference(stage, path, f"{md5} here, {old.get(path)} committed"))
+    return differing
 
 
 def _stale(stage: str, before: dict[str, Any], after: dict[str, Any], same_versions: bool) -> list[Difference]:
     """Return code and parameters that differ: the committed dvc.lock was made by another version."""
-    old = {dep["path"]: dep.get("md5") for dep in before.get("deps", [])}
-    new = {dep["path"]: dep.get("md5") for dep in after.get("deps", []) if dep["path"].startswith("code/")}
-    found = [
-        Difference(stage, path, "the committed dvc.lock was made with other code; run dvc repro and commit dvc.lock")
-        for path, md5 in sorted(new.items())
-        if same_versions and old.get(path) != md5
+    made_with, old = "the committed dvc.lock was made with other", _hashes(before, "deps")
+    stale = [
+        Difference(stage, path, f"{made_with} code; run dvc repro and commit dvc.lock")
+        for path, md5 in sorted(_hashes(after, "deps").items())
+        if path.startswith("code/") and same_versions and old.get(path) != md5
     ]
     if before.get("params") != after.get("params"):
-        found.append(Difference(stage, "params", "the committed dvc.lock was made with other parameters; commit anew"))
-    return found
+        stale.append(Difference(stage, "params", f"{made_with} parameters; commit anew"))
+    return stale
+
+
+def _hashes(entry: dict[str, Any], kind: str) -> dict[str, str | None]:
+    """Return path -> hash of the outs or deps of a stage in dvc.lock."""
+    return {file["path"]: file.get("md5") for file in entry.get(kind, [])}
 
 
 def compare_metrics(committed: dict[str, Any], rebuilt: dict[str, Any]) -> list[Difference]:
     """Return the metrics of reports/metrics.json that differ by more than their tolerance allows."""
-    found = []
+    differing = []
     for recipe, metrics in sorted(rebuilt.items()):
         for name, allowed in tolerances().items():
             new, old = metrics.get(name), committed.get(recipe, {}).get(name)
-            if new is None and old is None:
+            if new is old is None:
                 continue
             if new is None or old is None or abs(new - old) > allowed:
                 text = f"{recipe}: {name} = {new} here, {old} committed, allowed difference {allowed}"
-                found.append(Difference("summary", "reports/metrics.json", text))
-    return found
+                differing.append(Difference("summary", "reports/metrics.json", text))
+    return differing
 
 
 def _headline(other: list[str], same_versions: bool) -> str:
@@ -168,9 +172,3 @@ def _repro(clone: Path) -> None:
         done = subprocess.run(command, cwd=clone, env=environment, check=False)
         if done.returncode:
             raise AcinusError(f"reproduce: `{' '.join(command)}` failed in the clean clone (see above)")
-
-
-def _git(arguments: list[str], folder: Path) -> None:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AcinusError(f"git {arguments[0]} failed: {' '.join(done.stderr.split())}")

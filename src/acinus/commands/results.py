@@ -9,14 +9,14 @@ from acinus.tracking import startup
 
 
 def markdown(root: Path) -> str:
-    """Return the README's table of results, from the figures that are in git."""
+    """Return the README's table of results, from the metrics that are in git."""
     metrics = read_json(root / "reports" / "metrics.json")
     recipes = {name: load_recipe(root, name) for name in metrics}
-    return markdown_table(metrics, {name: (one.family, one.task) for name, one in recipes.items()})
+    return markdown_table(metrics, {name: (recipe.family, recipe.task) for name, recipe in recipes.items()})
 
 
 def show(root: Path) -> None:
-    """Print the recipes' figures, then where the page and the tracking database are."""
+    """Print the recipes' metrics, then where the page and the tracking database are."""
     project = load_project(root)
     rows = [read_row(root / "reports" / "summary" / f"{name}.json") for name in project.recipes]
     print(console_table(rows))

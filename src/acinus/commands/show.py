@@ -52,10 +52,9 @@ def picture(row: dict[str, Any], places: Places, recipe: Recipe, tissue: Path) -
 
 
 def _row(manifest: pd.DataFrame, paths: Paths, slide_id: str) -> dict[str, Any]:
-    found = [row for row in records.rows(manifest) if row["slide_id"] == slide_id]
-    if not found:
+    row = next((row for row in records.rows(manifest) if row["slide_id"] == slide_id), None)
+    if row is None:
         raise AcinusError(f"slide {slide_id!r}: not in {paths.manifest}; give a slide_id of it")
-    row = found[0]
     if row["status"] != "ok":
         raise AcinusError(f"slide {slide_id}: {row['status']}: {row['reason']}")
     if row["label_kind"] == "unknown":

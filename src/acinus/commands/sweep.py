@@ -34,7 +34,7 @@ def load_sweep(root: Path, name: str) -> Sweep:
         AcinusError: no such sweep, or a wrong key in it; names the file and what there is.
     """
     path = root / "sweeps" / f"{name}.yaml"
-    known = sorted(one.stem for one in (root / "sweeps").glob("*.yaml"))
+    known = sorted(file.stem for file in path.parent.glob("*.yaml"))
     if name not in known:
         raise AcinusError(f"sweep {name!r}: there is no sweeps/{name}.yaml; known: {', '.join(known) or 'none'}")
     return load_yaml(path, Sweep)
@@ -65,7 +65,7 @@ def run(root: Path, name: str, recipe: str | None) -> str:
     chosen = recipe or sweep.recipe
     title = name if chosen == sweep.recipe else f"{name}-{chosen}"
     load_recipe(root, chosen)
-    texts = {one: _changed(root, name, chosen, one, changes) for one, changes in sweep.variants.items()}
+    texts = {variant: _changed(root, name, chosen, variant, changes) for variant, changes in sweep.variants.items()}
     older = _experiments(root)
     rows = []
     with _put_back(root, chosen) as put_back:
@@ -76,7 +76,7 @@ def run(root: Path, name: str, recipe: str | None) -> str:
             if f"{title}-{variant}" in older:
                 _dvc(root, "exp", "remove", "--quiet", f"{title}-{variant}")
             _dvc(root, "exp", "run", "--name", f"{title}-{variant}", f"report@{chosen}")
-            rows.append({"variant": variant, **_figures(Paths(root, chosen).reports / "metrics.json", sweep.metrics)})
+            rows.append({"variant": variant, **_metrics(Paths(root, chosen).reports / "metrics.json", sweep.metrics)})
             put_back()
     table = pd.DataFrame(rows)
     table[sweep.metrics] = table[sweep.metrics].astype("float64")
@@ -109,24 +109,24 @@ def _changed(root: Path, name: str, recipe: str, variant: str, changes: dict[str
     return None if document == read_mapping(path) else rewritten(path, change)
 
 
-def _figures(path: Path, metrics: list[str]) -> dict[str, float | None]:
-    """Return the asked figures of a report; one that the report does not know is refused."""
+def _metrics(path: Path, names: list[str]) -> dict[str, float | None]:
+    """Return the asked metrics of a report; one that the report does not know is refused."""
     known = read_json(path)
-    strangers = [one for one in metrics if one not in known]
+    strangers = [name for name in names if name not in known]
     if strangers:
         raise AcinusError(
             f"{path}: has no {', '.join(strangers)}; metrics of a sweep may be {', '.join(sorted(known))}"
         )
-    return {one: known[one] for one in metrics}
+    return {name: known[name] for name in names}
 
 
 @contextmanager
 def _put_back(root: Path, recipe: str) -> Iterator[Callable[[], None]]:
     """Give a function that puts recipe and dvc.lock back; the block ends with it and with their outputs."""
-    kept = {path: _content(path) for path in (root / "recipes" / f"{recipe}.yaml", root / "dvc.lock")}
+    before = {path: _content(path) for path in (root / "recipes" / f"{recipe}.yaml", root / "dvc.lock")}
 
     def put_back() -> None:
-        for path, content in kept.items():
+        for path, content in before.items():
             if content is None:
                 path.unlink(missing_ok=True)
             elif _content(path) != content:
@@ -156,8 +156,7 @@ def _experiments(root: Path) -> set[str]:
 
 
 def _dvc(root: Path, *arguments: str) -> None:
-    code = _code(root, *arguments)
-    if code:
+    if code := _code(root, *arguments):
         raise AcinusError(f"dvc {' '.join(arguments)} ended with {code}; its own message is above")
 
 

@@ -4,12 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from acinus.metrics.metric import Case, Measure, Metric, Words, mean
-from acinus.scoring.agreement import bland_altman
-
-
-def _error(case: Case) -> Measure:
-    return mean(np.abs(case.floats("burden_error")), case.scored)
+from acinus.metrics.metric import ONLY_TOLD, Case, Measure, Metric, mean
+from acinus.scoring.burden import bland_altman
 
 
 def _limit(end: str) -> Callable[[Case], Measure]:
@@ -32,14 +28,14 @@ METRICS = (
         "burden_mae",
         "Burden error",
         "mean absolute error of tumour burden, percentage points of tissue",
-        _error,
+        lambda case: mean(np.abs(case.floats("burden_error")), case.scored),
         unit="points",
         better="lower",
         counts="n_burden",
         columns=("burden_error",),
         shown=("card", "summary"),
         tolerance=2.0,
-        many=Words(about="mean absolute error of the positive classes' share of tissue, percentage points"),
+        many={"about": "mean absolute error of the positive classes' share of tissue, percentage points"},
     ),
     Metric(
         "burden_bias",
@@ -49,11 +45,8 @@ METRICS = (
         unit="points",
         better="near zero",
         counts="n_burden",
-        signed=True,
         columns=("burden_error",),
-        many=Words(
-            about="mean of predicted minus annotated share of the positive classes, percentage points of tissue"
-        ),
+        many={"about": "mean of predicted minus annotated share of the positive classes, percentage points of tissue"},
     ),
     *(
         Metric(
@@ -64,11 +57,8 @@ METRICS = (
             unit="points",
             better="near zero",
             counts="n_burden",
-            signed=True,
             columns=("burden_pred", "burden_true", "burden_error"),
-            interval=False,
-            compared=False,
-            shown=(),
+            **ONLY_TOLD,
         )
         for end, sign in (("low", "minus"), ("high", "plus"))
     ),

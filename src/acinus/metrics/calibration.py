@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.errors import TableError
-from acinus.metrics.metric import Case, Measure, Metric, OverRows
+from acinus.metrics.metric import ONLY_TOLD, Case, Measure, Metric, OverRows
 from acinus.metrics.setup import MetricSetup, Tables
 from acinus.scoring.calibration import Bins, brier, ece, reliability
 from acinus.scoring.scaling import AS_TRAINED, Scaling, scaled
@@ -27,8 +27,13 @@ class Believed:
         """How often the likeliest class is right, by its probability."""
         return reliability(self.probs.max(axis=1), self.probs.argmax(axis=1) == self.labels)
 
+    def of(self, rows: np.ndarray | list[int]) -> "Believed":
+        """Return the patches or px of chosen slides."""
+        chosen = np.isin(self.slide, rows)
+        return Believed(self.slide[chosen], self.probs[chosen], self.labels[chosen])
 
-def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, scaling: Scaling) -> Believed:
+
+def believed(usable: pd.DataFrame, tables: Tables, setup: MetricSetup, scaling: Scaling) -> Believed:
     """Return the class scores of the usable slides under a scaling.
 
     Raises:
@@ -36,9 +41,9 @@ def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, scaling: S
         AcinusError: offsets of another number of classes.
     """
     setup.offsets(scaling.bias)
-    place = pd.Index(usable["slide_id"].astype("object")).get_indexer(given.class_scores["slide_id"].astype("object"))
-    kept = (place >= 0) & given.class_scores["label"].ge(0).to_numpy(dtype=bool)
-    scores = given.class_scores[kept]
+    place = pd.Index(usable["slide_id"].astype("object")).get_indexer(tables.class_scores["slide_id"].astype("object"))
+    known = (place >= 0) & tables.class_scores["label"].ge(0).to_numpy(dtype=bool)
+    scores = tables.class_scores[known]
     wrong = scores[scores["probs"].map(len) != len(setup.classes)]
     if len(wrong):
         raise TableError(
@@ -46,11 +51,7 @@ def believed(usable: pd.DataFrame, given: Tables, setup: MetricSetup, scaling: S
             f"{wrong['slide_id'].iloc[0]}, expected {len(setup.classes)}, one per class; run train again"
         )
     probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(setup.classes))
-    own = scaled(probs, scaling) if len(probs) else probs
-    return Believed(place[kept].astype(np.int64), own, scores["label"].to_numpy(dtype=np.int64))
-
-
-Number = Callable[[Believed], float | None]
+    return Believed(place[known].astype(np.int64), scaled(probs, scaling), scores["label"].to_numpy(dtype=np.int64))
 
 
 def _after(case: Case) -> Believed:
@@ -61,23 +62,24 @@ def _before(case: Case) -> Believed:
     return believed(case.slides, case.behind, case.setup, AS_TRAINED)
 
 
-def _ece(found: Believed) -> float | None:
-    return ece(found.bins)
+Number = Callable[[Believed], float | None]
 
 
-def _brier(found: Believed) -> float | None:
-    return brier(found.probs, found.labels)
+def _ece(patches: Believed) -> float | None:
+    return ece(patches.bins)
+
+
+def _brier(patches: Believed) -> float | None:
+    return brier(patches.probs, patches.labels)
 
 
 def _sums(case: Case) -> dict[str, np.ndarray]:
-    """Return per slide what adds up: count, sure and right (slides, bins), and squares (slides,)."""
-    found = case.once(_after)
-    shape = (len(case.slides), len(found.bins.count))
-    count, sure, right = (np.zeros(shape) for _ in range(3))
-    squares = np.zeros(len(case.slides))
-    for row in np.unique(found.slide):
-        own = found.slide == row
-        of_slide = Believed(found.slide[own], found.probs[own], found.labels[own])
+    """Return per slide what adds up: count and gap (confidence minus accuracy; slides, bins), and squares (slides,)."""
+    patches = case.once(_after)
+    shape = (len(case.slides), len(patches.bins.count))
+    count, sure, right, squares = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(len(case.slides))
+    for row in np.unique(patches.slide):
+        of_slide = patches.of([row])
         bins = of_slide.bins
         filled = np.asarray(bins.count) > 0
         count[row] = bins.count
@@ -87,39 +89,29 @@ def _sums(case: Case) -> dict[str, np.ndarray]:
     return {"count": count, "gap": sure - right, "squares": squares}
 
 
-def _direct(found: Believed, number: Number) -> OverRows:
-    """Return a number over the patches or px of chosen slides."""
+def _measure(case: Case, patches: Believed, number: Number, over: OverRows | None = None) -> Measure:
+    """Return a number over the patches or px of chosen slides; over: the same from what adds up."""
+    known = np.isin(np.arange(len(case.slides)), patches.slide)
 
-    def over(rows: np.ndarray) -> float | None:
-        own = np.isin(found.slide, rows)
-        return number(Believed(found.slide[own], found.probs[own], found.labels[own]))
+    def direct(rows: np.ndarray) -> float | None:
+        return number(patches.of(rows))
 
-    return over
-
-
-def _measure(case: Case, found: Believed, over: OverRows, direct: OverRows | None = None) -> Measure:
-    known = np.isin(np.arange(len(case.slides)), found.slide)
-    return Measure(known, over, case.kind, direct=direct, n=len(found.labels))
+    return Measure(known, over or direct, case.kind, direct=direct, n=len(patches.labels))
 
 
 def _calibrated(name: str, of: Callable[[np.ndarray], float], number: Number) -> Callable[[Case], Measure]:
     """Return how a metric of the calibrated probabilities is taken: as `of` a sum over slides, per patch or px."""
 
     def take(case: Case) -> Measure:
-        found, sums = case.once(_after), case.once(_sums)
+        sums = case.once(_sums)
 
         def over(rows: np.ndarray) -> float | None:
             whole = sums["count"][rows].sum()
             return float(of(sums[name][rows].sum(axis=0)) / whole) if whole else None
 
-        return _measure(case, found, over, _direct(found, number))
+        return _measure(case, case.once(_after), number, over)
 
     return take
-
-
-def _as_trained(number: Number) -> Callable[[Case], Measure]:
-    """Return how the same is taken of the probabilities as the network gives them."""
-    return lambda case: _measure(case, case.once(_before), _direct(case.once(_before), number))
 
 
 _COMMON: dict[str, Any] = {
@@ -130,7 +122,7 @@ _COMMON: dict[str, Any] = {
     "tables": ("class_scores",),
     "shown": (),
 }
-_BEFORE: dict[str, Any] = _COMMON | {"interval": False, "compared": False}
+_BEFORE = _COMMON | ONLY_TOLD
 
 METRICS = (
     Metric(
@@ -153,14 +145,14 @@ METRICS = (
         "ece.uncalibrated",
         "Calibration error, as trained",
         "the same before calibration, at temperature 1",
-        _as_trained(_ece),
+        lambda case: _measure(case, case.once(_before), _ece),
         **_BEFORE,
     ),
     Metric(
         "brier.uncalibrated",
         "Brier score, as trained",
         "the same before calibration, at temperature 1",
-        _as_trained(_brier),
+        lambda case: _measure(case, case.once(_before), _brier),
         **_BEFORE,
     ),
 )

@@ -1,7 +1,5 @@
 """How slides are called by their predicted burden, the rule of every recipe, and what is found on normal ones."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from acinus.metrics.metric import Case, Measure, Metric, count, mean_of
@@ -11,19 +9,10 @@ def _mean(values: np.ndarray, case: Case) -> Measure:
     return Measure(np.isfinite(values), mean_of(values), among=case.scored)
 
 
-def _right(case: Case, answer: np.ndarray) -> np.ndarray:
-    """Return 1 where an answer (1 tumour, 0 normal) is that of the label, else 0; NaN where either is missing."""
-    return np.where(case.labelled & case.scored & np.isfinite(answer), answer == case.tumor, np.nan)
-
-
-def _by_rule(label: str = "") -> Callable[[Case], Measure]:
-    """Return how the share of slides is taken that the rule calls rightly: of those of a label, or of all."""
-
-    def take(case: Case) -> Measure:
-        right, of_label = _right(case, case.floats("tumor_rule")), case.tumor == (label == "tumor")
-        return _mean(np.where(of_label, right, np.nan) if label else right, case)
-
-    return take
+def _rightly(case: Case, answer: np.ndarray, label: str = "") -> Measure:
+    """Return the share of slides whose answer (1 tumour, 0 normal) is that of their label: of one label, or of all."""
+    right = np.where(case.labelled & case.scored & np.isfinite(answer), answer == case.tumor, np.nan)
+    return _mean(np.where(case.tumor == (label == "tumor"), right, np.nan) if label else right, case)
 
 
 def _by_grade(case: Case) -> Measure | None:
@@ -31,7 +20,7 @@ def _by_grade(case: Case) -> Measure | None:
     if case.tables is not None and case.tables.grades.empty:
         return None
     grade = case.floats("isup_mil")
-    return _mean(_right(case, np.where(np.isnan(grade), np.nan, grade > 0)), case)
+    return _rightly(case, np.where(np.isnan(grade), np.nan, grade > 0))
 
 
 METRICS = (
@@ -39,7 +28,7 @@ METRICS = (
         "slide_sensitivity",
         "Sensitivity, slides",
         "share of the tumour slides that their predicted burden alone calls tumour",
-        _by_rule("tumor"),
+        lambda case: _rightly(case, case.floats("tumor_rule"), "tumor"),
         counts="n_tumor_called",
         columns=("tumor_rule", "slide_label"),
         shown=("card", "grades"),
@@ -48,7 +37,7 @@ METRICS = (
         "slide_specificity",
         "Specificity, slides",
         "share of the normal slides that their predicted burden alone calls normal",
-        _by_rule("normal"),
+        lambda case: _rightly(case, case.floats("tumor_rule"), "normal"),
         counts="n_normal_called",
         columns=("tumor_rule", "slide_label"),
         shown=("card", "grades"),
@@ -66,7 +55,7 @@ METRICS = (
         "tumor_rule_accuracy",
         "Tumour by burden, accuracy",
         "share of slides labelled normal or tumour that the predicted burden alone calls rightly",
-        _by_rule(),
+        lambda case: _rightly(case, case.floats("tumor_rule")),
         counts="n_tumor_rule",
         columns=("tumor_rule", "slide_label"),
         shown=("grades",),
@@ -93,9 +82,6 @@ METRICS = (
         columns=("false_area_mm2",),
         shown=("grades",),
     ),
-)
-
-COUNTS = (
     count(
         "n_normal_clean",
         "normal slides with tissue on which nothing is predicted",

@@ -17,7 +17,7 @@ def _seen(case: Case) -> int:
     return int(case.slides["patient"][case.scored].drop_duplicates().isin(trained).sum())
 
 
-COUNTS = (
+METRICS = (
     count("n_slides", "test slides that are scored", lambda case: int(case.scored.sum())),
     count(
         "n_slides_excluded",

@@ -47,46 +47,39 @@ def flags_of(slide: Row, amount: Row | None, grade: Row | None) -> list[str]:
         "mpp_assumed": slide["mpp_source"] == "override",
         "no_map": amount is None and slide["split"] == "test",
     }
+    tumour_px = None if amount is None else amount["tumour_px"]
     if amount is not None:
         flags |= _of_amount(slide, amount)
     if grade is not None:
-        flags |= _of_grade(grade, None if amount is None else amount["tumour_px"])
-    return sorted(name for name, set_ in flags.items() if set_)
+        true, given = grade["true"], grade["mil"]
+        flags |= {
+            "grade_mismatch": true is not None and abs(given - true) >= FAR_APART[grade["target"]],
+            "mil_without_burden": given > 0 and tumour_px == 0,
+            "mil_zero_with_burden": given == 0 and tumour_px is not None and tumour_px > 0,
+        }
+    return sorted(name for name, is_set in flags.items() if is_set)
 
 
 def _of_amount(slide: Row, amount: Row) -> dict[str, bool]:
-    label, found, isup = slide["slide_label"], amount["tumour_px"], slide["isup"]
-    known = amount["true_px"] is not None
+    label, tumour_px, true_px, isup = slide["slide_label"], amount["tumour_px"], amount["true_px"], slide["isup"]
+    known, area = true_px is not None, (slide["width"] or 0) * (slide["height"] or 0)
+    tissue = float(amount["tissue_px"] * amount["map_downsample"] ** 2 / area) if area else 0.0
     return {
         "no_tissue": amount["tissue_px"] == 0,
-        "nearly_blank": 0 < _tissue_share(slide, amount) < NEARLY_BLANK,
+        "nearly_blank": 0 < tissue < NEARLY_BLANK,
         "truth_unknown": not known,
-        "empty_truth": known and amount["true_px"] == 0 and label != "normal",
-        "dice_undefined": known and amount["true_px"] == 0 and amount["pred_px"] == 0,
-        "tumor_missed": label == "tumor" and found == 0,
-        "tumor_on_normal": label == "normal" and found > 0,
-        "tumor_unannotated": known and label == "tumor" and amount["true_px"] == 0,
+        "empty_truth": true_px == 0 and label != "normal",
+        "dice_undefined": true_px == 0 and amount["pred_px"] == 0,
+        "tumor_missed": label == "tumor" and tumour_px == 0,
+        "tumor_on_normal": label == "normal" and tumour_px > 0,
+        "tumor_unannotated": label == "tumor" and true_px == 0,
         "tumor_outside_tissue": (outside_share(amount) or 0.0) > MOST_OUTSIDE,
-        "isup_without_burden": isup is not None and isup > 0 and found == 0,
-        "isup_zero_with_burden": isup == 0 and found > 0,
-        "annotation_on_normal": known and label == "normal" and amount["true_px"] > 0,
+        "isup_without_burden": isup is not None and isup > 0 and tumour_px == 0,
+        "isup_zero_with_burden": isup == 0 and tumour_px > 0,
+        "annotation_on_normal": label == "normal" and known and true_px > 0,
     }
-
-
-def _tissue_share(slide: Row, amount: Row) -> float:
-    area = (slide["width"] or 0) * (slide["height"] or 0)
-    return float(amount["tissue_px"] * amount["map_downsample"] ** 2 / area) if area else 0.0
 
 
 def outside_share(amount: Row) -> float | None:
     """Return the share of a slide's annotated tumour outside its tissue mask; None where it has none, or is unknown."""
     return amount["outside_px"] / amount["true_px"] if amount["true_px"] and amount["outside_px"] is not None else None
-
-
-def _of_grade(grade: Row, found: int | None) -> dict[str, bool]:
-    true, given = grade["true"], grade["mil"]
-    return {
-        "grade_mismatch": true is not None and abs(given - true) >= FAR_APART[grade["target"]],
-        "mil_without_burden": given > 0 and found == 0,
-        "mil_zero_with_burden": given == 0 and found is not None and found > 0,
-    }

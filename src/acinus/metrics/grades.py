@@ -1,4 +1,4 @@
-"""How well slides are graded: attention MIL and the transparent rule against the grades of the cohort."""
+"""How well slides are ranked and graded: slide score, attention MIL and the rule against the cohort's labels."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,6 @@ Agree = Callable[[np.ndarray, np.ndarray], float | None]
 
 MAIN_GRADE = {"isup": "qwk", "tumor": "grade_accuracy"}
 """What is graded -> the metric by which its graders are known."""
-
-SEEDS = {"low": "worst seed", "high": "best seed", "mean": "mean of seeds", "std": "standard deviation of seeds"}
-"""What stands of the seeds beside the metric of their mean, under `<name>.seeds_<end>`."""
 
 
 def graded_slides(usable: pd.DataFrame, grades: pd.DataFrame, setup: MetricSetup) -> pd.DataFrame:
@@ -40,11 +37,11 @@ def _of_target(grades: pd.DataFrame, setup: MetricSetup) -> pd.DataFrame:
     return grades
 
 
-def confusions_of(usable: pd.DataFrame, given: Tables, setup: MetricSetup) -> dict[str, np.ndarray]:
+def confusions_of(usable: pd.DataFrame, tables: Tables, setup: MetricSetup) -> dict[str, np.ndarray]:
     """Return {"MIL": int64 (grades, grades), "rule": ...}, true x given; only of who graded a slide."""
-    if not setup.graded or given.grades.empty:
+    if not setup.graded or tables.grades.empty:
         return {}
-    slides = graded_slides(usable, given.grades, setup)
+    slides = graded_slides(usable, tables.grades, setup)
     result = {}
     for title, column in (("MIL", "mil"), ("rule", "rule")):
         chosen = slides[slides[column].notna()]
@@ -60,35 +57,33 @@ def _of_table(case: Case) -> pd.DataFrame:
     return grades.reindex(case.slides["slide_id"].astype("object"))
 
 
-def _agreement(
-    target: str, agree: Agree, by_rule: bool = False, main: bool = False
-) -> Callable[[Case], Measure | None]:
-    """Return how a metric of the true grades of a target and those given is taken, over the slides that have both.
+def _agreement(name: str, agree: Agree, target: str = "", by_rule: bool = False) -> Callable[[Case], Measure | None]:
+    """Return how the metric `name` of true grades and those given is taken, over the slides that have both.
 
-    Attention MIL gives them, or the rule. main: the one by which graders are known has providers and seeds beside it.
+    Attention MIL gives them, or the rule. target: what it is a metric of (of whatever is graded). The metric by which
+    graders are known has providers and seeds beside it.
     """
 
     def take(case: Case) -> Measure | None:
-        if case.setup.grade != target or (case.tables is not None and case.tables.grades.empty):
+        graded = case.setup.grade
+        if not case.setup.graded or target not in ("", graded) or (case.tables and case.tables.grades.empty):
             return None
-        true = case.floats(f"{target}_true")
-        if by_rule and target == "tumor":  # the per-slide table's tumor_rule is of every slide, graded or not
+        true = case.floats(f"{graded}_true")
+        if by_rule and graded == "tumor":  # the per-slide table's tumor_rule is of every slide, graded or not
             given = floats(_of_table(case), "rule")
         else:
-            given = case.floats(f"{target}_rule" if by_rule else f"{target}_mil")
+            given = case.floats(f"{graded}_rule" if by_rule else f"{graded}_mil")
         known = np.isfinite(true) & np.isfinite(given)
 
         def over(rows: np.ndarray) -> float | None:
-            kept = rows[known[rows]]
-            return agree(true[kept].astype(np.int64), given[kept].astype(np.int64)) if kept.size else None
-
-        def seeds() -> Metrics:
-            return {f"seeds_{end}": value for end, value in _seeds(case, agree).items()}
+            chosen = rows[known[rows]]
+            return agree(true[chosen].astype(np.int64), given[chosen].astype(np.int64)) if chosen.size else None
 
         if by_rule and not known.any():
             return None
-        by, beside = ("provider", seeds) if main else ("", None)
-        return Measure(known, over, f"target {target}", known, by=by, beside=beside)
+        if MAIN_GRADE[graded] != name:
+            return Measure(known, over, f"target {graded}", known)
+        return Measure(known, over, f"target {graded}", known, by="provider", beside=lambda: _seeds(case, agree))
 
     return take
 
@@ -97,18 +92,16 @@ def _seeds(case: Case, agree: Agree) -> Metrics:
     """Return low, high, mean and std of each seed alone, over the seeds for which it is defined."""
     slides = graded_slides(case.slides, case.behind.grades, case.setup)
     true = slides["true"].to_numpy(dtype=np.int64)
-    seeds = zip(*slides["mil_by_seed"], strict=True)
-    values = [agree(true, np.array(answers, dtype=np.int64)) for answers in seeds]
+    values = [agree(true, np.array(answers, dtype=np.int64)) for answers in zip(*slides["mil_by_seed"], strict=True)]
     defined = np.array([value for value in values if value is not None])
     if not defined.size:
-        return dict.fromkeys(SEEDS)
-    low, high, mean = float(defined.min()), float(defined.max()), float(defined.mean())
-    return {"low": low, "high": high, "mean": mean, "std": float(defined.std(ddof=1)) if defined.size > 1 else None}
-
-
-def _accuracy(case: Case) -> Measure | None:
-    grade = case.setup.grade
-    return _agreement(grade, _same, main=MAIN_GRADE.get(grade) == "grade_accuracy")(case) if case.setup.graded else None
+        return dict.fromkeys(("seeds_low", "seeds_high", "seeds_mean", "seeds_std"))
+    return {
+        "seeds_low": float(defined.min()),
+        "seeds_high": float(defined.max()),
+        "seeds_mean": float(defined.mean()),
+        "seeds_std": float(defined.std(ddof=1)) if defined.size > 1 else None,
+    }
 
 
 def _same(true: np.ndarray, given: np.ndarray) -> float:
@@ -125,18 +118,39 @@ def _auc(case: Case) -> Measure | None:
     true = floats(table, "true")
 
     def over(rows: np.ndarray) -> float | None:
-        kept = rows[known[rows]]
-        return auc(prob[kept], true[kept].astype(np.int64))
+        chosen = rows[known[rows]]
+        return auc(prob[chosen], true[chosen].astype(np.int64))
 
     return Measure(known, over, "target tumor", known)
 
 
+def _slide_auc(case: Case) -> Measure:
+    score, tumor = case.floats("slide_score"), case.tumor
+    known = case.labelled & np.isfinite(score)
+
+    def over(rows: np.ndarray) -> float | None:
+        chosen = rows[known[rows]]
+        return auc(score[chosen], tumor[chosen])
+
+    return Measure(known, over, among=case.scored)
+
+
 METRICS = (
+    Metric(
+        "slide_auc",
+        "Slide AUC",
+        "tumour against normal slides, by slide score",
+        _slide_auc,
+        counts="n_slide_auc",
+        columns=("slide_score", "slide_label"),
+        shown=("card", "summary"),
+        tolerance=0.15,
+    ),
     Metric(
         "qwk",
         "Quadratic kappa",
         "agreement of the ISUP grade with the true one, weights (i - j)² / 25 over grades 0 to 5, all slides at once",
-        _agreement("isup", quadratic_weighted_kappa, main=True),
+        _agreement("qwk", quadratic_weighted_kappa, "isup"),
         counts="n_graded",
         columns=("isup_true", "isup_mil"),
         shown=("card", "summary", "grades"),
@@ -147,7 +161,7 @@ METRICS = (
         "qwk.rule",
         "Quadratic kappa, rule",
         "the same of the grade that follows from the predicted area shares of the Gleason patterns",
-        _agreement("isup", quadratic_weighted_kappa, by_rule=True),
+        _agreement("qwk.rule", quadratic_weighted_kappa, "isup", by_rule=True),
         counts="n_graded_rule",
         columns=("isup_true", "isup_rule"),
         shown=("grades",),
@@ -156,7 +170,7 @@ METRICS = (
         "grade_accuracy",
         "Grade accuracy",
         "share of slides given exactly their grade",
-        _accuracy,
+        _agreement("grade_accuracy", _same),
         counts="n_graded",
         shown=("grades",),
         parts="slides of one provider, where normal or tumour is graded and there are several",
@@ -165,7 +179,7 @@ METRICS = (
         "grade_accuracy.rule",
         "Grade accuracy, rule",
         "the same of a slide called tumour from a stated predicted burden on",
-        _agreement("tumor", _same, by_rule=True),
+        _agreement("grade_accuracy.rule", _same, "tumor", by_rule=True),
         counts="n_graded_rule",
         columns=("tumor_true",),
         tables=("grades",),

@@ -12,7 +12,7 @@ from acinus.metrics.setup import Tables
 from acinus.scoring.froc import Detection, Froc, Outcome, curve, outcomes
 
 
-def lesion_outcomes(scored: pd.DataFrame, given: Tables) -> dict[str, Outcome]:
+def lesion_outcomes(scored: pd.DataFrame, tables: Tables) -> dict[str, Outcome]:
     """Return what came of the regions on each scored slide whose lesions are known (num_lesions), by slide_id.
 
     Every region is one detection, of its highest probability. Slides without any stay in.
@@ -20,27 +20,26 @@ def lesion_outcomes(scored: pd.DataFrame, given: Tables) -> dict[str, Outcome]:
     Raises:
         TableError: a region of such a slide that was not held against its lesions, or more lesions hit than it has.
     """
-    amounts = given.quantities[given.quantities["slide_id"].isin(scored["slide_id"])]
-    known = amounts[amounts["num_lesions"].notna()]
-    lesions = {str(name): int(n) for name, n in zip(known["slide_id"], known["num_lesions"], strict=True)}
-    own = given.regions[given.regions["slide_id"].isin(list(lesions))]
-    missing = own[own["lesion"].isna()]
+    amounts = tables.quantities[tables.quantities["slide_id"].isin(scored["slide_id"])].dropna(subset="num_lesions")
+    lesions = {str(name): int(n) for name, n in zip(amounts["slide_id"], amounts["num_lesions"], strict=True)}
+    regions = tables.regions[tables.regions["slide_id"].isin(list(lesions))]
+    missing = regions[regions["lesion"].isna()]
     if len(missing):
         raise TableError(
             f"table regions: region {missing['region'].iloc[0]} of {missing['slide_id'].iloc[0]} has no lesion, "
             "expected a number on a slide whose lesions are known; run quantify again"
         )
-    columns = (own["slide_id"], own["prob_max"], own["lesion"])
-    found = [Detection(str(name), float(prob), int(lesion)) for name, prob, lesion in zip(*columns, strict=True)]
+    columns = (regions["slide_id"], regions["prob_max"], regions["lesion"])
+    detections = [Detection(str(name), float(prob), int(lesion)) for name, prob, lesion in zip(*columns, strict=True)]
     try:
-        return outcomes(found, lesions)
+        return outcomes(detections, lesions)
     except ValueError as error:
         raise TableError(f"table regions: {error}; run quantify again") from error
 
 
-def lesion_curve(scored: pd.DataFrame, given: Tables) -> Froc | None:
+def lesion_curve(scored: pd.DataFrame, tables: Tables) -> Froc | None:
     """Return the curve over the scored slides; None without a lesion to be found."""
-    return curve(list(lesion_outcomes(scored, given).values()))
+    return curve(list(lesion_outcomes(scored, tables).values()))
 
 
 def _case_outcomes(case: Case) -> dict[str, Outcome]:
@@ -49,17 +48,20 @@ def _case_outcomes(case: Case) -> dict[str, Outcome]:
 
 def _froc(case: Case) -> Measure | None:
     """Return the score over the slides whose lesions are known; none where there are no such slides."""
-    found = case.once(_case_outcomes)
-    if not found:
-        return None
-    stack = [found.get(str(name)) for name in case.slides["slide_id"]]
-    known = np.array([outcome is not None for outcome in stack], dtype=bool)
+    by_id = case.once(_case_outcomes)
+    ids = case.slides["slide_id"].tolist()
+    known = np.array([slide_id in by_id for slide_id in ids], dtype=bool)
 
     def over(rows: np.ndarray) -> float | None:
-        drawn = curve([outcome for outcome in (stack[row] for row in rows) if outcome is not None])
+        drawn = curve([by_id[ids[row]] for row in rows if known[row]])
         return drawn.score if drawn else None
 
-    return Measure(known, over, among=known, n=sum(outcome.targets for outcome in found.values()))
+    return Measure(known, over, among=known, n=_targets(case)) if by_id else None
+
+
+def _targets(case: Case) -> int:
+    """Return how many lesions there are to be found on the slides whose lesions are known."""
+    return sum(outcome.targets for outcome in case.once(_case_outcomes).values())
 
 
 def _hit_share(case: Case) -> Measure:
@@ -79,12 +81,11 @@ def _count(name: str, label: str, about: str, number: Callable[[Case], int]) -> 
     """Return a count of the slides whose lesions are known, where there are any."""
 
     def take(case: Case) -> Measure | None:
-        found = case.once(_case_outcomes)
-        known = case.slides["slide_id"].isin(list(found)).to_numpy(dtype=bool)
-        return Measure(known, lambda rows: number(case)) if found else None
+        known = case.slides["slide_id"].isin(list(case.once(_case_outcomes))).to_numpy(dtype=bool)
+        return Measure(known, lambda rows: number(case)) if known.any() else None
 
-    needs = {"counts": "n_froc", "tables": ("quantities", "regions"), "shown": ("lesions",)}
-    return replace(count(name, about, number, **needs), label=label, take=take)
+    metric = count(name, about, number, counts="n_froc", tables=("quantities", "regions"), shown=("lesions",))
+    return replace(metric, label=label, take=take)
 
 
 def _small(case: Case) -> int:
@@ -107,14 +108,11 @@ METRICS = (
         shown=("card", "summary", "lesions"),
         tolerance=0.2,
     ),
-)
-
-COUNTS = (
     _count(
         "n_lesions",
         "Lesions",
         "lesions to be found on the slides whose lesions are known",
-        lambda case: sum(outcome.targets for outcome in case.once(_case_outcomes).values()),
+        _targets,
     ),
     _count(
         "n_itc", "Isolated tumour cells", "cells too small to be lesions: neither to be found nor wrong to find", _small

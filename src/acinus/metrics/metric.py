@@ -1,14 +1,15 @@
 """What a metric is: its words for people, and how it is taken from the slides of a report."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from acinus.errors import TableError
 from acinus.metrics.setup import PATCHES, SEGMENTATION, MetricSetup, Tables
 from acinus.scoring.defined import mean_defined
 
@@ -30,14 +31,6 @@ Averaged = Literal["slides", "patches", "pooled", "none"]
 MEAN_OF_CLASSES = "mean of classes"
 MOST_GROUPS = 30
 """So many providers or tissue types get values of their own, the largest."""
-
-
-class Words(NamedTuple):
-    """A metric where there are several foreground classes; what is empty is as for two classes."""
-
-    label: str = ""
-    short: str = ""
-    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Case:
-    """The usable test slides of a per-slide table (`usable_test`), and the tables behind it where they are at hand."""
+    """The usable test slides of a per-slide table, and the tables behind it where at hand."""
 
     slides: pd.DataFrame
     setup: MetricSetup
@@ -124,6 +117,9 @@ class Case:
 Taken = Measure | Mapping[str, Measure] | None
 """A metric of a case: one, one per class by name, or none where there is nothing to take it from."""
 
+ONLY_TOLD: dict[str, Any] = {"interval": False, "compared": False, "shown": ()}
+"""What a metric is that metrics.json has and nothing else."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -145,7 +141,6 @@ class Metric:
     averaged: Averaged = "slides"
     counts: str = ""
     things: str = "slides"
-    signed: bool = False
     tasks: tuple[str, ...] = (PATCHES, SEGMENTATION)
     columns: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -154,9 +149,14 @@ class Metric:
     reported: bool = True
     shown: tuple[str, ...] = ("card",)
     tolerance: float | None = None
-    many: Words | None = None  # how it is called where there are several foreground classes
+    many: Mapping[str, Any] = field(default_factory=dict)  # label, short, about for several foreground classes
     parts: str = ""  # what the parts of a name `<name>.<part>` are, in words
     per_class: bool = False  # it has a value per class and none of its own
+
+    @property
+    def signed(self) -> bool:
+        """Whether it may be below 0."""
+        return self.better == "near zero"
 
     def measures(self, case: Case) -> dict[str, Measure]:
         """Return the metric of a case under its name, or by `<name>.<class>`; nothing where it cannot be taken."""
@@ -172,10 +172,7 @@ class Metric:
         if task != SEGMENTATION:
             return self
         drawn = replace(self, things="pixels drawn from the patches") if self.things == "patches" else self
-        if classes == 2 or self.many is None:
-            return drawn
-        label, short, about = self.many
-        return replace(drawn, label=label or self.label, short=short or self.short, about=about or self.about)
+        return replace(drawn, **self.many) if classes > 2 else drawn
 
 
 # ---------------------------------------------------------------- ways to take one
@@ -183,26 +180,7 @@ class Metric:
 
 def mean(values: np.ndarray, among: np.ndarray | None = None, kind: str = "", by: str = "") -> Measure:
     """Return the mean of a value per slide over the slides where it is defined (not NaN)."""
-    return Measure(
-        np.isfinite(values), mean_of(values), kind, among, lambda rows: mean_defined(values[rows]).value, by=by
-    )
-
-
-def count(name: str, about: str, number: Callable[[Case], int], **more: Any) -> Metric:
-    """Return a metric that counts something and is neither good nor bad."""
-
-    def take(case: Case) -> Measure:
-        return Measure(np.ones(len(case.slides), dtype=bool), lambda rows: number(case))
-
-    plain: dict[str, Any] = {
-        "unit": "count",
-        "better": "neither",
-        "averaged": "none",
-        "interval": False,
-        "compared": False,
-        "shown": (),
-    }
-    return Metric(name, about, about, take, **(plain | more))
+    return Measure(np.isfinite(values), mean_of(values), kind, among, lambda rows: mean_defined(values[rows]), by=by)
 
 
 def mean_of(values: np.ndarray) -> OverRows:
@@ -214,6 +192,15 @@ def mean_of(values: np.ndarray) -> OverRows:
         return float(defined.mean()) if defined.size else None
 
     return over
+
+
+def count(name: str, about: str, number: Callable[[Case], int], **more: Any) -> Metric:
+    """Return a metric that counts something and is neither good nor bad."""
+
+    def take(case: Case) -> Measure:
+        return Measure(np.ones(len(case.slides), dtype=bool), lambda rows: number(case))
+
+    return Metric(name, about, about, take, unit="count", better="neither", averaged="none", **(ONLY_TOLD | more))
 
 
 # ---------------------------------------------------------------- slides and their groups
@@ -229,11 +216,6 @@ def is_tumor(slides: pd.DataFrame) -> np.ndarray:
     return (slides["slide_label"] == "tumor").fillna(False).to_numpy(dtype=bool)
 
 
-def patients(slides: pd.DataFrame) -> tuple[str, ...]:
-    """Return the patient of every slide: what is resampled."""
-    return tuple(slides["patient"].tolist())
-
-
 def usable_slides(per_slide: pd.DataFrame) -> pd.DataFrame:
     """Return the test slides with status ok, mapped or not, by slide_id; without a status, those scored."""
     usable = (per_slide["status"] == "ok").fillna(False) if "status" in per_slide else per_slide["scored"]
@@ -247,14 +229,34 @@ def scored_slides(per_slide: pd.DataFrame) -> pd.DataFrame:
     return usable[usable["scored"]].reset_index(drop=True)
 
 
+def stacked(
+    slide_ids: Sequence[str], quantities: pd.DataFrame, column: str, stack: np.ndarray, expected: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill zeros (slides, ...) with a column of lists of records.QUANTITIES; return them, and which are known, bool.
+
+    Raises:
+        TableError: a list of another length than `expected` tells.
+    """
+    by_id = dict(zip(quantities["slide_id"], quantities[column], strict=True))
+    known = np.array([by_id.get(slide_id) is not None for slide_id in slide_ids], dtype=bool)
+    for row in np.flatnonzero(known).tolist():
+        values = by_id[slide_id := slide_ids[row]]
+        if len(values) != stack[row].size:
+            raise TableError(
+                f"table quantities: {column} of {slide_id} has {len(values)} {expected}; run quantify again"
+            )
+        stack[row] = np.reshape(values, stack[row].shape)
+    return stack, known
+
+
 def groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
     """Return (name, positions) of the largest groups of a column, by name; nothing unless there are several."""
     values = column.reset_index(drop=True)
     named = values[values.notna() & (values != "")]
-    found = [(str(name), np.array(rows)) for name, rows in named.groupby(named).groups.items()]
-    if len(found) < 2:
+    every = [(str(name), np.array(rows)) for name, rows in named.groupby(named).groups.items()]
+    if len(every) < 2:
         return []
-    largest = sorted(found, key=lambda group: (-len(group[1]), group[0]))[:MOST_GROUPS]
+    largest = sorted(every, key=lambda group: (-len(group[1]), group[0]))[:MOST_GROUPS]
     # a tracking server takes these characters in the name of a metric, and no others
     renamed = ((re.sub(r"[^\w.:/ -]", "_", name, flags=re.ASCII), rows) for name, rows in largest)
     return sorted(renamed, key=lambda group: group[0])
@@ -262,9 +264,9 @@ def groups(column: pd.Series) -> list[tuple[str, np.ndarray]]:
 
 def groups_of(metrics: Metrics, name: str, counts: str) -> list[tuple[str, float | int | None, float | int | None]]:
     """Return (group, value, n) for every `<name>.<group>` beside a `<counts>.<group>`, by group."""
-    wanted = [key.removeprefix(f"{counts}.") for key in metrics if counts and key.startswith(f"{counts}.")]
+    named = sorted(key.removeprefix(f"{name}.") for key in metrics if key.startswith(f"{name}."))
     return [
         (group, metrics[f"{name}.{group}"], metrics[f"{counts}.{group}"])
-        for group in sorted(wanted)
-        if f"{name}.{group}" in metrics
+        for group in named
+        if f"{counts}.{group}" in metrics
     ]

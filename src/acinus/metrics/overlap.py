@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.errors import TableError
-from acinus.metrics.metric import MEAN_OF_CLASSES, Case, Measure, Metric, Metrics, Words, count, mean, scored_slides
+from acinus.metrics import metric
+from acinus.metrics.metric import MEAN_OF_CLASSES, ONLY_TOLD, Case, Measure, Metric, Metrics, count, mean, stacked
 from acinus.metrics.setup import SEGMENTATION
 from acinus.scoring import confusion
+from acinus.scoring.confusion import Overlap, dice
 from acinus.scoring.defined import mean_defined
-from acinus.scoring.dice import Overlap, dice
 
 BASELINES: dict[str, str] = {"majority": "confusion_majority", "colour": "confusion_colour"}
 """Baseline -> column of records.QUANTITIES."""
@@ -31,25 +31,14 @@ def confusions(
     Raises:
         TableError: a matrix of another number of classes.
     """
-    by_id = dict(zip(quantities["slide_id"], quantities[column], strict=True))
-    stack = np.zeros((len(slide_ids), classes, classes), dtype=np.int64)
-    known = np.zeros(len(slide_ids), dtype=bool)
-    for row, slide_id in enumerate(slide_ids):
-        counts = by_id.get(slide_id)
-        if counts is None:
-            continue
-        if len(counts) != classes * classes:
-            raise TableError(
-                f"table quantities: {column} of {slide_id} has {len(counts)} counts, expected {classes * classes} for "
-                f"{classes} classes; run quantify again"
-            )
-        stack[row], known[row] = confusion.square(counts), True
-    return stack, known
+    zeros = np.zeros((len(slide_ids), classes, classes), dtype=np.int64)
+    return stacked(slide_ids, quantities, column, zeros, f"counts, expected {classes * classes} for {classes} classes")
 
 
 def summed_confusion(per_slide: pd.DataFrame, quantities: pd.DataFrame, classes: int) -> np.ndarray:
     """Return int64 (classes, classes): the px of all scored test slides, for a chart."""
-    return confusions(scored_slides(per_slide)["slide_id"].tolist(), quantities, "confusion", classes)[0].sum(axis=0)
+    ids = metric.scored_slides(per_slide)["slide_id"].tolist()
+    return confusions(ids, quantities, "confusion", classes)[0].sum(axis=0)
 
 
 def case_confusions(case: Case, column: str = "confusion") -> tuple[np.ndarray, np.ndarray]:
@@ -65,14 +54,12 @@ def _of_slides(column: str, tumor_only: bool = False, by: str = "") -> Callable[
     """Return how the mean of a column of overlaps is taken, over slides labelled tumor only or over all."""
 
     def take(case: Case) -> Measure:
-        values = case.floats(column)
-        values = np.where(case.tumor, values, np.nan) if tumor_only else values
+        values = np.where(case.tumor, case.floats(column), np.nan) if tumor_only else case.floats(column)
         kind = case.kind if len(case.setup.classes) > 2 else ""  # a mean over these classes
         segments = case.setup.segments
         taken = mean(values, case.scored, kind, by if segments else "")
-        if column != "dice" or not segments:
-            return taken
-        return replace(taken, beside=lambda: _dice_of_baselines(case, tumor_only))
+        beside = column == "dice" and segments
+        return replace(taken, beside=lambda: _dice_of_baselines(case, tumor_only)) if beside else taken
 
     return take
 
@@ -84,7 +71,7 @@ def _dice_of_baselines(case: Case, tumor_only: bool) -> Metrics:
         stack, known = case_confusions(case, column)
         dices = np.array([confusion.image_dice(matrix) for matrix in stack], dtype=np.float64)  # None -> NaN
         chosen = known & case.scored & case.tumor if tumor_only else known & case.scored
-        values[f"baseline_{name}"] = mean_defined(dices[chosen]).value
+        values[f"baseline_{name}"] = mean_defined(dices[chosen])
     return values
 
 
@@ -96,8 +83,8 @@ def _dice_pooled(case: Case) -> Measure:
 
 
 def _per_class(case: Case) -> dict[str, Measure]:
-    columns = {name: f"class_dice.{name}" for name in case.setup.classes if f"class_dice.{name}" in case.slides}
-    return {name: mean(case.floats(column)) for name, column in columns.items()}
+    names = [name for name in case.setup.classes if f"class_dice.{name}" in case.slides]
+    return {name: mean(case.floats(f"class_dice.{name}")) for name in names}
 
 
 # ---------------------------------------------------------------- pixels of all slides together
@@ -124,13 +111,10 @@ def _of_classes(per_class: Callable[[np.ndarray], list[float | None]]) -> Callab
     def take(case: Case) -> dict[str, Measure]:
         stack, known = case.once(case_confusions)
 
-        def of_class(index: int) -> OfMatrix:
-            return lambda matrix: per_class(matrix)[index]
+        def of_class(index: int) -> Measure:
+            return Measure(known, _summed(stack, lambda matrix: per_class(matrix)[index]), case.kind, case.scored)
 
-        return {
-            name: Measure(known, _summed(stack, of_class(index)), case.kind, case.scored)
-            for index, name in enumerate(case.setup.classes)
-        }
+        return {name: of_class(index) for index, name in enumerate(case.setup.classes)}
 
     return take
 
@@ -152,7 +136,7 @@ def _shares(axis: int) -> Callable[[np.ndarray], list[float | None]]:
 
 _POOLED: dict[str, Any] = {"averaged": "pooled", "tasks": (SEGMENTATION,), "tables": ("quantities",)}
 _MATRIX: dict[str, Any] = _POOLED | {"counts": "n_truth"}
-_CLASS: dict[str, Any] = _POOLED | {"per_class": True, "interval": False, "compared": False, "shown": ()}
+_CLASS: dict[str, Any] = _POOLED | ONLY_TOLD | {"per_class": True}
 
 METRICS = (
     Metric(
@@ -164,11 +148,11 @@ METRICS = (
         counts="n_dice_tumor",
         columns=("dice", "slide_label"),
         tolerance=0.05,
-        many=Words(
-            f"Dice, tumour slides, {MEAN_OF_CLASSES}",
-            f"Dice ({MEAN_OF_CLASSES}, tumour)",
-            "per slide the mean Dice of its foreground classes, then the mean over slides labelled tumour",
-        ),
+        many={
+            "label": f"Dice, tumour slides, {MEAN_OF_CLASSES}",
+            "short": f"Dice ({MEAN_OF_CLASSES}, tumour)",
+            "about": "per slide the mean Dice of its foreground classes, then the mean over slides labelled tumour",
+        },
         parts="slides of one provider, where there are several",
     ),
     Metric(
@@ -180,12 +164,12 @@ METRICS = (
         counts="n_dice",
         columns=("dice",),
         tolerance=0.05,
-        many=Words(
-            f"Dice, all slides, {MEAN_OF_CLASSES}",
-            f"Dice ({MEAN_OF_CLASSES})",
-            "per slide the mean Dice of its foreground classes, then the mean over all slides where it is defined; "
-            "a class found where there is none counts as 0",
-        ),
+        many={
+            "label": f"Dice, all slides, {MEAN_OF_CLASSES}",
+            "short": f"Dice ({MEAN_OF_CLASSES})",
+            "about": "per slide the mean Dice of its foreground classes, then the mean over all slides where it is "
+            "defined; a class found where there is none counts as 0",
+        },
     ),
     Metric(
         "mdice",
@@ -223,7 +207,7 @@ METRICS = (
         counts="n_dice_pooled",
         columns=COUNTS_PX,
         tolerance=0.05,
-        many=Words(about="any positive class against the rest, pixels of all slides counted together"),
+        many={"about": "any positive class against the rest, pixels of all slides counted together"},
     ),
     Metric(
         "iou_mean",
@@ -232,10 +216,22 @@ METRICS = (
         _of_slides("iou"),
         counts="n_dice",
         columns=("iou",),
-        many=Words(
-            f"IoU, {MEAN_OF_CLASSES}",
-            about="per slide the mean IoU of its foreground classes, then the mean over slides",
-        ),
+        many={
+            "label": f"IoU, {MEAN_OF_CLASSES}",
+            "about": "per slide the mean IoU of its foreground classes, then the mean over slides",
+        },
+    ),
+    count(
+        "n_dice_undefined",
+        "scored slides on which Dice is undefined, those without an annotation included",
+        lambda case: int(np.isnan(case.floats("dice")[case.scored]).sum()),
+    ),
+    count(
+        "n_truth_px",
+        "map pixels of known truth, of all slides",
+        lambda case: int(case.once(case_confusions)[0].sum()),
+        tasks=(SEGMENTATION,),
+        tables=("quantities",),
     ),
 )
 
@@ -292,20 +288,5 @@ PER_CLASS = (
         reported=False,
         shown=(),
         per_class=True,
-    ),
-)
-
-COUNTS = (
-    count(
-        "n_dice_undefined",
-        "scored slides on which Dice is undefined, those without an annotation included",
-        lambda case: int(np.isnan(case.floats("dice")[case.scored]).sum()),
-    ),
-    count(
-        "n_truth_px",
-        "map pixels of known truth, of all slides",
-        lambda case: int(case.once(case_confusions)[0].sum()),
-        tasks=(SEGMENTATION,),
-        tables=("quantities",),
     ),
 )

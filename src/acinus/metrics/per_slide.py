@@ -8,21 +8,33 @@ import pandas as pd
 
 from acinus.errors import AcinusError, TableError
 from acinus.files import atomic_path
-from acinus.metrics.flags import FLAGS, flags_of
+from acinus.metrics.flags import FLAGS, flags_of, outside_share
+from acinus.metrics.metric import stacked
 from acinus.metrics.overlap import COUNTS_PX, confusions
 from acinus.metrics.setup import MetricSetup, Tables
-from acinus.metrics.slide_parts import REGION_COLUMNS, grade_columns, grade_values, region_values
-from acinus.metrics.tissue import TISSUE_COLUMNS, tissue_values
+from acinus.metrics.tissue import CEILING
 from acinus.records import NORMAL, TUMOR, rows
 from acinus.scoring import confusion
-from acinus.scoring.auc import within_slide_auc
+from acinus.scoring.auc import auc
 from acinus.scoring.burden import burden_error, tumour_by_burden
+from acinus.scoring.confusion import Overlap, dice, iou
 from acinus.scoring.defined import mean_defined
-from acinus.scoring.dice import Overlap, dice, iou
 
 TABLE = "per_slide.csv"
 NEEDED = ("slide_id", "split", "patient", "slide_label", "scored")
 """What a per-slide table by hand must have."""
+
+Values = dict[str, dict[str, Any]]
+"""Some columns of the table by slide_id."""
+
+REGION_COLUMNS: dict[str, str] = {
+    "num_regions": "Int64",  # of positive classes, after clean-up
+    "largest_region_mm2": "float64",  # null without a region or without mpp
+    "num_lesions": "Int64",  # lesions to be found; null where not asked for or not known
+    "num_itc": "Int64",  # isolated tumour cells, neither to be found nor wrong to find
+    "lesions_hit": "Int64",
+    "false_positives": "Int64",  # regions outside every lesion
+}
 
 COLUMNS: dict[str, str] = {
     "slide_id": "string",
@@ -50,7 +62,10 @@ COLUMNS: dict[str, str] = {
     "false_area_mm2": "float64",
     "tumour_mm2": "float64",
     "tissue_mm2": "float64",
-    **TISSUE_COLUMNS,
+    "burden_source": "string",  # whose tissue burden_true is a share of: annotation | tissue mask
+    "tumour_outside_mm2": "float64",  # annotated tumour outside the tissue mask
+    "tumour_outside_share": "float64",  # of all annotated tumour
+    "dice_ceiling": "float64",  # of a model that is right wherever a window looked
     "mpp_x": "float64",  # um per level-0 px
     "mpp_source": "string",
     "n_patches": "Int64",  # labelled patches behind within_slide_auc
@@ -61,20 +76,18 @@ COLUMNS: dict[str, str] = {
     "flags": "string",  # ';' separated, sorted
 }
 
-SLIDE_COLUMNS = (
-    *("slide_id", "split", "split_rule", "patient", "provider", "tissue_type", "slide_label", "isup"),
-    *("status", "reason", "findings", "mpp_x", "mpp_source"),
-)
-"""What the table takes from the manifest as it is."""
-
 
 def columns(setup: MetricSetup) -> dict[str, str]:
     """Return the columns of a recipe's table with their dtypes.
 
-    COLUMNS, then `slide_parts.grade_columns`, then for more than two classes `class_share.<name>`, the
-    predicted share of the tissue (0..1), and for a segmentation `class_dice.<name>` and `pixel_accuracy`.
+    COLUMNS, then where slides are graded `isup_*` or `tumor_*` (tumor_rule is among COLUMNS) and MIL's own, then for
+    more than two classes `class_share.<name>`, the predicted share of the tissue (0..1), and for a segmentation
+    `class_dice.<name>` and `pixel_accuracy`.
     """
-    result = COLUMNS | grade_columns(setup)
+    result = dict(COLUMNS)
+    if setup.graded:
+        result |= {f"{setup.grade}_{grader}": "Int64" for grader in _graders(setup)}
+        result |= {"mil_confidence": "float64", "mil_spread": "float64"}
     if len(setup.classes) > 2:
         result |= {f"class_share.{name}": "float64" for name in setup.classes}
     if setup.segments:
@@ -82,7 +95,12 @@ def columns(setup: MetricSetup) -> dict[str, str]:
     return result
 
 
-def per_slide(given: Tables, setup: MetricSetup) -> pd.DataFrame:
+def _graders(setup: MetricSetup) -> tuple[str, ...]:
+    """Return whose grades the table has as columns of records.GRADES."""
+    return ("true", "mil", "rule") if setup.grade == "isup" else ("true", "mil")
+
+
+def per_slide(tables: Tables, setup: MetricSetup) -> pd.DataFrame:
     """Return one row per slide of the manifest with the `columns` of the setup, sorted by slide_id.
 
     What is undefined is null. Patches of unknown label are left out.
@@ -91,40 +109,38 @@ def per_slide(given: Tables, setup: MetricSetup) -> pd.DataFrame:
         TableError: a slide of another table that the manifest does not know, or amounts of another number of
             classes.
     """
-    _refuse_strangers(given)
-    patch_scores, quantities = given.patch_scores, given.quantities
-    labelled = patch_scores[patch_scores["label"].isin([NORMAL, TUMOR])]
-    aucs = within_slide_auc(
-        labelled["slide_id"].to_numpy(), labelled["probs"].to_numpy(), labelled["label"].to_numpy(dtype="int64")
-    )
-    counts = labelled.groupby("slide_id").size()
+    _refuse_strangers(tables)
+    quantities = tables.quantities
+    labelled = tables.patch_scores[tables.patch_scores["label"].isin([NORMAL, TUMOR])]
+    of_slide = labelled.groupby("slide_id")
+    aucs = {name: auc(patches["probs"].to_numpy(), patches["label"].to_numpy("int64")) for name, patches in of_slide}
+    counts = of_slide.size()
     amounts = {row["slide_id"]: row for row in rows(quantities)}
-    grades = {row["slide_id"]: row for row in rows(given.grades)} if setup.graded else {}
-    parts = (
-        _class_values(quantities, setup),
-        region_values(quantities, given.regions),
-        tissue_values(quantities, setup),
-    )
-    of_grades, found = grade_values(given.grades, setup), []
-    for slide in rows(given.manifest):
+    grades = {row["slide_id"]: row for row in rows(tables.grades)} if setup.graded else {}
+    parts = (_class_values(quantities, setup), _region_values(quantities, tables.regions))
+    names = {grader: f"{setup.grade}_{grader}" for grader in _graders(setup)}
+    names |= {"confidence": "mil_confidence", "mil_spread": "mil_spread"}
+    result = []
+    for slide in rows(tables.manifest):
         slide_id = slide["slide_id"]
         row = _row(slide, amounts.get(slide_id), setup)
         for part in parts if row["mapped"] else ():
             row |= part.get(slide_id, {})
         row["flags"] = ""
         if slide["status"] == "ok":
-            row |= of_grades.get(slide_id, {})
-            row["flags"] = ";".join(flags_of(slide, amounts.get(slide_id), grades.get(slide_id)))
-        found.append({**row, "within_slide_auc": aucs.get(slide_id), "n_patches": int(counts.get(slide_id, 0))})
+            grade = grades.get(slide_id)
+            row |= {column: grade[key] for key, column in names.items()} if grade else {}
+            row["flags"] = ";".join(flags_of(slide, amounts.get(slide_id), grade))
+        result.append({**row, "within_slide_auc": aucs.get(slide_id), "n_patches": int(counts.get(slide_id, 0))})
     types = columns(setup)
-    result = pd.DataFrame(found, columns=list(types)).astype(types)
-    return result.sort_values("slide_id", kind="stable", ignore_index=True)
+    table = pd.DataFrame(result, columns=list(types)).astype(types)
+    return table.sort_values("slide_id", kind="stable", ignore_index=True)
 
 
-def _refuse_strangers(given: Tables) -> None:
-    known = set(given.manifest["slide_id"])
+def _refuse_strangers(tables: Tables) -> None:
+    known = set(tables.manifest["slide_id"])
     for name in ("quantities", "patch_scores", "regions", "class_scores", "grades"):
-        strangers = sorted(set(getattr(given, name)["slide_id"]) - known)
+        strangers = sorted(set(getattr(tables, name)["slide_id"]) - known)
         if strangers:
             raise TableError(
                 f"table {name}: slide {strangers[0]!r} is not in the manifest; run ingest and what follows again"
@@ -134,59 +150,72 @@ def _refuse_strangers(given: Tables) -> None:
 def _row(slide: dict[str, Any], amount: dict[str, Any] | None, setup: MetricSetup) -> dict[str, Any]:
     """Return the row of one slide but for its patches, classes, regions, grade and flags."""
     usable = slide["status"] == "ok"
-    row = {key: slide[key] for key in SLIDE_COLUMNS}
+    row = {key: slide[key] for key in COLUMNS if key in slide}
     row["mapped"] = usable and amount is not None
     row["scored"] = row["mapped"] and slide["split"] == "test"
     if usable and amount is None and slide["split"] == "test":
         row["reason"] = slide["reason"] or FLAGS["no_map"]
     if usable and amount is not None:
-        row |= {key: amount[key] for key in ("burden_true", "burden_pred", "tumour_mm2", "tissue_mm2")}
+        row |= {key: amount[key] for key in ("burden_true", "burden_pred", "tumour_mm2", "tissue_mm2", "burden_source")}
+        row |= {"tumour_outside_mm2": amount["outside_mm2"], "tumour_outside_share": outside_share(amount)}
         row["burden_error"] = burden_error(amount["burden_pred"], amount["burden_true"])
         row["tumor_rule"] = tumour_by_burden(amount["burden_pred"], setup.burden_percent)
         if slide["slide_label"] == "normal":  # whatever is found there is false
             row |= {"false_area_percent": amount["burden_pred"], "false_area_mm2": amount["tumour_mm2"]}
         row["slide_score"] = amount[f"score_{setup.slide_score}"]
-        row |= _overlap_values(amount)
+        counts = {key: amount[key] for key in COUNTS_PX}
+        if None not in counts.values():  # else the truth is unknown
+            overlap = Overlap(counts["intersection_px"], counts["pred_px"], counts["true_px"])
+            row |= {**counts, "dice": dice(overlap), "iou": iou(overlap)}
     return row
 
 
-def _class_values(quantities: pd.DataFrame, setup: MetricSetup) -> dict[str, dict[str, Any]]:
-    """Return for each mapped slide what its classes give: shares, and a segmentation's Dice, IoU and accuracy."""
-    classes, ids = setup.classes, quantities["slide_id"].tolist()
-    result: dict[str, dict[str, Any]] = {slide_id: {} for slide_id in ids}
-    if len(classes) > 2:
-        for slide_id, counts in zip(ids, quantities["class_px"], strict=True):
-            if len(counts) != len(classes):
-                raise TableError(
-                    f"table quantities: class_px of {slide_id} has {len(counts)} counts, expected {len(classes)}, "
-                    "one per class; run quantify again"
-                )
-            total = sum(counts)
-            shares = [count / total if total else None for count in counts]
-            result[slide_id] |= {f"class_share.{name}": one for name, one in zip(classes, shares, strict=True)}
-    if setup.segments:
-        stack, known = confusions(ids, quantities, "confusion", len(classes))
-        for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
-            result[slide_id] |= _matrix_values(matrix, classes) if has_truth else {"dice": None, "iou": None}
+def _region_values(quantities: pd.DataFrame, regions: pd.DataFrame) -> Values:
+    """Return REGION_COLUMNS of every slide of quantities (records.QUANTITIES, REGIONS)."""
+    largest = regions.groupby("slide_id")["area_mm2"].max()
+    lesions = regions[regions["lesion"].notna()]
+    hits = lesions[lesions["lesion"] > 0].groupby("slide_id")["lesion"].nunique()
+    wrong = lesions[lesions["lesion"] == 0].groupby("slide_id").size()
+    result = {}
+    for amount in rows(quantities[["slide_id", "num_regions", "num_lesions", "num_itc"]]):
+        slide_id, known = amount["slide_id"], amount["num_lesions"] is not None
+        result[slide_id] = amount | {
+            "largest_region_mm2": largest.get(slide_id),
+            "lesions_hit": int(hits.get(slide_id, 0)) if known else None,
+            "false_positives": int(wrong.get(slide_id, 0)) if known else None,
+        }
     return result
 
 
-def _matrix_values(matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
-    return {
-        "dice": confusion.image_dice(matrix),
-        "iou": mean_defined(confusion.class_iou(matrix)[1:]).value,
-        "pixel_accuracy": confusion.pixel_accuracy(matrix),
-        **{f"class_dice.{name}": one for name, one in zip(classes, confusion.class_dice(matrix), strict=True)},
-    }
-
-
-def _overlap_values(amount: dict[str, Any]) -> dict[str, Any]:
-    """Return the counts, Dice and IoU of one slide; nothing where the truth is unknown."""
-    counts = {key: amount[key] for key in COUNTS_PX}
-    if any(value is None for value in counts.values()):
-        return {}
-    found = Overlap(counts["intersection_px"], counts["pred_px"], counts["true_px"])
-    return {**counts, "dice": dice(found), "iou": iou(found)}
+def _class_values(quantities: pd.DataFrame, setup: MetricSetup) -> Values:
+    """Return for each mapped slide what its classes give: shares, ceiling, a segmentation's Dice, IoU and accuracy."""
+    classes, ids = setup.classes, quantities["slide_id"].tolist()
+    result: Values = {slide_id: {} for slide_id in ids}
+    if len(classes) > 2:
+        zeros = np.zeros((len(ids), len(classes)), dtype=np.int64)
+        stack, _ = stacked(ids, quantities, "class_px", zeros, f"counts, expected {len(classes)}, one per class")
+        for slide_id, counts in zip(ids, stack.tolist(), strict=True):
+            total = sum(counts)
+            shares = {name: count / total if total else None for name, count in zip(classes, counts, strict=True)}
+            result[slide_id] |= {f"class_share.{name}": share for name, share in shares.items()}
+    if setup.segments:
+        stack, known = confusions(ids, quantities, "confusion", len(classes))
+        for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
+            result[slide_id] |= {"dice": None, "iou": None}
+            if has_truth:
+                dices = zip(classes, confusion.class_dice(matrix), strict=True)
+                result[slide_id] |= {
+                    "dice": confusion.image_dice(matrix),
+                    "iou": mean_defined(confusion.class_iou(matrix)[1:]),
+                    "pixel_accuracy": confusion.pixel_accuracy(matrix),
+                    **{f"class_dice.{name}": value for name, value in dices},
+                }
+    stack, known = confusions(ids, quantities, CEILING, len(classes))
+    for slide_id, matrix, has_truth in zip(ids, stack, known, strict=True):
+        if has_truth:
+            overlap = confusion.positive_overlap(matrix, setup.positive_indices)
+            result[slide_id]["dice_ceiling"] = confusion.image_dice(matrix) if setup.segments else dice(overlap)
+    return result
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -1,37 +1,20 @@
-"""How well patches and slides are ranked by their score: areas under ROC curves."""
-
-from dataclasses import dataclass
+"""How well patches are ranked by their score: areas under ROC curves."""
 
 import numpy as np
 import pandas as pd
 
-from acinus.metrics.metric import Case, Measure, Metric, Metrics, mean
+from acinus.metrics.metric import Case, Measure, Metric, Metrics, OverRows, mean
 from acinus.metrics.setup import PATCHES
 from acinus.records import NORMAL, TUMOR
 from acinus.scoring.auc import auc
 
 
-@dataclass(frozen=True)
-class PairwiseAuc:
-    """The sufficient statistics of the patch AUC over slides, so that a resample costs no sorting.
+def pairwise_auc(slide_ids: pd.Series, patches: pd.DataFrame) -> OverRows:
+    """Return the AUC of labelled patches as a function of rows of `slide_ids` (unique), one given twice counting twice.
 
-    wins[i, j] counts the pairs of a positive of slide i and a negative of slide j in which the
-    positive scores higher, a tie counting half. Resampling slides only weights rows and columns.
+    A resample costs no sorting: wins[i, j] counts the pairs of a positive of slide i and a negative of slide j in which
+    the positive scores higher, a tie counting half, and resampling slides only weights rows and columns.
     """
-
-    wins: np.ndarray  # float64 (slides, slides)
-    positives: np.ndarray  # int64 (slides,)
-    negatives: np.ndarray
-
-    def over(self, rows: np.ndarray) -> float | None:
-        """Return the AUC of the patches of the slides at `rows`, a slide given twice counting twice."""
-        weight = np.bincount(rows, minlength=self.positives.size).astype(np.float64)
-        pairs = (weight @ self.positives) * (weight @ self.negatives)
-        return float(weight @ self.wins @ weight / pairs) if pairs else None
-
-
-def pairwise_auc(slide_ids: pd.Series, patches: pd.DataFrame) -> PairwiseAuc:
-    """Count `PairwiseAuc` for the slides in the order of `slide_ids` (unique) from labelled patches."""
     ids = list(slide_ids)
     ordered = patches.sort_values("probs", kind="stable")  # sorted queries make the searches below ten times faster
     slide = pd.Index(ids, dtype="object").get_indexer(ordered["slide_id"].astype("object"))
@@ -43,8 +26,14 @@ def pairwise_auc(slide_ids: pd.Series, patches: pd.DataFrame) -> PairwiseAuc:
         below = np.searchsorted(negatives, positives, side="left")
         upto = np.searchsorted(negatives, positives, side="right")
         wins[:, column] = np.bincount(owner, weights=(below + upto) / 2, minlength=len(ids))
-    negatives_of = np.bincount(slide[~positive], minlength=len(ids))
-    return PairwiseAuc(wins, np.bincount(owner, minlength=len(ids)), negatives_of)
+    n_positive, n_negative = (np.bincount(slide[which], minlength=len(ids)) for which in (positive, ~positive))
+
+    def over(rows: np.ndarray) -> float | None:
+        weight = np.bincount(rows, minlength=len(ids)).astype(np.float64)
+        pairs = (weight @ n_positive) * (weight @ n_negative)
+        return float(weight @ wins @ weight / pairs) if pairs else None
+
+    return over
 
 
 def labelled_patches(slides: pd.DataFrame, patch_scores: pd.DataFrame) -> pd.DataFrame:
@@ -66,19 +55,7 @@ def _patch_auc(case: Case) -> Measure:
         return {"baseline_majority": 0.5 if both else None, "baseline_colour": direct(everything, "colour_probs")}
 
     has = case.slides["slide_id"].isin(patches["slide_id"]).to_numpy(dtype=bool)
-    over = pairwise_auc(case.slides["slide_id"], patches).over
-    return Measure(has, over, direct=direct, n=len(patches), beside=baselines)
-
-
-def _slide_auc(case: Case) -> Measure:
-    score, tumor = case.floats("slide_score"), case.tumor
-    known = case.labelled & np.isfinite(score)
-
-    def over(rows: np.ndarray) -> float | None:
-        kept = rows[known[rows]]
-        return auc(score[kept], tumor[kept])
-
-    return Measure(known, over, among=case.scored)
+    return Measure(has, pairwise_auc(case.slides["slide_id"], patches), direct=direct, n=len(patches), beside=baselines)
 
 
 METRICS = (
@@ -104,18 +81,5 @@ METRICS = (
         tasks=(PATCHES,),
         columns=("within_slide_auc",),
         tolerance=0.02,
-    ),
-)
-
-OF_SLIDES = (
-    Metric(
-        "slide_auc",
-        "Slide AUC",
-        "tumour against normal slides, by slide score",
-        _slide_auc,
-        counts="n_slide_auc",
-        columns=("slide_score", "slide_label"),
-        shown=("card", "summary"),
-        tolerance=0.15,
     ),
 )

@@ -1,6 +1,6 @@
 """All metrics: the one list from which report, pages, comparison, summary and glossary are made.
 
-To add one, write a `Metric` in the module of its kind (its METRICS, PER_CLASS or COUNTS); nothing else names it.
+To add one, write a `Metric` in the module of its kind (its METRICS or PER_CLASS); nothing else names it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,6 @@ from typing import Any
 
 from acinus.errors import AcinusError
 from acinus.metrics import burden, calibration, calls, counts, grades, instances, lesions, overlap, ranking, tissue
-from acinus.metrics.grades import SEEDS
 from acinus.metrics.metric import Case, Measure, Metric, Metrics
 from acinus.metrics.setup import SEGMENTATION
 
@@ -28,26 +27,23 @@ def register(*metrics: Metric) -> None:
         METRICS[metric.name] = metric
 
 
-register(
-    *ranking.METRICS,
-    *overlap.METRICS,
-    *burden.METRICS,
-    *ranking.OF_SLIDES,
-    *grades.METRICS,
-    *calls.METRICS,
-    *lesions.METRICS,
-    *instances.METRICS,
-    *calibration.METRICS,
-    *overlap.PER_CLASS,
-    *instances.PER_CLASS,
-    *tissue.METRICS,
-    *lesions.COMPARED,
-    *counts.COUNTS,
-    *overlap.COUNTS,
-    *calls.COUNTS,
-    *lesions.COUNTS,
-    *tissue.COUNTS,
+_KINDS = (
+    counts.METRICS,
+    ranking.METRICS,
+    overlap.METRICS,
+    burden.METRICS,
+    grades.METRICS,
+    calls.METRICS,
+    lesions.METRICS,
+    instances.METRICS,
+    calibration.METRICS,
+    overlap.PER_CLASS,
+    instances.PER_CLASS,
+    tissue.METRICS,
+    lesions.COMPARED,
 )
+# in this order, counts last
+register(*sorted((metric for kind in _KINDS for metric in kind), key=lambda metric: metric.unit == "count"))
 
 MAIN_OF_FAMILY: dict[str, str] = {
     "camelyon": "dice_mean_tumor",
@@ -68,15 +64,6 @@ BASELINES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 """By task: baseline -> its name and what it does."""
-
-SUFFIXES: dict[str, str] = {
-    "_ci_low": "lower end of the 95 % interval of a metric, by resampling whole patients",
-    "_ci_high": "its upper end",
-    ".baseline_majority": "what the majority class reaches on the same slides",
-    ".baseline_colour": "what colour alone reaches on the same slides",
-    **{f".seeds_{end}": f"{which}, graders alone; the metric itself is of their mean" for end, which in SEEDS.items()},
-}
-"""What may follow a metric's name, and what the number then is."""
 
 
 def measures(case: Case) -> Iterator[tuple[Metric, str, Measure]]:

@@ -1,1 +1,1 @@
-"""Pure functions from arrays to figures; what is undefined is None, never 0 or 1."""
+"""Pure functions from arrays to metrics; what is undefined is None, never 0 or 1."""

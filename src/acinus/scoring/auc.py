@@ -1,4 +1,4 @@
-"""Area under the ROC curve over all items, and within each slide."""
+"""Area under the ROC curve."""
 
 from collections.abc import Sequence
 
@@ -33,19 +33,3 @@ def auc(scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
         return None
     rank_sum = float(rankdata(value)[positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-
-
-def within_slide_auc(
-    slide_ids: Sequence[str] | np.ndarray, scores: Sequence[float] | np.ndarray, labels: Sequence[int] | np.ndarray
-) -> dict[str, float | None]:
-    """Return the AUC over each slide's own items, by slide id in sorted order; None where it is undefined.
-
-    The mean over slides and its count: `mean_defined(within_slide_auc(...).values())`.
-    """
-    ids, value, truth = np.asarray(slide_ids, dtype=object), np.asarray(scores), np.asarray(labels)
-    if ids.shape != value.shape or value.shape != truth.shape:
-        raise ValueError(f"{ids.size} slide ids, {value.size} scores, {truth.size} labels, expected one length")
-    names, group = np.unique(ids.astype(str), return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(group, minlength=names.size))[:-1]) if names.size else []
-    return {str(name): auc(value[part], truth[part]) for name, part in zip(names, parts, strict=True)}

@@ -1,11 +1,10 @@
-"""Tumour burden: the tumour's share of the tissue in percent, and the error of a predicted one."""
+"""Tumour burden: the tumour's share of the tissue in percent, and how well a predicted one agrees with the true."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from acinus.scoring.defined import Mean, is_defined, mean_defined
-
-Pair = tuple[float | None, float | None]
-"""(predicted, true) burden of one slide in percent."""
+import numpy as np
 
 
 def burden_percent(tumour_px: int, tissue_px: int) -> float | None:
@@ -24,18 +23,34 @@ def tumour_by_burden(burden_pred: float | None, burden_percent: float) -> int | 
 
 
 def burden_error(predicted: float | None, true: float | None) -> float | None:
-    """Return predicted - true in percentage points; None where either is undefined."""
-    if predicted is None or true is None or not is_defined(predicted) or not is_defined(true):
+    """Return predicted - true in percentage points; None where either is undefined (None or NaN)."""
+    if predicted is None or true is None or math.isnan(predicted) or math.isnan(true):
         return None
     return predicted - true
 
 
-def burden_mae(pairs: Iterable[Pair]) -> Mean:
-    """Return the mean absolute error in percentage points over the slides where both burdens are defined."""
-    errors = (burden_error(predicted, true) for predicted, true in pairs)
-    return mean_defined(None if error is None else abs(error) for error in errors)
+class Agreement(NamedTuple):
+    """Mean and standard deviation of predicted - true over `n` pairs, and the 95 % limits of agreement."""
+
+    bias: float
+    sd: float  # with n - 1
+    low: float  # bias - 1.96 sd
+    high: float  # bias + 1.96 sd
+    n: int
 
 
-def burden_bias(pairs: Iterable[Pair]) -> Mean:
-    """Return the mean of predicted - true in percentage points: above 0 means too much tumour was found."""
-    return mean_defined(burden_error(predicted, true) for predicted, true in pairs)
+def bland_altman(
+    predicted: Sequence[float | None] | np.ndarray, true: Sequence[float | None] | np.ndarray
+) -> Agreement | None:
+    """Return bias and 95 % limits of agreement, bias +- 1.96 sd, in the unit of the values.
+
+    Pairs in which either is undefined (None or NaN) are left out; None with fewer than two pairs.
+
+    Source: Bland and Altman, The Lancet 327 (1986) 307-310.
+    """
+    errors = [burden_error(p, t) for p, t in zip(predicted, true, strict=True)]
+    differences = np.array([error for error in errors if error is not None], dtype=np.float64)
+    if differences.size < 2:
+        return None
+    bias, sd = float(differences.mean()), float(differences.std(ddof=1))
+    return Agreement(bias, sd, bias - 1.96 * sd, bias + 1.96 * sd, differences.size)

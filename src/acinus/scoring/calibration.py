@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acinus.scoring.scaling import Scaling, logs, normalised, scaled
+from acinus.scoring.scaling import Scaling, logs, normalised
 
 COLDEST, HOTTEST = 0.05, 20.0
 """Where `fit_temperature` and `fit_bias_corrected` look."""
@@ -43,8 +43,8 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> 
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.maximum(np.searchsorted(edges, value, side="left") - 1, 0)
     count = np.bincount(place, minlength=bins)
-    sums = (np.bincount(place, weights=one, minlength=bins) for one in (value, right))
-    means = [tuple(float(s / n) if n else None for s, n in zip(one, count, strict=True)) for one in sums]
+    sums = (np.bincount(place, weights=weights, minlength=bins) for weights in (value, right))
+    means = [tuple(float(s / n) if n else None for s, n in zip(of_bin, count, strict=True)) for of_bin in sums]
     return Bins(tuple(edges.tolist()), tuple(count.tolist()), means[0], means[1])
 
 
@@ -77,14 +77,6 @@ def brier(probs: np.ndarray, labels: np.ndarray) -> float | None:
     return float((errors**2).sum(axis=1).mean())
 
 
-def temper(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probs^(1/T) divided by its sum over the last axis, float64: softmax(logits / T) of softmax(logits).
-
-    Above 1 the temperature softens, below 1 it sharpens; the order within an item stays. See `scaled`.
-    """
-    return scaled(probs, Scaling(temperature))
-
-
 def nll(probs: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the mean of -log p of the true class; None without items. probs (n, C), labels (n,)."""
     values, truth = _checked(probs, labels)
@@ -94,7 +86,7 @@ def nll(probs: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature in (0.05, 20) that minimises `nll(temper(probs, T), labels)`.
+    """Return the temperature in (0.05, 20) that minimises `nll(scaled(probs, Scaling(T)), labels)`.
 
     The loss is convex in 1/T, so it has one minimum. Where every item is right there is none: the result
     is then near the lower end, where the loss is 0 to rounding. Deterministic. All items weigh the same.
@@ -108,14 +100,13 @@ def fit_temperature(probs: np.ndarray, labels: np.ndarray) -> float:
     values, truth = _checked(probs, labels)
     if not truth.size:
         raise ValueError("no labelled items to fit a temperature on")
-    z, own = logs(values), np.arange(truth.size)
+    z, item = logs(values), np.arange(truth.size)
 
     def loss(log_temperature: float) -> float:
-        return float(-normalised(z / math.exp(log_temperature))[own, truth].mean())
+        return float(-normalised(z / math.exp(log_temperature))[item, truth].mean())
 
     ends = (math.log(COLDEST), math.log(HOTTEST))
-    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
-    return math.exp(float(found.x))
+    return math.exp(float(minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6}).x))
 
 
 def fit_bias_corrected(probs: np.ndarray, labels: np.ndarray) -> Scaling:
@@ -138,19 +129,19 @@ def fit_bias_corrected(probs: np.ndarray, labels: np.ndarray) -> Scaling:
         raise ValueError("no labelled items to fit a temperature and offsets on")
     z, present = logs(values), np.unique(truth)
     share = np.bincount(truth, minlength=z.shape[1])[present] / truth.size
-    own = np.arange(truth.size)
+    item = np.arange(truth.size)
 
     def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
         log_p = normalised(at[0] * z + _offsets(at[1:], present, z.shape[1]))
         prob = np.exp(log_p)
         of_bias = prob.mean(axis=0)[present] - share
-        of_inverse = float(((prob * z).sum(axis=1) - z[own, truth]).mean())
-        return float(-log_p[own, truth].mean()), np.array([of_inverse, *(of_bias - of_bias.mean())])
+        of_inverse = float(((prob * z).sum(axis=1) - z[item, truth]).mean())
+        return float(-log_p[item, truth].mean()), np.array([of_inverse, *(of_bias - of_bias.mean())])
 
     start = np.array([1 / fit_temperature(probs, labels), *np.zeros(present.size)])
     bounds = [(1 / HOTTEST, 1 / COLDEST), *[(-MOST_OFFSET, MOST_OFFSET)] * present.size]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_CLOSE)
-    return Scaling(1 / float(found.x[0]), tuple(_offsets(found.x[1:], present, z.shape[1]).tolist()))
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_CLOSE).x
+    return Scaling(1 / float(best[0]), tuple(_offsets(best[1:], present, z.shape[1]).tolist()))
 
 
 def _offsets(free: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:

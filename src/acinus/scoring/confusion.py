@@ -1,13 +1,13 @@
-"""Figures of a segmentation from its confusion matrix: pixel counts of truth (rows) by prediction (columns).
+"""Dice, IoU and accuracy of a segmentation from counts of pixels: its confusion matrix, or the overlap of two masks.
 
-The matrices of tiles, images or sets add up, so pooling is exact. Rules: domain.md, sections 4 and 6.
+A confusion matrix is truth (rows) by prediction (columns). The counts of tiles, images or sets add up, so pooling is
+exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-
-from acinus.scoring.dice import Overlap
 
 IGNORE = 255
 """Of a raster of class indices: the class is not known, and nothing is counted."""
@@ -30,40 +30,24 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarr
     return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
 
 
-def square(counts: Sequence[int]) -> np.ndarray:
-    """Return a flat row-by-row matrix (as tables keep it) as int64 (classes, classes)."""
-    values = np.asarray(counts, dtype=np.int64)
-    edge = round(len(values) ** 0.5)
-    if not edge or values.ndim != 1 or edge * edge != len(values):
-        raise ValueError(f"{values.size} counts are no square matrix")
-    return values.reshape(edge, edge)
-
-
-def _parts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return hits, true and predicted pixels of every class."""
-    return np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-
-
 def _ratios(numerator: np.ndarray, denominator: np.ndarray) -> list[float | None]:
     return [float(n / d) if d else None for n, d in zip(numerator.tolist(), denominator.tolist(), strict=True)]
 
 
 def class_dice(matrix: np.ndarray) -> list[float | None]:
     """Return 2 hits / (true + predicted) of every class; None where a class is in neither."""
-    hits, true, predicted = _parts(matrix)
-    return _ratios(2 * hits, true + predicted)
+    return _ratios(2 * np.diagonal(matrix), matrix.sum(axis=1) + matrix.sum(axis=0))
 
 
 def class_iou(matrix: np.ndarray) -> list[float | None]:
     """Return hits / (true + predicted - hits) of every class; None where a class is in neither."""
-    hits, true, predicted = _parts(matrix)
-    return _ratios(hits, true + predicted - hits)
+    hits = np.diagonal(matrix)
+    return _ratios(hits, matrix.sum(axis=1) + matrix.sum(axis=0) - hits)
 
 
 def class_accuracy(matrix: np.ndarray) -> list[float | None]:
     """Return hits / true pixels of every class (its recall); None where the truth has none of it."""
-    hits, true, _ = _parts(matrix)
-    return _ratios(hits, true)
+    return _ratios(np.diagonal(matrix), matrix.sum(axis=1))
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float | None:
@@ -88,6 +72,41 @@ def mdice(matrix: np.ndarray) -> float | None:
 def miou(matrix: np.ndarray) -> float | None:
     """Return the mean IoU over the classes present, background included, of a matrix summed over a whole set."""
     return _mean(class_iou(matrix))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The sufficient statistics of Dice and IoU: pixel counts. They add up, so pooling is exact."""
+
+    intersection: int
+    predicted: int
+    true: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.intersection <= min(self.predicted, self.true):
+            raise ValueError(
+                f"overlap of {self.intersection} px, expected 0 to min({self.predicted} predicted, {self.true} true)"
+            )
+
+    def __add__(self, other: "Overlap") -> "Overlap":
+        return Overlap(self.intersection + other.intersection, self.predicted + other.predicted, self.true + other.true)
+
+
+def pooled(overlaps: Iterable[Overlap]) -> Overlap:
+    """Return the counts of all slides taken as one."""
+    return sum(overlaps, Overlap(0, 0, 0))
+
+
+def dice(counts: Overlap) -> float | None:
+    """Return 2|P and T| / (|P| + |T|); both empty -> None, only one empty -> 0."""
+    total = counts.predicted + counts.true
+    return 2.0 * counts.intersection / total if total else None
+
+
+def iou(counts: Overlap) -> float | None:
+    """Return |P and T| / |P or T|; both empty -> None, only one empty -> 0."""
+    union = counts.predicted + counts.true - counts.intersection
+    return counts.intersection / union if union else None
 
 
 def positive_overlap(matrix: np.ndarray, positive: Sequence[int]) -> Overlap:

@@ -1,4 +1,4 @@
-"""Lesion-level FROC after the CAMELYON16 evaluation protocol (domain.md, section 2).
+"""Lesion-level FROC after the CAMELYON16 evaluation protocol.
 
 Source: Ehteshami Bejnordi et al., JAMA 318 (2017) 2199-2210, and the challenge's evaluation code.
 """
@@ -32,8 +32,7 @@ class Lesions:
     @property
     def targets(self) -> tuple[int, ...]:
         """Ids of the lesions to be found."""
-        highest = int(self.labels.max(initial=0))
-        return tuple(one for one in range(1, highest + 1) if one not in self.itc)
+        return tuple(id_ for id_ in range(1, int(self.labels.max(initial=0)) + 1) if id_ not in self.itc)
 
 
 def lesions(tumour: np.ndarray, um_per_px: float) -> Lesions:
@@ -57,8 +56,8 @@ def lesions(tumour: np.ndarray, um_per_px: float) -> Lesions:
     grown = _grown(tumour[box], reach)
     labels[box] = label(ndimage.binary_fill_holes(grown), connectivity=2)
     shortest = ITC_BELOW_UM / um_per_px
-    itc = (one.label for one in regionprops(labels[box]) if one.axis_major_length < shortest)
-    return Lesions(labels, tuple(sorted(int(one) for one in itc)))
+    itc = sorted(int(region.label) for region in regionprops(labels[box]) if region.axis_major_length < shortest)
+    return Lesions(labels, tuple(itc))
 
 
 def _grown(tumour: np.ndarray, reach: float) -> np.ndarray:
@@ -83,8 +82,8 @@ def hit(lesions: Lesions, x: float, y: float) -> int:
     rows, columns = lesions.labels.shape
     if not (0 <= row < rows and 0 <= column < columns):
         raise ValueError(f"detection at ({x}, {y}) outside the evaluation mask of {columns} x {rows} px")
-    found = int(lesions.labels[row, column])
-    return ITC if found in lesions.itc else found
+    lesion = int(lesions.labels[row, column])
+    return ITC if lesion in lesions.itc else lesion
 
 
 class Detection(NamedTuple):
@@ -114,14 +113,6 @@ class Froc:
     at: tuple[float, ...]  # sensitivity at FALSE_POSITIVES
 
 
-def froc(detections: Sequence[Detection], lesions_per_slide: Mapping[str, int]) -> Froc | None:
-    """Return the curve over all slides and its score; None where no slide has a lesion to be found.
-
-    Arguments as of `outcomes`, figures as of `curve`.
-    """
-    return curve(list(outcomes(detections, lesions_per_slide).values()))
-
-
 def outcomes(detections: Sequence[Detection], lesions_per_slide: Mapping[str, int]) -> dict[str, Outcome]:
     """Return what came of the detections on each slide, in the order of `lesions_per_slide`.
 
@@ -136,16 +127,15 @@ def outcomes(detections: Sequence[Detection], lesions_per_slide: Mapping[str, in
     """
     best: dict[str, dict[int, float]] = {slide: {} for slide in lesions_per_slide}
     wrong: dict[str, list[float]] = {slide: [] for slide in lesions_per_slide}
-    for one in detections:
-        if one.slide not in best:
-            raise ValueError(f"detection on slide {one.slide}, which is not among the evaluated slides")
-        if not math.isfinite(one.prob):
-            raise ValueError(f"detection of probability {one.prob} on slide {one.slide}, expected a finite number")
-        if one.lesion == NO_LESION:
-            wrong[one.slide].append(one.prob)
-        elif one.lesion > NO_LESION:
-            own = best[one.slide]
-            own[one.lesion] = max(one.prob, own.get(one.lesion, one.prob))
+    for slide, prob, lesion in detections:
+        if slide not in best:
+            raise ValueError(f"detection on slide {slide}, which is not among the evaluated slides")
+        if not math.isfinite(prob):
+            raise ValueError(f"detection of probability {prob} on slide {slide}, expected a finite number")
+        if lesion == NO_LESION:
+            wrong[slide].append(prob)
+        elif lesion > NO_LESION:
+            best[slide][lesion] = max(prob, best[slide].get(lesion, prob))
     for slide, targets in lesions_per_slide.items():
         if len(best[slide]) > targets:
             raise ValueError(f"slide {slide}: {len(best[slide])} lesions were hit, expected at most its {targets}")
@@ -165,14 +155,14 @@ def curve(slides: Sequence[Outcome]) -> Froc | None:
     that code: it leaves the lowest probability out of the curve, which is meant for the 0 of missed
     lesions, but takes a true point away where none was missed.
     """
-    total = sum(one.targets for one in slides)
+    total = sum(slide.targets for slide in slides)
     if not total:
         return None
-    found = np.sort(np.array([prob for one in slides for prob in one.found], dtype=np.float64))
-    wrong = np.sort(np.array([prob for one in slides for prob in one.wrong], dtype=np.float64))
-    thresholds = np.unique(np.concatenate([found, wrong]))[::-1]
-    true, false = ([0, *(one.size - np.searchsorted(one, thresholds)).tolist()] for one in (found, wrong))
-    fps = tuple(one / len(slides) for one in false)
-    sensitivity = tuple(one / total for one in true)
+    hits = np.sort(np.array([prob for slide in slides for prob in slide.found], dtype=np.float64))
+    wrong = np.sort(np.array([prob for slide in slides for prob in slide.wrong], dtype=np.float64))
+    thresholds = np.unique(np.concatenate([hits, wrong]))[::-1]
+    true, false = ([0, *(probs.size - np.searchsorted(probs, thresholds)).tolist()] for probs in (hits, wrong))
+    fps = tuple(count / len(slides) for count in false)
+    sensitivity = tuple(count / total for count in true)
     at = tuple(np.interp(FALSE_POSITIVES, fps, sensitivity).tolist())
     return Froc(math.fsum(at) / len(at), fps, sensitivity, at)

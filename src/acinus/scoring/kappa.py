@@ -1,4 +1,4 @@
-"""Agreement of grades: quadratic weighted kappa and the table of pairs behind it (domain.md, section 1)."""
+"""Agreement of grades: quadratic weighted kappa and the table of pairs behind it."""
 
 from collections.abc import Sequence
 
@@ -44,12 +44,12 @@ def quadratic_weighted_kappa(true: Grades, predicted: Grades, labels: int = 6) -
 
 def _grades(values: Grades, labels: int) -> np.ndarray:
     """Return grades as int64 (n,), or refuse what is none."""
-    found = np.asarray(values)
-    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
-        raise ValueError(f"grades of shape {found.shape} and type {found.dtype}, expected whole numbers in one row")
-    strange = (found < 0) | (found >= labels)
+    grades = np.asarray(values)
+    if grades.ndim != 1 or (grades.size and grades.dtype.kind not in "iu"):
+        raise ValueError(f"grades of shape {grades.shape} and type {grades.dtype}, expected whole numbers in one row")
+    strange = (grades < 0) | (grades >= labels)
     if strange.any():
         raise AcinusError(
-            f"kappa: grade {found[strange][0]} found, expected 0 to {labels - 1}; leave unknown grades out first"
+            f"kappa: grade {grades[strange][0]} found, expected 0 to {labels - 1}; leave unknown grades out first"
         )
-    return found.astype(np.int64)
+    return grades.astype(np.int64)

@@ -14,9 +14,6 @@ class PqCounts:
     fp: int  # predicted instances without a partner
     fn: int  # true instances without a partner
 
-    def __add__(self, other: "PqCounts") -> "PqCounts":
-        return PqCounts(self.iou_sum + other.iou_sum, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
-
 
 def pq_counts(true_instances: np.ndarray, predicted_instances: np.ndarray) -> PqCounts:
     """Match the instances of one class in one image: a pair matches where its IoU is above 0.5.
@@ -55,17 +52,6 @@ def _instances(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def panoptic_quality(counts: PqCounts) -> float | None:
-    """Return iou_sum / (tp + fp / 2 + fn / 2) = sq * dq; None without any instance."""
+    """Return iou_sum / (tp + fp / 2 + fn / 2); None without any instance."""
     total = counts.tp + counts.fp / 2 + counts.fn / 2
     return counts.iou_sum / total if total else None
-
-
-def dq(counts: PqCounts) -> float | None:
-    """Return the detection quality tp / (tp + fp / 2 + fn / 2), an F1 score; None without any instance."""
-    total = counts.tp + counts.fp / 2 + counts.fn / 2
-    return counts.tp / total if total else None
-
-
-def sq(counts: PqCounts) -> float | None:
-    """Return the segmentation quality, the mean IoU of the matched pairs; None without a match."""
-    return counts.iou_sum / counts.tp if counts.tp else None

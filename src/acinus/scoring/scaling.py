@@ -24,7 +24,7 @@ class Scaling:
         """Refuse what is no scaling."""
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ValueError(f"temperature {self.temperature}, expected a number above 0")
-        if not all(math.isfinite(one) for one in self.bias):
+        if not all(math.isfinite(offset) for offset in self.bias):
             raise ValueError(f"bias {self.bias}, expected finite numbers")
 
 
