@@ -133,7 +133,7 @@ def examine(found: Found, root: Path, settings: params.CamelyonCohort, rules: La
         path = below(root, found.image)
         with open_slide(path, found.slide_id) as slide:
             row |= {"width": slide.width, "height": slide.height}
-            probe(path, slide, settings.probe_tiles, seed)
+            probe(slide, settings.probe_tiles, seed)
             brightfield.check(slide)
             row |= adapter.resolution(slide, settings, needed=True)
         row |= _label(found, row, root, settings.labels, rules)

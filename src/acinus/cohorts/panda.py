@@ -131,7 +131,7 @@ def examine(
         path = below(root, found.image)
         with open_slide(path, found.slide_id) as slide:
             row |= {"width": slide.width, "height": slide.height}
-            probe(path, slide, cohort.probe_tiles, seed)
+            probe(slide, cohort.probe_tiles, seed)
             row |= adapter.resolution(slide, cohort, needed=True)
             overview = brightfield.overview_of(slide)
             brightfield.check(slide, overview)

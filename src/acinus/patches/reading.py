@@ -13,7 +13,7 @@ from acinus.patches.span import Span
 from acinus.slides.geometry import Resolution
 from acinus.slides.jpeg_tiles import JpegTiles, tiles_of
 from acinus.slides.open import SlidePixels
-from acinus.slides.resampling import Source
+from acinus.slides.pixels import Source
 from acinus.slides.slide import Slide
 from acinus.slides.tile_pass import TilePass
 from acinus.slides.touches import touches_of
@@ -54,14 +54,13 @@ def patches_of(
                 tally.add("tile" if found.whole[number] else "cut")
                 yield number, data
     left = _tile_by_tile(np.flatnonzero(served == ELSEWHERE), corners, tiles, at)
-    x0, y0 = corners[left].T
-    with TilePass(slide, at, x0, y0, edge_px, threads=how.threads, memory_mib=how.memory_mib) as squares:
+    with TilePass(slide, at, corners[left], edge_px, threads=how.threads, memory_mib=how.memory_mib) as squares:
         for number, pixels in zip(left.tolist(), squares, strict=True):
             tally.add("encoded" if how.codec in JPEG_CODECS else "stored")
             yield number, pixels
     own = np.unique(served[served != ELSEWHERE])
     if own.size:  # those that were decoded, too, are counted by the pass
-        own = np.setdiff1d(own, touches_of(Source((edge_px, edge_px), at), x0, y0, tiles).tile)
+        own = np.setdiff1d(own, touches_of(Source((edge_px, edge_px), at), corners[left], tiles).tile)
     tally.add("source_tiles", own.size + squares.counts.tiles)
     tally.add("decodes", squares.counts.decoded)
     if isinstance(slide, Slide):

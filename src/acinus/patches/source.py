@@ -9,7 +9,7 @@ from acinus.patches.lossless import Cut
 from acinus.patches.span import Span
 from acinus.slides.geometry import Resolution
 from acinus.slides.jpeg_tiles import JpegTiles
-from acinus.slides.resampling import Source
+from acinus.slides.pixels import Source
 from acinus.slides.touches import touches_of
 from acinus.threads import mapped_ahead
 
@@ -37,7 +37,7 @@ def origins(tiles: JpegTiles, at: Resolution, corners: np.ndarray, edge_px: int,
     which it either is or, with `can_cut`, a part of on its grid of blocks.
     """
     source = Source((edge_px, edge_px), at)
-    found = touches_of(source, corners[:, 0], corners[:, 1], tiles)
+    found = touches_of(source, corners, tiles)
     tile_px = np.array(tiles.tile_px)
     column_row, inside = np.divmod(np.stack([found.x, found.y], axis=1), tile_px)
     whole = (inside == 0).all(axis=1) & bool((tile_px == edge_px).all())
