@@ -57,15 +57,15 @@ def resolve(
         raise SlideError(
             f"{mpp} um/px asked for, but the slide's own um/px is unknown; set cohort.mpp or ask for a level"
         )
-    wanted = mpp / mpp0
-    if wanted < 1.0 - MPP_TOLERANCE:
+    downsample = mpp / mpp0
+    if downsample < 1.0 - MPP_TOLERANCE:
         raise SlideError(
             f"{mpp:g} um/px asked for, but the slide has {mpp0:g} um/px at best; ask for {mpp0:g} or coarser"
         )
-    for index, downsample in enumerate(level_downsamples):
-        if abs(downsample / wanted - 1.0) <= MPP_TOLERANCE:
-            return Resolution(downsample, index, downsample)
-    return at_downsample(level_downsamples, wanted)
+    for index, level_downsample in enumerate(level_downsamples):
+        if abs(level_downsample / downsample - 1.0) <= MPP_TOLERANCE:
+            return Resolution(level_downsample, index, level_downsample)
+    return at_downsample(level_downsamples, downsample)
 
 
 def at_downsample(level_downsamples: Sequence[float], downsample: float) -> Resolution:

@@ -62,11 +62,11 @@ class Source:
         """
         level_downsample = self.at.level_downsample
         if self.exact:
-            got0 = np.floor(start0 + 0.5)
-            return got0.astype(np.int64), np.zeros_like(got0)
-        wanted = start0 / level_downsample
-        got0 = np.floor((np.floor(wanted) - self.margin) * level_downsample + 0.5)
-        return got0.astype(np.int64), wanted - got0 / level_downsample
+            read0 = np.floor(start0 + 0.5)
+            return read0.astype(np.int64), np.zeros_like(read0)
+        start_px = start0 / level_downsample
+        read0 = np.floor((np.floor(start_px) - self.margin) * level_downsample + 0.5)
+        return read0.astype(np.int64), start_px - read0 / level_downsample
 
     def finish(self, pixels: np.ndarray, left: float, top: float) -> np.ndarray:
         """Return the working px from those of the level: as they are, or shrunk by an antialiased triangle filter."""

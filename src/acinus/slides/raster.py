@@ -66,7 +66,7 @@ def declared_size(path: Path) -> tuple[int, int]:
     Raises:
         SlideError: no PNG, JPEG or TIFF, or its header is damaged.
     """
-    image = _open_image(path, _loader(path))
+    _, image = _open_image(path)
     return image.width, image.height
 
 
@@ -87,8 +87,7 @@ def open_raster(path: Path) -> Raster:
         SlideError: no PNG, JPEG or TIFF; a damaged header; pixels that are not grey or RGB of 8 or 16
             bits; an orientation tag that turns the picture; a large interlaced or progressive file.
     """
-    loader = _loader(path)
-    image = _open_image(path, loader)
+    loader, image = _open_image(path)
     if image.interpretation not in _PICTURES or image.format not in ("uchar", "ushort") or not 1 <= image.bands <= 4:
         raise SlideError(
             f"{path.name}: pixels are {image.bands} x {image.format} ({image.interpretation}); expected grey or RGB "
@@ -183,18 +182,18 @@ def check_tiles(path: Path) -> None:
 
 def regrouped(pieces: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in pieces of `rows` (the last may have fewer)."""
-    held: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     count = 0
     for piece in pieces:
         while len(piece):
             part, piece = piece[: rows - count], piece[rows - count :]
-            held.append(part)
+            parts.append(part)
             count += len(part)
             if count == rows:
-                yield np.concatenate(held)
-                held, count = [], 0
-    if held:
-        yield np.concatenate(held)
+                yield np.concatenate(parts)
+                parts, count = [], 0
+    if parts:
+        yield np.concatenate(parts)
 
 
 def tiles(bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -248,20 +247,18 @@ def to_pyramid(source: Path, target: Path, quality: int) -> None:
             bands = _stored(coarser, width)
 
 
-def _loader(path: Path) -> str:
+def _open_image(path: Path) -> tuple[str, Any]:
+    """Return libvips' reader and what it reads, opened as far as the header."""
     with _damage(path), path.open("rb") as stream:
         head = stream.read(8)
-    for magic, loader in LOADERS.items():
-        if head.startswith(magic):
-            return loader
-    raise SlideError(
-        f"{path.name}: begins with {head.hex() or 'nothing'}; expected a PNG, JPEG or TIFF; convert the file"
-    )
-
-
-def _open_image(path: Path, loader: str) -> Any:
+    loader = next((loader for magic, loader in LOADERS.items() if head.startswith(magic)), None)
+    if loader is None:
+        raise SlideError(
+            f"{path.name}: begins with {head.hex() or 'nothing'}; expected a PNG, JPEG or TIFF; convert the file"
+        )
     with _damage(path):  # revalidate: libvips would answer from its cache for a file that was replaced
-        return getattr(pyvips.Image, loader)(str(path), access="sequential", fail_on="error", revalidate=True)
+        image = getattr(pyvips.Image, loader)(str(path), access="sequential", fail_on="error", revalidate=True)
+    return loader, image
 
 
 @contextlib.contextmanager
