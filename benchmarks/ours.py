@@ -86,7 +86,7 @@ def windows(out: str, slide: str, edge_px: int, stride_px: int) -> Work:
     def work() -> Done:
         with open_slide(own.path, "slide") as opened:
             at = at_downsample(opened.level_downsamples, 1.0)
-            with TilePass(opened, at, places[:, 0], places[:, 1], edge_px, 1, MEMORY_MIB) as squares:
+            with TilePass(opened, at, places, edge_px, 1, MEMORY_MIB) as squares:
                 for _ in squares:
                     pass
                 counts = squares.counts

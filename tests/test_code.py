@@ -256,7 +256,7 @@ def test_a_changed_line_changes_the_stages_that_import_it(copy: Path, before, na
         ),
         ("learning/losses.py", "losses.mean()", "losses.mean()  # of all", set()),
         ("search/study.py", "\nimport", "\nUNUSED = 1\nimport", {"acinus.search.trials"}),
-        ("patches/encoding.py", "\nfrom", "\nUNUSED = 1\nfrom", {"acinus.patches.extract"}),
+        ("patches/reading.py", "\nfrom", "\nUNUSED = 1\nfrom", {"acinus.patches.extract"}),
         ("maps/blend.py", "\nimport", "\nUNUSED = 1\nimport", set()),
     ],
 )

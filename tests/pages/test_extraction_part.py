@@ -18,12 +18,10 @@ HOSTILE, Reader, assert_inert = (READER[name] for name in ("HOSTILE", "Reader", 
 def content():
     tally = Tally()
     for name, count in (("tile", 70_001), ("cut", 70_002), ("encoded", 70_003), ("stored", 70_004)):
-        tally.add(name, count)
-    tally.add("source_tiles", 70_005)
-    tally.add("decodes", 70_006)
-    tally.add_through_openslide(HOSTILE, 70_007)
-    for loss in (41.25, 43.75):
-        tally.add_loss(loss)
+        tally.counts[name] = count
+    tally.counts.update({"source_tiles": 70_005, "decodes": 70_006})
+    tally.through_openslide[HOSTILE] = 70_007
+    tally.losses_db.extend((41.25, 43.75))
     return extraction([tally.facts()])
 
 

@@ -38,12 +38,13 @@ def write(folder: Path, ledger: Path, form: StoreFormat, stop_at: tuple[str, int
     """Write what is not finished, then store.json; return the shards that were written."""
     writer, infos, written = StoreWriter(folder, ledger, form), [], []
     for name in SHARDS:
-        info = writer.finished(name, "made-up 1")
-        if info is None:
+        note = writer.finished(name, "made-up 1")
+        if note is not None:
+            infos.append(note.shard)
+        else:
             source = patches(name) if stop_at is None or stop_at[0] != name else _waiting(name, stop_at[1])
-            info = writer.write_shard(name, "made-up 1", source)
+            infos.append(writer.write_shard(name, "made-up 1", source))
             written.append(name)
-        infos.append(info)
     writer.finish(infos)
     return written
 

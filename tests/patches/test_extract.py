@@ -17,12 +17,12 @@ from acinus.patches.extract import (
     ShardJob,
     SlideSource,
     StorePlan,
+    finish_stores,
     identity_of,
     reading_code,
     shard_jobs,
     write_shard_of,
 )
-from acinus.patches.finish import finish_stores
 from acinus.patches.store import StoreFormat, open_store
 
 PX = 32

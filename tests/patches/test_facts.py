@@ -8,9 +8,9 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from acinus.errors import AcinusError
 from acinus.patches.codec import decode, encode
-from acinus.patches.encoding import encoded, is_sampled, psnr_db
-from acinus.patches.facts import SAMPLED, Tally, extraction, figures
+from acinus.patches.facts import SAMPLED, Tally, extraction, extraction_metrics
 from acinus.patches.store import StoreFormat
+from acinus.patches.writer import encoded, is_sampled, psnr_db
 
 JPEG = StoreFormat("lmdb", "jpeg", 80, 32)
 
@@ -66,20 +66,15 @@ def test_a_patch_of_another_size_is_named(threads: int, picture) -> None:
         list(encoded([("a/0_0", "x", picture(16, 32))], JPEG, threads, Tally()))
 
 
-def test_shards_add_up_and_an_undefined_figure_is_null() -> None:
+def test_shards_add_up_and_an_undefined_metric_is_null() -> None:
     one, other = Tally(), Tally()
     for tally, losses in ((one, (30.0, None, 50.0)), (other, (40.0,))):
-        for loss in losses:
-            tally.add_loss(loss)
-        tally.add("encoded", 40)
-        tally.add("tile", len(losses))
-        tally.add("source_tiles", 5)
-        tally.add("decodes", 6)
-        tally.add_through_openslide("why", 2)
-        tally.add_through_openslide("never", 0)
+        tally.losses_db.extend(losses)
+        tally.counts.update({"encoded": 40, "tile": len(losses), "source_tiles": 5, "decodes": 6})
+        tally.through_openslide.update({"why": 2, "never": 0})
     content = extraction([one.facts(), other.facts()])
     assert content["openslide_reasons"] == {"why": 4}
-    assert figures(content) == {
+    assert extraction_metrics(content) == {
         "patches_tile": 4,
         "patches_cut": 0,
         "patches_encoded": 80,

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acinus import params
 from acinus.errors import AcinusError
-from acinus.patches.grid import cell_margin, cells, positions
+from acinus.patches.grid import cell_margin, positions
+from acinus.patches.index import SlideFacts, Squares, squares
+from acinus.slides.geometry import Resolution
 
 
 def test_a_grid_worked_by_hand_runs_row_by_row_and_hangs_over_the_border():
@@ -65,11 +68,18 @@ def test_less_than_a_pixel_is_refused_by_name(edge: float, step: float, key: str
         positions(100, 100, edge, step)
 
 
+def cells(width: int, height: int, downsample: float = 1.0) -> Squares:
+    """Cells of 128 px seen through windows of 299 px."""
+    settings = params.Index(level=0, patch_px=299, stride_px=128, cell_px=128)
+    return squares(SlideFacts("s", "train", width, height), Resolution(downsample, 0, downsample), settings)
+
+
 def test_cells_worked_by_hand_are_those_of_the_level_7_grid():
     """One level-7 px is 128 x 128 level-0 px; the 299-px window of cell (i, j) begins at (128 i - 85, 128 j - 85)."""
     margin0 = cell_margin(299, 128, 1.0)
     assert margin0 == 85
-    x0, y0 = cells(300, 257, cell0=128, step0=128, margin0=margin0)  # 2.34 x 2.008 cells: 3 columns, 3 rows
+    under = cells(300, 257)  # 2.34 x 2.008 cells: 3 columns, 3 rows
+    x0, y0 = under.x0, under.y0
     assert list(zip(x0.tolist(), y0.tolist(), strict=True)) == [
         (-85, -85),
         (43, -85),
@@ -81,7 +91,8 @@ def test_cells_worked_by_hand_are_those_of_the_level_7_grid():
         (43, 171),
         (171, 171),
     ]
-    corners = np.stack([x0, y0], axis=1) + margin0
+    corners = np.stack([under.inner_x0, under.inner_y0], axis=1)
+    assert (corners == np.stack([x0, y0], axis=1) + margin0).all()
     assert corners.tolist() == [[128 * i, 128 * j] for j in range(3) for i in range(3)]
     centres = corners + 64
     assert centres[4].tolist() == [192, 192]
@@ -90,15 +101,13 @@ def test_cells_worked_by_hand_are_those_of_the_level_7_grid():
 
 
 def test_cells_of_a_slide_of_whole_cells_have_none_outside():
-    x0, y0 = cells(256, 128, cell0=128, step0=128, margin0=85)
-    assert list(zip(x0.tolist(), y0.tolist(), strict=True)) == [(-85, -85), (43, -85)]
+    under = cells(256, 128)
+    assert list(zip(under.x0.tolist(), under.y0.tolist(), strict=True)) == [(-85, -85), (43, -85)]
 
 
 def test_cells_at_a_downsample_of_2_are_twice_as_far_apart_and_their_windows_twice_as_wide():
-    margin0 = cell_margin(299, 128, 2.0)
-    assert margin0 == 170
-    x0, _ = cells(600, 1, cell0=256, step0=256, margin0=margin0)
-    assert x0.tolist() == [-170, 86, 342]
+    assert cell_margin(299, 128, 2.0) == 170
+    assert cells(600, 1, downsample=2.0).x0.tolist() == [-170, 86, 342]
 
 
 @pytest.mark.parametrize(
@@ -111,4 +120,4 @@ def test_margins_worked_by_hand(patch_px: int, cell_px: int, downsample: float, 
 
 def test_a_cell_of_less_than_a_pixel_is_refused_by_name():
     with pytest.raises(AcinusError, match=r"index\.cell_px"):
-        cells(100, 100, 0.5, 8, 1)
+        cells(100, 100, downsample=0.5 / 128)

@@ -18,12 +18,12 @@ from acinus.patches.extract import (
     ShardJob,
     SlideSource,
     StorePlan,
+    finish_stores,
     identity_of,
     masks_identity_of,
     shard_jobs,
     write_shard_of,
 )
-from acinus.patches.finish import finish_stores
 from acinus.patches.store import BACKENDS, StoreFormat, open_mask_store, open_store
 
 PX = 32

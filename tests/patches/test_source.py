@@ -16,11 +16,18 @@ from PIL import Image
 from acinus.errors import SlideError
 from acinus.patches import reading
 from acinus.patches.codec import decode
-from acinus.patches.extract import ShardJob, SlidePatches, SlideSource, StorePlan, Written, write_shard_of
+from acinus.patches.extract import (
+    ShardJob,
+    SlidePatches,
+    SlideSource,
+    StorePlan,
+    Written,
+    finish_stores,
+    write_shard_of,
+)
 from acinus.patches.facts import ShardFacts
-from acinus.patches.finish import finish_stores
 from acinus.patches.lossless import cutter
-from acinus.patches.source import ELSEWHERE, origins
+from acinus.patches.reading import ELSEWHERE, origins
 from acinus.patches.store import StoreFormat, open_store
 from acinus.slides.geometry import Resolution
 from acinus.slides.jpeg_tiles import tiles_of

@@ -11,8 +11,7 @@ import tifffile
 
 from acinus.errors import AcinusError
 from acinus.patches import shard
-from acinus.patches.shard import Spool
-from acinus.patches.span import Span
+from acinus.patches.shard import Span, Spool
 from acinus.patches.store import StoreFormat, open_store
 from acinus.patches.writer import StoreWriter
 from acinus.slides.jpeg_tiles import JpegTiles, tiles_of

@@ -67,7 +67,7 @@ def test_a_pass_over_any_level_gives_openslides_pixels(shared_data: Path, name: 
     with Slide(path, path.stem) as slide, openslide.OpenSlide(path) as other:
         for level, own in enumerate(slide.level_downsamples):
             x0, y0 = (rng.integers(-100, extent, 12) // round(own) * round(own) for extent in other.dimensions)
-            with TilePass(slide, Resolution(own, level, own), x0, y0, edge, 2, 1) as squares:
+            with TilePass(slide, Resolution(own, level, own), np.stack([x0, y0], axis=1), edge, 2, 1) as squares:
                 for x, y, pixels in zip(x0.tolist(), y0.tolist(), squares, strict=True):
                     rgba = other.read_region((x, y), level, (edge, edge))
                     expected = Image.new("RGB", rgba.size, (255, 255, 255))

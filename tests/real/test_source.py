@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acinus.patches.extract import ShardJob, SlidePatches, SlideSource, StorePlan, write_shard_of
-from acinus.patches.finish import finish_stores
+from acinus.patches.extract import ShardJob, SlidePatches, SlideSource, StorePlan, finish_stores, write_shard_of
 from acinus.patches.lossless import cutter
 from acinus.patches.store import StoreFormat, open_store
 from acinus.slides.geometry import Resolution

@@ -173,10 +173,10 @@ def test_an_array_has_no_tiles_to_check_but_its_values(tmp_path: Path) -> None:
     path = save(tmp_path / "images.npy", IMAGES)
     with open_slide(path, "s1") as slide:
         check_under(slide, LEVEL_0, np.array([0]), np.array([0]), 48.0)
-        probe(path, slide, 4, 7)
+        probe(slide, 4, 7)
     path = save(tmp_path / "wrong.npy", IMAGES.astype(np.float32) * 2)
     with open_slide(path, "s1") as slide, pytest.raises(SlideError, match=r"slide s1: wrong\.npy#2 has values from"):
-        probe(path, slide, 4, 7)
+        probe(slide, 4, 7)
 
 
 def test_paths_below_a_root(tmp_path: Path) -> None:

@@ -240,9 +240,9 @@ def test_tiles_larger_than_what_is_held_of_a_level_are_left_to_openslide(
     tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "a.tif", [from_pillow(picture)])
-    monkeypatch.setattr("acinus.slides.resampling.MAX_SOURCE_PX", 64 * 64)
+    monkeypatch.setattr("acinus.slides.pixels.MAX_SOURCE_PX", 64 * 64)
     assert not refused(path)
-    monkeypatch.setattr("acinus.slides.resampling.MAX_SOURCE_PX", 64 * 64 - 1)
+    monkeypatch.setattr("acinus.slides.pixels.MAX_SOURCE_PX", 64 * 64 - 1)
     assert refused(path)
 
 

@@ -21,7 +21,6 @@ from PIL import Image
 from acinus.errors import SlideError
 from acinus.slides import raster
 from acinus.slides.slide import Slide
-from acinus.slides.tiff_tiles import check_tiles
 
 HEIGHT, WIDTH = 611, 1030
 y, x = np.mgrid[:HEIGHT, :WIDTH]
@@ -335,7 +334,7 @@ def test_a_tile_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None:
         file.pages.first.tags["TileWidth"].overwrite(2**15)
         file.pages.first.tags["TileLength"].overwrite(2**15)
     with pytest.raises(SlideError, match=r"a\.tif: tiles of 32768 x 32768 px, more than 33554432 px; save it"):
-        check_tiles(tmp_path / "a.tif")
+        raster.check_tiles(tmp_path / "a.tif")
 
 
 @given(st.binary(max_size=40), st.integers(0, 3000))
@@ -346,7 +345,7 @@ def test_a_damaged_directory_is_one_line_or_harmless(tmp_path_factory, noise: by
     data[at : at + len(noise)] = noise
     (folder / "a.tif").write_bytes(data)
     with contextlib.suppress(SlideError):
-        check_tiles(folder / "a.tif")
+        raster.check_tiles(folder / "a.tif")
 
 
 @pytest.mark.parametrize(("largest", "refused"), [(1, True), (255, True), (4095, True), (4096, False), (0, False)])

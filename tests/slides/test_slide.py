@@ -9,7 +9,7 @@ import tifffile
 from scipy import ndimage
 
 from acinus.errors import SlideError
-from acinus.slides import resampling
+from acinus.slides import pixels
 from acinus.slides.geometry import Resolution, at_downsample, resolve
 from acinus.slides.slide import Slide
 from acinus_demo.pyramid import write_pyramid
@@ -113,7 +113,7 @@ def test_a_large_source_is_read_in_pieces_with_the_same_result(tmp_path: Path, m
     with Slide(write_tiff(tmp_path / "a.tif", noise), "a") as slide:
         at = at_downsample(slide.level_downsamples, 3.3)
         whole, overview = slide.read(10, 20, 100, 110, at), slide.overview(40, 50)
-        monkeypatch.setattr(resampling, "MAX_SOURCE_PX", 9000)
+        monkeypatch.setattr(pixels, "MAX_SOURCE_PX", 9000)
         pieces, banded = slide.read(10, 20, 100, 110, at), slide.overview(40, 50)
     assert np.abs(whole.astype(int) - pieces.astype(int)).max() <= 1
     np.testing.assert_array_equal(overview, banded)

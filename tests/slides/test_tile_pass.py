@@ -18,10 +18,9 @@ from acinus.slides.array import ArraySlide
 from acinus.slides.geometry import Resolution, at_downsample
 from acinus.slides.jpeg_tiles import tiles_of
 from acinus.slides.open import SlidePixels, open_slide
-from acinus.slides.read_ahead import ReadAhead
-from acinus.slides.resampling import Source
+from acinus.slides.pixels import Source
 from acinus.slides.slide import Slide
-from acinus.slides.tile_pass import PassCounts, TilePass
+from acinus.slides.tile_pass import PassCounts, ReadAhead, TilePass
 from acinus.slides.touches import NEVER, touches_of
 
 Write = Callable[..., Path]
@@ -45,7 +44,7 @@ def even_path(tmp_path_factory: pytest.TempPathFactory, jpeg_tiff: Write, pictur
 def assert_as_read(
     slide: SlidePixels, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge_px: int, threads: int = 2, mib: int = 256
 ) -> PassCounts:
-    with TilePass(slide, at, x0, y0, edge_px, threads, mib) as squares:
+    with TilePass(slide, at, np.stack([x0, y0], axis=1), edge_px, threads, mib) as squares:
         assert len(squares) == len(x0)
         for x, y, pixels in zip(x0.tolist(), y0.tolist(), squares, strict=True):
             assert pixels.dtype == np.uint8
@@ -135,7 +134,7 @@ def test_through_openslide_where_there_are_no_jpeg_tiles(tmp_path: Path, picture
 
 
 def test_a_source_that_is_read_in_pieces(slide_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acinus.slides.resampling.MAX_SOURCE_PX", 9000)
+    monkeypatch.setattr("acinus.slides.pixels.MAX_SOURCE_PX", 9000)
     with Slide(slide_path, "a") as slide:
         x0, y0 = grid(slide, 200)
         assert assert_as_read(slide, Resolution(3.0, 0, 1.0), x0, y0, 60).through_openslide == len(x0)
@@ -169,9 +168,9 @@ def fail_at_the_first(squares: TilePass) -> None:
 def test_threads_end_with_the_pass_an_early_break_and_a_failure(slide_path: Path) -> None:
     before = alive()
     with Slide(slide_path, "a") as slide:
-        x0, y0 = grid(slide, 32)
+        corners = np.stack(grid(slide, 32), axis=1)
         for at in (LEVEL_0, Resolution(1.5, 0, 1.0)):
-            with TilePass(slide, at, x0, y0, 64, 3) as squares:
+            with TilePass(slide, at, corners, 64, 3) as squares:
                 for number, _ in enumerate(squares):
                     assert alive() - before
                     if number == 3:
@@ -179,9 +178,9 @@ def test_threads_end_with_the_pass_an_early_break_and_a_failure(slide_path: Path
                 assert squares.counts.squares == 4
             assert alive() == before
             with pytest.raises(KeyError):
-                fail_at_the_first(TilePass(slide, at, x0, y0, 64, 3))
+                fail_at_the_first(TilePass(slide, at, corners, 64, 3))
             assert alive() == before
-            assert sum(1 for _ in TilePass(slide, at, x0, y0, 64, 3)) == len(x0)
+            assert sum(1 for _ in TilePass(slide, at, corners, 64, 3)) == len(corners)
             assert alive() == before
 
 
@@ -198,7 +197,7 @@ def test_a_damaged_tile_fails_at_its_square_after_all_before_it(
         stream.write(bytes(count - count // 2))
     x0, y0 = np.arange(8) * 50, np.full(8, 150)  # tile 18: 128 to 192 px each way
     got: list[np.ndarray] = []
-    with Slide(path, "tumor_001") as slide, TilePass(slide, at, x0, y0, 20, threads) as squares:
+    with Slide(path, "tumor_001") as slide, TilePass(slide, at, np.stack([x0, y0], axis=1), 20, threads) as squares:
         with pytest.raises(SlideError, match=r"slide tumor_001: level 0, tile 18: .* break off"):
             got.extend(squares)
         assert squares.counts.squares == sound
@@ -223,7 +222,7 @@ def test_no_more_tiles_are_alive_than_the_bound(slide_path: Path, capacity: int,
 
     with Slide(slide_path, "a") as slide:
         x0, y0 = grid(slide, 40)
-        touches = touches_of(Source((64, 64), LEVEL_0), x0, y0, tiles_of(slide, 0))
+        touches = touches_of(Source((64, 64), LEVEL_0), np.stack([x0, y0], axis=1), tiles_of(slide, 0))
     ahead = ReadAhead(touches, capacity, limit, decode, decode)
     for square in range(len(x0)):
         ahead.reach(square)
@@ -263,18 +262,18 @@ def test_memory_bounds_the_squares_that_are_shrunk_ahead(slide_path: Path, begun
     ahead = []
     with Slide(slide_path, "a") as slide:
         for mib in (1, 4, 6, 256):
-            ahead.append(most_ahead(TilePass(slide, at, x0, y0, 100, 4, mib), begun, "_finish"))
+            ahead.append(most_ahead(TilePass(slide, at, np.stack([x0, y0], axis=1), 100, 4, mib), begun, "_finish"))
             assert_as_read(slide, at, x0, y0, 100, 4, mib)
     assert ahead == [-1, -1, 1, 8]  # half of the memory, less the square that the consumer waits for; -1: none
 
 
 def test_memory_bounds_the_reads_through_openslide(tmp_path: Path, picture: np.ndarray, begun: Counter[str]) -> None:
     tifffile.imwrite(tmp_path / "a.tif", picture, tile=(64, 64), compression="deflate", metadata=None)
-    x0, y0 = np.arange(0, 320, 8), np.zeros(40, dtype=np.int64)
+    corners = np.stack([np.arange(0, 320, 8), np.zeros(40, dtype=np.int64)], axis=1)
     ahead = []
     with Slide(tmp_path / "a.tif", "a") as slide:
         for at, mib in ((LEVEL_0, 1), (LEVEL_0, 4), (LEVEL_0, 256), (Resolution(4.0, 0, 1.0), 4)):
-            ahead.append(most_ahead(TilePass(slide, at, x0, y0, 300, 4, mib), begun, "read"))
+            ahead.append(most_ahead(TilePass(slide, at, corners, 300, 4, mib), begun, "read"))
     assert ahead == [1, 7, 32, 1]  # a square of 300 px takes 0.26 MiB, where shrunk 10.2
 
 
@@ -286,7 +285,7 @@ def test_touches_are_the_tiles_under_each_square(slide_path: Path) -> None:
         y, x = np.mgrid[-300:800, -300:900]
         numbers = np.where((x >= 0) & (y >= 0) & (x < 450) & (y < 371), y // 64 * tiles.across + x // 64, -1)
         x0, y0 = (np.random.default_rng(0).integers(-200, 600, 400) for _ in "xy")
-        touches = touches_of(Source((70, 70), LEVEL_0), x0, y0, tiles)
+        touches = touches_of(Source((70, 70), LEVEL_0), np.stack([x0, y0], axis=1), tiles)
     assert touches.tile.dtype == touches.next_use.dtype == np.int32  # there are millions of them
     assert NEVER not in range(400)
     later: dict[int, int] = {}

@@ -9,8 +9,9 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.slides.geometry import at_downsample
+from acinus.slides.pages import read_pages
 from acinus.slides.slide import Slide
-from acinus.slides.tiles import check_under, probe, read_pages
+from acinus.slides.tiles import check_under, probe
 
 ALL = 1000
 
@@ -51,7 +52,7 @@ def damage(source: Path, target: Path, level: int, tile: int, keep: float) -> Pa
 
 def run(path: Path, samples: int = ALL, seed: int = 0) -> None:
     with Slide(path, "slide_1") as slide:
-        probe(path, slide, samples, seed)
+        probe(slide, samples, seed)
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "deflate", "none"])

@@ -89,7 +89,7 @@ def opened(row: Row, root: Path, cohort: params.Cohort, seed: int) -> Iterator[S
     path = below(root, row["image"])
     with open_slide(path, row["slide_id"]) as slide:
         row |= {"width": slide.width, "height": slide.height}
-        probe(path, slide, cohort.probe_tiles, seed)
+        probe(slide, cohort.probe_tiles, seed)
         yield slide
 
 

@@ -150,8 +150,8 @@ def _map_downsample(job: MapJob, at: Resolution) -> float:
 
 def _pixels(job: MapJob, slide: SlidePixels, at: Resolution, windows: Windows, margin0: int) -> TilePass:
     """Return the pass that gives the windows' pixels, in order."""
-    x0, y0, edge_px = windows.x0 - margin0, windows.y0 - margin0, job.index.patch_px
-    return TilePass(slide, at, x0, y0, edge_px, threads=job.decode_threads, memory_mib=job.memory_mib)
+    corners = np.stack([windows.x0, windows.y0], axis=1) - margin0
+    return TilePass(slide, at, corners, job.index.patch_px, threads=job.decode_threads, memory_mib=job.memory_mib)
 
 
 def _empty_for(device: str) -> Empty | None:

@@ -1,34 +1,42 @@
-"""From sampled patches to a store: what one worker does for one shard, and how the work is cut into shards."""
+"""From sampled patches to a store: how the work is cut into shards, what a worker does for one, and the store's end.
+
+The end: the masks' store, the lists of image and mask files, and last of all store.json.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import openslide
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from acinus.code import code_digest
 from acinus.errors import AcinusError, SlideError
+from acinus.files import write_text
 from acinus.labels.labels import LabelRow, LabelRules, open_labels
-from acinus.patches.encoding import Patch, encoded
+from acinus.params import Split
 from acinus.patches.facts import ShardFacts, Tally
+from acinus.patches.files_store import image_path
 from acinus.patches.keys import patch_key
 from acinus.patches.lossless import PACKAGE, cutter_version
-from acinus.patches.reading import Reading, patches_of
-from acinus.patches.store import MASKS, VERSION, ShardInfo, StoreFormat
-from acinus.patches.writer import StoreWriter, plan_shards
+from acinus.patches.reading import patches_of
+from acinus.patches.store import BACKENDS, MASKS, VERSION, ShardInfo, StoreFormat, StoreIndex
+from acinus.patches.writer import Patch, StoreWriter, encoded, plan_shards
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.tiles import check_under
 
 GROUND = ("background", "foreground")
 """What the labels 0 and 1 of a segmentation's patches are called."""
+
+LIST_COLUMNS = ("image", "mask", "slide_id", "x0", "y0")
+"""Of a list of image and mask files."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,11 @@ class SlidePatches:
     source: SlideSource
     downsample: float
     places: tuple[tuple[int, int, int], ...]
+
+    @property
+    def corners(self) -> np.ndarray:
+        """int64 (n, 2): x0, y0 of the patches, level-0 px."""
+        return np.array(self.places, dtype=np.int64).reshape(-1, 3)[:, :2]
 
 
 @dataclass(frozen=True)
@@ -120,10 +133,11 @@ def shard_jobs(sample: pd.DataFrame, sources: Mapping[str, SlideSource], plan: S
     """
     groups = sample.groupby("slide_id", sort=True)
     by_slide = {str(slide): _slide_patches(str(slide), rows, sources, plan) for slide, rows in groups}
-    shards = plan_shards((slide for slide, own in by_slide.items() if own.source.shard is None), plan.max_shards)
-    for slide, own in by_slide.items():
-        if own.source.shard is not None:
-            shards.setdefault(own.source.shard, []).append(slide)
+    free = [slide for slide, patches in by_slide.items() if patches.source.shard is None]
+    shards = plan_shards(free, plan.max_shards)
+    for slide, patches in by_slide.items():
+        if patches.source.shard is not None:
+            shards.setdefault(patches.source.shard, []).append(slide)
     return [
         ShardJob(name, tuple(by_slide[slide] for slide in sorted(slides)), plan)
         for name, slides in sorted(shards.items())
@@ -161,17 +175,15 @@ def identity_of(job: ShardJob) -> str:
 
 def masks_identity_of(job: ShardJob) -> str:
     """Return a digest of all that decides the bytes of the shard's masks: labels and their rules, not the pixels."""
-    slides = [[slide.slide_id, _label_facts(slide.source), slide.downsample, slide.places] for slide in job.slides]
+    slides = []
+    for slide in job.slides:
+        label_facts: list[Any] = []
+        if slide.source.label is not None:  # not its path, which differs between machines
+            facts = sorted((key, value) for key, value in asdict(slide.source.label).items() if key != "path")
+            label_facts = [slide.source.label_fingerprint, facts]
+        slides.append([slide.slide_id, label_facts, slide.downsample, slide.places])
     rules = asdict(job.plan.rules) if job.plan.rules is not None else None
     return _digest([VERSION, asdict(job.plan.masks().form), job.plan.names, job.plan.code, rules, slides])
-
-
-def _label_facts(source: SlideSource) -> list[Any]:
-    """Return what of a label decides a mask; not its path, which differs between machines."""
-    if source.label is None:
-        return []
-    facts = asdict(source.label)
-    return [source.label_fingerprint, sorted((key, value) for key, value in facts.items() if key != "path")]
 
 
 def _digest(facts: list[Any]) -> str:
@@ -188,59 +200,47 @@ def write_shard_of(job: ShardJob) -> Written:
         AcinusError: the store cannot be written.
     """
     images, identity = job.plan.images(), identity_of(job)
-    own, facts = images.finished(job.name, identity), _facts_of(images, job.name)
-    if own is None or facts is None:
+    note = images.finished(job.name, identity)
+    if note is not None and note.about is not None:
+        info, facts = note.shard, note.about
+    else:
         tally = Tally()
         with closing(encoded(_read(job, tally), job.plan.form, job.plan.decode_threads, tally)) as patches:
-            own = images.write_shard(job.name, identity, patches, lambda: asdict(tally.facts()))
+            info = images.write_shard(job.name, identity, patches, tally)
         facts = tally.facts()
     if job.plan.rules is None:
-        return Written(own, None, facts)
+        return Written(info, None, facts)
     masks, identity = job.plan.masks(), masks_identity_of(job)
-    found = masks.finished(job.name, identity)
-    if found is None:
-        images.reopen()  # pixels without their masks are no finished store
-        found = masks.write_shard(job.name, identity, _read_masks(job, job.plan.rules))
-    return Written(own, found, facts)
-
-
-def _facts_of(images: StoreWriter, shard: str) -> ShardFacts | None:
-    """Return how the patches of a shard were made, as noted when it was written; None where nothing readable is."""
-    try:
-        return TypeAdapter(ShardFacts).validate_python(images.about(shard))
-    except ValidationError:
-        return None
+    if mask_note := masks.finished(job.name, identity):
+        return Written(info, mask_note.shard, facts)
+    images.reopen()  # pixels without their masks are no finished store
+    return Written(info, masks.write_shard(job.name, identity, _read_masks(job, job.plan.rules)), facts)
 
 
 def _read(job: ShardJob, tally: Tally) -> Iterator[Patch]:
     """Yield (key, class name, pixels or bytes) of every patch of a job, slide by slide."""
-    edge, plan = job.plan.form.patch_px, job.plan
-    how = Reading(plan.form.codec, plan.decode_threads, plan.memory_mib)
-    for own in job.slides:
-        with open_slide(own.source.path, own.slide_id) as slide:
-            at = at_downsample(slide.level_downsamples, own.downsample)
-            corners = _corners(own)
-            _check_on_slide(slide, corners, edge * own.downsample)
-            check_under(slide, at, corners[:, 0], corners[:, 1], edge * own.downsample)
-            for number, patch in patches_of(slide, at, corners, edge, how, tally):
-                x0, y0, label = own.places[number]
-                yield patch_key(own.slide_id, x0, y0), plan.names[label], patch
+    plan = job.plan
+    for patches in job.slides:
+        with open_slide(patches.source.path, patches.slide_id) as slide:
+            at = at_downsample(slide.level_downsamples, patches.downsample)
+            corners, edge0 = patches.corners, plan.form.patch_px * patches.downsample
+            _check_on_slide(slide, corners, edge0)
+            check_under(slide, at, corners[:, 0], corners[:, 1], edge0)
+            made = patches_of(slide, at, corners, plan.form, tally, plan.decode_threads, plan.memory_mib)
+            for number, patch in made:
+                x0, y0, label = patches.places[number]
+                yield patch_key(patches.slide_id, x0, y0), plan.names[label], patch
 
 
-def _read_masks(job: ShardJob, rules: LabelRules) -> Iterator[tuple[str, str, np.ndarray]]:
+def _read_masks(job: ShardJob, rules: LabelRules) -> Iterator[Patch]:
     """Yield (key, class name, class indices) of every patch of a job."""
-    for own in job.slides:
-        assert own.source.label is not None  # shard_jobs refuses a slide without
-        corners = _corners(own)
-        labels = open_labels(own.source.label, rules)
-        windows = labels.windows(corners[:, 0], corners[:, 1], job.plan.form.patch_px, own.downsample)
-        for (x0, y0, label), window in zip(own.places, windows, strict=True):
-            yield patch_key(own.slide_id, x0, y0), job.plan.names[label], window
-
-
-def _corners(own: SlidePatches) -> np.ndarray:
-    """Return int64 (n, 2): x0, y0 of the patches, level-0 px."""
-    return np.array(own.places, dtype=np.int64).reshape(-1, 3)[:, :2]
+    for patches in job.slides:
+        assert patches.source.label is not None  # shard_jobs refuses a slide without
+        x0s, y0s = patches.corners.T
+        labels = open_labels(patches.source.label, rules)
+        windows = labels.windows(x0s, y0s, job.plan.form.patch_px, patches.downsample)
+        for (x0, y0, label), window in zip(patches.places, windows, strict=True):
+            yield patch_key(patches.slide_id, x0, y0), job.plan.names[label], window
 
 
 def _check_on_slide(slide: SlidePixels, corners: np.ndarray, edge0: float) -> None:
@@ -263,3 +263,46 @@ def reading_code(codec: str) -> str:
     if codec == "source":
         others[PACKAGE] = cutter_version()
     return _digest([code_digest(__name__), others])
+
+
+def finish_stores(plan: StorePlan, written: Iterable[Written], sample: pd.DataFrame) -> StoreIndex:
+    """Finish the store over these shards, which are all of the sample's, and return what its store.json says.
+
+    A segmentation's masks are finished first; with a backend of image files, train.csv, val.csv and
+    test.csv list every image beside its mask, by paths relative to the store. What a former run of
+    another kind left (masks, lists) is deleted. Called once, at the end.
+
+    Raises:
+        AcinusError: a shard that is not there, or a slide in two of them.
+    """
+    shards = list(written)
+    images, masks = plan.images(), plan.masks()
+    images.reopen()
+    if plan.rules is not None:
+        masks.finish(shard.masks for shard in shards if shard.masks is not None)
+    else:
+        for folder in (masks.folder, masks.ledger):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+    for split in get_args(Split):
+        file = plan.store / f"{split}.csv"
+        file.unlink(missing_ok=True)
+        for left in sorted(plan.store.glob(f".{file.name}.*.part")):  # by a run that was killed
+            shutil.rmtree(left)
+        if plan.rules is not None and BACKENDS[plan.form.backend].image_files:
+            write_text(file, _list(plan, [shard.images for shard in shards], sample[sample["split"] == split]))
+    return images.finish(shard.images for shard in shards)
+
+
+def _list(plan: StorePlan, shards: list[ShardInfo], rows: pd.DataFrame) -> str:
+    """Return the CSV of one split, slide by slide and row by row."""
+    shard_of = {slide: shard.name for shard in shards for slide in shard.slides}
+    stores = plan.images(), plan.masks()
+    lines = []
+    ordered = rows.sort_values(["slide_id", "y0", "x0"])[["slide_id", "x0", "y0", "label"]]
+    for slide_id, x0, y0, label in ordered.itertuples(index=False, name=None):
+        key = patch_key(slide_id, x0, y0)
+        places = [store.form.place(store.folder, shard_of[slide_id]) for store in stores]
+        files = [image_path(place, plan.names[label], key).relative_to(plan.store).as_posix() for place in places]
+        lines.append([*files, slide_id, x0, y0])
+    return pd.DataFrame(lines, columns=LIST_COLUMNS).to_csv(index=False, lineterminator="\n")

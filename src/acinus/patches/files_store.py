@@ -13,7 +13,7 @@ from pathlib import Path
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, sha256
 from acinus.patches.keys import file_stem
-from acinus.patches.shard import Backend, Place, Reader, Spool, StoreDamageError
+from acinus.patches.shard import Backend, Place, Spool, StoreDamageError
 from acinus.records import is_safe_id
 
 SUFFIX = ".tsv"
@@ -22,12 +22,13 @@ _HEAD = "key\tclass\tsha256\n"
 
 def _write(part: Path, place: Place, spool: Spool) -> None:
     """Write the images, class by class, then their list."""
-    _remove(place)
+    for folder in _class_folders(place):
+        shutil.rmtree(folder)
     lines = {}
     for label in spool.classes():
         with atomic_path(place.images / label / place.name) as folder:
             folder.mkdir()
-            for entry in (one for one in spool.entries() if one.label == label):
+            for entry in (entry for entry in spool.entries() if entry.label == label):
                 data = spool.data(entry)
                 (folder / f"{file_stem(entry.key)}{place.image_suffix}").write_bytes(data)
                 lines[entry.key] = f"{entry.key}\t{label}\t{hashlib.sha256(data).hexdigest()}\n"
@@ -58,13 +59,15 @@ class _FilesReader:
 
     def each(self, keys: Sequence[str]) -> Iterator[bytes | memoryview | None]:
         for key in keys:
-            yield self._read(self._listed[key][0]) if key in self._listed else None
-
-    def _read(self, path: Path) -> bytes:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise StoreDamageError(f"shard {self._name}: {path.name} cannot be read ({error.strerror})") from error
+            if key not in self._listed:
+                yield None
+                continue
+            path, _ = self._listed[key]
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise StoreDamageError(f"shard {self._name}: {path.name} cannot be read ({error.strerror})") from error
+            yield data
 
     def keys(self) -> list[str]:
         return sorted(self._listed)
@@ -81,28 +84,16 @@ def _check(place: Place) -> None:
             raise StoreDamageError(f"shard {place.name}: {path.name} is missing")
         if sha256(path) != digest:
             raise StoreDamageError(f"shard {place.name}: {path.name} has other bytes than were written")
-    known = {path for path, _ in listed.values()}
+    written = {path for path, _ in listed.values()}
     for folder in _class_folders(place):
         for path in sorted(folder.rglob("*")):
-            if path not in known:
+            if path not in written:
                 raise StoreDamageError(f"shard {place.name}: {path.name} was never written")
-
-
-def _remove(place: Place) -> None:
-    for folder in _class_folders(place):
-        shutil.rmtree(folder)
 
 
 def _class_folders(place: Place) -> list[Path]:
     """Return the shard's folder in every class folder that has one."""
-    if not place.images.is_dir():
-        return []
-    found = [label / place.name for label in sorted(place.images.iterdir()) if label.is_dir()]
-    return [folder for folder in found if folder.is_dir()]
+    return [folder for folder in sorted(place.images.glob(f"*/{place.name}")) if folder.is_dir()]
 
 
-def _open(place: Place) -> Reader:
-    return _FilesReader(place)
-
-
-BACKEND = Backend(SUFFIX, _write, _open, _check, _remove, image_files=True)
+BACKEND = Backend(SUFFIX, _write, _FilesReader, _check, image_files=True)

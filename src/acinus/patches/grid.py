@@ -24,7 +24,9 @@ def positions(
     for name, value in ((edge_name, edge0), ("stride_px", step0)):
         if not value >= 1.0:
             raise AcinusError(f"index.{name} is {value:g} level-0 px, expected at least 1; raise index.{name}")
-    columns, rows = _starts(width, step0), _starts(height, step0)
+    steps = (np.arange(math.ceil(length / step0) + 1) for length in (width, height))
+    columns, rows = (np.floor(numbers * step0 + 0.5).astype(np.int64) for numbers in steps)
+    columns, rows = columns[columns < width], rows[rows < height]
     return np.tile(columns, rows.size), np.repeat(rows, columns.size)
 
 
@@ -35,22 +37,3 @@ def cell_margin(patch_px: int, cell_px: int, downsample: float) -> int:
     window at (x0, y0) has its corner at (x0 + margin, y0 + margin).
     """
     return math.floor((patch_px - cell_px) // 2 * downsample + 0.5)
-
-
-def cells(width: int, height: int, cell0: float, step0: float, margin0: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return int64 x0, y0 of the window of every cell of a slide, row by row; negative near the left and top border.
-
-    cell0: cell edge, level-0 px. step0: as `positions`, which places the cells. margin0: see `cell_margin`.
-    At the border the window hangs over, so that the cell stays in its middle.
-
-    Raises:
-        AcinusError: a step or a cell below one level-0 px.
-    """
-    x0, y0 = positions(width, height, cell0, step0, "cell_px")
-    return x0 - margin0, y0 - margin0
-
-
-def _starts(length: int, step0: float) -> np.ndarray:
-    count = math.ceil(length / step0) + 1
-    starts = np.floor(np.arange(count) * step0 + 0.5).astype(np.int64)
-    return starts[starts < length]

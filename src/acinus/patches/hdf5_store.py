@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from acinus.errors import WriteError
-from acinus.patches.shard import Backend, Entry, Place, Reader, Spool, StoreDamageError, nothing_beside
+from acinus.patches.shard import Backend, Place, Spool, StoreDamageError
 
 SUFFIX = ".h5"
 _BESIDE = 1 << 20  # room for keys, classes and what libhdf5 adds
@@ -27,13 +27,9 @@ def _write(part: Path, place: Place, spool: Spool) -> None:
         file.create_dataset("keys", data=_text([entry.key for entry in entries]), track_times=False)
         file.create_dataset("labels", data=_text([entry.label for entry in entries]), track_times=False)
         file.create_dataset("offsets", data=offsets, track_times=False)
-        patches = file.create_dataset("patches", shape=(int(offsets[-1]),), dtype=np.uint8, track_times=False)
-        _fill(patches, entries, offsets, spool)
-
-
-def _fill(patches: h5py.Dataset, entries: list[Entry], offsets: np.ndarray, spool: Spool) -> None:
-    for entry, start in zip(entries, offsets[:-1], strict=True):
-        patches[start : start + entry.size] = np.frombuffer(spool.data(entry), dtype=np.uint8)
+        patches = file.create_dataset("patches", shape=(needed,), dtype=np.uint8, track_times=False)
+        for entry, start in zip(entries, offsets[:-1], strict=True):
+            patches[start : start + entry.size] = np.frombuffer(spool.data(entry), dtype=np.uint8)
 
 
 def _text(values: list[str]) -> np.ndarray:
@@ -54,13 +50,14 @@ class _Hdf5Reader:
             raise StoreDamageError(f"shard {place.name} does not open ({error})") from error
 
     def each(self, keys: Sequence[str]) -> Iterator[bytes | memoryview | None]:
-        wanted = [key.encode() for key in keys]
-        for at, key in zip(np.searchsorted(self._keys, np.array(wanted)).tolist(), wanted, strict=True):
-            if at == len(self._keys) or self._keys[at] != key:
+        encoded_keys = [key.encode() for key in keys]
+        rows = np.searchsorted(self._keys, np.array(encoded_keys)).tolist()
+        for row, key in zip(rows, encoded_keys, strict=True):
+            if row == len(self._keys) or self._keys[row] != key:
                 yield None
                 continue
             try:
-                data: np.ndarray = self._patches[self._offsets[at] : self._offsets[at + 1]]
+                data: np.ndarray = self._patches[self._offsets[row] : self._offsets[row + 1]]
             except (OSError, RuntimeError) as error:
                 raise StoreDamageError(f"shard {self._name} cannot be read ({error})") from error
             yield data.data
@@ -72,8 +69,4 @@ class _Hdf5Reader:
         self._file.close()
 
 
-def _open(place: Place) -> Reader:
-    return _Hdf5Reader(place)
-
-
-BACKEND = Backend(SUFFIX, _write, _open, nothing_beside, nothing_beside)
+BACKEND = Backend(SUFFIX, _write, _Hdf5Reader)

@@ -9,14 +9,12 @@ import pyarrow as pa
 from acinus import params
 from acinus.errors import SlideError
 from acinus.labels.labels import Labels
-from acinus.patches.grid import cell_margin, cells, positions
+from acinus.patches.grid import cell_margin, positions
 from acinus.patches.index_file import slide_rows
 from acinus.records import IGNORE, NORMAL, TUMOR
+from acinus.scoring.confusion import IGNORE as UNKNOWN
 from acinus.slides.geometry import Resolution
 from acinus.tissue.mask import TissueMask
-
-UNKNOWN = 255
-"""Value of a truth raster where the label is not known."""
 
 ROUNDING = 1e-9
 """Area shares closer than this are equal: areas are float sums over coordinates of up to 10^5 px."""
@@ -84,13 +82,14 @@ def index_slide(
     """
     at_squares = squares(slide, at, settings)
     inner = at_squares.inner_x0, at_squares.inner_y0, at_squares.inner_edge0
-    tissue_fraction = _share(tissue.fractions(*inner))
-    shares = _share(labels.fractions(*inner))
+    # shares of areas, which rounding may take out of [0, 1]
+    tissue_fraction = np.clip(tissue.fractions(*inner), 0.0, 1.0)
+    shares = np.clip(labels.fractions(*inner), 0.0, 1.0)
     if len(shares) != rule.classes + 1:
         raise SlideError(
             f"slide {slide.slide_id}: labels of {len(shares) - 1} classes, the recipe has {rule.classes}; mend classes"
         )
-    tumour, ignored = _share(shares[list(rule.positive)].sum(axis=0)), shares[-1]
+    tumour, ignored = np.clip(shares[list(rule.positive)].sum(axis=0), 0.0, 1.0), shares[-1]
     keep = (tissue_fraction >= settings.min_tissue_fraction) | (tumour > ROUNDING)
     if rule.task == "segmentation":
         keep &= tumour >= settings.min_foreground_fraction - ROUNDING
@@ -111,14 +110,18 @@ def index_slide(
 
 
 def squares(slide: SlideFacts, at: Resolution, settings: params.Index) -> Squares:
-    """Return every patch of a slide, row by row, with what is looked at in it."""
+    """Return every patch of a slide, row by row, with what is looked at in it.
+
+    Of cells, windows near the left and top border begin at negative px. AcinusError: an edge below one level-0 px.
+    """
     step0, patch0 = settings.stride_px * at.downsample, settings.patch_px * at.downsample
     if settings.cell_px is None:
         x0, y0 = positions(slide.width, slide.height, patch0, step0)
         return Squares(x0, y0, x0, y0, patch0)
+    # windows hang over the border, so that the cell stays in the middle of its own
     margin0, cell0 = cell_margin(settings.patch_px, settings.cell_px, at.downsample), settings.cell_px * at.downsample
-    x0, y0 = cells(slide.width, slide.height, cell0, step0, margin0)
-    return Squares(x0, y0, x0 + margin0, y0 + margin0, cell0)
+    x0, y0 = positions(slide.width, slide.height, cell0, step0, "cell_px")
+    return Squares(x0 - margin0, y0 - margin0, x0, y0, cell0)
 
 
 def cell_truth(labels: Labels, columns: int, rows: int, edge0: float, top: int, settings: params.Index) -> np.ndarray:
@@ -128,9 +131,8 @@ def cell_truth(labels: Labels, columns: int, rows: int, edge0: float, top: int, 
     cell's centre would miss.
     """
     x0, y0 = _cell_corners(columns, rows, edge0, top)
-    shares = labels.fractions(x0, y0, edge0)
-    limits = settings.tumor_min_fraction, settings.normal_max_fraction
-    label = label_of(_share(shares[TUMOR]), _share(shares[-1]), *limits)
+    shares = np.clip(labels.fractions(x0, y0, edge0), 0.0, 1.0)
+    label = label_of(shares[TUMOR], shares[-1], settings.tumor_min_fraction, settings.normal_max_fraction)
     return np.where(label == IGNORE, UNKNOWN, label).astype(np.uint8).reshape(rows, columns)
 
 
@@ -166,8 +168,3 @@ def foreground_of(tumour: np.ndarray, unknown: np.ndarray, tumor_min_fraction: f
     label = np.where(tumour >= tumor_min_fraction - ROUNDING, TUMOR, NORMAL).astype(np.int64)
     label[unknown] = IGNORE
     return label
-
-
-def _share(fraction: np.ndarray) -> np.ndarray:
-    """Return area shares without the rounding that leaves [0, 1]."""
-    return np.clip(fraction, 0.0, 1.0)

@@ -54,40 +54,34 @@ def write_index(slides: Iterable[pa.Table], path: Path) -> None:
         TableError: a slide that comes twice, or after one of a later name.
     """
     with atomic_path(path) as part, pq.ParquetWriter(part, INDEX.schema, compression="zstd") as writer:
-        for group in _row_groups(_ascending(slides)):
+        for group in _row_groups(slides):
             writer.write_table(group, row_group_size=ROW_GROUP)
 
 
-def _ascending(slides: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    before = ""
+def _row_groups(slides: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows in tables of ROW_GROUP rows, the last of what is left; one empty table where there are none."""
+    tables: list[pa.Table] = []
+    count, written, before = 0, False, ""
     for slide in slides:
         if slide.num_rows:
             slide_id = slide["slide_id"][0].as_py()
             if not slide_id > before:
                 raise TableError(f"table index: slide {slide_id} comes after {before}; slide_id must ascend, each once")
             before = slide_id
-        yield slide
-
-
-def _row_groups(slides: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows in tables of ROW_GROUP rows, the last of what is left; one empty table where there are none."""
-    held: list[pa.Table] = []
-    count, written = 0, False
-    for slide in slides:
         while slide.num_rows:
-            held.append(slide.slice(0, ROW_GROUP - count))
-            slide = slide.slice(held[-1].num_rows)
-            count += held[-1].num_rows
+            tables.append(slide.slice(0, ROW_GROUP - count))
+            slide = slide.slice(tables[-1].num_rows)
+            count += tables[-1].num_rows
             if count == ROW_GROUP:
-                yield _joined(held)
-                held, count, written = [], 0, True
-    if held or not written:
-        yield _joined(held or [INDEX.schema.empty_table()])
+                yield _joined(tables)
+                tables, count, written = [], 0, True
+    if tables or not written:
+        yield _joined(tables or [INDEX.schema.empty_table()])
 
 
-def _joined(held: list[pa.Table]) -> pa.Table:
+def _joined(tables: list[pa.Table]) -> pa.Table:
     """Return tables as one with whole columns: where chunks meet, the writer would begin another page."""
-    return pa.concat_tables(held).combine_chunks()
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def rows_at(path: Path, rows: np.ndarray) -> pd.DataFrame:
@@ -96,9 +90,9 @@ def rows_at(path: Path, rows: np.ndarray) -> pd.DataFrame:
         parts, first = [INDEX.schema.empty_table()], 0
         for group in range(file.num_row_groups):
             after = first + file.metadata.row_group(group).num_rows
-            own = rows[np.searchsorted(rows, first) : np.searchsorted(rows, after)]
-            if own.size:
-                parts.append(file.read_row_group(group).take(own - first))
+            in_group = rows[np.searchsorted(rows, first) : np.searchsorted(rows, after)]
+            if in_group.size:
+                parts.append(file.read_row_group(group).take(in_group - first))
             first = after
     return pa.concat_tables(parts).to_pandas()
 

@@ -22,10 +22,10 @@ def parse_key(key: str) -> tuple[str, int, int]:
         AcinusError: not a key, or a slide id that is not safe as a file name.
     """
     slide_id, _, place = key.partition("/")
-    found = _PLACE.match(place)
-    if found is None or not is_safe_id(slide_id):
+    match = _PLACE.match(place)
+    if match is None or not is_safe_id(slide_id):
         raise AcinusError(f"patch key {key!r}: expected <slide_id>/<x0>_<y0> with a slide_id safe as a file name")
-    return slide_id, int(found[1]), int(found[2])
+    return slide_id, int(match[1]), int(match[2])
 
 
 def file_stem(key: str) -> str:

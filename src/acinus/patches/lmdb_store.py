@@ -7,7 +7,7 @@ from pathlib import Path
 import lmdb
 
 from acinus.errors import AcinusError
-from acinus.patches.shard import Backend, Entry, Place, Reader, Spool, StoreDamageError, nothing_beside
+from acinus.patches.shard import Backend, Place, Spool, StoreDamageError
 
 SUFFIX = ".lmdb"
 PUTS_PER_TRANSACTION = 16
@@ -34,11 +34,11 @@ def _write(part: Path, place: Place, spool: Spool) -> None:
         return lmdb.open(str(part), map_size=map_size, subdir=False, lock=False, sync=False, metasync=False)
 
     try:
-        for some in _parts(entries, PUTS_PER_OPENING):
+        for first in range(0, len(entries), PUTS_PER_OPENING):
             with opened() as env:
-                for few in _parts(some, PUTS_PER_TRANSACTION):
+                for start in range(first, min(first + PUTS_PER_OPENING, len(entries)), PUTS_PER_TRANSACTION):
                     with env.begin(write=True) as transaction:
-                        for entry in few:
+                        for entry in entries[start : start + PUTS_PER_TRANSACTION]:
                             transaction.put(entry.key.encode(), spool.data(entry), append=True)
         with opened() as env:
             env.sync(True)
@@ -46,11 +46,6 @@ def _write(part: Path, place: Place, spool: Spool) -> None:
         raise AcinusError(
             f"{place.file(SUFFIX)}: cannot be written ({error}); free space or change the path"
         ) from error
-
-
-def _parts(entries: list[Entry], size: int) -> Iterator[list[Entry]]:
-    for first in range(0, len(entries), size):
-        yield entries[first : first + size]
 
 
 class _LmdbReader:
@@ -87,8 +82,4 @@ class _LmdbReader:
         del self._env  # not env.close(): another store may read the same file
 
 
-def _open(place: Place) -> Reader:
-    return _LmdbReader(place)
-
-
-BACKEND = Backend(SUFFIX, _write, _open, nothing_beside, nothing_beside)
+BACKEND = Backend(SUFFIX, _write, _LmdbReader)

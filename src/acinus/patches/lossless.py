@@ -11,7 +11,7 @@ neighbours, which a cut takes from the outermost row or column of px; all others
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -48,19 +48,15 @@ _OPTIONS = 1 | 4 | 64  # TJXOPT_PERFECT | TJXOPT_CROP | TJXOPT_COPYNONE; colour 
 @cache
 def cutter() -> Cut | None:
     """Return the function that cuts, or None where no libjpeg-turbo that can is installed."""
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    package = find_spec(PACKAGE)
+    if package is None or package.origin is None:
         return None
     try:
-        library = ctypes.CDLL(found.origin)  # symbols are looked up in what it links, too
+        library = ctypes.CDLL(package.origin)  # symbols are looked up in what it links, too
         _declare(library)
     except (OSError, AttributeError):  # of another platform, or a package of that name without the library
         return None
-
-    def cut(data: bytes, corners: Sequence[tuple[int, int]], edge_px: int) -> list[bytes]:
-        return _cut(library, data, corners, edge_px)
-
-    return cut
+    return partial(_cut, library)
 
 
 def cutter_version() -> str:
@@ -89,11 +85,11 @@ def _declare(library: ctypes.CDLL) -> None:
 
 def _cut(library: ctypes.CDLL, data: bytes, corners: Sequence[tuple[int, int]], edge_px: int) -> list[bytes]:
     count = len(corners)
-    wanted = [_Transform(_Region(x, y, edge_px, edge_px), 0, _OPTIONS, None, None) for x, y in corners]
+    parts = [_Transform(_Region(x, y, edge_px, edge_px), 0, _OPTIONS, None, None) for x, y in corners]
     buffers, sizes = (ctypes.c_void_p * count)(), (ctypes.c_size_t * count)()
     handle = library.tj3Init(_INIT_TRANSFORM)  # one per call: a handle serves one thread at a time
     try:
-        if library.tj3Transform(handle, data, len(data), count, buffers, sizes, (_Transform * count)(*wanted)):
+        if library.tj3Transform(handle, data, len(data), count, buffers, sizes, (_Transform * count)(*parts)):
             text = library.tj3GetErrorStr(handle).decode("ascii", "replace")
             raise ValueError(" ".join(text.split()))
         return [ctypes.string_at(ctypes.c_void_p(buffers[number]), sizes[number]) for number in range(count)]

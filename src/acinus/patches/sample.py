@@ -1,6 +1,7 @@
 """Which candidate patches are kept: a balance of classes and a cap per slide, split by split; and a table of it."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 
 import numpy as np
@@ -25,30 +26,27 @@ def drawn_rows(index: pd.DataFrame, settings: params.Sample, seed: int) -> np.nd
     """
     labelled = index[["slide_id", "split", "label"]].reset_index(drop=True)
     labelled = labelled[labelled["label"] != IGNORE]
-    kept = []
+    chosen = [np.empty(0, dtype=np.int64)]
     for split, rows in labelled.groupby("split", sort=True):
-        kept.append(_drawn(rows, settings, seed) if split in settings.balance else _capped_slides(rows, settings, seed))
-    return np.sort(pd.concat(kept).index.to_numpy()) if kept else np.empty(0, dtype=np.int64)
+        if split in settings.balance:
+            chosen += _drawn(rows, settings, seed)
+        else:
+            for slide, numbers in _by_slide(rows).items():
+                chosen.append(_choose(numbers, settings.max_per_slide, derive(seed, slide, "any")))
+    return np.sort(np.concatenate(chosen))
 
 
-def _capped_slides(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
-    """Return every patch of a split that is not balanced, or so many of each slide as are allowed."""
-    if settings.max_per_slide is None:
-        return rows
-    slides = _by_slide(rows).items()
-    return pd.concat([_choose(own, settings.max_per_slide, derive(seed, slide, "any")) for slide, own in slides])
-
-
-def _drawn(rows: pd.DataFrame, settings: params.Sample, seed: int) -> pd.DataFrame:
-    """Return the drawn rows of one split."""
+def _drawn(rows: pd.DataFrame, settings: params.Sample, seed: int) -> list[np.ndarray]:
+    """Return the numbers of the drawn rows of one split, per slide."""
     tumour = _by_slide(rows[rows["label"] == TUMOR])
     normal = _by_slide(rows[rows["label"] == NORMAL])
-    offered = {slide: _capped(len(own), settings.max_normal_per_slide) for slide, own in normal.items()}
-    quotas = SCHEMES[settings.scheme]
-    taken, shares = quotas({slide: len(own) for slide, own in tumour.items()}, offered, settings, seed)
-    drawn = [_choose(own, taken.get(slide, 0), derive(seed, slide, "tumor")) for slide, own in tumour.items()]
-    drawn += [_choose(own, shares[slide], derive(seed, slide, "normal")) for slide, own in normal.items()]
-    return pd.concat(drawn) if drawn else rows
+    counts = {slide: len(numbers) for slide, numbers in tumour.items()}
+    offered = {slide: _capped(len(numbers), settings.max_normal_per_slide) for slide, numbers in normal.items()}
+    taken, shares = SCHEMES[settings.scheme](counts, offered, settings, seed)
+    return [
+        *(_choose(rows, taken.get(slide, 0), derive(seed, slide, "tumor")) for slide, rows in tumour.items()),
+        *(_choose(rows, shares[slide], derive(seed, slide, "normal")) for slide, rows in normal.items()),
+    ]
 
 
 def _balanced(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) -> tuple[Counts, Counts]:
@@ -64,26 +62,25 @@ def _cells(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) 
     """Tumour slides give tumor_share of their tumour cells (at least one) and own normal ones in proportion.
 
     The other slides fill the balance of normal_per_tumor evenly with their normal cells. Too few normals: all
-    are taken. What a tumour slide is says `_is_tumour_slide`.
+    are taken. Tumour slides are those of the list, else those of at least tumor_slide_min_ratio tumour cells.
     """
-    tumour = {slide: count for slide, count in tumour.items() if _is_tumour_slide(slide, tumour, offered, settings)}
-    wanted = {slide: max(1, _nearest(settings.tumor_share * count)) for slide, count in tumour.items()}
-    taken = {slide: _capped(count, settings.max_tumor_per_slide) for slide, count in wanted.items()}
-    own = {
+    if settings.tumor_slides is not None:
+        tumour = {slide: count for slide, count in tumour.items() if slide in settings.tumor_slides}
+    else:
+        ratio = settings.tumor_slide_min_ratio
+        tumour = {slide: n for slide, n in tumour.items() if n >= ratio * (n + offered.get(slide, 0))}
+    taken = {
+        slide: _capped(max(1, _nearest(settings.tumor_share * count)), settings.max_tumor_per_slide)
+        for slide, count in tumour.items()
+    }
+    beside_tumour = {
         slide: min(offered[slide], _nearest(settings.own_normal_per_tumor * count))
         for slide, count in taken.items()
         if slide in offered
     }
-    rest = {slide: count for slide, count in offered.items() if slide not in tumour}
-    missing = max(0, _normals(taken, offered, settings) - sum(own.values()))
-    return taken, own | spread(rest, missing, seed)
-
-
-def _is_tumour_slide(slide: str, tumour: Counts, offered: Counts, settings: params.Sample) -> bool:
-    """Return whether a slide with tumour cells is a tumour slide: by the list, else by its share of tumour cells."""
-    if settings.tumor_slides is not None:
-        return slide in settings.tumor_slides
-    return tumour[slide] >= settings.tumor_slide_min_ratio * (tumour[slide] + offered.get(slide, 0))
+    others = {slide: count for slide, count in offered.items() if slide not in tumour}
+    missing = max(0, _normals(taken, offered, settings) - sum(beside_tumour.values()))
+    return taken, beside_tumour | spread(others, missing, seed)
 
 
 SCHEMES: dict[str, Callable[[Counts, Counts, params.Sample, int], tuple[Counts, Counts]]] = {
@@ -104,24 +101,18 @@ def spread(offered: Counts, target: int, seed: int) -> Counts:
     Water-filling: every slide gives up to one common level, slides with less give all. What cannot be
     divided goes one each to slides in a seeded order of their ids.
     """
-    level, left, filled = 0, min(target, sum(offered.values())), 0
-    given = dict.fromkeys(offered, 0)
-    by_size = sorted(offered, key=lambda slide: (offered[slide], slide))
-    for slide in by_size:  # raise the level to the next slide's offer while the water lasts
-        open_slides = len(by_size) - filled
-        rise = min(offered[slide] - level, left // open_slides)
-        level += rise
-        left -= rise * open_slides
-        if level < offered[slide]:
-            break
-        given[slide] = level
-        filled += 1
-    rest = by_size[filled:]
-    for slide in rest:
-        given[slide] = level
-    for slide in sorted(rest, key=lambda one: (derive(seed, one, "remainder"), one))[:left]:
-        given[slide] += 1
-    return given
+
+    def filled(level: int) -> int:
+        return sum(min(count, level) for count in offered.values())
+
+    # the highest level that the target fills
+    level = bisect_right(range(max(offered.values(), default=0) + 1), target, key=filled) - 1
+    shares = {slide: min(count, level) for slide, count in offered.items()}
+    higher = [slide for slide, count in offered.items() if count > level]
+    higher.sort(key=lambda slide: (derive(seed, slide, "remainder"), slide))
+    for slide in higher[: target - filled(level)]:
+        shares[slide] += 1
+    return shares
 
 
 def statistics(index: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
@@ -148,8 +139,9 @@ def statistics_text(table: pd.DataFrame) -> str:
     return pd.concat(parts).to_string(index=False) if parts else "no slides"
 
 
-def _by_slide(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return {str(slide): own for slide, own in rows.groupby("slide_id", sort=True)}
+def _by_slide(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return slide_id -> the numbers of its rows, int64 (n,)."""
+    return {str(slide): group.index.to_numpy() for slide, group in rows.groupby("slide_id", sort=True)}
 
 
 def _capped(count: int, cap: int | None) -> int:
@@ -160,6 +152,6 @@ def _nearest(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _choose(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """Return the first `count` rows of a seeded order: a larger count adds to a smaller one."""
-    return rows.iloc[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
+def _choose(numbers: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """Return the first `count` (None: all) of a seeded order: a larger count adds to a smaller one."""
+    return numbers[np.sort(np.random.default_rng(seed).permutation(len(numbers))[:count])]

@@ -1,16 +1,15 @@
-"""What a shard is, whatever keeps it: encoded patches in the order of their keys, and the backend's four functions."""
+"""What a shard is, whatever keeps it: encoded patches in the order of their keys, and what a backend must do."""
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from acinus.errors import AcinusError
 from acinus.patches.keys import parse_key
-from acinus.patches.span import Span, SpanFiles
 from acinus.records import is_safe_id
 
 
@@ -36,21 +35,33 @@ class Place:
         return self.folder / "images"
 
 
+@dataclass(frozen=True)
+class Span:
+    """A patch that lies in its slide's file already: where, instead of a second copy of its bytes.
+
+    A JPEG: `head`, then `count` bytes of the file from `offset` on, which end with its end marker.
+    """
+
+    head: bytes
+    path: Path
+    offset: int
+    count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One encoded patch in a spool. size: bytes. offset: in its file, for what is not held in memory.
 
-    origin: of a span, the number of its head and file (the offset is in that), else OWN_FILE.
+    origin: of a span, its head and its slide's file (the offset is in that); None: the spool's own file.
     """
 
     key: str
     label: str
     offset: int
     size: int
-    origin: int
+    origin: tuple[bytes, Path] | None = None
 
 
-OWN_FILE = -1
 IN_MEMORY = 32 << 20
 """Bytes of a spool that need no file."""
 
@@ -68,18 +79,15 @@ class Spool:
         self._entries: dict[str, Entry] = {}
         self._held: dict[str, bytes] = {}
         self._room, self._end = IN_MEMORY, 0
-        self._spans = SpanFiles()
-        self._origins: list[tuple[bytes, Path]] = []
-        self._numbers: dict[tuple[bytes, Path], int] = {}
+        self._slide_files = _SlideFiles()
+        self._origins: dict[tuple[bytes, Path], tuple[bytes, Path]] = {}  # each once, however many entries have it
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._spans:
-            self._file.close()
+    def __exit__(self, *raised: object) -> None:
+        self._slide_files.close()
+        self._file.close()
 
     def add(self, key: str, label: str, data: bytes | Span) -> None:
         """Take one encoded patch.
@@ -94,31 +102,24 @@ class Spool:
         if not is_safe_id(label):
             raise AcinusError(f"class {label!r}: expected a name of letters, digits, _ and -; change classes")
         if isinstance(data, Span):
-            self._spans.note(key, data.path)
-            if (origin := self._origin(data)) != OWN_FILE:
-                self._entries[key] = Entry(key, label, data.offset, len(data.head) + data.count, origin)
+            self._slide_files.note(key, data.path)
+            origin = data.head, data.path
+            if origin not in self._origins and len(data.head) <= self._room:
+                self._room -= len(data.head)
+                self._origins[origin] = origin
+            if origin in self._origins:
+                size = len(data.head) + data.count
+                self._entries[key] = Entry(key, label, data.offset, size, self._origins[origin])
                 return
-            data = self._spans.read(key, data)
-        self._entries[key] = Entry(key, label, self._end, len(data), OWN_FILE)
+            # nearly all tiles of a slide have one head; where each has another, they are bytes like any others
+            data = self._slide_files.read(key, data)
+        self._entries[key] = Entry(key, label, self._end, len(data))
         if len(data) <= self._room:
             self._held[key] = data
             self._room -= len(data)
         else:
             self._file.write(data)
             self._end += len(data)
-
-    def _origin(self, span: Span) -> int:
-        """Return the number of a span's head and file, OWN_FILE where there is no room for one head more.
-
-        Nearly all tiles of a slide have one head; where each has another, they are bytes like any others.
-        """
-        known = span.head, span.path
-        number = self._numbers.get(known, OWN_FILE)
-        if number == OWN_FILE and len(span.head) <= self._room:
-            self._room -= len(span.head)
-            number = self._numbers[known] = len(self._origins)
-            self._origins.append(known)
-        return number
 
     def entries(self) -> list[Entry]:
         """Return every entry in the order of the keys."""
@@ -130,9 +131,9 @@ class Spool:
         Raises:
             AcinusError: a span whose file is not what it was; names file and key.
         """
-        if entry.origin != OWN_FILE:
-            head, path = self._origins[entry.origin]
-            return self._spans.read(entry.key, Span(head, path, entry.offset, entry.size - len(head)))
+        if entry.origin is not None:
+            head, path = entry.origin
+            return self._slide_files.read(entry.key, Span(head, path, entry.offset, entry.size - len(head)))
         if entry.key in self._held:
             return self._held[entry.key]
         self._file.flush()
@@ -145,10 +146,60 @@ class Spool:
 
     def classes(self) -> dict[str, int]:
         """Return the number of patches per class."""
-        counts: dict[str, int] = {}
-        for entry in self._entries.values():
-            counts[entry.label] = counts.get(entry.label, 0) + 1
-        return dict(sorted(counts.items()))
+        return dict(sorted(Counter(entry.label for entry in self._entries.values()).items()))
+
+
+class _SlideFiles:
+    """Reads spans, in the order of their slides: one file is open at a time. Tells when a file is not what it was."""
+
+    def __init__(self) -> None:
+        self._stamps: dict[Path, tuple[int, int]] = {}
+        self._open: tuple[Path, BinaryIO] | None = None
+
+    def note(self, key: str, path: Path) -> None:
+        """Remember a file as it is now, where it was not noted before; asked for before it is read.
+
+        Raises:
+            AcinusError: it is not there any more; names file and patch.
+        """
+        if path not in self._stamps:
+            try:
+                self._stamps[path] = _stamp(path.stat())
+            except OSError as error:
+                raise _changed(key, path) from error
+
+    def read(self, key: str, span: Span) -> bytes:
+        """Return the bytes of a span.
+
+        Raises:
+            AcinusError: the file is not the one that was noted; names file and patch.
+        """
+        try:
+            if self._open is None or self._open[0] != span.path:
+                self.close()
+                self._open = span.path, span.path.open("rb", buffering=0)
+            file = self._open[1].fileno()
+            same = _stamp(os.fstat(file)) == self._stamps[span.path]
+            data = os.pread(file, span.count, span.offset)
+        except OSError as error:
+            raise _changed(key, span.path) from error
+        if not same or len(data) < span.count or not data.endswith(b"\xff\xd9"):  # a JPEG's end marker
+            raise _changed(key, span.path)
+        return span.head + data
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _changed(key: str, path: Path) -> AcinusError:
+    return AcinusError(f"patch {key}: {path.name}: the slide changed while it was read; run extract again (dvc repro)")
 
 
 class Reader(Protocol):
@@ -174,17 +225,11 @@ class Backend:
     write(part, place, spool) writes the shard's file to the temporary path `part`.
     open(place) gives a Reader of a shard whose file has its full size.
     check(place) raises StoreDamageError for what the checksum of the shard's file does not cover.
-    remove(place) deletes what the shard has besides its file.
     image_files: every patch is an image file of its own, which not every codec can be.
     """
 
     suffix: str
     write: Callable[[Path, Place, Spool], None]
     open: Callable[[Place], Reader]
-    check: Callable[[Place], None]
-    remove: Callable[[Place], None]
+    check: Callable[[Place], None] = lambda place: None
     image_files: bool = False
-
-
-def nothing_beside(place: Place) -> None:
-    """The `check` and `remove` of a backend whose shard is one file."""

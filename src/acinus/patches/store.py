@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -83,47 +83,6 @@ class StoreIndex:
     shards: tuple[ShardInfo, ...]
 
 
-class Store(Protocol):
-    """Patches by key. Safe to hand to other processes: files are opened where they are first read."""
-
-    def read(self, key: str) -> np.ndarray:
-        """Return uint8 (patch_px, patch_px, 3), of masks (patch_px, patch_px). AcinusError: no such key, or damaged."""
-
-    def read_many(self, keys: Sequence[str]) -> np.ndarray:
-        """Return what `read` gives of every key, stacked in their order; read in the order in which they lie."""
-
-    def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (number in `keys`, patch) of each, in the order in which they lie; memory holds one."""
-
-    def keys(self) -> list[str]:
-        """Return every key, sorted."""
-
-    def verify(self) -> None:
-        """Hold every byte against its checksum. StoreDamageError: names every damaged shard."""
-
-    def close(self) -> None:
-        """Let go of open files; a later read opens them again."""
-
-
-def open_store(folder: Path) -> Store:
-    """Open a finished store for reading.
-
-    Raises:
-        AcinusError: no finished store there, a version that is not known, or a store.json that is none.
-    """
-    return ShardedStore(folder, read_index(folder))
-
-
-def open_mask_store(folder: Path) -> Store:
-    """Open the masks of the image store at `folder`: same keys, uint8 (patch_px, patch_px) class indices.
-
-    Raises:
-        AcinusError: as open_store; also where the image store itself is not finished.
-    """
-    read_index(folder)
-    return open_store(folder / MASKS)
-
-
 def read_index(folder: Path) -> StoreIndex:
     """Return what store.json says. AcinusError: as open_store."""
     path = folder / INDEX_FILE
@@ -146,10 +105,11 @@ def read_index(folder: Path) -> StoreIndex:
     return index
 
 
-class ShardedStore:
-    """A Store over the shards that store.json lists, of which at most MAX_OPEN are open at a time.
+class Store:
+    """Patches by key, over the shards that store.json lists, of which at most MAX_OPEN are open at a time.
 
-    Reads by one thread at a time. A copy in another process, forked or spawned, opens its own files.
+    Reads by one thread at a time. Safe to hand to other processes: a copy there, forked or spawned, opens its own
+    files where they are first read.
     """
 
     def __init__(self, folder: Path, index: StoreIndex) -> None:
@@ -165,7 +125,7 @@ class ShardedStore:
         return self.folder, self.index
 
     def __setstate__(self, state: tuple[Path, StoreIndex]) -> None:
-        ShardedStore.__init__(self, *state)
+        Store.__init__(self, *state)
 
     def read(self, key: str) -> np.ndarray:
         """Return uint8 (patch_px, patch_px, 3), of masks (patch_px, patch_px). AcinusError: no such key, or damaged."""
@@ -177,18 +137,18 @@ class ShardedStore:
         edge = self.index.patch_px
         # one block and not an array per patch: those would each be new pages of memory, 100 us per 256-px patch
         images = np.empty((len(keys), edge, edge, *codec_of(self.index.codec).depth), dtype=np.uint8)
-        for at, image in self.visit(keys):
-            images[at] = image
+        for number, image in self.visit(keys):
+            images[number] = image
         return images
 
     def visit(self, keys: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number in `keys`, patch) of each, shard by shard and key by key, with one look into every shard."""
-        places = sorted((self._shard(key).name, key, at) for at, key in enumerate(keys))
+        places = sorted((self._shard(key).name, key, number) for number, key in enumerate(keys))
         for _, group in groupby(places, key=itemgetter(0)):
-            own = list(group)
-            shard = self._shard(own[0][1])
-            for (_, key, at), data in zip(own, self._reader(shard).each([key for _, key, _ in own]), strict=True):
-                yield at, self._decoded(key, data)
+            _, shard_keys, numbers = zip(*group, strict=True)
+            reader = self._reader(self._shard(shard_keys[0]))
+            for number, key, data in zip(numbers, shard_keys, reader.each(shard_keys), strict=True):
+                yield number, self._decoded(key, data)
 
     def _shard(self, key: str) -> ShardInfo:
         """Return the shard that the slide of a key is in. AcinusError: not a key, or no slide of this store."""
@@ -222,7 +182,7 @@ class ShardedStore:
     def verify(self) -> None:
         """Hold every byte against its checksum. StoreDamageError: one line that names every damaged shard."""
         self.close()
-        damage = [found for shard in self.index.shards if (found := damage_of(self.folder, self._format, shard))]
+        damage = [what for shard in self.index.shards if (what := damage_of(self.folder, self._format, shard))]
         if damage:
             raise StoreDamageError(f"{self.folder}: {'; '.join(damage)}; run extract again (dvc repro)")
 
@@ -250,6 +210,25 @@ class ShardedStore:
         while len(self._open) > MAX_OPEN:
             self._open.popitem(last=False)[1].close()
         return reader
+
+
+def open_store(folder: Path) -> Store:
+    """Open a finished store for reading.
+
+    Raises:
+        AcinusError: no finished store there, a version that is not known, or a store.json that is none.
+    """
+    return Store(folder, read_index(folder))
+
+
+def open_mask_store(folder: Path) -> Store:
+    """Open the masks of the image store at `folder`: same keys, uint8 (patch_px, patch_px) class indices.
+
+    Raises:
+        AcinusError: as open_store; also where the image store itself is not finished.
+    """
+    read_index(folder)
+    return open_store(folder / MASKS)
 
 
 def damage_of(folder: Path, form: StoreFormat, shard: ShardInfo) -> str | None:

@@ -23,7 +23,8 @@ from acinus.predict.model import Model, open_model
 from acinus.predict.one import ASAP, OVERLAY, PROBABILITY, REGIONS, predict_slide
 from acinus.predict.opening import STEPS, Order
 from acinus.records import is_safe_id
-from acinus.slides.slide import MPP_RANGE, REMEDY
+from acinus.slides.pixels import REMEDY
+from acinus.slides.slide import MPP_RANGE
 
 RESULT, ERROR = "result.json", "error.json"
 OUTPUTS = (RESULT, ERROR, PROBABILITY, OVERLAY, REGIONS, ASAP)

@@ -4,14 +4,11 @@ import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tokenize import TokenError
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from acinus.errors import SlideError
-from acinus.slides import resampling
-from acinus.slides.geometry import Resolution
+from acinus.slides.pixels import SlidePixels
 
 REMEDY = "replace the file or list its slides under cohort.exclude"
 _ROW = re.compile(r"(?P<file>.+\.npy)#(?P<row>\d{1,9})\Z", re.IGNORECASE)
@@ -61,18 +58,18 @@ def image_of(path: Path, channels: int) -> np.ndarray:
     Raises:
         SlideError: see open_array; a row that the file does not have.
     """
-    place = array_row(path)
-    if place is None:
+    file_and_row = array_row(path)
+    if file_and_row is None:
         raise SlideError(f"{path.name} names no row of an array file; expected <file>.npy#<row>")
-    file, row = place
+    file, row = file_and_row
     array = open_array(file, channels)
     if row >= len(array):
         raise SlideError(f"{file.name} has {len(array)} rows, no row {row}; ingest the cohort again")
     return array[row]
 
 
-class ArraySlide:
-    """One image of an array file, open for reading; a context manager with the methods of Slide.
+class ArraySlide(SlidePixels):
+    """One image of an array file, open for reading; a context manager.
 
     Any numeric type whose values lie in 0..255, fractions rounded. Array files carry no mpp.
 
@@ -88,36 +85,16 @@ class ArraySlide:
         except SlideError as error:
             raise SlideError(f"slide {slide_id}: {error}") from error
         self.height, self.width = (int(edge) for edge in self._image.shape[:2])
-        self.level_dimensions: tuple[tuple[int, int], ...] = ((self.width, self.height),)
-        self.level_downsamples: tuple[float, ...] = (1.0,)
-        self.properties: dict[str, str] = {}
-        self.tag_mpp: tuple[float, float] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self.level_dimensions = ((self.width, self.height),)
+        self.level_downsamples = (1.0,)
+        self.properties = {}
+        self.tag_mpp = None
 
     def close(self) -> None:
         """Let go of the image; the mapped file stays for the next row."""
 
-    def read(self, x0: int, y0: int, width_px: int, height_px: int, at: Resolution) -> np.ndarray:
-        """Return uint8 (height_px, width_px, 3), as Slide.read does.
-
-        Raises:
-            SlideError: values beyond 0..255; names slide, file and value.
-        """
-        return resampling.read(self, x0, y0, (width_px, height_px), at)
-
-    def overview(self, columns: int, rows: int) -> np.ndarray:
-        """Return uint8 (rows, columns, 3): the whole image, each px the mean of the area it covers."""
-        return resampling.overview(self, columns, rows)
-
     def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
-        """Return `size` px from `corner0` on, white beyond the image: see resampling.Pyramid."""
+        """Return `size` px from `corner0` on, white beyond the image: see SlidePixels."""
         del level  # there is one
         (x, y), (wide, high) = corner0, size
         left, top = max(x, 0), max(y, 0)

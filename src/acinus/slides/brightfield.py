@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from acinus.errors import SlideError
 from acinus.slides.open import SlidePixels
 from acinus.slides.pages import read_pages
-from acinus.slides.slide import REMEDY, Slide
+from acinus.slides.slide import Slide
 
 DARK = 64
 """Glass, lumens or pale stroma are brighter than this in every channel: 99 in 100 px below it are no brightfield.
@@ -59,6 +58,5 @@ def check(slide: SlidePixels, overview: np.ndarray | None = None) -> None:
     """
     pages = read_pages(slide.path, slide.slide_id) if isinstance(slide, Slide) else []
     bits = max((page.bits for page in pages if page.tile is not None), default=8)
-    found = fault(overview_of(slide) if overview is None else overview, bits)
-    if found:
-        raise SlideError(f"slide {slide.slide_id}: {found}; {REMEDY}")
+    if what := fault(overview_of(slide) if overview is None else overview, bits):
+        raise slide.fault(what)

@@ -48,7 +48,8 @@ def resolve(
         if not 0 <= level < len(level_downsamples):
             raise SlideError(
                 f"level {level} asked for, but the slide has levels 0 to {len(level_downsamples) - 1} "
-                f"(downsamples {_list(level_downsamples)}); choose one of them or give mpp instead"
+                f"(downsamples {', '.join(f'{value:g}' for value in level_downsamples)}); choose one of them or give "
+                "mpp instead"
             )
         return Resolution(level_downsamples[level], level, level_downsamples[level])
     assert mpp is not None
@@ -56,15 +57,15 @@ def resolve(
         raise SlideError(
             f"{mpp} um/px asked for, but the slide's own um/px is unknown; set cohort.mpp or ask for a level"
         )
-    wanted = mpp / mpp0
-    if wanted < 1.0 - MPP_TOLERANCE:
+    downsample = mpp / mpp0
+    if downsample < 1.0 - MPP_TOLERANCE:
         raise SlideError(
             f"{mpp:g} um/px asked for, but the slide has {mpp0:g} um/px at best; ask for {mpp0:g} or coarser"
         )
-    for index, own in enumerate(level_downsamples):
-        if abs(own / wanted - 1.0) <= MPP_TOLERANCE:
-            return Resolution(own, index, own)
-    return at_downsample(level_downsamples, wanted)
+    for index, level_downsample in enumerate(level_downsamples):
+        if abs(level_downsample / downsample - 1.0) <= MPP_TOLERANCE:
+            return Resolution(level_downsample, index, level_downsample)
+    return at_downsample(level_downsamples, downsample)
 
 
 def at_downsample(level_downsamples: Sequence[float], downsample: float) -> Resolution:
@@ -73,17 +74,14 @@ def at_downsample(level_downsamples: Sequence[float], downsample: float) -> Reso
     Raises:
         SlideError: a downsample below 1, which is more resolution than the slide has.
     """
-    fits = [index for index, own in enumerate(level_downsamples) if own <= downsample * (1.0 + LEVEL_TOLERANCE)]
+    finest = downsample * (1.0 + LEVEL_TOLERANCE)
+    fits = [index for index, level_downsample in enumerate(level_downsamples) if level_downsample <= finest]
     if not fits:
         raise SlideError(
             f"downsample {downsample:g} asked for, which is finer than the slide's level 0; ask for 1 or more"
         )
     level = max(fits, key=lambda index: level_downsamples[index])
     return Resolution(downsample, level, level_downsamples[level])
-
-
-def _list(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
 
 
 def pixel_centres(count: int, downsample: float, extent: int, first: int = 0) -> np.ndarray:

@@ -1,5 +1,7 @@
 """A slide's own JPEG bytes as pixels, by OpenSlide's measure of what is whole."""
 
+from functools import partial
+
 import numpy as np
 import simplejpeg
 
@@ -17,14 +19,11 @@ def pixels_of(data: bytes | memoryview) -> np.ndarray:
     Raises:
         ValueError: what OpenSlide does not decode.
     """
+    decoded = partial(simplejpeg.decode_jpeg, data, "RGB", fastdct=False, fastupsample=False)
     try:
-        return _decoded(data, strict=True)
+        return np.asarray(decoded(strict=True))
     except ValueError as error:
         # an end marker in the middle may draw the same warning where restart markers are or more scans follow
         if _STRAYS not in str(error) or bytes(data).count(_END) != 1:
             raise
-    return _decoded(data, strict=False)
-
-
-def _decoded(data: bytes | memoryview, strict: bool) -> np.ndarray:
-    return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=strict))
+    return np.asarray(decoded(strict=False))

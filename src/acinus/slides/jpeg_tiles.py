@@ -6,7 +6,7 @@ per tile instead of once per patch.
 """
 
 import math
-from collections.abc import Iterator
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,11 +15,11 @@ import numpy as np
 import simplejpeg
 
 from acinus.errors import SlideError
-from acinus.slides import resampling
+from acinus.slides import pixels
 from acinus.slides.jpeg_pixels import pixels_of
 from acinus.slides.open import SlidePixels
 from acinus.slides.pages import JPEG, Page, flaw, pages_of
-from acinus.slides.slide import REMEDY, Slide
+from acinus.slides.slide import Slide
 
 _RGB, _YCBCR = 2, 6  # TIFF photometric
 _ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}  # the last byte of an Adobe marker: what the three components are
@@ -98,9 +98,8 @@ class JpegTiles:
         if count == 0:
             return b"", _Lead(b"", 0, self.mcu_px)
         data = self.slide.bytes_at(int(self.page.offsets[number]), count)
-        found = flaw(data, JPEG) or ("the file ends within it" if len(data) < count else "")
-        if found:
-            raise self._bad(number, found)
+        if what := flaw(data, JPEG) or ("the file ends within it" if len(data) < count else ""):
+            raise self._bad(number, what)
         try:
             return data, _lead(data, self.page.jpeg_tables, self.page.photometric, self.tile_px)
         except ValueError as error:
@@ -122,7 +121,7 @@ class JpegTiles:
             raise self._bad(number, f"cannot be decoded ({' '.join(str(error).split())})") from error
 
     def _bad(self, number: int, what: str) -> SlideError:
-        return SlideError(f"slide {self.slide.slide_id}: level {self.level}, tile {number}: {what}; {REMEDY}")
+        return self.slide.fault(f"level {self.level}, tile {number}: {what}")
 
 
 def tiles_of(slide: SlidePixels, level: int) -> JpegTiles | None:
@@ -142,9 +141,9 @@ def tiles_of(slide: SlidePixels, level: int) -> JpegTiles | None:
         return None
     if tile is None or page.compression != JPEG or page.photometric not in _ADOBE_TRANSFORM or not page.plain_rgb:
         return None
-    if math.prod(tile) > resampling.MAX_SOURCE_PX:  # a few kB may say so
+    if math.prod(tile) > pixels.MAX_SOURCE_PX:  # a few kB may say so
         return None
-    across, down = -(-page.width // tile[0]), -(-page.height // tile[1])
+    across, down = page.grid
     present = np.flatnonzero(page.counts)
     if page.counts.size != across * down or not present.size:
         return None
@@ -152,62 +151,45 @@ def tiles_of(slide: SlidePixels, level: int) -> JpegTiles | None:
         return None
     first = slide.bytes_at(int(page.offsets[present[0]]), int(page.counts[present[0]]))
     try:
-        told, mcu = stand_alone(first, page.jpeg_tables, page.photometric, tile)
-        simplejpeg.decode_jpeg_header(told)
+        lead = _lead(first, page.jpeg_tables, page.photometric, tile)
+        simplejpeg.decode_jpeg_header(lead.head + first[lead.skip :])
     except (ValueError, KeyError):  # KeyError: a subsampling that it has no name for; OpenSlide reads them all
         return None
-    return JpegTiles(width, height, tile, across, down, mcu, slide, level, page)
+    return JpegTiles(width, height, tile, across, down, lead.mcu_px, slide, level, page)
 
 
-def stand_alone(
-    data: bytes, tables: bytes, photometric: int, tile_px: tuple[int, int]
-) -> tuple[bytes, tuple[int, int]]:
-    """Return a tile's JPEG with the level's tables and a header that tells its colour space, and its MCU in px.
+def _lead(data: bytes, tables: bytes, photometric: int, tile_px: tuple[int, int]) -> _Lead:
+    """Return what a tile begins with, from its header alone, which is mostly that of the tile before.
 
     Raises:
         ValueError: no 8-bit JPEG of three components and that size.
     """
-    lead = _lead(data, tables, photometric, tile_px)
-    return lead.head + data[lead.skip :], lead.mcu_px
-
-
-def _lead(data: bytes, tables: bytes, photometric: int, tile_px: tuple[int, int]) -> _Lead:
-    """Return what a tile begins with, from its header alone, which is mostly that of the tile before."""
-    scan = data.find(b"\xff\xda")  # or two bytes like it in a table or a text, which is seen then
-    header = data[: scan + 2 + int.from_bytes(data[scan + 2 : scan + 4])]
-    return _known_lead(header, tables, photometric, tile_px) or _made_lead(data, tables, photometric, tile_px)
+    segments = _segments(data)
+    return _lead_of(data[: segments[-1].stop] if segments else b"", tables, photometric, tile_px)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _known_lead(header: bytes, tables: bytes, photometric: int, tile_px: tuple[int, int]) -> _Lead | None:
-    """Return the same of a header, None where these bytes are none that is whole."""
-    last = next((part for part in _segments(header) if part.marker == _SOS), None)
-    if last is None or last.stop != len(header):
-        return None
-    return _made_lead(header, tables, photometric, tile_px)
-
-
-def _made_lead(data: bytes, tables: bytes, photometric: int, tile_px: tuple[int, int]) -> _Lead:
+def _lead_of(header: bytes, tables: bytes, photometric: int, tile_px: tuple[int, int]) -> _Lead:
     """Make it. Of the tables only quantisation and Huffman tables count: the rest does not outlive a tile's start."""
-    own = list(_segments(data))
-    frame = next((segment for segment in own if segment.marker in _FRAMES), None)
-    if frame is None or len(data) < frame.start + 19:
+    segments = _segments(header)
+    frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
+    if frame is None or len(header) < frame.start + 19:
         raise ValueError("no baseline or progressive JPEG")
-    precision, high, wide, count = data[frame.start + 4], *_sizes(data, frame.start + 5), data[frame.start + 9]
+    precision, high, wide, count = struct.unpack_from(">BHHB", header, frame.start + 4)
     if (precision, wide, high, count) != (8, *tile_px, 3):
         raise ValueError(
             f"a JPEG of {wide} x {high} px, {count} components, {precision} bits; "
             f"expected {tile_px[0]} x {tile_px[1]}, 3, 8"
         )
-    components = data[frame.start + 10 : frame.start + 19]
+    components = header[frame.start + 10 : frame.start + 19]
     across = max(value >> 4 for value in components[1::3])
     down = max(value & 15 for value in components[1::3])
     shared = [tables[part.start : part.stop] for part in _segments(tables) if part.marker in (_DQT, _DHT)]
-    if _taken_for(data, own, bytes(components[::3])) == photometric:
-        return _Lead(b"".join([data[:2], *shared]) if shared else b"", 2 if shared else 0, (8 * across, 8 * down))
+    if _taken_for(header, segments, components[::3]) == photometric:
+        return _Lead(b"".join([header[:2], *shared]) if shared else b"", 2 if shared else 0, (8 * across, 8 * down))
     told = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([_ADOBE_TRANSFORM[photometric]])
-    kept = [data[part.start : part.stop] for part in own if part.marker not in (_APP0, _APP14)]
-    return _Lead(b"".join([data[:2], told, *shared, *kept]), own[-1].stop, (8 * across, 8 * down))
+    others = [header[part.start : part.stop] for part in segments if part.marker not in (_APP0, _APP14)]
+    return _Lead(b"".join([header[:2], told, *shared, *others]), segments[-1].stop, (8 * across, 8 * down))
 
 
 def _taken_for(data: bytes, segments: list[_Segment], ids: bytes) -> int:
@@ -221,22 +203,16 @@ def _taken_for(data: bytes, segments: list[_Segment], ids: bytes) -> int:
     return _RGB if ids == b"RGB" else _YCBCR
 
 
-def _segments(data: bytes) -> Iterator[_Segment]:
-    """Yield the segments of a JPEG's header up to and with its first start of scan."""
-    place = 2  # behind the start marker
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # filling
-            place += 1
+def _segments(data: bytes) -> list[_Segment]:
+    """Return the segments of a JPEG's header up to and with its first start of scan."""
+    segments: list[_Segment] = []
+    start = 2  # behind the start marker
+    while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != 0xD9:
+        if data[start + 1] == 0xFF:  # filling
+            start += 1
             continue
-        if marker == 0xD9:
-            return
-        stop = place + 2 + int.from_bytes(data[place + 2 : place + 4])
-        yield _Segment(marker, place, stop)
-        if marker == _SOS:
-            return
-        place = stop
-
-
-def _sizes(data: bytes, place: int) -> tuple[int, int]:
-    return int.from_bytes(data[place : place + 2]), int.from_bytes(data[place + 2 : place + 4])
+        segments.append(_Segment(data[start + 1], start, start + 2 + int.from_bytes(data[start + 2 : start + 4])))
+        if segments[-1].marker == _SOS:
+            break
+        start = segments[-1].stop
+    return segments

@@ -9,7 +9,8 @@ import numpy as np
 import tifffile
 
 from acinus.errors import SlideError
-from acinus.slides.slide import REMEDY, Slide
+from acinus.slides.pixels import REMEDY
+from acinus.slides.slide import Slide
 
 JPEG = 7
 MARKERS = {JPEG: (b"\xff\xd8", b"\xff\xd9"), 33003: (b"\xff\x4f", b"\xff\xd9"), 33005: (b"\xff\x4f", b"\xff\xd9")}
@@ -35,6 +36,12 @@ class Page:
     plain_rgb: bool = True  # three 8-bit samples per px that lie together
     jpeg_tables: bytes = b""
     bits: int = 8  # per sample
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How many tiles there are (across, down)."""
+        assert self.tile is not None
+        return -(-self.width // self.tile[0]), -(-self.height // self.tile[1])
 
 
 def pages_of(slide: Slide, level: int) -> list[Page]:

@@ -16,8 +16,8 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.files import atomic_path
-from acinus.slides.slide import MPP_RANGE
-from acinus.slides.tiff_tiles import check_tiles
+from acinus.slides.pages import DAMAGED
+from acinus.slides.slide import plausible_mpp
 
 TILE_PX = 512
 STRIPE_ROWS = 64
@@ -36,6 +36,12 @@ LOADERS = {
 }
 """First bytes of a file -> libvips' reader. Named, since left to itself it would open PDF, SVG and much else."""
 _PICTURES = {"b-w", "grey16", "rgb16", "srgb"}  # other spaces are not told in 8-bit RGB
+TILE_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
+"""Those of tiles that libvips decodes, as its wheels are built: none, CCITT, LZW, JPEG, deflate, packbits."""
+_TILE_DAMAGE = (*DAMAGED, RuntimeError, ArithmeticError)
+"""Also of what pixels are decoded by: imagecodecs' errors are RuntimeErrors, tiles of no width divide by zero."""
+MAX_TILE_PX = 2**25
+"""Largest tile that is decoded: a directory may claim any size."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def declared_size(path: Path) -> tuple[int, int]:
     Raises:
         SlideError: no PNG, JPEG or TIFF, or its header is damaged.
     """
-    image = _open_image(path, _loader(path))
+    _, image = _open_image(path)
     return image.width, image.height
 
 
@@ -81,8 +87,7 @@ def open_raster(path: Path) -> Raster:
         SlideError: no PNG, JPEG or TIFF; a damaged header; pixels that are not grey or RGB of 8 or 16
             bits; an orientation tag that turns the picture; a large interlaced or progressive file.
     """
-    loader = _loader(path)
-    image = _open_image(path, loader)
+    loader, image = _open_image(path)
     if image.interpretation not in _PICTURES or image.format not in ("uchar", "ushort") or not 1 <= image.bands <= 4:
         raise SlideError(
             f"{path.name}: pixels are {image.bands} x {image.format} ({image.interpretation}); expected grey or RGB "
@@ -98,7 +103,10 @@ def open_raster(path: Path) -> Raster:
             f"{path.name}: {image.width} x {image.height} px, interlaced or progressive, would have to be decoded in "
             f"memory as a whole (at most {MAX_INTERLACED_PX} px are); save it without interlacing"
         )
-    return Raster(path, loader, image.width, image.height, image.bands, _mpp(image), image)
+    mpp = None
+    if image.xres > 0 and image.yres > 0:  # px per mm, 1.0 where the file has none: 1000 um, implausible
+        mpp = plausible_mpp(1000.0 / image.xres, 1000.0 / image.yres)
+    return Raster(path, loader, image.width, image.height, image.bands, mpp, image)
 
 
 def stripes(raster: Raster) -> Iterator[np.ndarray]:
@@ -129,20 +137,63 @@ def stripes(raster: Raster) -> Iterator[np.ndarray]:
         )
 
 
+def check_tiles(path: Path) -> None:
+    """Decode every tile of a TIFF's first directory once, one at a time: libvips paints those that do not decode black.
+
+    A striped one passes unread.
+
+    Raises:
+        SlideError: a compression that libvips does not decode; a tile that is missing, breaks off or does not decode.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            if not page.is_tiled:
+                return
+            if page.compression not in TILE_COMPRESSIONS:
+                name = getattr(page.compression, "name", page.compression)
+                raise SlideError(
+                    f"{path.name}: tiles of compression {name} cannot be read; save it with LZW or deflate"
+                )
+            if page.tilewidth * page.tilelength > MAX_TILE_PX:
+                raise SlideError(
+                    f"{path.name}: tiles of {page.tilewidth} x {page.tilelength} px, more than {MAX_TILE_PX} px; "
+                    "save it with smaller ones"
+                )
+            offsets, counts = (np.array(values, dtype=np.int64) for values in (page.dataoffsets, page.databytecounts))
+            broken = (offsets + counts > path.stat().st_size) | (counts == 0)
+            if broken.any():
+                number, what = int(broken.argmax()), "missing or breaks off"
+                raise SlideError(f"{path.name}: tile {number} of {counts.size} is {what}; replace the file")
+            segments = page.segments(maxworkers=1)
+            for number in range(counts.size):
+                try:
+                    next(segments, None)  # None: more places than tiles, which nobody reads
+                except _TILE_DAMAGE as error:
+                    what = f"damaged ({' '.join(str(error).split())[:100]})"
+                    raise SlideError(
+                        f"{path.name}: tile {number} of {counts.size} is {what}; replace the file"
+                    ) from error
+    except _TILE_DAMAGE as error:
+        raise SlideError(
+            f"{path.name}: does not decode ({' '.join(str(error).split())[:200]}); replace the file"
+        ) from error
+
+
 def regrouped(pieces: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in pieces of `rows` (the last may have fewer)."""
-    held: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     count = 0
     for piece in pieces:
         while len(piece):
             part, piece = piece[: rows - count], piece[rows - count :]
-            held.append(part)
+            parts.append(part)
             count += len(part)
             if count == rows:
-                yield np.concatenate(held)
-                held, count = [], 0
-    if held:
-        yield np.concatenate(held)
+                yield np.concatenate(parts)
+                parts, count = [], 0
+    if parts:
+        yield np.concatenate(parts)
 
 
 def tiles(bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -171,6 +222,10 @@ def to_pyramid(source: Path, target: Path, quality: int) -> None:
         bands = regrouped((_on_white(stripe) for stripe in stripes(raster)), TILE_PX)
         while True:
             coarser = part.with_suffix(f".level{level + 1}") if max(width, height) > TILE_PX else None
+            resolution: dict[str, Any] = {"resolution": (1, 1), "resolutionunit": "NONE"}  # readers know of no mpp then
+            if raster.mpp is not None:
+                px_per_cm = 1e4 / (raster.mpp[0] * 2**level), 1e4 / (raster.mpp[1] * 2**level)
+                resolution = {"resolution": px_per_cm, "resolutionunit": "CENTIMETER"}
             tiff.write(
                 tiles(bands if coarser is None else _halving(bands, coarser)),
                 shape=(height, width, 3),
@@ -184,7 +239,7 @@ def to_pyramid(source: Path, target: Path, quality: int) -> None:
                 software=False,
                 metadata=None,
                 maxworkers=1,
-                **_resolution(raster.mpp, level),
+                **resolution,
             )
             if coarser is None:
                 return
@@ -192,20 +247,18 @@ def to_pyramid(source: Path, target: Path, quality: int) -> None:
             bands = _stored(coarser, width)
 
 
-def _loader(path: Path) -> str:
+def _open_image(path: Path) -> tuple[str, Any]:
+    """Return libvips' reader and what it reads, opened as far as the header."""
     with _damage(path), path.open("rb") as stream:
         head = stream.read(8)
-    for magic, loader in LOADERS.items():
-        if head.startswith(magic):
-            return loader
-    raise SlideError(
-        f"{path.name}: begins with {head.hex() or 'nothing'}; expected a PNG, JPEG or TIFF; convert the file"
-    )
-
-
-def _open_image(path: Path, loader: str) -> Any:
+    loader = next((loader for magic, loader in LOADERS.items() if head.startswith(magic)), None)
+    if loader is None:
+        raise SlideError(
+            f"{path.name}: begins with {head.hex() or 'nothing'}; expected a PNG, JPEG or TIFF; convert the file"
+        )
     with _damage(path):  # revalidate: libvips would answer from its cache for a file that was replaced
-        return getattr(pyvips.Image, loader)(str(path), access="sequential", fail_on="error", revalidate=True)
+        image = getattr(pyvips.Image, loader)(str(path), access="sequential", fail_on="error", revalidate=True)
+    return loader, image
 
 
 @contextlib.contextmanager
@@ -220,21 +273,6 @@ def _damage(path: Path) -> Iterator[None]:
         raise SlideError(f"{path.name}: does not decode ({text}); replace the file") from error
 
 
-def _mpp(image: Any) -> tuple[float, float] | None:
-    """Return um per px from libvips' px per mm (1.0 where the file has none: 1000 um, implausible)."""
-    if image.xres <= 0 or image.yres <= 0:
-        return None
-    x, y = 1000.0 / image.xres, 1000.0 / image.yres
-    return (x, y) if all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)) else None
-
-
-def _resolution(mpp: tuple[float, float] | None, level: int) -> dict[str, Any]:
-    """Return tifffile's arguments for px per cm at a level; without mpp, unit none (readers then know of no mpp)."""
-    if mpp is None:
-        return {"resolution": (1, 1), "resolutionunit": "NONE"}
-    return {"resolution": (1e4 / (mpp[0] * 2**level), 1e4 / (mpp[1] * 2**level)), "resolutionunit": "CENTIMETER"}
-
-
 def _on_white(stripe: np.ndarray) -> np.ndarray:
     """Return RGB (rows, width, 3) of grey or RGB with or without alpha."""
     colour = stripe[..., : 3 if stripe.shape[2] >= 3 else 1]
@@ -245,22 +283,20 @@ def _on_white(stripe: np.ndarray) -> np.ndarray:
 
 
 def _halving(bands: Iterable[np.ndarray], coarser: Path) -> Iterator[np.ndarray]:
-    """Yield the bands unchanged and write their halvings to a file; bands but the last have an even number of rows."""
+    """Yield the bands unchanged and write the rounded means of their 2 x 2 px to a file.
+
+    Bands but the last have an even number of rows; an odd last row or column stands for its missing neighbour.
+    """
     with coarser.open("wb") as stream:
         for band in bands:
-            stream.write(_halved(band).data)
+            odd = band.shape[0] % 2, band.shape[1] % 2
+            even = np.pad(band, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else band
+            rows = np.add(even[::2], even[1::2], dtype=np.uint16)
+            four = rows[:, ::2] + rows[:, 1::2]
+            four += 2
+            four >>= 2
+            stream.write(four.astype(np.uint8).data)
             yield band
-
-
-def _halved(band: np.ndarray) -> np.ndarray:
-    """Return the rounded means of 2 x 2 px; an odd last row or column stands for its missing neighbour."""
-    odd = band.shape[0] % 2, band.shape[1] % 2
-    even = np.pad(band, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else band
-    rows = np.add(even[::2], even[1::2], dtype=np.uint16)
-    four = rows[:, ::2] + rows[:, 1::2]
-    four += 2
-    four >>= 2
-    return four.astype(np.uint8)
 
 
 def _stored(path: Path, width: int) -> Iterator[np.ndarray]:

@@ -1,26 +1,21 @@
-"""One slide opened with OpenSlide: sizes, levels and white-padded RGB pixels at any working resolution."""
+"""One slide opened with OpenSlide: its tags, levels and pixels, and the bytes of its file."""
 
 import os
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 import openslide
 from PIL import Image
 
-from acinus.errors import SlideError
-from acinus.slides import resampling
-from acinus.slides.geometry import Resolution
+from acinus.slides.pixels import SlidePixels
 
 MPP_RANGE = (0.05, 20.0)
 """Plausible um per level-0 px; a value outside (pyvips writes 1000 for "unknown") counts as missing."""
 
-REMEDY = "replace the file or list the slide under cohort.exclude"
 
-
-class Slide:
+class Slide(SlidePixels):
     """A slide, open for reading; a context manager. Several threads may read, none while it is closed.
 
     Raises:
@@ -31,27 +26,22 @@ class Slide:
         self.slide_id = slide_id
         self.path = path
         if not path.is_file():
-            what = "is a folder, not a file" if path.is_dir() else "is not there"
-            raise SlideError(f"slide {slide_id}: {path} {what}; {REMEDY}")
+            raise self.fault(f"{path} {'is a folder, not a file' if path.is_dir() else 'is not there'}")
         if path.stat().st_size == 0:
-            raise SlideError(f"slide {slide_id}: {path.name} is empty (0 bytes); {REMEDY}")
+            raise self.fault(f"{path.name} is empty (0 bytes)")
         try:
             self._handle = openslide.OpenSlide(path)
-            self.level_dimensions: tuple[tuple[int, int], ...] = self._handle.level_dimensions
-            self.level_downsamples: tuple[float, ...] = self._handle.level_downsamples
-            self.properties: dict[str, str] = dict(self._handle.properties)
+            self.level_dimensions = self._handle.level_dimensions
+            self.level_downsamples = self._handle.level_downsamples
+            self.properties = dict(self._handle.properties)
         except openslide.OpenSlideError as error:
-            raise SlideError(f"slide {slide_id}: {path.name} does not open ({self._plain(error)}); {REMEDY}") from error
+            raise self.fault(f"{path.name} does not open ({self._plain(error)})") from error
         self.width, self.height = self.level_dimensions[0]
-        self.tag_mpp = _plausible_mpp(self.properties)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        try:
+            x, y = (float(self.properties[f"openslide.mpp-{axis}"]) for axis in "xy")
+            self.tag_mpp = plausible_mpp(x, y)
+        except (KeyError, ValueError):
+            self.tag_mpp = None
 
     def close(self) -> None:
         """Release the file; later reads fail."""
@@ -72,32 +62,15 @@ class Slide:
     def _file(self) -> BinaryIO:
         return self.path.open("rb")
 
-    def read(self, x0: int, y0: int, width_px: int, height_px: int, at: Resolution) -> np.ndarray:
-        """Return uint8 (height_px, width_px, 3): the pixels whose top-left corner is level-0 (x0, y0).
-
-        White beyond the border and where the slide has no pixels; the patch stays where it was asked for.
-        Where the level is finer than the working resolution it is shrunk with an antialiased triangle
-        filter that also sees the pixels around the patch, so that neighbouring patches fit together.
-
-        Raises:
-            SlideError: pixels that cannot be decoded; names slide and place.
-        """
-        return resampling.read(self, x0, y0, (width_px, height_px), at)
-
-    def overview(self, columns: int, rows: int) -> np.ndarray:
-        """Return uint8 (rows, columns, 3): the whole slide, each px the mean of the area it covers."""
-        return resampling.overview(self, columns, rows)
-
     def read_level(self, x_px: int, y_px: int, width_px: int, height_px: int, level: int) -> np.ndarray:
         """Return uint8 (height_px, width_px, 4), RGBA, of a piece addressed in the level's own pixels.
 
         Alpha 0 is where the slide has no pixels.
         """
-        corner0 = resampling.corner0(self, x_px, y_px, level)
-        return np.array(self._rgba(corner0, level, (width_px, height_px)))
+        return np.array(self._rgba(self.corner0(x_px, y_px, level), level, (width_px, height_px)))
 
     def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
-        """Return `size` px of a level from level-0 px `corner0` on, laid on white: see resampling.Pyramid."""
+        """Return `size` px of a level from level-0 px `corner0` on, laid on white: see SlidePixels."""
         rgba = self._rgba(corner0, level, size)
         alpha = rgba.getchannel("A")
         if alpha.getextrema() == (255, 255):
@@ -110,20 +83,14 @@ class Slide:
         try:
             return self._handle.read_region(corner0, level, size)
         except openslide.OpenSlideError as error:
-            raise SlideError(
-                f"slide {self.slide_id}: level {level} cannot be read at level-0 px {corner0} ({self._plain(error)}); "
-                f"{REMEDY}"
-            ) from error
+            what = f"level {level} cannot be read at level-0 px {corner0} ({self._plain(error)})"
+            raise self.fault(what) from error
 
     def _plain(self, error: Exception) -> str:
         """Return an error's text on one line and without the folder, which differs between machines."""
         return " ".join(str(error).replace(str(self.path), self.path.name).split())
 
 
-def _plausible_mpp(properties: dict[str, str]) -> tuple[float, float] | None:
-    """Return (x, y) um per level-0 px from the slide's own tags, or None where missing or implausible."""
-    try:
-        x, y = (float(properties[f"openslide.mpp-{axis}"]) for axis in "xy")
-    except (KeyError, ValueError):
-        return None
+def plausible_mpp(x: float, y: float) -> tuple[float, float] | None:
+    """Return um per level-0 px (x, y), or None where they are implausible."""
     return (x, y) if all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)) else None

@@ -8,24 +8,20 @@ read; what would pass silently is looked for here: in samples by `probe`, and by
 tiles that patches are about to be read from.
 """
 
-from pathlib import Path
-from typing import BinaryIO
-
 import numpy as np
 
-from acinus.errors import SlideError
 from acinus.seeds import derive
 from acinus.slides.geometry import Resolution
 from acinus.slides.open import SlidePixels
 from acinus.slides.pages import MARKERS, Page, flaw, pages_of, read_pages
-from acinus.slides.slide import REMEDY, Slide
+from acinus.slides.slide import Slide
 
 _UNCOMPRESSED = 1
 _TAIL_BYTES = 16  # enough to see an end marker behind a little padding
 _PLACE_PX = 256  # edge of a place that is read where the tiles are not known
 
 
-def probe(path: Path, slide: SlidePixels, samples: int, seed: int) -> None:
+def probe(slide: SlidePixels, samples: int, seed: int) -> None:
     """Pass if the slide's pixels are really there, as far as `samples` tiles per level can tell.
 
     In a TIFF every tile of every directory must lie inside the file; of each level the first, the
@@ -38,29 +34,25 @@ def probe(path: Path, slide: SlidePixels, samples: int, seed: int) -> None:
     if not isinstance(slide, Slide):
         slide.read(0, 0, slide.width, slide.height, Resolution(1.0, 0, 1.0))
         return
-    pages = read_pages(path, slide.slide_id)
-    size = path.stat().st_size
+    pages = read_pages(slide.path, slide.slide_id)
+    size = slide.path.stat().st_size
     for number, page in enumerate(pages):
         outside = np.flatnonzero((page.offsets < 0) | (page.counts > size - page.offsets))
         outside = outside[page.counts[outside] > 0]
         if outside.size:
             first = int(outside[0])
             needed = int(page.offsets[first]) + int(page.counts[first])
-            raise _bad(
-                slide,
+            raise slide.fault(
                 f"directory {number}: {outside.size} of {page.counts.size} tiles lie behind the file's end "
-                f"(tile {first} needs {needed} bytes, the file has {size}): "
-                "the file is cut off",
+                f"(tile {first} needs {needed} bytes, the file has {size}): the file is cut off"
             )
     by_size = {(page.width, page.height): page for page in reversed(pages) if page.tile is not None}
-    with path.open("rb") as stream:
-        for level, dimensions in enumerate(slide.level_dimensions):
-            level_seed = derive(seed, slide.slide_id, level)
-            page_here = by_size.get(dimensions)
-            if page_here is None:
-                _probe_places(slide, level, samples, level_seed)
-            else:
-                _probe_page(stream, slide, level, page_here, _chosen(page_here.counts, samples, level_seed))
+    for level, dimensions in enumerate(slide.level_dimensions):
+        rng = np.random.default_rng(derive(seed, slide.slide_id, level))
+        if dimensions in by_size:
+            _probe_page(slide, level, by_size[dimensions], samples, rng)
+        else:
+            _probe_places(slide, level, samples, rng)
 
 
 def check_under(slide: SlidePixels, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: float) -> None:
@@ -82,10 +74,9 @@ def check_under(slide: SlidePixels, at: Resolution, x0: np.ndarray, y0: np.ndarr
     for tile in _under(page, at, x0, y0, edge0):
         offset, count = int(page.offsets[tile]), int(page.counts[tile])
         if count and not 0 <= offset <= size - count:
-            raise _bad(
-                slide,
+            raise slide.fault(
                 f"level {at.level}, tile {tile}: its {count} bytes from {offset} on lie behind the file's end "
-                f"({size} bytes)",
+                f"({size} bytes)"
             )
         head = slide.bytes_at(offset, min(len(start), count))
         tail = slide.bytes_at(offset + max(0, count - _TAIL_BYTES), min(_TAIL_BYTES, count))
@@ -97,7 +88,7 @@ def _under(page: Page, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: fl
     """Return the tiles of a page under squares, with the px around them that shrinking looks at."""
     assert page.tile is not None
     margin = np.ceil(at.downsample / at.level_downsample) + 2
-    across, down = -(-page.width // page.tile[0]), -(-page.height // page.tile[1])
+    across, down = page.grid
     ends = []
     for corner, tile_px, number in ((x0, page.tile[0], across), (y0, page.tile[1], down)):
         first = np.floor((corner / at.level_downsample - margin) / tile_px)
@@ -111,51 +102,40 @@ def _under(page: Page, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: fl
     return np.flatnonzero(squares).tolist()
 
 
-def _chosen(counts: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """Return the tiles to look at: first, last and seeded others among those that have bytes."""
-    present = np.flatnonzero(counts)
-    if present.size <= samples:
-        return present
-    inner = np.random.default_rng(seed).choice(present[1:-1], size=max(0, samples - 2), replace=False)
-    return np.unique(np.concatenate([present[:1], present[-1:], inner]))
-
-
-def _probe_page(stream: BinaryIO, slide: Slide, level: int, page: Page, chosen: np.ndarray) -> None:
+def _probe_page(slide: Slide, level: int, page: Page, samples: int, rng: np.random.Generator) -> None:
+    """Look at the first, the last and seeded others of the tiles that have bytes."""
     assert page.tile is not None
-    across = -(-page.width // page.tile[0])
+    chosen = np.flatnonzero(page.counts)
+    if chosen.size > samples:
+        inner = rng.choice(chosen[1:-1], size=max(0, samples - 2), replace=False)
+        chosen = np.unique(np.concatenate([chosen[:1], chosen[-1:], inner]))
+    (tile_wide, tile_high), (across, down) = page.tile, page.grid
     blank = 0
     for tile in chosen.tolist():
-        stream.seek(int(page.offsets[tile]))
-        data = stream.read(int(page.counts[tile]))
+        data = slide.bytes_at(int(page.offsets[tile]), int(page.counts[tile]))
         zeroed = not data.strip(b"\0")
         blank += zeroed
         if zeroed and page.compression != _UNCOMPRESSED:
-            raise _bad(slide, f"level {level}, tile {tile}: its {len(data)} bytes are all zero")
+            raise slide.fault(f"level {level}, tile {tile}: its {len(data)} bytes are all zero")
         _check_markers(slide, level, tile, data, page.compression)
-        column, row = tile % across * page.tile[0], tile // across % -(-page.height // page.tile[1]) * page.tile[1]
-        wide, high = min(page.tile[0], page.width - column), min(page.tile[1], page.height - row)
+        column, row = tile % across * tile_wide, tile // across % down * tile_high
+        wide, high = min(tile_wide, page.width - column), min(tile_high, page.height - row)
         if not slide.read_level(column, row, wide, high, level)[..., 3].any():
-            raise _bad(slide, f"level {level}, tile {tile}: {len(data)} bytes, but no pixel comes out")
+            raise slide.fault(f"level {level}, tile {tile}: {len(data)} bytes, but no pixel comes out")
     if chosen.size and blank == chosen.size:  # one black tile may be a black filling; all of them are no slide
-        raise _bad(slide, f"level {level}: the bytes of all {blank} sampled tiles are zero")
+        raise slide.fault(f"level {level}: the bytes of all {blank} sampled tiles are zero")
 
 
 def _check_markers(slide: Slide, level: int, tile: int, data: bytes, compression: int) -> None:
-    found = flaw(data, compression)
-    if found:
-        raise _bad(slide, f"level {level}, tile {tile}: {found}")
+    if what := flaw(data, compression):
+        raise slide.fault(f"level {level}, tile {tile}: {what}")
 
 
-def _probe_places(slide: Slide, level: int, samples: int, seed: int) -> None:
+def _probe_places(slide: Slide, level: int, samples: int, rng: np.random.Generator) -> None:
     """Read seeded places of a level whose tiles are not known, corners first; OpenSlide must not fail."""
     width, height = slide.level_dimensions[level]
     wide, high = min(width, _PLACE_PX), min(height, _PLACE_PX)
-    rng = np.random.default_rng(seed)
     xs = [0, width - wide, *rng.integers(0, width - wide + 1, max(0, samples - 2)).tolist()]
     ys = [0, height - high, *rng.integers(0, height - high + 1, max(0, samples - 2)).tolist()]
     for x, y in list(zip(xs, ys, strict=True))[:samples]:
         slide.read_level(x, y, wide, high, level)
-
-
-def _bad(slide: Slide, what: str) -> SlideError:
-    return SlideError(f"slide {slide.slide_id}: {what}; {REMEDY}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus.slides.jpeg_tiles import JpegTiles
-from acinus.slides.resampling import Source
+from acinus.slides.pixels import Source
 
 NEVER = -1
 _DRAWN_PX = 4096
@@ -32,40 +32,42 @@ class Touches:
     next_use: np.ndarray  # of the same type (m,): the next square that needs the same tile, NEVER after the last
 
 
-def touches_of(source: Source, x0: np.ndarray, y0: np.ndarray, tiles: JpegTiles | None) -> Touches:
-    """Return the touches of squares of source.size at level-0 (x0, y0); of none where there are no tiles."""
-    (corner_x, left), (corner_y, top) = source.starts(x0), source.starts(y0)
-    own = source.at.level_downsample
+def touches_of(source: Source, corners: np.ndarray, tiles: JpegTiles | None) -> Touches:
+    """Return the touches of squares of source.size at level-0 `corners` (n, 2); of none where there are no tiles."""
+    (corner_x, left), (corner_y, top) = source.starts(corners[:, 0]), source.starts(corners[:, 1])
+    downsample = source.at.level_downsample
     wide, high = source.level_size
-    level_x, level_y = corner_x / own, corner_y / own
+    level_x, level_y = corner_x / downsample, corner_y / downsample
     # elsewhere cairo interpolates between the level's px
     served = (level_x == np.rint(level_x)) & (level_y == np.rint(level_y))
-    if max(wide, high) > _DRAWN_PX and not (_DRAWN_PX * own).is_integer():
+    if max(wide, high) > _DRAWN_PX and not (_DRAWN_PX * downsample).is_integer():
         served[:] = False
     x, y = np.rint(level_x).astype(np.int64), np.rint(level_y).astype(np.int64)
     if tiles is None or source.too_large:
-        none = np.zeros(len(x0), dtype=bool)
+        none = np.zeros(len(corners), dtype=bool)
         empty = np.zeros(0, dtype=np.int64)
-        return Touches(x, y, left, top, none, none, np.zeros(len(x0) + 1, dtype=np.int64), empty, empty)
+        return Touches(x, y, left, top, none, none, np.zeros(len(corners) + 1, dtype=np.int64), empty, empty)
     inside = (x >= 0) & (y >= 0) & (x + wide <= tiles.width) & (y + high <= tiles.height)
     first_column, columns = _span(x, wide, tiles.tile_px[0], tiles.width)
     first_row, rows = _span(y, high, tiles.tile_px[1], tiles.height)
     counts = np.where(served, columns * rows, 0)
     first = np.concatenate([[0], np.cumsum(counts)])
-    largest = max(int(first[-1]), len(x0), tiles.across * tiles.down)
+    largest = max(int(first[-1]), len(corners), tiles.across * tiles.down)
     number = np.int32 if largest <= np.iinfo(np.int32).max else np.int64  # there are millions of touches
-    square = np.repeat(np.arange(len(x0), dtype=number), counts)
+    square = np.repeat(np.arange(len(corners), dtype=number), counts)
+    begins, across = first.astype(number), np.maximum(columns, 1).astype(number)
     # of a touch among those of its square, row by row
-    row, column = np.divmod(
-        np.arange(first[-1], dtype=number) - first.astype(number)[square],
-        np.maximum(columns, 1).astype(number)[square],
-    )
-    row += first_row.astype(number)[square]
-    row *= number(tiles.across)
-    row += column
+    tile, column = np.divmod(np.arange(first[-1], dtype=number) - begins[square], across[square])
+    tile += first_row.astype(number)[square]
+    tile *= number(tiles.across)
+    tile += column
     del column
-    row += first_column.astype(number)[square]
-    return Touches(x, y, left, top, served, inside, first, row, _next_use(row, square))
+    tile += first_column.astype(number)[square]
+    next_use = np.full(tile.size, NEVER, dtype=number)
+    order = np.argsort(tile, kind="stable")  # by tile, and within a tile by square
+    same = tile[order[:-1]] == tile[order[1:]]
+    next_use[order[:-1][same]] = square[order[1:][same]]
+    return Touches(x, y, left, top, served, inside, first, tile, next_use)
 
 
 def _span(start: np.ndarray, edge: int, tile_px: int, extent: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,11 +75,3 @@ def _span(start: np.ndarray, edge: int, tile_px: int, extent: int) -> tuple[np.n
     first = np.clip(start, 0, None) // tile_px
     last = np.clip(start + edge, None, extent) - 1
     return first, np.where(last >= np.clip(start, 0, None), last // tile_px - first + 1, 0)
-
-
-def _next_use(tile: np.ndarray, square: np.ndarray) -> np.ndarray:
-    following = np.full(tile.size, NEVER, dtype=tile.dtype)
-    order = np.argsort(tile, kind="stable")  # by tile, and within a tile by square
-    same = tile[order[:-1]] == tile[order[1:]]
-    following[order[:-1][same]] = square[order[1:][same]]
-    return following

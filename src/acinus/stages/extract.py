@@ -5,9 +5,8 @@ from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
 from acinus.labels.labels import LabelRow, LabelRules
 from acinus.labels.places import Places
-from acinus.patches.extract import SlideSource, StorePlan, reading_code, shard_jobs, write_shard_of
-from acinus.patches.facts import extraction, figures
-from acinus.patches.finish import finish_stores
+from acinus.patches.extract import SlideSource, StorePlan, finish_stores, reading_code, shard_jobs, write_shard_of
+from acinus.patches.facts import extraction, extraction_metrics
 from acinus.patches.store import StoreFormat
 from acinus.stage import Stage
 
@@ -40,7 +39,8 @@ def run(stage: Stage) -> None:
     write_json(stage.paths.extraction, made)
     size = sum(one.images.bytes + (one.masks.bytes if one.masks else 0) for one in written)
     counts = {"n_shards": len(written), "n_patches": index.count, "store_mb": size / 1e6}
-    stage.log.log_metrics(counts | figures(made) | {"tile_decodes": sum(one.facts.decodes for one in written)})
+    decodes = sum(one.facts.decodes for one in written)
+    stage.log.log_metrics(counts | extraction_metrics(made) | {"tile_decodes": decodes})
 
 
 def _sources(stage: Stage) -> dict[str, SlideSource]:
