@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from acinus import params
 from acinus.maps.blend import blended_rows
-from acinus.maps.coverage import Coverage, chosen_windows
 from acinus.maps.geometry import MapGeometry
-from acinus.maps.windows import grid
+from acinus.maps.windows import Coverage, chosen_windows, grid
 from acinus.patches.index import cell_tissue
 from acinus.slides.geometry import Resolution
 from acinus.tissue.mask import TissueMask

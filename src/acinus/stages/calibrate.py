@@ -18,19 +18,18 @@ from acinus.calibration.point_score import Aim, Judged, Result, measure, tells
 from acinus.calibration.point_search import SEARCHED, Found, search
 from acinus.calibration.threshold_curve import histogram, threshold_curve
 from acinus.files import sha256, write_json
-from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.labels.labels import LabelRow, LabelRules, open_labels
 from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.card import WEIGHTS_FILE, selection_of
 from acinus.learning.device import best_alone
-from acinus.maps.coverage import coverage_of
-from acinus.maps.geometry import MapGeometry
-from acinus.maps.slide_map import MapJob, map_slide, running_as
+from acinus.maps.slide_map import MapJob, map_slide
 from acinus.maps.tiff import read_map
-from acinus.patches.index import cell_tissue, cell_truth
+from acinus.maps.windows import coverage_of, tissue_of, truth_of
 from acinus.regions.lesion_grid import lesion_grid
 from acinus.regions.operating_point import Maps, OperatingPoint, write_point, write_scaling
 from acinus.scoring.scaling import Scaling
 from acinus.stage import Stage
+from acinus.stages.infer import map_jobs
 from acinus.tissue.mask import load_tissue
 
 BAND_ROWS = 256
@@ -96,37 +95,20 @@ def _is_judged(row: dict[str, Any]) -> bool:
 
 def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, scratch: Path) -> list[Judged]:
     """Map every slide into `scratch` and return it beside its truth; the arrays stay on disk."""
-    compute, places = stage.project.compute, Places(stage.cohort_root, stage.paths.rasters)
-    model = selection_of(stage.paths.model)
-    weights = sha256(model / WEIGHTS_FILE)
+    places, model = Places(stage.cohort_root, stage.paths.rasters), selection_of(stage.paths.model)
     jobs = [
         Job(
-            map=MapJob(
-                row=row,
-                image=places.image(row),
-                tissue=stage.paths.tissue / f"{row['slide_id']}.png",
-                model=model,
-                weights=weights,
-                target=scratch / f"{row['slide_id']}.tif",
-                index=stage.recipe.index,
-                infer=stage.recipe.infer,
-                device=compute.device,
-                threads=compute.threads,
-                scaling=scaling,
-                decode_threads=stage.decode_threads,
-                memory_mib=stage.memory_mib,
-                running=running_as(compute, stage.recipe.infer),
-            ),
-            label=places.label(row),
+            map=map_job,
+            label=places.label(map_job.row),
             rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
             positive=_positive(stage),
-            judged=_is_judged(row),
+            judged=_is_judged(map_job.row),
             lesions=stage.recipe.calibrate.objective == "froc",
         )
-        for row in rows
+        for map_job in map_jobs(stage, rows, model, scaling, scratch)
     ]
     slides = []
-    for folder in stage.map(judge_one, jobs, alone=best_alone(compute.device)):
+    for folder in stage.map(judge_one, jobs, alone=best_alone(stage.project.compute.device)):
         slides.append(open_judged(folder))
         stage.say(f"{slides[-1].slide_id}: mapped")
     return slides
@@ -143,34 +125,31 @@ def judge_one(job: Job) -> Path:
     prob, geometry, _ = read_map(target)
     target.unlink()
     mask = load_tissue(job.map.tissue, geometry.width, geometry.height)
-    place = (geometry.columns, geometry.rows, geometry.downsample)
-    cells = index.cell_px is not None
-    tissue = cell_tissue(mask, *place, 0, job.map.infer.min_tissue_fraction) if cells else mask.raster(*place)
-    truth, found = None, None
+    truth, lesions = None, None
     if job.judged:
         labels = open_labels(LabelRow.of(row, job.label), job.rules)
-        truth = _truth(labels, geometry, job)
-        size = geometry.width, geometry.height
-        found = lesion_grid(labels, size, mean_mpp(row), job.positive) if job.lesions else None
-    tumour = None if row["slide_label"] is None else row["slide_label"] == "tumor"
-    channels = prob if prob.ndim == 3 else prob[None]
+        bands = [
+            truth_of(labels, geometry, top, min(BAND_ROWS, geometry.rows - top), index)
+            for top in range(0, geometry.rows, BAND_ROWS)
+        ]
+        truth = np.concatenate(bands)
+        if job.lesions:
+            lesions = lesion_grid(labels, (geometry.width, geometry.height), mean_mpp(row), job.positive)
     folder = target.parent / f"{row['slide_id']}.judged"  # no other slide's file is called so
-    looked = coverage_of(job.map.image, row, mask, geometry, index, job.map.infer).rows(0, geometry.rows)
-    patient = row["patient"]
-    judged = Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found, mpp_of(row), patient, looked)
+    judged = Judged(
+        slide_id=row["slide_id"],
+        geometry=geometry,
+        prob=prob if prob.ndim == 3 else prob[None],
+        tissue=tissue_of(mask, geometry, 0, geometry.rows, index, job.map.infer.min_tissue_fraction),
+        truth=truth,
+        tumour=None if row["slide_label"] is None else row["slide_label"] == "tumor",
+        lesions=lesions,
+        mpp=mpp_of(row),
+        patient=row["patient"],
+        looked=coverage_of(job.map.image, row, mask, geometry, index, job.map.infer).rows(0, geometry.rows),
+    )
     save_judged(folder, judged)
     return folder
-
-
-def _truth(labels: Labels, geometry: MapGeometry, job: Job) -> np.ndarray:
-    """Return the classes of a map's px, uint8 (rows, columns), 255 unknown."""
-    truth = np.empty(geometry.shape, dtype=np.uint8)
-    for top in range(0, geometry.rows, BAND_ROWS):
-        place = (geometry.columns, min(BAND_ROWS, geometry.rows - top), geometry.downsample, top)
-        cells = job.map.index.cell_px is not None  # a px of the map is a cell, and has the cell's label
-        band = cell_truth(labels, *place, job.map.index) if cells else labels.raster(*place)
-        truth[top : top + BAND_ROWS] = band
-    return truth
 
 
 def _um_per_px(stage: Stage, rows: list[dict[str, Any]]) -> float | None:

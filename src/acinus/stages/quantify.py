@@ -14,9 +14,8 @@ from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open
 from acinus.labels.palette import mask_colours
 from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.colour import ColourModel, pixel_features
-from acinus.maps.coverage import Coverage, coverage_of
 from acinus.maps.tiff import MapReader, open_map
-from acinus.patches.index import cell_tissue, cell_truth
+from acinus.maps.windows import Coverage, coverage_of, tissue_of, truth_of
 from acinus.regions.amounts import Amounts, Rows, Terms
 from acinus.regions.files import Legend, exported
 from acinus.regions.instances import pq_of_classes
@@ -115,7 +114,9 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     with open_map(job.map) as reader:
         slide = _opened(job, reader, labels)
         point = job.point.on_map(reader.geometry.downsample, mpp_of(row))
-        found = find_regions(slide.bands, reader.geometry, point, job.positive, mpp_of(row))
+        found = find_regions(
+            lambda: slide.coverage.beside(reader.bands()), reader.geometry, point, job.positive, mpp_of(row)
+        )
         amounts = _amounts(slide, found)
     lesions = None
     if job.froc and labels is not None:
@@ -151,18 +152,9 @@ class _Open:
     coverage: Coverage
     own_tissue: Labels | None
 
-    def bands(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """See clean_bands.Bands."""
-        for top, prob in self.reader.bands():
-            yield top, prob, self.coverage.rows(top, prob.shape[1])
-
     def tissue(self, top: int, rows: int) -> np.ndarray:
         """Return the tissue in rows of the map, bool (rows, columns)."""
-        geometry = self.reader.geometry
-        place = (geometry.columns, rows, geometry.downsample, top)
-        if self.job.index.cell_px is not None:  # a px of the map is a cell
-            return cell_tissue(self.mask, *place, self.job.infer.min_tissue_fraction)
-        return self.mask.raster(*place)
+        return tissue_of(self.mask, self.reader.geometry, top, rows, self.job.index, self.job.infer.min_tissue_fraction)
 
     def true_tissue(self, top: int, rows: int) -> np.ndarray | None:
         """Return the annotation's tissue in rows of the map, bool (rows, columns); None where it does not tell."""
@@ -173,13 +165,9 @@ class _Open:
 
     def truth(self, top: int, rows: int) -> np.ndarray | None:
         """Return the true classes of rows of the map, uint8 (rows, columns), 255 unknown; None where none is known."""
-        geometry, index = self.reader.geometry, self.job.index
         if self.labels is None:
             return None
-        place = (geometry.columns, rows, geometry.downsample, top)
-        if index.cell_px is not None:  # a px of the map has the cell's label
-            return cell_truth(self.labels, *place, index)
-        return self.labels.raster(*place)
+        return truth_of(self.labels, self.reader.geometry, top, rows, self.job.index)
 
 
 def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
