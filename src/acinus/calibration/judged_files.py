@@ -7,7 +7,7 @@ import numpy as np
 
 from acinus.calibration.point_score import Judged
 from acinus.maps.geometry import MapGeometry
-from acinus.regions.lesion_grid import LesionGrid
+from acinus.regions.against_truth import LesionGrid
 from acinus.scoring.froc import Lesions
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from acinus.maps.geometry import MapGeometry
+from acinus.regions.against_truth import LesionGrid
 from acinus.regions.cleaned import cleaned_classes
-from acinus.regions.lesion_grid import LesionGrid
 from acinus.regions.operating_point import CleanUp, OperatingPoint
 from acinus.regions.table import find_regions
 from acinus.scoring import froc

@@ -76,7 +76,7 @@ class MapGeometry:
             parts.append(band[..., inside - top, :][..., column])
         return np.concatenate(parts, axis=-2)
 
-    def area_of(self, everywhere: int, last_column: int, last_row: int, corner: bool) -> float:
+    def area_of(self, everywhere: int, last_column: int, last_row: int, corner: int) -> float:
         """Return the area of a mask in whole map px; a px cut by the slide's border counts by its share.
 
         everywhere, last_column, last_row, corner: how many px the mask has in all and at the two cut borders.

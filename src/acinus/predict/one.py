@@ -90,7 +90,7 @@ def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -
     coverage = Coverage(geometry, chosen_windows(mask, opened.at, model.index, _map_job(order, model, opened).infer))
     point = model.point.on_map(geometry.downsample, opened.mpp)
     found = find_regions(lambda: coverage.beside(reader.bands()), geometry, point, model.positive, opened.mpp)
-    terms = Terms(len(model.card.classes), model.positive, model.point.threshold)
+    terms = Terms(len(model.card.classes), model.positive)
     source = None if opened.mpp is None else "--mpp" if order.mpp is not None else "tag"
     amounts = Amounts(geometry, terms, opened.mpp, source)
     legend = Legend.of(model.card.classes, tuple(model.colours.values()))

@@ -7,8 +7,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
-from acinus.regions.cleaned import EIGHT
-
 
 class BandLabels:
     """Labels the bands of one mask from top to bottom with provisional pieces, and knows which pieces are one.
@@ -18,9 +16,9 @@ class BandLabels:
     and two numbers per contact of pieces across a border.
     """
 
-    def __init__(self, structure: np.ndarray) -> None:
-        """structure: what touches, bool (3, 3): `regions.EIGHT` or `regions.FOUR`."""
-        self._reach = (-1, 0, 1) if np.array_equal(structure, EIGHT) else (0,)
+    def __init__(self, connectivity: int) -> None:
+        """connectivity: 1: px that touch by a side are of one piece; 2: those that touch by a corner too."""
+        self._connectivity = connectivity
         self._above: tuple[np.ndarray, np.ndarray] | None = None  # pieces and values of the last row, (columns,)
         self._contacts: list[np.ndarray] = []
         self.number = 0
@@ -32,13 +30,13 @@ class BandLabels:
         """
         before = self.number
         # labels count up row by row from each one's first px
-        pieces, found = label(values, background=0, return_num=True, connectivity=len(self._reach) // 2 + 1)
+        pieces, number = label(values, background=0, return_num=True, connectivity=self._connectivity)
         pieces = pieces.astype(np.int64, copy=False)
         pieces[pieces > 0] += before
-        self.number += found
-        first = pieces[0], values[0]
+        self.number += number
         if self._above is not None:
-            self._contacts += list(_contacts(self._above, first, self._reach))
+            shifts = (-1, 0, 1) if self._connectivity == 2 else (0,)
+            self._contacts += _contacts(self._above, (pieces[0], values[0]), shifts)
         self._above = pieces[-1].copy(), values[-1].copy()
         return pieces, before
 
@@ -55,11 +53,11 @@ class BandLabels:
 
 
 def _contacts(
-    above: tuple[np.ndarray, np.ndarray], below: tuple[np.ndarray, np.ndarray], reach: tuple[int, ...]
+    above: tuple[np.ndarray, np.ndarray], below: tuple[np.ndarray, np.ndarray], shifts: tuple[int, ...]
 ) -> Iterator[np.ndarray]:
     """Yield which pieces of neighbouring rows (pieces, values) are one, int64 (2, n), each pair once per direction."""
     columns = len(above[0])
-    for shift in reach:
+    for shift in shifts:
         upper, upper_value = (row[max(0, -shift) : columns - max(0, shift)] for row in above)
         lower, lower_value = (row[max(0, shift) : columns - max(0, -shift)] for row in below)
         both = (upper > 0) & (upper_value == lower_value)

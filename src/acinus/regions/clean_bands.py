@@ -1,4 +1,4 @@
-"""The clean-up of `regions.cleaned_classes` over the bands of a map: memory does not grow with the slide's area.
+"""The clean-up of `cleaned.cleaned_classes` over the bands of a map: memory does not grow with the slide's area.
 
 What is held: a band, the rows that smoothing looks at beyond it, and a few numbers for every hole and region.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from acinus.regions.amounts import positive_values
 from acinus.regions.band_labels import BandLabels
-from acinus.regions.cleaned import FOUR, best_of, others, reach, said, smoothed
+from acinus.regions.cleaned import best_classes, best_of, others, reach, smoothed
 from acinus.regions.operating_point import CleanUp
 
 Bands = Callable[[], Iterator[tuple[int, np.ndarray, np.ndarray]]]
@@ -54,7 +54,7 @@ def filled_bands(
     small = small_holes(bands, rows, point, positive) if point.max_hole_px else None
 
     def begin() -> Iterator[ClassBand]:
-        holes = BandLabels(FOUR)
+        holes = BandLabels(1)
         for band, smooth in _class_bands(bands, point, positive):
             if small is not None:
                 pieces, _ = holes.add(~band.mask)
@@ -68,7 +68,7 @@ def filled_bands(
 
 def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return which pieces (see BandLabels) of what is not positive are holes to be filled, bool (pieces + 1,)."""
-    labels, areas, opened = BandLabels(FOUR), [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
+    labels, areas, opened = BandLabels(1), [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
     for band, _ in _class_bands(bands, point, positive):
         pieces, before = labels.add(~band.mask)
         areas.append(np.bincount(pieces.ravel(), minlength=labels.number + 1)[before + 1 :])
@@ -89,7 +89,7 @@ def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ..
 def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Iterator[tuple[ClassBand, np.ndarray]]:
     """Yield each band's classes before clean-up, and its smoothed channels."""
     for top, prob, looked, smooth in _smooth_bands(bands, point.smoothing_px):
-        classes = said(smooth, looked, point)
+        classes = best_classes(smooth, looked, point)
         other, likely = best_of(smooth, others(len(smooth), positive)), positive_values(smooth, positive)
         yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), other, likely), smooth
 

@@ -102,7 +102,8 @@ def _simple(ring: np.ndarray) -> list[np.ndarray]:
         point = (column, row)
         if point in place:
             loop = path[place[point] :]
-            found.append(_begun(np.array(loop, dtype=np.int64)))
+            corners = np.array(loop, dtype=np.int64)
+            found.append(np.roll(corners, -int(np.lexsort(corners.T)[0]), axis=0))
             for passed in loop[1:]:
                 del place[passed]
             del path[place[point] + 1 :]
@@ -110,11 +111,6 @@ def _simple(ring: np.ndarray) -> list[np.ndarray]:
             place[point] = len(path)
             path.append(point)
     return found
-
-
-def _begun(ring: np.ndarray) -> np.ndarray:
-    """Return a ring rotated so that it begins at its first corner, row by row."""
-    return np.roll(ring, -int(np.lexsort((ring[:, 0], ring[:, 1]))[0]), axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +137,7 @@ class Shapes:
     def add(self, top: int, regions: np.ndarray) -> Iterator[Shape]:
         """Take the next rows, int64 (rows, columns) of region numbers; yield the regions that end there, by number.
 
-        boxes: as `region_table.Found` has them.
+        boxes: as `table.Found` has them.
         """
         bottom = top + len(regions)
         for region in np.flatnonzero((self.boxes[1:, 0] < bottom) & (self.boxes[1:, 2] >= top)) + 1:

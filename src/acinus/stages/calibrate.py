@@ -25,7 +25,7 @@ from acinus.learning.device import best_alone
 from acinus.maps.slide_map import MapJob, map_slide
 from acinus.maps.tiff import read_map
 from acinus.maps.windows import coverage_of, tissue_of, truth_of
-from acinus.regions.lesion_grid import lesion_grid
+from acinus.regions.against_truth import lesion_grid
 from acinus.regions.operating_point import Maps, OperatingPoint, write_point, write_scaling
 from acinus.scoring.scaling import Scaling
 from acinus.stage import Stage

@@ -16,11 +16,10 @@ from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.colour import ColourModel, pixel_features
 from acinus.maps.tiff import MapReader, open_map
 from acinus.maps.windows import Coverage, coverage_of, tissue_of, truth_of
+from acinus.regions.against_truth import lesion_grid, pq_of_classes
 from acinus.regions.amounts import Amounts, Rows, Terms
 from acinus.regions.files import Legend, exported
-from acinus.regions.instances import pq_of_classes
-from acinus.regions.lesion_grid import lesion_grid
-from acinus.regions.mask_png import write_class_mask, write_colour_mask
+from acinus.regions.mask_png import write_mask
 from acinus.regions.operating_point import OperatingPoint, read_point
 from acinus.regions.table import Found, find_regions
 from acinus.slides.array import array_row
@@ -183,9 +182,9 @@ def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
     tile: list[np.ndarray] | None = [] if job.row["label_kind"] == "fold" and slide.labels is not None else None
     bands = _counted(slide, found, amounts, tile)
     if job.coloured:
-        write_colour_mask(job.mask, bands, (geometry.width, geometry.height), job.legend.colours, geometry.downsample)
+        write_mask(job.mask, bands, (geometry.width, geometry.height), job.legend.colours, geometry.downsample)
     else:
-        write_class_mask(job.mask, bands, (geometry.columns, geometry.rows))
+        write_mask(job.mask, bands, (geometry.columns, geometry.rows))
     counts = None
     if tile is not None:
         counts = pq_of_classes(_true_instances(job), np.concatenate(tile), geometry)
