@@ -13,8 +13,7 @@ import numpy as np
 
 from acinus import records
 from acinus.calibration.confidence import Confidence, confidence
-from acinus.calibration.judged_files import open_judged, save_judged
-from acinus.calibration.point_score import Aim, Judged, Result, measure, tells
+from acinus.calibration.point_score import Aim, Judged, Result, measure, open_judged, save_judged, tells
 from acinus.calibration.point_search import SEARCHED, Found, search
 from acinus.calibration.threshold_curve import histogram, threshold_curve
 from acinus.files import sha256, write_json
