@@ -15,9 +15,9 @@ from acinus.regions.amounts import (
     Terms,
     percentile,
     positive_values,
-    predicted_classes,
     tumour_mask,
 )
+from acinus.regions.cleaned import predicted_classes
 from acinus.scoring.burden import burden_percent
 from acinus.scoring.dice import overlap
 
@@ -38,7 +38,7 @@ def answered(
     """Rows (of prob with its channels) whose classes are not cleaned up."""
     looked = np.ones(prob.shape[1:], dtype=bool) if looked is None else looked
     if predicted is None:
-        predicted = predicted_classes(prob, looked, threshold, max(2, len(prob)))
+        predicted = predicted_classes(prob, looked, threshold)
     return Rows(prob, tissue, predicted, looked, **more)
 
 
@@ -393,8 +393,8 @@ def test_laws_of_several_classes(seed: int, classes: int, rows: int) -> None:
 def test_ties_go_to_the_lower_class_and_what_was_not_looked_at_to_none() -> None:
     prob = np.array([[[9, 3]], [[9, 80]], [[9, 80]]], dtype=np.uint8)
     everywhere = np.ones((1, 2), dtype=bool)
-    assert predicted_classes(prob, everywhere, 0.5, 3).tolist() == [[0, 1]]
-    assert predicted_classes(prob, ~everywhere, 0.5, 3).tolist() == [[0, 0]]
+    assert predicted_classes(prob, everywhere, 0.5).tolist() == [[0, 1]]
+    assert predicted_classes(prob, ~everywhere, 0.5).tolist() == [[0, 0]]
 
 
 def test_positive_values_are_summed_without_overflow() -> None:

@@ -138,8 +138,7 @@ def measure(slides: Iterable[Judged], point: OperatingPoint, aim: Aim) -> Result
         if aim.objective == "dice":
             scores[name] = None if seen.matrix is None else area_score(seen.matrix, seen.tissue_px, aim.half_percent)
         elif aim.objective == "f1":
-            known = slide.tumour is not None and seen.called is not None
-            scores[name] = float(slide.tumour == seen.called) if known else None
+            scores[name] = None if None in calls[name] else float(slide.tumour == seen.called)
         elif seen.outcome is not None:
             outcomes[name] = seen.outcome
             scores[name] = len(seen.outcome.found) / seen.outcome.targets if seen.outcome.targets else None

@@ -309,10 +309,10 @@ def _parsed(path: Path, description: str) -> tuple[MapGeometry, MapInfo, list[st
 
 def _channel(page: tifffile.TiffPage, digest: str, geometry: MapGeometry, size_bytes: int) -> _Channel:
     """Return where a page's tiles lie; refuse one that is not as ours, before a wrong size in it is believed."""
-    found = (str(page.dtype), page.shape, page.tile, int(page.compression))
+    layout = (str(page.dtype), page.shape, page.tile, int(page.compression))
     expected = ("uint8", geometry.shape, (TILE, TILE), int(tifffile.COMPRESSION.ADOBE_DEFLATE))
-    if found != expected:
-        raise ValueError(f"pixels {found}, expected {expected}")
+    if layout != expected:
+        raise ValueError(f"pixels {layout}, expected {expected}")
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
     number = -(-geometry.columns // TILE) * -(-geometry.rows // TILE)
     if not len(offsets) == len(counts) == number:

@@ -210,17 +210,6 @@ class Amounts:
             raise ValueError(f"colour is {shape}, expected {(*grid, 3)} for the colour baseline")
 
 
-def predicted_classes(prob: np.ndarray, looked: np.ndarray, threshold: float, classes: int) -> np.ndarray:
-    """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns) p * 255.
-
-    Two classes (one channel): 1 where p >= threshold (`tumour_mask`). More: the channel of the largest value, of
-    equal ones the lower. Where the model did not look (bool), 0.
-    """
-    if classes == 2:
-        return (tumour_mask(prob[0], threshold) & looked).astype(np.uint8)
-    return np.where(looked, prob.argmax(axis=0), 0).astype(np.uint8)
-
-
 def positive_values(prob: np.ndarray, positive: tuple[int, ...]) -> np.ndarray:
     """Return p * 255 of "any positive class", uint8 (rows, columns): the sum of their channels, at most 255."""
     if len(prob) == 1:

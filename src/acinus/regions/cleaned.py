@@ -6,7 +6,7 @@
 import numpy as np
 from scipy import ndimage
 
-from acinus.regions.amounts import positive_values, predicted_classes, tumour_mask
+from acinus.regions.amounts import positive_values, tumour_mask
 from acinus.regions.operating_point import CleanUp
 from acinus.tissue.pixels import holes
 
@@ -34,7 +34,7 @@ def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positi
     Holes and regions are those of all `positive` classes together.
     """
     smooth = smoothed(prob, point.smoothing_px)
-    classes = best_classes(smooth, looked, point)
+    classes = predicted_classes(smooth, looked, point.threshold)
     mask = np.isin(classes, positive)
     if point.max_hole_px:
         filled = holes(mask, point.max_hole_px) & looked
@@ -55,9 +55,15 @@ def others(channels: int, positive: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(index for index in range(max(2, channels)) if index not in positive)
 
 
-def best_classes(smooth: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
-    """Return the class of every px before clean-up, uint8 (rows, columns), of smoothed channels."""
-    return predicted_classes(smooth, looked, point.threshold, 2 if len(smooth) == 1 else len(smooth))
+def predicted_classes(prob: np.ndarray, looked: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the class of every px before clean-up, uint8 (rows, columns), of uint8 (channels, rows, columns) p * 255.
+
+    One channel: 1 where p >= threshold (`tumour_mask`). More: the channel of the largest value, of equal ones the
+    lower. Where the model did not look (bool), 0.
+    """
+    if len(prob) == 1:
+        return (tumour_mask(prob[0], threshold) & looked).astype(np.uint8)
+    return np.where(looked, prob.argmax(axis=0), 0).astype(np.uint8)
 
 
 def best_of(smooth: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:

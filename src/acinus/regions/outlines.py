@@ -58,7 +58,7 @@ def _rings(mask: np.ndarray) -> Iterator[np.ndarray]:
     for along, order in enumerate((by_row, by_column)):
         partner[along, order[0::2]], partner[along, order[1::2]] = order[1::2], order[0::2]
     points = np.stack([column, row], axis=1)
-    found: list[np.ndarray] = []
+    rings: list[np.ndarray] = []
     seen = np.zeros(len(row), dtype=bool)
     across, down = partner.tolist()
     for start in range(len(row)):
@@ -72,8 +72,8 @@ def _rings(mask: np.ndarray) -> Iterator[np.ndarray]:
             if at == start:
                 break
         seen[ring] = True
-        found += _simple(points[ring])
-    yield from sorted(found, key=lambda ring: (int(ring[0, 1]), int(ring[0, 0])))
+        rings += _simple(points[ring])
+    yield from sorted(rings, key=lambda ring: (int(ring[0, 1]), int(ring[0, 0])))
 
 
 def _corners(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -97,20 +97,20 @@ def _simple(ring: np.ndarray) -> list[np.ndarray]:
     """Return a ring as rings that visit no point twice, each beginning at its first corner row by row."""
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}
-    found: list[np.ndarray] = []
+    rings: list[np.ndarray] = []
     for column, row in [*ring.tolist(), ring[0].tolist()]:
         point = (column, row)
         if point in place:
             loop = path[place[point] :]
             corners = np.array(loop, dtype=np.int64)
-            found.append(np.roll(corners, -int(np.lexsort(corners.T)[0]), axis=0))
+            rings.append(np.roll(corners, -int(np.lexsort(corners.T)[0]), axis=0))
             for passed in loop[1:]:
                 del place[passed]
             del path[place[point] + 1 :]
         else:
             place[point] = len(path)
             path.append(point)
-    return found
+    return rings
 
 
 @dataclass(frozen=True, eq=False)

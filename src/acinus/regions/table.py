@@ -8,8 +8,7 @@ import numpy as np
 
 from acinus.maps.geometry import MapGeometry
 from acinus.regions.amounts import positive_values, tumour_mask
-from acinus.regions.band_labels import BandLabels
-from acinus.regions.clean_bands import Bands, ClassBand, filled_bands
+from acinus.regions.clean_bands import BandLabels, Bands, ClassBand, filled_bands
 from acinus.regions.operating_point import CleanUp
 
 _SUMS = ("area", "last_column", "last_row", "corner", "row_sum", "column_sum", "value_sum")
