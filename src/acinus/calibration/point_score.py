@@ -133,15 +133,16 @@ def measure(slides: Iterable[Judged], point: OperatingPoint, aim: Aim) -> Result
     """
     scores, calls, outcomes = dict[str, float | None](), dict[str, Call](), dict[str, froc.Outcome]()
     for slide in slides:
-        name, seen = slide.slide_id, _look(slide, point.on_map(slide.geometry.downsample, slide.mpp), aim)
-        calls[name] = slide.tumour, seen.called
+        name, clean_up = slide.slide_id, point.on_map(slide.geometry.downsample, slide.mpp)
+        tissue_px, called, matrix, outcome = _counted(slide, clean_up, aim)
+        calls[name] = slide.tumour, called
         if aim.objective == "dice":
-            scores[name] = None if seen.matrix is None else area_score(seen.matrix, seen.tissue_px, aim.half_percent)
+            scores[name] = None if matrix is None else area_score(matrix, tissue_px, aim.half_percent)
         elif aim.objective == "f1":
-            scores[name] = None if None in calls[name] else float(slide.tumour == seen.called)
-        elif seen.outcome is not None:
-            outcomes[name] = seen.outcome
-            scores[name] = len(seen.outcome.found) / seen.outcome.targets if seen.outcome.targets else None
+            scores[name] = None if None in calls[name] else float(slide.tumour == called)
+        elif outcome is not None:
+            outcomes[name] = outcome
+            scores[name] = len(outcome.found) / outcome.targets if outcome.targets else None
     result = Result(None, scores, calls, aim.objective, outcomes)
     return replace(result, value=result.over(list(calls))(np.arange(len(calls))))
 
@@ -184,18 +185,14 @@ def slide_f1(calls: Sequence[Call]) -> float | None:
     return 2 * hits / total if total else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A slide's map after clean-up. matrix: true x predicted px, None where no truth is known."""
+def _counted(
+    slide: Judged, clean_up: CleanUp, aim: Aim
+) -> tuple[int, bool | None, np.ndarray | None, froc.Outcome | None]:
+    """Clean a slide's map up, a large one band by band, and count it.
 
-    tissue_px: int
-    called: bool | None
-    matrix: np.ndarray | None
-    outcome: froc.Outcome | None
-
-
-def _look(slide: Judged, clean_up: CleanUp, aim: Aim) -> _Seen:
-    """Clean a slide's map up, a large one band by band, and count it."""
+    Returns its tissue px, whether it is called tumour, true x predicted px (None where no truth is known) and what
+    its lesions came to (froc).
+    """
     outcome = None
     if aim.objective == "froc" or slide.prob.size > LARGE:
         found = find_regions(lambda: _bands(slide), slide.geometry, clean_up, aim.positive, None)
@@ -215,7 +212,7 @@ def _look(slide: Judged, clean_up: CleanUp, aim: Aim) -> _Seen:
         if matrix is not None and slide.truth is not None:
             matrix += confusion(slide.truth[rows], predicted, classes)
     called = tumour_by_burden(burden_percent(positive_px, tissue_px), aim.burden_percent)
-    return _Seen(tissue_px, None if called is None else bool(called), matrix, outcome)
+    return tissue_px, None if called is None else bool(called), matrix, outcome
 
 
 def _bands(slide: Judged) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -1,6 +1,7 @@
 """The clean-up of `cleaned.cleaned_classes`, and connected components, over the bands of a map.
 
-Memory does not grow with the slide's area. What is held: a band, the rows that smoothing looks at beyond it, and a few numbers for every hole and region.
+Memory does not grow with the slide's area. What is held: a band, the rows that smoothing looks at beyond it, and a few
+numbers for every hole and region.
 """
 
 from collections import deque

@@ -23,7 +23,7 @@ _CLOSE = 1e-9  # share of a px by which a size may miss a whole number of them
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What an operating point is on one map: thresholds on p, and sizes in px of the map; see `cleaned.cleaned_classes`."""
+    """What an operating point is on one map: thresholds on p, and sizes in px of the map; see `cleaned_classes`."""
 
     threshold: float = 0.5
     min_peak: float = 0.0
