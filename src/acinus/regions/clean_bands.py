@@ -13,8 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
-from acinus.regions.amounts import positive_values
-from acinus.regions.cleaned import best_of, others, predicted_classes, reach, smoothed
+from acinus.regions.cleaned import best_of, predicted_classes, reach, smoothed
 from acinus.regions.operating_point import CleanUp
 
 Bands = Callable[[], Iterator[tuple[int, np.ndarray, np.ndarray]]]
@@ -29,8 +28,7 @@ Every call gives the same bands; they may have any height.
 class ClassBand:
     """Rows of a map from `top` on. classes: uint8 (rows, columns), of which `mask` (bool) are positive.
 
-    other: the likeliest class of every px that is not positive, which it takes where its region is removed. smooth:
-    the smoothed p * 255 of "any positive class", uint8.
+    smooth: prob smoothed, uint8 (channels, rows, columns).
     """
 
     top: int
@@ -38,7 +36,6 @@ class ClassBand:
     looked: np.ndarray
     classes: np.ndarray
     mask: np.ndarray
-    other: np.ndarray
     smooth: np.ndarray
 
     @property
@@ -58,11 +55,11 @@ def filled_bands(
 
     def begin() -> Iterator[ClassBand]:
         holes = BandLabels(1)
-        for band, smooth in _class_bands(bands, point, positive):
+        for band in _class_bands(bands, point, positive):
             if small is not None:
                 pieces, _ = holes.add(~band.mask)
                 filled = small[pieces] & band.looked
-                band.classes[filled] = best_of(smooth[:, filled], positive)
+                band.classes[filled] = best_of(band.smooth[:, filled], positive)
                 band.mask[filled] = True
             yield band
 
@@ -72,7 +69,7 @@ def filled_bands(
 def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
     """Return which pieces (see BandLabels) of what is not positive are holes to be filled, bool (pieces + 1,)."""
     labels, areas, opened = BandLabels(1), [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
-    for band, _ in _class_bands(bands, point, positive):
+    for band in _class_bands(bands, point, positive):
         pieces, before = labels.add(~band.mask)
         areas.append(np.bincount(pieces.ravel(), minlength=labels.number + 1)[before + 1 :])
         borders = [pieces[:, 0], pieces[:, -1]]
@@ -89,12 +86,11 @@ def small_holes(bands: Bands, rows: int, point: CleanUp, positive: tuple[int, ..
     return small[component]
 
 
-def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Iterator[tuple[ClassBand, np.ndarray]]:
-    """Yield each band's classes before clean-up, and its smoothed channels."""
+def _class_bands(bands: Bands, point: CleanUp, positive: tuple[int, ...]) -> Iterator[ClassBand]:
+    """Yield each band's classes before clean-up."""
     for top, prob, looked, smooth in _smooth_bands(bands, point.smoothing_px):
         classes = predicted_classes(smooth, looked, point.threshold)
-        other, likely = best_of(smooth, others(len(smooth), positive)), positive_values(smooth, positive)
-        yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), other, likely), smooth
+        yield ClassBand(top, prob, looked, classes, np.isin(classes, positive), smooth)
 
 
 def _smooth_bands(bands: Bands, sigma_px: float) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:

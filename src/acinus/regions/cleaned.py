@@ -46,11 +46,11 @@ def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positi
         peaks = ndimage.maximum(positive_values(smooth, positive), regions, np.arange(number + 1))
         kept &= tumour_mask(np.asarray(peaks), point.min_peak)
     removed = mask & ~kept[regions]
-    classes[removed] = best_of(smooth[:, removed], others(len(smooth), positive))
+    classes[removed] = best_of(smooth[:, removed], others_than(positive, len(smooth)))
     return classes
 
 
-def others(channels: int, positive: tuple[int, ...]) -> tuple[int, ...]:
+def others_than(positive: tuple[int, ...], channels: int) -> tuple[int, ...]:
     """Return the classes of a map of so many channels that are not positive, class 0 first."""
     return tuple(index for index in range(max(2, channels)) if index not in positive)
 

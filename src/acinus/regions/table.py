@@ -9,6 +9,7 @@ import numpy as np
 from acinus.maps.geometry import MapGeometry
 from acinus.regions.amounts import positive_values, tumour_mask
 from acinus.regions.clean_bands import BandLabels, Bands, ClassBand, filled_bands
+from acinus.regions.cleaned import best_of, others_than
 from acinus.regions.operating_point import CleanUp
 
 _SUMS = ("area", "last_column", "last_row", "corner", "row_sum", "column_sum", "value_sum")
@@ -48,14 +49,17 @@ class Found:
     geometry: MapGeometry
     _begin: Callable[[], Iterator[ClassBand]]
     _region: np.ndarray  # of every piece
+    _positive: tuple[int, ...]
 
     def bands(self) -> Iterator[CleanBand]:
         """Yield the cleaned map from top to bottom; each call is a pass over the map."""
         labels = BandLabels(2)
         for band in self._begin():
             regions = self._region[labels.add(band.positive_classes)[0]]
-            classes = np.where(band.mask & (regions == 0), band.other, band.classes).astype(np.uint8)
-            yield CleanBand(band.top, band.prob, band.looked, classes, regions)
+            removed = band.mask & (regions == 0)
+            others = others_than(self._positive, len(band.smooth))
+            band.classes[removed] = best_of(band.smooth[:, removed], others)
+            yield CleanBand(band.top, band.prob, band.looked, band.classes, regions)
 
     def classes(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (top, predicted classes after clean-up, uint8 (rows, columns)) from top to bottom."""
@@ -112,7 +116,7 @@ def find_regions(
     of_kept = {name: values[kept] for name, values in of_regions.items()}
     boxes = np.stack([of_kept[name] for name in ("top", "left", "bottom", "right")], axis=1)
     boxes = np.concatenate([np.zeros((1, 4), dtype=np.int64), boxes])
-    return Found(_rows(of_kept, geometry, mpp), boxes, geometry, begin, region[component])
+    return Found(_rows(of_kept, geometry, mpp), boxes, geometry, begin, region[component], positive)
 
 
 def _fitting(bands: Iterator[ClassBand], geometry: MapGeometry) -> Iterator[ClassBand]:
@@ -147,7 +151,7 @@ def _of_px(
         "bottom": row,
         "right": column,
         "peak": _peak(value, row * shape[1] + column),
-        "smooth_peak": band.smooth[inside],
+        "smooth_peak": positive_values(band.smooth, positive)[inside],
         "class_index": band.classes[inside],
     }
 

@@ -29,10 +29,10 @@ def classify(rgb: np.ndarray, min_saturation: float) -> np.ndarray:
     return tissue
 
 
-def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: np.ndarray | None = None) -> float:
+def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: np.ndarray) -> float:
     """Return the saturation from which on a px is tissue: Otsu's, or the floor where Otsu has no say.
 
-    saturation: float64 (n,). counts: how many px have each of them; None: one each.
+    saturation: float64 (n,). counts: how many px have each of them.
     Otsu always cuts a histogram in two. The cut is believed only where it separates glass from
     tissue: the lower class is as grey as glass (mean below GLASS_FACTOR floors) and the two classes
     stand apart (share of the variance between them at least BIMODAL; one Gaussian has 0.64).
@@ -44,7 +44,7 @@ def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: 
     capped = np.minimum(saturation, SATURATION_CAP)
     if capped.size == 0 or float(np.ptp(capped)) < 1e-3:
         return min_saturation
-    weights = np.ones(capped.size) if counts is None else counts.astype(np.float64)
+    weights = counts.astype(np.float64)
     histogram, edges = np.histogram(capped, bins=OTSU_BINS, weights=weights)
     cut = float(threshold_otsu(hist=(histogram, (edges[:-1] + edges[1:]) / 2.0)))
     upper = capped > cut
