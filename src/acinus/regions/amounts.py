@@ -206,8 +206,8 @@ class Amounts:
                 raise ValueError(f"{name} is {values.dtype} {values.shape}, expected {np.dtype(dtype)} {shape}")
         colour = band.colour
         if band.truth is not None and self._terms.colour_classes and (colour is None or colour.shape != (*grid, 3)):
-            shape = None if colour is None else colour.shape
-            raise ValueError(f"colour is {shape}, expected {(*grid, 3)} for the colour baseline")
+            colour_shape = None if colour is None else colour.shape
+            raise ValueError(f"colour is {colour_shape}, expected {(*grid, 3)} for the colour baseline")
 
 
 def positive_values(prob: np.ndarray, positive: tuple[int, ...]) -> np.ndarray:
