@@ -152,11 +152,21 @@ def own_slide(setting: Setting, folder: Path) -> float:
         weights=sha256(folder / "model" / WEIGHTS_FILE),
         target=folder / "map.tif",
         index=params.Index(level=0, patch_px=setting.px, stride_px=setting.px),
-        infer=params.Infer(stride_px=setting.px, map_downsample=32.0, batch_size=setting.batch),
-        device=str(setting.device),
-        threads=setting.threads,
-        decode_threads=setting.decode_threads,
-        running=setting.how,
+        infer=params.Infer(
+            stride_px=setting.px,
+            map_downsample=32.0,
+            batch_size=setting.batch,
+            precision=setting.how.precision,
+            engine=setting.how.engine,
+            tta=setting.how.tta,
+        ),
+        compute=params.Compute(
+            device=str(setting.device),
+            threads=setting.threads,
+            decode_threads=setting.decode_threads,
+            channels_last=setting.how.channels_last,
+            compile=setting.how.compile,
+        ),
     )
     return rate(setting, lambda: map_slide(job), across**2)
 

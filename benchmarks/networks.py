@@ -45,9 +45,7 @@ def infer(out: str, slide: str, model: str, threads: int = 1) -> Work:
                 batch_size=BATCH,
                 min_tissue_fraction=0.1,
             ),
-            device="cpu",
-            threads=1,
-            decode_threads=threads,
+            compute=params.Compute(threads=1, decode_threads=threads),
         )
 
     map_slide(job("warm.png", "warm.tif"))

@@ -7,7 +7,7 @@ import numpy as np
 import pyvips
 
 from acinus.files import atomic_path
-from acinus.regions.mask_png import write_colour_mask
+from acinus.regions.mask_png import write_mask
 
 COLOURS = ((0, 0, 0), (255, 255, 0), (150, 150, 150), (0, 255, 0), (0, 0, 255), (0, 150, 255))
 BAND_ROWS = 64
@@ -25,7 +25,7 @@ def draw(path: Path, size: tuple[int, int]) -> None:
 
 def draw_mask(path: Path, size: tuple[int, int]) -> None:
     """Write a PNG of (width, height) px: random classes in blocks, in COLOURS."""
-    write_colour_mask(path, _bands(size), size, COLOURS)
+    write_mask(path, _bands(size), size, COLOURS)
 
 
 def _bands(size: tuple[int, int]) -> Iterator[np.ndarray]:

@@ -10,8 +10,7 @@ from acinus import params
 from acinus.labels.labels import LabelRules
 from acinus.labels.places import Places
 from acinus.maps.geometry import MapGeometry
-from acinus.maps.head import MapInfo
-from acinus.maps.tiff import write_map
+from acinus.maps.tiff import MapInfo, write_map
 from acinus.patches.index import LabelRule
 from acinus.regions.files import Legend
 from acinus.regions.operating_point import OperatingPoint

@@ -24,6 +24,7 @@ from acinus.grading.mil import GatedAttention
 from acinus.learning.card import Card, save_model
 from acinus.learning.colour import TrainingStain, stain_summary
 from acinus.learning.models import build_model
+from acinus.maps.slide_map import running_as
 from acinus.maps.tiff import read_map
 from acinus.predict import checks, one
 from acinus.predict.opening import STEPS
@@ -239,7 +240,7 @@ def test_windows_are_seen_as_in_the_maps_that_the_point_was_chosen_on(slide: Pat
     own = one.map_slide
 
     def watched(job: Any) -> Any:
-        seen.append(f"{job.running.tta} {job.infer.tta}")
+        seen.append(f"{running_as(job.compute, job.infer).tta} {job.infer.tta}")
         return own(job)
 
     monkeypatch.setattr(one, "map_slide", watched)

@@ -103,7 +103,15 @@ def test_a_calibrated_network_keeps_temperature_1_though_another_fits_its_scores
     assert trust.scaling == AS_TRAINED
     assert trust.before == trust.after
     assert trust.note is not None
-    assert trust.note.startswith("no temperature: on slides it was not fitted on the log-loss does not fall for sure")
+    apart = held_out(
+        probs[chosen], labels[chosen], np.array(SLIDES[:600]), lambda p, y: Scaling(round(fit_temperature(p, y), 6))
+    )
+    fall = nll(probs[chosen], labels[chosen]) - nll(apart, labels[chosen])
+    assert fall > 0
+    assert trust.note.startswith(
+        f"no temperature: on slides it was not fitted on the log-loss falls by {fall:.4f}, 95 % interval -0.0"
+    )
+    assert trust.note.endswith(", which holds 0")
 
 
 def counted_scores(rows: list[tuple[float, int, int]], slides: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -120,8 +128,16 @@ def test_one_bad_slide_among_good_ones_does_not_move_the_others() -> None:
     bad = counted_scores([(0.999, 60, 40)], 1)
     probs, labels = np.concatenate([good[0], bad[0]]), np.concatenate([good[1], bad[1]])
     assert fit_temperature(probs, labels) > 1.2
-    trust = confidence(probs, labels, [*good[2], *["bad"] * 100], fit=True)
+    slides = [*good[2], *["bad"] * 100]
+    trust = confidence(probs, labels, slides, fit=True)
     assert trust.scaling == AS_TRAINED
+    apart = held_out(probs, labels, np.array(slides), lambda p, y: Scaling(round(fit_temperature(p, y), 6)))
+    rise = nll(apart, labels) - nll(probs, labels)
+    assert rise > 0
+    start = f"no temperature: on slides it was not fitted on the log-loss rises by {rise:.4f}, 95 % interval 0.0"
+    assert trust.note is not None
+    assert trust.note.startswith(start)
+    assert "holds 0" not in trust.note
 
 
 def test_a_lower_log_loss_is_not_bought_with_a_higher_calibration_error() -> None:

@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from acinus.calibration import point_score
-from acinus.calibration.judged_files import open_judged, save_judged
-from acinus.calibration.point_score import Aim, Judged, area_score, measure, slide_f1, tells
+from acinus.calibration.point_score import (
+    Aim,
+    Judged,
+    area_score,
+    measure,
+    open_judged,
+    save_judged,
+    slide_f1,
+    tells,
+)
 from acinus.calibration.threshold_curve import THRESHOLDS, histogram, threshold_curve
 from acinus.maps.geometry import MapGeometry
-from acinus.regions.lesion_grid import LesionGrid
+from acinus.regions.against_truth import LesionGrid
 from acinus.regions.operating_point import OperatingPoint
 from acinus.scoring.froc import lesions
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acinus.maps.batches import batches
+from acinus.maps.slide_map import batches
 
 
 def squares(count: int) -> np.ndarray:

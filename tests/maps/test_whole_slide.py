@@ -37,6 +37,7 @@ def index(**more: object) -> params.Index:
 
 
 INFER = params.Infer(stride_px=STRIDE, map_downsample=DOWNSAMPLE, batch_size=7, min_tissue_fraction=0.2)
+ONE_THREAD = params.Compute(threads=1, decode_threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> MapJob:
     save_model(model, build_model(card.spec()), card)
     assert (model / WEIGHTS_FILE).is_file()
     target = folder / "map.tif"
-    return MapJob(ROW, slide, folder / "a.png", model, str(folder), target, index(), INFER, "cpu", 1, SPREAD)
+    return MapJob(ROW, slide, folder / "a.png", model, str(folder), target, index(), INFER, ONE_THREAD, SPREAD)
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +142,11 @@ def test_the_map_is_that_of_windows_read_one_by_one(job: MapJob) -> None:
 @pytest.mark.parametrize("memory_mib", [1, 64])
 def test_threads_and_memory_change_no_byte(job: MapJob, tmp_path: Path, threads: int, memory_mib: int) -> None:
     map_slide(job)
-    other = replace(job, target=tmp_path / "map.tif", decode_threads=threads, memory_mib=memory_mib)
+    other = replace(
+        job,
+        target=tmp_path / "map.tif",
+        compute=ONE_THREAD.model_copy(update={"decode_threads": threads, "memory_mib": memory_mib}),
+    )
     counts = map_slide(other).pixels
     assert other.target.read_bytes() == job.target.read_bytes()
     assert counts.decoded >= counts.tiles > 0
@@ -171,7 +176,7 @@ def test_a_damaged_tile_is_named_and_nothing_is_left(job: MapJob, tmp_path: Path
     broken.write_bytes(data)
     target = tmp_path / "maps" / "map.tif"
     with pytest.raises(SlideError, match=r"slide a: level 0, tile 5") as failure:
-        map_slide(replace(job, image=broken, target=target, decode_threads=2))
+        map_slide(replace(job, image=broken, target=target, compute=params.Compute(threads=1)))
     assert "\n" not in str(failure.value)
     assert not target.parent.exists() or not list(target.parent.iterdir())
 

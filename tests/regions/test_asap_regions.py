@@ -15,8 +15,6 @@ from acinus.labels import asap
 from acinus.labels.outlines import rasterise
 from acinus.labels.palette import palette
 from acinus.maps.geometry import MapGeometry
-from acinus.regions import asap as asap_regions
-from acinus.regions import geojson
 from acinus.regions.files import Legend, exported
 from acinus.regions.operating_point import CleanUp
 from acinus.regions.table import Found, find_regions
@@ -212,18 +210,3 @@ def test_same_regions_same_bytes(tmp_path: Path) -> None:
         paths = export(found_in(mask, MapGeometry(100, 100, 3.4)), tmp_path / name)
         written.append([path.read_bytes() for path in paths])
     assert written[0] == written[1]
-
-
-def test_writers_alone(tmp_path: Path) -> None:
-    ring = np.array([[0.5, 0.0], [4.0, 0.0], [4.0, 4.0]])
-    with geojson.feature_collection(tmp_path / "x.geojson") as add:
-        row = {"region": 7, "area_mm2": None, "prob_max": 1.0, "prob_mean": 0.5}
-        add(geojson.feature(row, [[ring]], "t", (1, 1, 1)))
-        add(geojson.feature(row, [[ring]], "t", (1, 1, 1)))
-    first, second = features(tmp_path / "x.geojson")
-    assert first == second
-    assert first["geometry"]["coordinates"] == [[[0.5, 0], [4, 0], [4, 4], [0.5, 0]]]
-    with asap_regions.annotations(tmp_path / "x.xml", [("Tumor", (0, 0, 0))]) as add_ring:
-        add_ring("one", "Tumor", ring)
-    (outline,) = asap.parse(tmp_path / "x.xml", ["Tumor"], [], "refuse").outlines
-    assert (outline.name, outline.area.area) == ("one", 7.0)

@@ -6,8 +6,7 @@ import shapely
 
 from acinus.labels.outlines import Outlined
 from acinus.maps.geometry import MapGeometry
-from acinus.regions.instances import pq_of_classes
-from acinus.regions.lesion_grid import LESION_UM, lesion_grid
+from acinus.regions.against_truth import LESION_UM, lesion_grid, pq_of_classes
 
 NOTHING = shapely.MultiPolygon()
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from acinus.labels import colours
 from acinus.maps.geometry import MapGeometry
-from acinus.regions.mask_png import write_class_mask, write_colour_mask
+from acinus.regions.mask_png import write_mask
 
 COLOURS = [(0, 0, 0), (255, 255, 0), (150, 150, 150), (0, 255, 0), (0, 0, 255), (0, 150, 255)]
 rng = np.random.default_rng(5)
@@ -27,7 +27,7 @@ def cut(mask: np.ndarray, rows: int) -> Iterator[np.ndarray]:
 @pytest.mark.parametrize("rows", [1, 7, 64, 150, 301])
 def test_comes_back_as_it_went(rows: int, tmp_path: Path) -> None:
     path = tmp_path / "out" / "a.png"
-    write_colour_mask(path, cut(MASK, rows), (205, 301), COLOURS)
+    write_mask(path, cut(MASK, rows), (205, 301), COLOURS)
     with Image.open(path) as image:
         assert (image.mode, image.size) == ("P", (205, 301))
         rgb = np.asarray(image.convert("RGB"))
@@ -41,14 +41,14 @@ def test_comes_back_as_it_went(rows: int, tmp_path: Path) -> None:
 
 def test_bands_and_repetitions_do_not_change_the_picture(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        write_colour_mask(tmp_path / name, cut(MASK, 64), (205, 301), COLOURS)
+        write_mask(tmp_path / name, cut(MASK, 64), (205, 301), COLOURS)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_enlarging_by_hand(tmp_path: Path) -> None:
     """7 px at 2.5 px per map px: centres 0.5 to 6.5 fall into columns 0 0 1 1 1 2 2."""
     bands = np.array([[0, 1, 2], [3, 4, 5]], dtype=np.uint8)
-    write_colour_mask(tmp_path / "a.png", [bands], (7, 5), COLOURS, 2.5)
+    write_mask(tmp_path / "a.png", [bands], (7, 5), COLOURS, 2.5)
     upper, lower = [0, 0, 1, 1, 1, 2, 2], [3, 3, 4, 4, 4, 5, 5]
     rgb = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
     assert colours.decode(rgb, COLOURS, 0).tolist() == [upper, upper, lower, lower, lower]
@@ -61,7 +61,7 @@ def test_every_pixel_is_the_map_px_under_its_centre(
     grid = MapGeometry(width, height, downsample)
     mask = np.random.default_rng(width * height).integers(0, 6, grid.shape, dtype=np.uint8)
     path = tmp_path_factory.mktemp("png") / "a.png"
-    write_colour_mask(path, cut(mask, rows), (width, height), COLOURS, downsample)
+    write_mask(path, cut(mask, rows), (width, height), COLOURS, downsample)
     rgb = np.asarray(Image.open(path).convert("RGB"))
     expected = [
         [
@@ -85,14 +85,14 @@ def test_every_pixel_is_the_map_px_under_its_centre(
 )
 def test_what_is_no_mask_of_this_size_leaves_no_file(bands: list[np.ndarray], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        write_colour_mask(tmp_path / "a.png", bands, (205, 301), COLOURS)
+        write_mask(tmp_path / "a.png", bands, (205, 301), COLOURS)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 301])
 def test_indices_come_back_as_greys(rows: int, tmp_path: Path) -> None:
     path = tmp_path / "out" / "a.png"
-    write_class_mask(path, cut(MASK, rows), (205, 301))
+    write_mask(path, cut(MASK, rows), (205, 301))
     with Image.open(path) as image:
         assert (image.mode, image.size) == ("L", (205, 301))
         np.testing.assert_array_equal(np.asarray(image), MASK)
@@ -101,10 +101,10 @@ def test_indices_come_back_as_greys(rows: int, tmp_path: Path) -> None:
 
 def test_any_index_is_a_grey_but_the_size_must_fit(tmp_path: Path) -> None:
     every = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    write_class_mask(tmp_path / "a.png", [every], (16, 16))
+    write_mask(tmp_path / "a.png", [every], (16, 16))
     assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == every.tolist()
     with pytest.raises(ValueError, match="bands end at row 16; expected 17 rows"):
-        write_class_mask(tmp_path / "b.png", [every], (16, 17))
+        write_mask(tmp_path / "b.png", [every], (16, 17))
     assert [one.name for one in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -112,11 +112,11 @@ PEAK = """
 import sys
 from pathlib import Path
 import numpy as np
-from acinus.regions.mask_png import write_colour_mask
+from acinus.regions.mask_png import write_mask
 rows = int(sys.argv[1])
 rng = np.random.default_rng(0)
 bands = (rng.integers(0, 2, (min(64, rows - top), 750), dtype=np.uint8) for top in range(0, rows, 64))
-write_colour_mask(Path(sys.argv[2]), bands, (6000, rows * 8), [(0, 0, 0), (255, 0, 0)], 8.0)
+write_mask(Path(sys.argv[2]), bands, (6000, rows * 8), [(0, 0, 0), (255, 0, 0)], 8.0)
 print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024)
 """
 

@@ -15,16 +15,45 @@ from acinus.regions.amounts import (
     Terms,
     percentile,
     positive_values,
-    predicted_classes,
-    quantify,
     tumour_mask,
 )
+from acinus.regions.cleaned import predicted_classes
 from acinus.scoring.burden import burden_percent
 
 PROB = np.array([[0, 127, 128, 255], [200, 200, 10, 255]], dtype=np.uint8)
 TISSUE = np.array([[1, 1, 1, 0], [1, 0, 1, 1]], dtype=bool)
 TRUTH = np.array([[0, 1, 1, 1], [0, 0, 0, 1]], dtype=np.uint8)
 GEOMETRY = MapGeometry(width=35, height=20, downsample=10.0)  # the last column is half on the slide
+
+
+def answered(
+    prob: np.ndarray,
+    tissue: np.ndarray,
+    threshold: float = 0.5,
+    looked: np.ndarray | None = None,
+    predicted: np.ndarray | None = None,
+    **more: np.ndarray | None,
+) -> Rows:
+    """Rows (of prob with its channels) whose classes are not cleaned up."""
+    looked = np.ones(prob.shape[1:], dtype=bool) if looked is None else looked
+    if predicted is None:
+        predicted = predicted_classes(prob, looked, threshold)
+    return Rows(prob, tissue, predicted, looked, **more)
+
+
+def quantify(
+    prob: np.ndarray,
+    tissue: np.ndarray,
+    truth: np.ndarray | None,
+    threshold: float,
+    geometry: MapGeometry,
+    mpp: tuple[float, float] | None,
+    mpp_source: str | None = None,
+) -> dict[str, Any]:
+    """The amounts of a map of two classes held whole, all arrays (rows, columns)."""
+    amounts = Amounts(geometry, Terms(), mpp, mpp_source)
+    amounts.add(answered(prob[None], tissue, threshold, truth=truth))
+    return amounts.result()
 
 
 def test_worked_by_hand() -> None:
@@ -70,7 +99,7 @@ def test_result_is_a_row_of_the_table() -> None:
 def test_cleaned_classes_are_counted_instead_of_the_threshold() -> None:
     cleaned = np.array([[0, 1, 0, 0], [1, 0, 0, 0]], dtype=np.uint8)
     amounts = Amounts(GEOMETRY, Terms(), (1.0, 1.0))
-    assert amounts.add(Rows(PROB[None], TISSUE, cleaned, truth=TRUTH)) is cleaned
+    amounts.add(answered(PROB[None], TISSUE, predicted=cleaned, truth=TRUTH))
     found, plain = amounts.result(), quantify(PROB, TISSUE, TRUTH, 0.5, GEOMETRY, (1.0, 1.0))
     assert (found["tumour_px"], found["class_px"], found["intersection_px"]) == (2, [4, 2], 1)
     assert (found["confusion"], found["burden_pred"]) == ([3, 1, 3, 1], pytest.approx(200 / 6))
@@ -85,14 +114,13 @@ def test_cleaned_classes_are_counted_instead_of_the_threshold() -> None:
 )
 def test_predicted_classes_that_do_not_fit_are_refused(predicted: np.ndarray) -> None:
     with pytest.raises(ValueError, match="predicted is"):
-        Amounts(GEOMETRY, Terms(), None).add(Rows(PROB[None], TISSUE, predicted))
+        Amounts(GEOMETRY, Terms(), None).add(answered(PROB[None], TISSUE, predicted=predicted))
 
 
 def test_where_no_window_looked_there_is_no_answer_and_a_perfect_model_has_none_either() -> None:
     looked = np.array([[1, 1, 0, 1], [1, 0, 1, 0]], dtype=bool)
     amounts = Amounts(GEOMETRY, Terms(), (1.0, 1.0))
-    predicted = amounts.add(Rows(PROB[None], TISSUE, looked=looked, truth=TRUTH))
-    assert predicted.tolist() == [[0, 0, 0, 1], [1, 0, 0, 0]]
+    amounts.add(answered(PROB[None], TISSUE, looked=looked, truth=TRUTH))
     found = amounts.result()
     assert (found["confusion"], found["confusion_ceiling"]) == ([3, 1, 3, 1], [4, 0, 2, 2])
     assert (found["tumour_px"], found["tissue_px"], found["class_px"]) == (1, 6, [5, 1])
@@ -102,13 +130,13 @@ def test_where_no_window_looked_there_is_no_answer_and_a_perfect_model_has_none_
 def test_the_true_burden_is_of_the_annotations_own_tissue_where_it_tells() -> None:
     own = np.array([[0, 1, 1, 1], [0, 0, 0, 1]], dtype=bool)
     amounts = Amounts(GEOMETRY, Terms(), None)
-    amounts.add(Rows(PROB[None], TISSUE, truth=TRUTH, true_tissue=own))
+    amounts.add(answered(PROB[None], TISSUE, truth=TRUTH, true_tissue=own))
     found = amounts.result()
     assert (found["burden_true"], found["true_tumour_px"], found["true_tissue_px"]) == (100.0, 4, 4)
     assert (found["burden_source"], found["burden_pred"], found["tissue_px"]) == ("annotation", 50.0, 6)
     truth = np.where(own, TRUTH, np.uint8(255))  # what is unknown lies outside the annotation's tissue
     again = Amounts(GEOMETRY, Terms(), None)
-    again.add(Rows(PROB[None], TISSUE, truth=truth, true_tissue=own))
+    again.add(answered(PROB[None], TISSUE, truth=truth, true_tissue=own))
     assert again.result()["burden_true"] == 100.0
 
 
@@ -194,6 +222,11 @@ def test_arrays_that_do_not_fit_are_refused(change: dict, words: str) -> None:
         quantify(threshold=0.5, geometry=GEOMETRY, **given_values)
 
 
+def area_px(geometry: MapGeometry, mask: np.ndarray) -> float:
+    everywhere, column, row = (int(np.count_nonzero(part)) for part in (mask, mask[:, -1], mask[-1]))
+    return geometry.area_of(everywhere, column, row, bool(mask[-1, -1]))
+
+
 def whole_map(
     prob: np.ndarray,
     tissue: np.ndarray,
@@ -214,8 +247,8 @@ def whole_map(
         "tissue_px": tissue_px,
         "map_downsample": float(geometry.downsample),
         "burden_pred": burden_percent(tumour_px, tissue_px),
-        "tumour_mm2": geometry.area_px(tumour) * px_mm2 if px_mm2 else None,
-        "tissue_mm2": geometry.area_px(tissue) * px_mm2 if px_mm2 else None,
+        "tumour_mm2": area_px(geometry, tumour) * px_mm2 if px_mm2 else None,
+        "tissue_mm2": area_px(geometry, tissue) * px_mm2 if px_mm2 else None,
         "mpp_source": "tag" if mpp else None,
         "score_max": float(values.max()) / 255 if tissue_px else None,
         "score_p99": float(np.percentile(values.astype(np.float64), 99)) / 255 if tissue_px else None,
@@ -224,7 +257,10 @@ def whole_map(
         return result
     true, known = truth == 1, truth != 255
     counts, lost = [int((mask & known).sum()) for mask in (said & true, said, true)], true & ~tissue
-    result |= {"outside_px": int(lost.sum()), "outside_mm2": geometry.area_px(lost) * px_mm2 if px_mm2 else None}
+    result |= {
+        "outside_px": int(lost.sum()),
+        "outside_mm2": area_px(geometry, lost) * px_mm2 if px_mm2 else None,
+    }
     result |= dict(zip(("intersection_px", "pred_px", "true_px"), counts, strict=True))
     if not (tissue & ~known).any():
         true_px = int((true & tissue).sum())
@@ -234,21 +270,21 @@ def whole_map(
 
 
 def in_bands(
-    amounts: Amounts, rows: int, prob: np.ndarray, tissue: np.ndarray, **arrays: np.ndarray | None
+    amounts: Amounts,
+    rows: int,
+    prob: np.ndarray,
+    tissue: np.ndarray,
+    threshold: float = 0.5,
+    **arrays: np.ndarray | None,
 ) -> np.ndarray:
     """Count a map in bands and return its predicted classes."""
-    return np.concatenate(
-        [
-            amounts.add(
-                Rows(
-                    prob[:, top : top + rows],
-                    tissue[top : top + rows],
-                    **{name: None if one is None else one[top : top + rows] for name, one in arrays.items()},
-                )
-            )
-            for top in range(0, prob.shape[1], rows)
-        ]
-    )
+    predicted = []
+    for top in range(0, prob.shape[1], rows):
+        part = {name: None if one is None else one[top : top + rows] for name, one in arrays.items()}
+        band = answered(prob[:, top : top + rows], tissue[top : top + rows], threshold, **part)
+        amounts.add(band)
+        predicted.append(band.predicted)
+    return np.concatenate(predicted)
 
 
 @given(
@@ -267,8 +303,8 @@ def test_two_classes_in_bands_equal_the_whole_map_exactly(
     tissue = random.random(geometry.shape) < share
     truth = None if values is None else random.choice(np.array(values, dtype=np.uint8), geometry.shape)
     threshold = float(random.uniform(0.01, 0.99))
-    amounts = Amounts(geometry, Terms(threshold=threshold), mpp, "tag")
-    in_bands(amounts, rows, prob[None], tissue, truth=truth)
+    amounts = Amounts(geometry, Terms(), mpp, "tag")
+    in_bands(amounts, rows, prob[None], tissue, threshold, truth=truth)
     found = amounts.result()
     expected = whole_map(prob, tissue, truth, threshold, geometry, mpp)
     assert {name: found[name] for name in expected} == expected
@@ -356,8 +392,8 @@ def test_laws_of_several_classes(seed: int, classes: int, rows: int) -> None:
 def test_ties_go_to_the_lower_class_and_what_was_not_looked_at_to_none() -> None:
     prob = np.array([[[9, 3]], [[9, 80]], [[9, 80]]], dtype=np.uint8)
     everywhere = np.ones((1, 2), dtype=bool)
-    assert predicted_classes(prob, everywhere, 0.5, 3).tolist() == [[0, 1]]
-    assert predicted_classes(prob, ~everywhere, 0.5, 3).tolist() == [[0, 0]]
+    assert predicted_classes(prob, everywhere, 0.5).tolist() == [[0, 1]]
+    assert predicted_classes(prob, ~everywhere, 0.5).tolist() == [[0, 0]]
 
 
 def test_positive_values_are_summed_without_overflow() -> None:
@@ -383,14 +419,14 @@ def test_percentile_of_a_very_large_slide_has_no_rounded_rank() -> None:
 
 def test_bands_that_do_not_make_the_map_are_refused() -> None:
     amounts = Amounts(GEOMETRY, Terms(), None)
-    amounts.add(Rows(PROB[None, :1], TISSUE[:1], truth=TRUTH[:1]))
+    amounts.add(answered(PROB[None, :1], TISSUE[:1], truth=TRUTH[:1]))
     with pytest.raises(ValueError, match="bands end at row 1, expected 2"):
         amounts.result()
     with pytest.raises(ValueError, match="band of 2 rows at row 1"):
-        amounts.add(Rows(PROB[None], TISSUE, truth=TRUTH))
+        amounts.add(answered(PROB[None], TISSUE, truth=TRUTH))
     with pytest.raises(ValueError, match=r"prob is uint8 .3, 1, 4., expected uint8 .1, 1, 4."):
-        amounts.add(Rows(np.stack([PROB[:1]] * 3), TISSUE[:1]))
+        amounts.add(answered(np.stack([PROB[:1]] * 3), TISSUE[:1]))
     with pytest.raises(ValueError, match="colour is None"):
-        Amounts(GEOMETRY, Terms(colour_classes=nearest), None).add(Rows(PROB[None], TISSUE, truth=TRUTH))
+        Amounts(GEOMETRY, Terms(colour_classes=nearest), None).add(answered(PROB[None], TISSUE, truth=TRUTH))
     with pytest.raises(ValueError, match="positive classes"):
         Terms(3, (0, 1))

@@ -12,11 +12,16 @@ from skimage.measure import label, regionprops
 from acinus import records
 from acinus.maps.geometry import MapGeometry
 from acinus.regions.amounts import positive_values, tumour_mask
-from acinus.regions.cleaned import cleaned, cleaned_classes, smoothed
+from acinus.regions.cleaned import cleaned_classes, smoothed
 from acinus.regions.operating_point import CleanUp
 from acinus.regions.table import Found, find_regions
 
 PLAIN = CleanUp()
+
+
+def cleaned(prob: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
+    """The tumour mask of a map of two classes, uint8 (rows, columns)."""
+    return cleaned_classes(prob[None], looked, point, (1,)) == 1
 
 
 def in_bands(prob: np.ndarray, tissue: np.ndarray, heights: list[int]) -> Callable[[], Iterator]:

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from acinus.tissue.density import Sizes, classify, find_glass
-from acinus.tissue.squares import least, mean_of_nine, most
+from acinus.tissue.pixels import least, mean_of_nine, most
 
 GLASS, STAIN, MUCIN, DAB = (244, 243, 245), (190, 110, 170), (230, 226, 238), (214, 190, 160)
 GREY, BLACK, GREEN_PEN, BLUE_PEN = (150, 150, 152), (18, 6, 9), (20, 160, 60), (30, 60, 170)

@@ -64,8 +64,8 @@ def test_a_pen_mark_is_not_tissue_and_does_not_hide_the_tissue(pen: tuple[int, i
 
 
 def test_a_flat_or_empty_histogram_leaves_the_floor() -> None:
-    assert saturation_threshold(np.zeros(0), FLOOR) == FLOOR
-    assert saturation_threshold(np.full(50, 0.3), FLOOR) == FLOOR
+    assert saturation_threshold(np.zeros(0), FLOOR, np.zeros(0, dtype=np.int64)) == FLOOR
+    assert saturation_threshold(np.full(50, 0.3), FLOOR, np.ones(50, dtype=np.int64)) == FLOOR
 
 
 def by_definition(rgb: np.ndarray, floor: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a network's probabilities are worth: temperature and offsets, and the figures before and after them."""
+"""What a network's probabilities are worth: temperature and offsets, and the calibration before and after them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -53,24 +53,26 @@ def confidence(
     log-likelihood, which then falls without end), and one answer throughout tells nothing either: both keep 1. Where
     offsets would leave no wrong answer the same holds for them: it is then the temperature alone.
     """
-    before, why_not = figures(probs, labels), _why_not(probs, labels, fit)
-    if why_not:
-        return Confidence(AS_TRAINED, len(labels), before, figures(probs, labels), why_not)
+    before = calibration_of(probs, labels)
+    if why_not := _why_not(probs, labels, fit):
+        return Confidence(AS_TRAINED, len(labels), before, before, why_not)
     scaling, notes = AS_TRAINED, list[str]()
-    own = np.asarray(groups, dtype=str)
     current = probs  # as every group is without a fit of its own
-    for name, make in (("temperature", _temperature), *([("offsets", _offsets)] if bias else [])):
+    fits: dict[str, Fit] = {"temperature": lambda p, y: _rounded(Scaling(fit_temperature(p, y)))}
+    if bias:
+        fits["offsets"] = lambda p, y: _rounded(fit_bias_corrected(p, y))
+    for name, make in fits.items():
         fitted = make(probs, labels)
         if name == "offsets" and (scaled(probs, fitted).argmax(axis=1) == labels).all():
             notes.append("no offsets: they would leave no validation score wrong")
             continue
-        apart = held_out(probs, labels, own, make)
-        reason = _no_gain(current, apart, labels, own, seed)
+        apart = held_out(probs, labels, np.asarray(groups, dtype=str), make)
+        reason = _no_gain(current, apart, labels, groups, seed)
         if reason is None:
             scaling, current = fitted, apart
         else:
             notes.append(f"no {name}: {reason}")
-    after = before if scaling == AS_TRAINED else figures(scaled(probs, scaling), labels)
+    after = before if scaling == AS_TRAINED else calibration_of(scaled(probs, scaling), labels)
     return Confidence(scaling, len(labels), before, after, "; ".join(notes) or None)
 
 
@@ -80,12 +82,12 @@ def held_out(probs: np.ndarray, labels: np.ndarray, groups: np.ndarray, make: Fi
     parts = min(FOLDS, len(names))
     result = np.array(probs, dtype=np.float64)
     for part in range(parts) if parts > 1 else ():
-        own = group % parts == part
-        result[own] = scaled(probs[own], make(probs[~own], labels[~own]))
+        inside = group % parts == part
+        result[inside] = scaled(probs[inside], make(probs[~inside], labels[~inside]))
     return result
 
 
-def figures(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def calibration_of(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return ece, brier, nll (None without scores) and the reliability bins of the most probable class, for JSON."""
     if not len(labels):
         return {"ece": None, "brier": None, "nll": None, "reliability": None}
@@ -93,22 +95,14 @@ def figures(probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {"ece": ece(bins), "brier": brier(probs, labels), "nll": nll(probs, labels), "reliability": asdict(bins)}
 
 
-def _temperature(probs: np.ndarray, labels: np.ndarray) -> Scaling:
-    return _rounded(Scaling(fit_temperature(probs, labels)))
-
-
-def _offsets(probs: np.ndarray, labels: np.ndarray) -> Scaling:
-    return _rounded(fit_bias_corrected(probs, labels))
-
-
 def _rounded(scaling: Scaling) -> Scaling:
     """Return it to six places, as it is written; no minus zero."""
-    return Scaling(round(scaling.temperature, 6), tuple(round(one, 6) + 0.0 for one in scaling.bias))
+    return Scaling(round(scaling.temperature, 6), tuple(round(offset, 6) + 0.0 for offset in scaling.bias))
 
 
-def _no_gain(before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> str | None:
+def _no_gain(before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: Sequence[str], seed: int) -> str | None:
     """Return why scaled probabilities do not win over others, None where they do."""
-    names, group = np.unique(groups, return_inverse=True)
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(names) < 2:
         return "the scores are of a single validation slide or patient"
     number = np.bincount(group)
@@ -118,16 +112,20 @@ def _no_gain(before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: 
         return lambda rows: float(loss[rows].sum() / number[rows].sum())
 
     gain = paired_bootstrap(names.tolist(), mean_loss(after), mean_loss(before), RESAMPLES, seed)
-    if gain.low is None or gain.low <= 0:
-        return f"on slides it was not fitted on the log-loss does not fall for sure (by {_interval(gain)})"
-    errors = [figures(probs, labels)["ece"] for probs in (before, after)]
+    fall, low, high = (value or 0.0 for value in gain[:3])
+    if low <= 0:
+        change = "falls"
+        if fall < 0:
+            change, fall, low, high = "rises", -fall, -high + 0.0, -low + 0.0
+        holds = ", which holds 0" if low <= 0 <= high else ""
+        return (
+            f"on slides it was not fitted on the log-loss {change} by {fall:.4f}, "
+            f"95 % interval {low:.4f} to {high:.4f}{holds}"
+        )
+    errors = [calibration_of(probs, labels)["ece"] for probs in (before, after)]
     if errors[1] > errors[0] + ECE_SLACK:
         return f"on slides it was not fitted on the calibration error rises from {errors[0]:.4f} to {errors[1]:.4f}"
     return None
-
-
-def _interval(gain: Any) -> str:
-    return f"{gain.difference:.4f}, 95 % interval {gain.low:.4f} to {gain.high:.4f}"
 
 
 def _why_not(probs: np.ndarray, labels: np.ndarray, fit: bool) -> str | None:

@@ -1,14 +1,16 @@
-"""How good an operating point is on slides whose truth is known: the figure that the search raises, and its price."""
+"""How good an operating point is on slides whose truth is known: the score that the search raises, and its price."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from acinus.maps.geometry import MapGeometry
+from acinus.regions.against_truth import LesionGrid
 from acinus.regions.cleaned import cleaned_classes
-from acinus.regions.lesion_grid import LesionGrid
 from acinus.regions.operating_point import CleanUp, OperatingPoint
 from acinus.regions.table import find_regions
 from acinus.scoring import froc
@@ -71,9 +73,9 @@ Call = tuple[bool | None, bool | None]
 
 @dataclass(frozen=True)
 class Result:
-    """What an operating point is worth. value: the objective; slides: slide_id -> its own figure, None undefined.
+    """What an operating point is worth. value: the objective; slides: slide_id -> its own score, None undefined.
 
-    A slide's own figure is its area score (dice); 1 or 0, whether it was called rightly (f1); the share of its lesions
+    A slide's own score is its area score (dice); 1 or 0, whether it was called rightly (f1); the share of its lesions
     that some region hits (froc). calls: slide_id -> Call. outcomes: of the lesions, slide by slide (froc).
     """
 
@@ -86,23 +88,37 @@ class Result:
     @property
     def specificity(self) -> float | None:
         """Share of the normal slides that are called normal; None without any."""
-        return _share_called(self.calls.values(), tumour=False)
+        return self._share_called(tumour=False)
 
     @property
     def sensitivity(self) -> float | None:
         """Share of the tumour slides that are called tumour; None without any."""
-        return _share_called(self.calls.values(), tumour=True)
+        return self._share_called(tumour=True)
+
+    def _share_called(self, tumour: bool) -> float | None:
+        right = [call == true for true, call in self.calls.values() if true is tumour and call is not None]
+        return sum(right) / len(right) if right else None
 
     def over(self, names: Sequence[str]) -> Statistic:
-        """Return the objective as a figure over chosen positions of `names`; one given twice counts twice."""
+        """Return the objective as a statistic over chosen positions of `names`; one given twice counts twice."""
         if self.objective == "f1":
             calls = [self.calls[name] for name in names]
             return lambda rows: slide_f1([calls[row] for row in rows])
         if self.objective == "froc":
             outcomes = [self.outcomes.get(name) for name in names]
-            return lambda rows: _froc_score([outcomes[row] for row in rows])
+
+            def froc_score(rows: np.ndarray) -> float | None:
+                curve = froc.curve([outcome for row in rows if (outcome := outcomes[row]) is not None])
+                return curve.score if curve else None
+
+            return froc_score
         values = np.array([self.slides[name] for name in names], dtype=np.float64)  # None -> NaN
-        return lambda rows: _mean(values[rows])
+
+        def mean(rows: np.ndarray) -> float | None:
+            defined = values[rows][~np.isnan(values[rows])]
+            return float(defined.mean()) if defined.size else None
+
+        return mean
 
 
 def measure(slides: Iterable[Judged], point: OperatingPoint, aim: Aim) -> Result:
@@ -115,21 +131,20 @@ def measure(slides: Iterable[Judged], point: OperatingPoint, aim: Aim) -> Result
     Whatever the objective, a slide is called tumour by the report's rule: a burden (positive px within tissue, of
     the cleaned map) above 0 that reaches aim.burden_percent.
     """
-    own, calls, outcomes = dict[str, float | None](), dict[str, Call](), dict[str, froc.Outcome]()
+    scores, calls, outcomes = dict[str, float | None](), dict[str, Call](), dict[str, froc.Outcome]()
     for slide in slides:
-        name, seen = slide.slide_id, _look(slide, point.on_map(slide.geometry.downsample, slide.mpp), aim)
-        calls[name] = slide.tumour, seen.called
+        name, clean_up = slide.slide_id, point.on_map(slide.geometry.downsample, slide.mpp)
+        tissue_px, called, matrix, outcome = _counted(slide, clean_up, aim)
+        calls[name] = slide.tumour, called
         if aim.objective == "dice":
-            own[name] = None if seen.matrix is None else area_score(seen.matrix, seen.tissue_px, aim.half_percent)
+            scores[name] = None if matrix is None else area_score(matrix, tissue_px, aim.half_percent)
         elif aim.objective == "f1":
-            known = slide.tumour is not None and seen.called is not None
-            own[name] = float(slide.tumour == seen.called) if known else None
-        elif seen.outcome is not None:
-            outcomes[name] = seen.outcome
-            own[name] = len(seen.outcome.found) / seen.outcome.targets if seen.outcome.targets else None
-    names = list(calls)
-    value = Result(None, own, calls, aim.objective, outcomes).over(names)(np.arange(len(names)))
-    return Result(value, own, calls, aim.objective, outcomes)
+            scores[name] = None if None in calls[name] else float(slide.tumour == called)
+        elif outcome is not None:
+            outcomes[name] = outcome
+            scores[name] = len(outcome.found) / outcome.targets if outcome.targets else None
+    result = Result(None, scores, calls, aim.objective, outcomes)
+    return replace(result, value=result.over(list(calls))(np.arange(len(calls))))
 
 
 def area_score(matrix: np.ndarray, tissue_px: int, half_percent: float) -> float | None:
@@ -143,14 +158,14 @@ def area_score(matrix: np.ndarray, tissue_px: int, half_percent: float) -> float
     """
     if not matrix.any():
         return None
-    true, said = matrix.sum(axis=1), matrix.sum(axis=0)
+    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     scores = []
-    for one in range(1, len(matrix)):
-        if true[one]:
-            scores.append(2 * int(matrix[one, one]) / int(true[one] + said[one]))
+    for index in range(1, len(matrix)):
+        if true[index]:
+            scores.append(2 * int(matrix[index, index]) / int(true[index] + predicted[index]))
         else:
             half_px = half_percent / 100 * tissue_px
-            scores.append(half_px / (half_px + int(said[one])) if said[one] else 1.0)
+            scores.append(half_px / (half_px + int(predicted[index])) if predicted[index] else 1.0)
     return float(np.mean(scores))
 
 
@@ -164,56 +179,40 @@ def tells(slide: Judged, objective: Objective, positive: tuple[int, ...]) -> boo
 
 
 def slide_f1(calls: Sequence[Call]) -> float | None:
-    """Return F1 of (true, said) "tumour slide" over slides where both are known; None without tumour, true or said."""
-    known = [(bool(true), bool(said)) for true, said in calls if true is not None and said is not None]
-    hits, total = sum(true and said for true, said in known), sum(true + said for true, said in known)
+    """Return F1 of the calls over slides where truth and call are known; None without tumour, true or called."""
+    known = [(bool(true), bool(call)) for true, call in calls if true is not None and call is not None]
+    hits, total = sum(true and call for true, call in known), sum(true + call for true, call in known)
     return 2 * hits / total if total else None
 
 
-def _mean(values: np.ndarray) -> float | None:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else None
+def _counted(
+    slide: Judged, clean_up: CleanUp, aim: Aim
+) -> tuple[int, bool | None, np.ndarray | None, froc.Outcome | None]:
+    """Clean a slide's map up, a large one band by band, and count it.
 
-
-def _froc_score(outcomes: Sequence[froc.Outcome | None]) -> float | None:
-    curve = froc.curve([one for one in outcomes if one is not None])
-    return curve.score if curve else None
-
-
-def _share_called(calls: Iterable[Call], tumour: bool) -> float | None:
-    right = [said == true for true, said in calls if true is tumour and said is not None]
-    return sum(right) / len(right) if right else None
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A slide's map after clean-up. matrix: true x predicted px, None where no truth is known."""
-
-    tissue_px: int
-    called: bool | None
-    matrix: np.ndarray | None
-    outcome: froc.Outcome | None
-
-
-def _look(slide: Judged, clean_up: CleanUp, aim: Aim) -> _Seen:
-    """Clean a slide's map up, a large one band by band, and count it."""
+    Returns its tissue px, whether it is called tumour, true x predicted px (None where no truth is known) and what
+    its lesions came to (froc).
+    """
     outcome = None
     if aim.objective == "froc" or slide.prob.size > LARGE:
         found = find_regions(lambda: _bands(slide), slide.geometry, clean_up, aim.positive, None)
-        outcome = _outcome(slide, found.rows) if aim.objective == "froc" else None
+        if aim.objective == "froc" and slide.lesions is not None:  # every region is a detection of a lesion
+            name, lesions = slide.slide_id, slide.lesions
+            detections = [froc.Detection(name, row["prob_max"], lesions.under(row)) for row in found.rows]
+            outcome = froc.outcomes(detections, {name: len(lesions.lesions.targets)})[name]
         bands = found.classes()
     else:
         bands = iter([(0, cleaned_classes(slide.prob, slide.looked_at(slice(None)), clean_up, aim.positive))])
     classes, tissue_px, positive_px = max(2, len(slide.prob)), 0, 0
     matrix = None if slide.truth is None else np.zeros((classes, classes), dtype=np.int64)
-    for top, said in bands:
-        rows = slice(top, top + len(said))
+    for top, predicted in bands:
+        rows = slice(top, top + len(predicted))
         tissue_px += int(np.count_nonzero(slide.tissue[rows]))
-        positive_px += int(np.count_nonzero(np.isin(said, aim.positive) & slide.tissue[rows]))
+        positive_px += int(np.count_nonzero(np.isin(predicted, aim.positive) & slide.tissue[rows]))
         if matrix is not None and slide.truth is not None:
-            matrix += confusion(slide.truth[rows], said, classes)
+            matrix += confusion(slide.truth[rows], predicted, classes)
     called = tumour_by_burden(burden_percent(positive_px, tissue_px), aim.burden_percent)
-    return _Seen(tissue_px, None if called is None else bool(called), matrix, outcome)
+    return tissue_px, None if called is None else bool(called), matrix, outcome
 
 
 def _bands(slide: Judged) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -222,10 +221,48 @@ def _bands(slide: Judged) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         yield top, slide.prob[:, rows], slide.looked_at(rows)
 
 
-def _outcome(slide: Judged, regions: Sequence[dict[str, float]]) -> froc.Outcome | None:
-    """Return what came of a slide's regions (records.REGIONS) as detections of its lesions; None of unknown lesions."""
-    if slide.lesions is None:
-        return None
-    name, grid = slide.slide_id, slide.lesions
-    detections = [froc.Detection(name, row["prob_max"], grid.under(row)) for row in regions]
-    return froc.outcomes(detections, {name: len(grid.lesions.targets)})[name]
+_ARRAYS = ("prob", "tissue", "truth", "looked")
+
+
+def save_judged(folder: Path, slide: Judged) -> None:
+    """Write a slide into a new folder, which is for this machine and this run only.
+
+    Maps of many slides do not fit into memory, and a search reads them many times.
+    """
+    folder.mkdir()
+    grid = slide.lesions
+    arrays = {name: getattr(slide, name) for name in _ARRAYS} | {"lesions": grid.lesions.labels if grid else None}
+    for name, values in arrays.items():
+        if values is not None:
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+    facts = {
+        "slide_id": slide.slide_id,
+        "geometry": astuple(slide.geometry),
+        "tumour": slide.tumour,
+        "mpp": slide.mpp,
+        "patient": slide.patient,
+        "lesions": [grid.lesions.itc, grid.downsample] if grid else None,
+    }
+    (folder / "slide.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def open_judged(folder: Path) -> Judged:
+    """Return the slide of a folder; px are read from disk where they are looked at, and may leave memory again."""
+    facts = json.loads((folder / "slide.json").read_text(encoding="utf-8"))
+    arrays = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
+    lesions = None
+    if facts["lesions"] is not None:
+        itc, downsample = facts["lesions"]
+        lesions = LesionGrid(froc.Lesions(arrays["lesions"], tuple(itc)), downsample)
+    return Judged(
+        slide_id=facts["slide_id"],
+        geometry=MapGeometry(*facts["geometry"]),
+        tumour=facts["tumour"],
+        lesions=lesions,
+        mpp=tuple(facts["mpp"]) if facts["mpp"] is not None else None,
+        patient=facts["patient"],
+        prob=arrays["prob"],
+        tissue=arrays["tissue"],
+        truth=arrays.get("truth"),
+        looked=arrays.get("looked"),
+    )

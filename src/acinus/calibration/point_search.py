@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
@@ -78,18 +77,10 @@ def search(
     if at_plain.value is None or not settings.trials:
         return Found(plain, at_plain, at_plain, ())
     judge = _Judge(evaluate, (plain, at_plain), groups, settings.min_specificity, seed % 2**32)
-    tried = _trials(evaluate, plain, settings, with_threshold, seed, judge.asked())
-    rows = tuple(Tried(_settings(point, names), one.value, one.specificity) for point, names, one in tried)
-    found = judge.choose([(point, one) for point, _, one in tried])
-    return Found(found[0], found[1], at_plain, rows, *found[2:])
-
-
-def complexity(point: OperatingPoint, plain: OperatingPoint) -> tuple[float, ...]:
-    """Return how far a point is from plain, to be compared: settings changed, sizes, smoothing, threshold."""
-    changed = {name: abs(getattr(point, name) - getattr(plain, name)) for name in SEARCHED}
-    sizes = changed["max_hole_um2"] + changed["min_region_um2"]
-    steps = sum(one > 0 for one in changed.values())
-    return steps, sizes, changed["smoothing_px"], changed["min_peak"], changed["threshold"]
+    trials = _trials(evaluate, plain, settings, with_threshold, seed, judge.asked)
+    (point, chosen), gain, note = judge.choose([(point, result) for point, _, result in trials])
+    tried = tuple(Tried(searched, result.value, result.specificity) for _, searched, result in trials)
+    return Found(point, chosen, at_plain, tried, gain, note)
 
 
 _Candidate = tuple[OperatingPoint, Result]
@@ -105,67 +96,71 @@ class _Judge:
     least: float
     seed: int
 
-    def choose(self, tried: Sequence[_Candidate]) -> tuple[OperatingPoint, Result, Paired | None, str | None]:
-        floor, note = self._floor(), None
+    def choose(self, tried: Sequence[_Candidate]) -> tuple[_Candidate, Paired | None, str | None]:
+        floor, notes = self.floor, list[str]()
         if floor is not None:
-            reaching = [one for one in tried if (one[1].specificity or 0.0) >= floor]
+            reaching = [candidate for candidate in tried if (candidate[1].specificity or 0.0) >= floor]
             if reaching and (self.plain[1].specificity or 0.0) < floor:
+                best = self._simplified(self._best(reaching), lambda result: (result.specificity or 0.0) >= floor)
                 note = f"the plain point calls too many normal slides tumour: slide specificity below {floor:g}"
-                best = self._simplified(self._best(reaching), lambda one: (one.specificity or 0.0) >= floor)
-                return *best, self._gain(best[1]), note
+                return best, self._paired(self.plain[1], best[1]), note
             if not reaching:
-                most = max(one[1].specificity or 0.0 for one in tried)
-                note = f"no point reaches a slide specificity of {floor:g}: {most:.3g} at most"
-        best = self._best([one for one in tried if self._harmless(one[1])])
-        if not self._wins(best[1]):
-            return *self.plain, None, "; ".join(one for one in (note, self._why_plain()) if one)
-        best = self._simplified(best, lambda one: self._harmless(one) and self._wins(one))
-        return *best, self._gain(best[1]), note
+                most = max(result.specificity or 0.0 for _, result in tried)
+                notes.append(f"no point reaches a slide specificity of {floor:g}: {most:.3g} at most")
+        best = self._best([candidate for candidate in tried if self._harmless(candidate[1])])
+        if self._wins(best[1]):
+            best = self._simplified(best, lambda result: self._harmless(result) and self._wins(result))
+            return best, self._paired(self.plain[1], best[1]), "; ".join(notes) or None
+        if self._enough:
+            notes.append("the plain point: no trial is better by a 95 % interval over patients")
+        else:
+            number = len(set(self.groups.values()))
+            notes.append(
+                f"the plain point: {number} patients or slides to judge by, {LEAST_GROUPS} are needed to tell a gain"
+            )
+        return self.plain, None, "; ".join(notes)
 
+    @property
     def asked(self) -> float:
-        """Return the specificity that the sampler is led to: the floor, or that of the plain point."""
-        return max(self._floor() or 0.0, self.plain[1].specificity or 0.0)
+        """The specificity that the sampler is led to: the floor, or that of the plain point."""
+        return max(self.floor or 0.0, self.plain[1].specificity or 0.0)
 
-    def _floor(self) -> float | None:
-        """Return the specificity that is asked for, None where there are too few normal slides to ask for any."""
-        normal = [said for true, said in self.plain[1].calls.values() if true is False and said is not None]
+    @property
+    def floor(self) -> float | None:
+        """The specificity that is asked for, None where there are too few normal slides to ask for any."""
+        normal = [call for true, call in self.plain[1].calls.values() if true is False and call is not None]
         return self.least if self.least > 0 and len(normal) >= LEAST_NORMAL else None
 
-    def _harmless(self, one: Result) -> bool:
+    @property
+    def _enough(self) -> bool:
+        return len(set(self.groups.values())) >= LEAST_GROUPS
+
+    def _harmless(self, result: Result) -> bool:
         """Return whether no more normal slides are called tumour than by the plain point."""
         before = self.plain[1].specificity
-        return before is None or (one.specificity is not None and one.specificity >= before)
+        return before is None or (result.specificity is not None and result.specificity >= before)
 
     def _best(self, candidates: Sequence[_Candidate]) -> _Candidate:
         """Return the candidate of the highest value, of equal ones the nearest to plain; undefined ones come last."""
 
-        def rank(one: _Candidate) -> tuple[float, ...]:
-            value = -np.inf if one[1].value is None else one[1].value
-            return value, *(-part for part in complexity(one[0], self.plain[0]))
+        def rank(candidate: _Candidate) -> tuple[float, ...]:
+            point, result = candidate
+            away = {name: abs(getattr(point, name) - getattr(self.plain[0], name)) for name in SEARCHED}
+            steps, sizes = sum(change > 0 for change in away.values()), away["max_hole_um2"] + away["min_region_um2"]
+            value = -np.inf if result.value is None else result.value
+            return value, -steps, -sizes, -away["smoothing_px"], -away["min_peak"], -away["threshold"]
 
         return max(candidates, key=rank)
 
-    def _enough(self) -> bool:
-        return len(set(self.groups.values())) >= LEAST_GROUPS
-
-    def _why_plain(self) -> str:
-        number = len(set(self.groups.values()))
-        if not self._enough():
-            return f"the plain point: {number} patients or slides to judge by, {LEAST_GROUPS} are needed to tell a gain"
-        return "the plain point: no trial is better by a 95 % interval over patients"
-
-    def _wins(self, one: Result) -> bool:
+    def _wins(self, result: Result) -> bool:
         """Return whether a result is better than the plain point's for sure."""
-        low = self._gain(one).low if self._enough() else None
+        low = self._paired(self.plain[1], result).low if self._enough else None
         return low is not None and low > 0
-
-    def _gain(self, one: Result) -> Paired:
-        return self._paired(self.plain[1], one)
 
     def _paired(self, first: Result, second: Result) -> Paired:
         names = list(first.calls or first.slides)
-        own = [self.groups.get(name, name) for name in names]
-        return paired_bootstrap(own, first.over(names), second.over(names), RESAMPLES, self.seed)
+        groups = [self.groups.get(name, name) for name in names]
+        return paired_bootstrap(groups, first.over(names), second.over(names), RESAMPLES, self.seed)
 
     def _simplified(self, best: _Candidate, allowed: Callable[[Result], bool]) -> _Candidate:
         """Return the point with every setting at plain's that is as good there: a sampler's numbers mean nothing."""
@@ -183,51 +178,38 @@ class _Judge:
         """Return whether a simpler point cannot be told to be worse than the best."""
         if simpler.value is None or best.value is None or simpler.value >= best.value:
             return simpler.value is not None
-        low = self._paired(simpler, best).low if self._enough() else None
+        low = self._paired(simpler, best).low if self._enough else None
         return low is not None and low <= 0
-
-
-_Trial = tuple[OperatingPoint, tuple[str, ...], Result]
 
 
 def _trials(
     evaluate: Evaluate, plain: OperatingPoint, settings: params.Calibrate, with_threshold: bool, seed: int, asked: float
-) -> list[_Trial]:
+) -> list[tuple[OperatingPoint, dict[str, float], Result]]:
     """Return every trial's point, the settings that were searched, and its result; the first is the plain point's."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed % 2**32)  # numpy's old generator takes no more bits
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for begun in _begun(plain, settings):
-        study.enqueue_trial(begun)
-    found = []
+    # first of all plain, then peak, smoothing and threshold on a coarse grid
+    as_it_is = {name: getattr(plain, name) for name in SEARCHED}
+    study.enqueue_trial(as_it_is)
+    for smoothing in dict.fromkeys((settings.max_smoothing_px, 0.0)):
+        for peak in PEAKS:
+            for threshold in (0.5, 0.2) if peak <= settings.most_peak else ():
+                grid = {"threshold": threshold, "min_peak": peak, "smoothing_px": smoothing}
+                study.enqueue_trial(as_it_is | grid)
+    trials = []
     for _ in range(settings.trials):
         trial = study.ask()
-        chosen = _suggested(trial, plain, settings, with_threshold)
-        point = plain.model_copy(update=chosen)
+        searched = _suggested(trial, plain, settings, with_threshold)
+        point = plain.model_copy(update=searched)
         result = evaluate(point)
         if result.value is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:  # what is not specific enough is worse than all that is, the more the further
             short = asked - (result.specificity or 0.0)
             study.tell(trial, result.value - (1.0 + short if short > 0 else 0.0))
-        found.append((point, tuple(chosen), result))
-    return found
-
-
-def _begun(plain: OperatingPoint, settings: params.Calibrate) -> list[dict[str, float]]:
-    """Return what the first trials try: plain, then peak, smoothing and threshold on a coarse grid."""
-    as_it_is = {name: getattr(plain, name) for name in SEARCHED}
-    return [as_it_is] + [
-        as_it_is | {"threshold": threshold, "min_peak": peak, "smoothing_px": smoothing}
-        for smoothing in dict.fromkeys((settings.max_smoothing_px, 0.0))
-        for peak in PEAKS
-        if peak <= settings.most_peak
-        for threshold in (0.5, 0.2)
-    ]
-
-
-def _settings(point: OperatingPoint, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(point, name) for name in names}
+        trials.append((point, searched, result))
+    return trials
 
 
 def _suggested(

@@ -9,7 +9,7 @@ from acinus.charts import classes, heatmaps, layers
 from acinus.drawing.source import Row, Source
 from acinus.files import read_json
 from acinus.labels.places import mpp_of
-from acinus.maps.tiff import MapReader, open_map
+from acinus.maps.tiff import open_map
 from acinus.pages.contexts import Layer, Pictures, SlideView
 from acinus.pages.outlines import outlines
 from acinus.regions.amounts import positive_values
@@ -95,25 +95,12 @@ def _rasters(job: SlideJob, slide: SlidePixels) -> Rasters:
     thumbnail = slide.read(0, 0, columns, rows, at_downsample(slide.level_downsamples, downsample))
     labels = source.labels(row)
     with open_map(source.paths.maps / f"{row['slide_id']}.tif") as reader:
-        prob = positive_values(reader.sampled(columns, rows, downsample), source.positive)
-        predicted = _sampled_classes(source, row, reader, (columns, rows, downsample))
+        grid = (columns, rows, downsample)
+        prob = positive_values(reader.geometry.sampled(reader.bands(), *grid), source.positive)
+        predicted = reader.geometry.sampled(source.classes(row, reader), *grid)
     frame = heatmaps.Frame(downsample, downsample, mpp_of(row))
     truth = labels.raster(columns, rows, downsample) if labels else None
     return Rasters(thumbnail, truth, prob, predicted, source.tissue(row).raster(columns, rows, downsample), frame)
-
-
-def _sampled_classes(source: Source, row: Row, reader: MapReader, grid: tuple[int, int, float]) -> np.ndarray:
-    """Return the class under the centre of every px of a grid of (columns, rows, downsample), uint8 (rows, columns)."""
-    columns, rows, downsample = grid
-    under = [
-        np.minimum(((np.arange(count) + 0.5) * downsample / reader.geometry.downsample).astype(np.int64), size - 1)
-        for count, size in ((rows, reader.geometry.rows), (columns, reader.geometry.columns))
-    ]
-    result = np.zeros((rows, columns), dtype=np.uint8)
-    for top, band in source.classes(row, reader):
-        wanted = (under[0] >= top) & (under[0] < top + len(band))
-        result[wanted] = band[under[0][wanted] - top][:, under[1]]
-    return result
 
 
 def _side_by_side(job: SlideJob, rasters: Rasters) -> Pictures:

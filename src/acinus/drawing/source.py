@@ -10,8 +10,8 @@ from acinus import params
 from acinus.charts.canvas import Colour
 from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels
 from acinus.labels.places import Places, mpp_of
-from acinus.maps.coverage import coverage_of
 from acinus.maps.tiff import MapReader
+from acinus.maps.windows import coverage_of
 from acinus.paths import Paths
 from acinus.regions.operating_point import OperatingPoint
 from acinus.regions.table import find_regions
@@ -51,10 +51,5 @@ class Source:
         """Yield (top, predicted classes after clean-up, uint8 (rows, columns)) of the map, as they were counted."""
         grid = reader.geometry
         coverage = coverage_of(self.places.image(row), row, self.tissue(row), grid, self.index, self.infer)
-
-        def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-            for top, prob in reader.bands():
-                yield top, prob, coverage.rows(top, prob.shape[1])
-
         point = self.point.on_map(grid.downsample, mpp_of(row))
-        return find_regions(bands, grid, point, self.positive, None).classes()
+        return find_regions(lambda: coverage.beside(reader.bands()), grid, point, self.positive, None).classes()

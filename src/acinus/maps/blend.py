@@ -7,14 +7,17 @@ of a window's height is filled from top to bottom, and rows that no later window
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from acinus.errors import AcinusError
-from acinus.maps.footprints import Axis, weights
 from acinus.maps.geometry import MapGeometry
 from acinus.maps.windows import Windows
 from acinus.params.faults import map_fault
+
+_BORDER_WEIGHT = 1e-3  # above 0, so that a px which only a window's border covers is defined
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,26 @@ def blended_rows(
         for x, y, probs in zip(x0, y0, _checked(answer, x0, y0, classes), strict=True):
             columns, rows = across.footprint(x), down.footprint(y)
             yield from buffer.advance(rows.first)
-            values = _on_map(probs, (down, y), (across, x))
-            buffer.add(values, weights(rows.weight, columns.weight), columns.first)
+            if probs.ndim == 1:
+                values = probs[:, None, None]
+            else:
+                (fits_down, share_down), (fits_across, share_across) = (
+                    axis.picture(start0, pixels)
+                    for axis, start0, pixels in ((down, y, probs.shape[1]), (across, x, probs.shape[2]))
+                )
+                values = probs if fits_down and fits_across else share_down @ probs @ share_across.T
+            buffer.add(values, _weights(rows.weight, columns.weight), columns.first)
     yield from buffer.advance(geometry.rows)
 
 
-def _axes(geometry: MapGeometry, windows: Windows) -> tuple[Axis, Axis]:
+def _axes(geometry: MapGeometry, windows: Windows) -> tuple["_Axis", "_Axis"]:
     """Return the columns and the rows of the map under the windows."""
     edge0 = math.ceil(windows.edge0 - 1e-6)
     if (fault := map_fault(geometry.downsample, windows.edge0)) is not None:
         raise AcinusError(fault)
     # windows come row by row: every column again and again, a row once
-    across = Axis(geometry.edges_x0, edge0, windows.edge0, None)
-    return across, Axis(geometry.edges_y0, edge0, windows.edge0, 2)
+    across = _Axis(geometry.edges_x0, edge0, windows.edge0, None)
+    return across, _Axis(geometry.edges_y0, edge0, windows.edge0, 2)
 
 
 def _checked(answer: np.ndarray, x0: list[int], y0: list[int], classes: int) -> np.ndarray:
@@ -90,18 +100,68 @@ def _checked(answer: np.ndarray, x0: list[int], y0: list[int], classes: int) -> 
     return probs
 
 
-def _on_map(probs: np.ndarray, down: tuple[Axis, int], across: tuple[Axis, int]) -> np.ndarray:
-    """Return a window's probabilities on its map px: (classes, 1, 1) or float32 (classes, rows, columns).
+class _Footprint(NamedTuple):
+    """The map px of one axis that a window covers. first: the index; edges: their borders, level-0 px (n + 1,).
 
-    down, across: the axis and the window's start on it.
+    weight: the blending weight of every map px, float64 (n,), in (0, 1]: bytes, to be looked up by.
     """
-    if probs.ndim == 1:
-        return probs[:, None, None]
-    _, h, w = probs.shape
-    rows, columns = down[0].picture(down[1], h), across[0].picture(across[1], w)
-    if rows.fits and columns.fits:
-        return probs
-    return rows.shares @ probs @ columns.shares.T
+
+    first: int
+    edges: np.ndarray
+    weight: bytes
+
+
+class _Axis:
+    """The columns (or rows) of a map under windows of one edge: a window covers the px whose centre it holds.
+
+    edge0: of a window in level-0 px, rounded up to whole ones; picture0: as it is, over which the window's pixels lie.
+    What is known of the last `most` starts is kept (None: of all), equal arrays once: where the map's grid fits the
+    windows', that is next to nothing.
+    """
+
+    def __init__(self, edges: np.ndarray, edge0: int, picture0: float, most: int | None) -> None:
+        self._edges, self._edge0, self._picture0 = edges, edge0, picture0
+        self._centres = (edges[:-1] + edges[1:]) / 2
+        self.footprint = lru_cache(maxsize=most)(self._footprint)
+        self.picture = lru_cache(maxsize=most)(self._picture)
+        self._once = lru_cache(maxsize=16)(
+            lambda data, shape: np.frombuffer(data, dtype=np.float32).reshape(shape).copy()
+        )
+
+    def spans(self, start0: np.ndarray) -> np.ndarray:
+        """Return how many map px each window covers."""
+        return np.searchsorted(self._centres, start0 + self._edge0) - np.searchsorted(self._centres, start0)
+
+    def _footprint(self, start0: int) -> _Footprint:
+        """Return the map px that the window from `start0` on covers, weighted by a raised cosine."""
+        first, stop = np.searchsorted(self._centres, [start0, start0 + self._edge0]).tolist()
+        edges = self._edges[first : stop + 1]
+        position = ((edges[:-1] + edges[1:]) / 2 - start0) / self._edge0
+        weight = _BORDER_WEIGHT + (1 - _BORDER_WEIGHT) * (0.5 - 0.5 * np.cos(2 * np.pi * position))
+        return _Footprint(first, edges, weight.tobytes())
+
+    def _picture(self, start0: int, pixels: int) -> tuple[bool, np.ndarray]:
+        """Return how a picture of so many px across the window from `start0` on comes onto the map.
+
+        That is: whether they are the map px themselves, one by one, and how much of each map px each of them makes
+        up, float32 (n, pixels), rows sum to 1.
+        """
+        edges = self.footprint(start0).edges
+        borders = start0 + self._picture0 * np.arange(pixels + 1) / pixels
+        borders[-1] = max(borders[-1], start0 + self._edge0)  # the last px also covers what rounding added
+        low = np.maximum(edges[:-1, None], borders[None, :-1])
+        high = np.minimum(edges[1:, None], borders[None, 1:])
+        overlap = np.clip(high - low, 0.0, None)
+        shares = (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
+        return bool(np.array_equal(edges, borders)), self._once(shares.tobytes(), shares.shape)
+
+
+@lru_cache(maxsize=32)  # windows on a regular grid lie in a few ways over the map px
+def _weights(rows: bytes, columns: bytes) -> np.ndarray:
+    """Return the blending weights float32 (rows, columns) of a window from those of its two footprints."""
+    both: np.ndarray = np.outer(np.frombuffer(rows), np.frombuffer(columns)).astype(np.float32)
+    both.flags.writeable = False
+    return both
 
 
 class _Buffer:

@@ -1,6 +1,7 @@
 """How the pixels of a map lie on the slide."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +51,36 @@ class MapGeometry:
         """Borders of the rows in level-0 px, float64 (rows + 1,), the last at the slide's border."""
         return np.minimum(np.arange(self.rows + 1) * self.downsample, self.height)
 
-    def area_px(self, mask: np.ndarray) -> float:
-        """Return the area of a bool mask in whole map px; a px cut by the slide's border counts by its share."""
-        everywhere, column, row = (int(np.count_nonzero(part)) for part in (mask, mask[:, -1], mask[-1]))
-        return self.area_of(everywhere, column, row, bool(mask[-1, -1]))
+    def under(self, columns: int, rows: int, downsample: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the map's rows and columns under the px centres of another grid, int64 (rows,) and (columns,).
 
-    def area_of(self, everywhere: int, last_column: int, last_row: int, corner: bool) -> float:
-        """Return the area of a mask, as `area_px`, from how many px it has in all and at the two cut borders."""
+        downsample: level-0 px per px of that grid.
+        """
+        row, column = (
+            np.minimum(((np.arange(count) + 0.5) * downsample / self.downsample).astype(np.int64), size - 1)
+            for count, size in ((rows, self.rows), (columns, self.columns))
+        )
+        return row, column
+
+    def sampled(
+        self, bands: Iterable[tuple[int, np.ndarray]], columns: int, rows: int, downsample: float
+    ) -> np.ndarray:
+        """Return the map's px under the centre of every px of another grid (see `under`), (..., rows, columns).
+
+        bands: (top, (..., rows, columns)) of the whole map, from top to bottom.
+        """
+        row, column = self.under(columns, rows, downsample)
+        parts = []
+        for top, band in bands:
+            inside = row[(row >= top) & (row < top + band.shape[-2])]
+            parts.append(band[..., inside - top, :][..., column])
+        return np.concatenate(parts, axis=-2)
+
+    def area_of(self, everywhere: int, last_column: int, last_row: int, corner: int) -> float:
+        """Return the area of a mask in whole map px; a px cut by the slide's border counts by its share.
+
+        everywhere, last_column, last_row, corner: how many px the mask has in all and at the two cut borders.
+        """
         cut_x = 1.0 - (self.width / self.downsample - (self.columns - 1))  # missing share of the last column
         cut_y = 1.0 - (self.height / self.downsample - (self.rows - 1))
         return float(everywhere - (cut_x * last_column + cut_y * last_row) + cut_x * cut_y * corner)

@@ -1,9 +1,21 @@
-"""Where the model looks: square windows on a regular grid over the slide."""
+"""Where the model looks on a slide, and what is there: windows, the map px they cover, tissue and truth of these px."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from acinus import params
+from acinus.labels.labels import Labels
+from acinus.labels.places import mean_mpp
+from acinus.maps.geometry import MapGeometry
+from acinus.patches.index import cell_tissue, cell_truth
+from acinus.slides.geometry import Resolution, resolve
+from acinus.slides.open import open_slide
+from acinus.tissue.mask import TissueMask
 
 Fractions = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 """x0, y0 (n,) and edge, level-0 px -> the tissue share of each square, float64 (n,)."""
@@ -42,13 +54,9 @@ def grid(width: int, height: int, edge0: float, step0: float) -> Windows:
     """
     if not 1 <= step0 <= edge0:
         raise ValueError(f"step of {step0} level-0 px, expected 1 to the window's edge of {edge0}")
-    x0, y0 = _starts(width, step0), _starts(height, step0)
+    x0, y0 = (np.floor(np.arange(int(extent / step0) + 1) * step0 + 0.5).astype(np.int64) for extent in (width, height))
+    x0, y0 = x0[x0 < width], y0[y0 < height]
     return Windows(np.tile(x0, y0.size), np.repeat(y0, x0.size), edge0)
-
-
-def _starts(extent: int, step0: float) -> np.ndarray:
-    starts = np.floor(np.arange(int(extent / step0) + 1) * step0 + 0.5).astype(np.int64)
-    return starts[starts < extent]
 
 
 def with_tissue(windows: Windows, fractions: Fractions, min_fraction: float) -> Windows:
@@ -64,3 +72,77 @@ def with_tissue(windows: Windows, fractions: Fractions, min_fraction: float) -> 
         share = fractions(windows.x0[part], windows.y0[part], windows.edge0)
         keep[part] = (share > 0.0) & (share >= min_fraction)
     return windows.only(keep)
+
+
+def chosen_windows(tissue: TissueMask, at: Resolution, index: params.Index, infer: params.Infer) -> Windows:
+    """Return the windows of a slide that the model answers for: those with enough tissue, row by row.
+
+    A window is a cell where the recipe has cells: the rest of its pixels is context.
+    """
+    edge0 = (index.cell_px or index.patch_px) * at.downsample
+    every = grid(tissue.width, tissue.height, edge0, infer.stride_px * at.downsample)
+    return with_tissue(every, tissue.fractions, infer.min_tissue_fraction)
+
+
+def coverage_of(
+    image: Path,
+    row: Mapping[str, Any],
+    mask: TissueMask,
+    geometry: MapGeometry,
+    index: params.Index,
+    infer: params.Infer,
+) -> "Coverage":
+    """Return where the model looked on a slide: image, as `open_slide` takes it; row: of records.MANIFEST."""
+    with open_slide(image, row["slide_id"]) as slide:
+        at = resolve(slide.level_downsamples, mean_mpp(row), level=index.level, mpp=index.mpp)
+    return Coverage(geometry, chosen_windows(mask, at, index, infer))
+
+
+class Coverage:
+    """The px of a map that windows cover, as `blend.blended_rows` has them: those whose centre lies in one."""
+
+    def __init__(self, geometry: MapGeometry, windows: Windows) -> None:
+        """windows: row by row, as `grid` has them."""
+        self._columns, self._y0 = geometry.columns, windows.y0
+        edge0 = math.ceil(windows.edge0 - 1e-6)
+        x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (geometry.edges_x0, geometry.edges_y0))
+        self._left, self._right = np.searchsorted(x, windows.x0), np.searchsorted(x, windows.x0 + edge0)
+        self._top, self._bottom = np.searchsorted(y, windows.y0), np.searchsorted(y, windows.y0 + edge0)
+
+    def beside(self, bands: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield bands of the map, (top, uint8 (channels, rows, columns)), with where the model looked in them."""
+        for top, prob in bands:
+            yield top, prob, self.rows(top, prob.shape[1])
+
+    def rows(self, top: int, rows: int) -> np.ndarray:
+        """Return bool (rows, columns) of the map's rows from `top` on."""
+        result = np.zeros((rows, self._columns), dtype=bool)
+        first, stop = np.searchsorted(self._bottom, top, "right"), np.searchsorted(self._top, top + rows)
+        for y0 in np.unique(self._y0[first:stop]):  # the windows of a row
+            which = slice(*np.searchsorted(self._y0, (y0, y0 + 1)))
+            change = np.zeros(self._columns + 1, dtype=np.int64)
+            np.add.at(change, self._left[which], 1)
+            np.add.at(change, self._right[which], -1)
+            start, bottom = int(self._top[which.start]), int(self._bottom[which.start])
+            result[max(0, start - top) : max(0, bottom - top)] |= change[:-1].cumsum() > 0
+        return result
+
+
+def tissue_of(
+    mask: TissueMask, geometry: MapGeometry, top: int, rows: int, index: params.Index, min_fraction: float
+) -> np.ndarray:
+    """Return which px of a map's rows from `top` on are tissue, bool (rows, columns).
+
+    A px that is a cell has at least `min_fraction` of tissue, any other one has tissue under its centre.
+    """
+    place = (geometry.columns, rows, geometry.downsample, top)
+    return mask.raster(*place) if index.cell_px is None else cell_tissue(mask, *place, min_fraction)
+
+
+def truth_of(labels: Labels, geometry: MapGeometry, top: int, rows: int, index: params.Index) -> np.ndarray:
+    """Return the true classes of a map's rows from `top` on, uint8 (rows, columns), 255 unknown.
+
+    A px that is a cell has the cell's label, any other one that under its centre.
+    """
+    place = (geometry.columns, rows, geometry.downsample, top)
+    return labels.raster(*place) if index.cell_px is None else cell_truth(labels, *place, index)

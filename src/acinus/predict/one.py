@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,9 @@ from acinus.charts import classes as figures
 from acinus.charts import heatmaps
 from acinus.files import atomic_path
 from acinus.grading.apply import SlideToGrade, grade_slide
-from acinus.learning.device import Running
-from acinus.maps.coverage import Coverage, chosen_windows
 from acinus.maps.slide_map import MapJob, map_slide
 from acinus.maps.tiff import MapReader, open_map
-from acinus.patches.index import cell_tissue
+from acinus.maps.windows import Coverage, chosen_windows, tissue_of
 from acinus.predict.model import Model
 from acinus.predict.opening import Opened, Order, open_order
 from acinus.regions.amounts import Amounts, Rows, Terms
@@ -80,11 +77,10 @@ def _map_job(order: Order, model: Model, opened: Opened) -> MapJob:
             min_tissue_fraction=maps.min_tissue_fraction,
             tta=maps.tta,
         ),
-        device=order.device,
-        threads=order.threads,
+        compute=params.Compute(threads=order.threads, decode_threads=DECODE_THREADS).model_copy(
+            update={"device": order.device}  # whatever torch knows
+        ),
         scaling=model.point.scaling,
-        decode_threads=DECODE_THREADS,
-        running=Running(tta=maps.tta),
     )
 
 
@@ -92,23 +88,16 @@ def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -
     """Write the regions as GeoJSON and ASAP XML; return them, and the amounts of the cleaned map."""
     geometry, mask = reader.geometry, load_tissue(opened.tissue, opened.width, opened.height)
     coverage = Coverage(geometry, chosen_windows(mask, opened.at, model.index, _map_job(order, model, opened).infer))
-    cells, least = model.index.cell_px is not None, model.maps.min_tissue_fraction
-
-    def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for top, prob in reader.bands():
-            yield top, prob, coverage.rows(top, prob.shape[1])
-
     point = model.point.on_map(geometry.downsample, opened.mpp)
-    found = find_regions(bands, geometry, point, model.positive, opened.mpp)
-    terms = Terms(len(model.card.classes), model.positive, model.point.threshold)
+    found = find_regions(lambda: coverage.beside(reader.bands()), geometry, point, model.positive, opened.mpp)
+    terms = Terms(len(model.card.classes), model.positive)
     source = None if opened.mpp is None else "--mpp" if order.mpp is not None else "tag"
     amounts = Amounts(geometry, terms, opened.mpp, source)
     legend = Legend.of(model.card.classes, tuple(model.colours.values()))
     wide, high = (np.diff(edges) / geometry.downsample for edges in (geometry.edges_x0, geometry.edges_y0))
     area_px = np.zeros(len(model.card.classes))
     for band in exported(found, legend, order.folder / REGIONS, order.folder / ASAP):
-        place = (geometry.columns, len(band.classes), geometry.downsample, band.top)
-        tissue = cell_tissue(mask, *place, least) if cells else mask.raster(*place)
+        tissue = tissue_of(mask, geometry, band.top, len(band.classes), model.index, model.maps.min_tissue_fraction)
         amounts.add(Rows(band.prob, tissue, band.classes, band.looked))
         rows = slice(band.top, band.top + len(band.classes))
         shares = np.outer(high[rows], wide)[tissue]  # of each px on the slide
@@ -137,29 +126,15 @@ def _write_picture(order: Order, model: Model, opened: Opened, reader: MapReader
     columns, rows = math.ceil(opened.width / downsample), math.ceil(opened.height / downsample)
     with open_slide(opened.image, order.name) as slide:
         thumbnail = slide.read(0, 0, columns, rows, at_downsample(slide.level_downsamples, downsample))
-    classes = _sampled(found, columns, rows, downsample)
+    classes = found.geometry.sampled(found.classes(), columns, rows, downsample)
     frame = heatmaps.Frame(downsample, downsample, opened.mpp)
     if len(model.card.classes) > 2:
         picture = figures.class_pair(thumbnail, classes, None, frame, model.colours)
     else:
-        prob = reader.sampled(columns, rows, downsample)[0]
+        prob = reader.geometry.sampled(reader.bands(), columns, rows, downsample)[0]
         picture = heatmaps.overlay(thumbnail, prob, classes, frame, model.point.threshold)
     with atomic_path(order.folder / OVERLAY) as part:
         part.write_bytes(picture)
-
-
-def _sampled(found: Found, columns: int, rows: int, downsample: float) -> np.ndarray:
-    """Return the cleaned class under the centre of every px of another grid, uint8 (rows, columns)."""
-    geometry = found.geometry
-    under_y, under_x = (
-        np.minimum(((np.arange(count) + 0.5) * downsample / geometry.downsample).astype(np.int64), size - 1)
-        for count, size in ((rows, geometry.rows), (columns, geometry.columns))
-    )
-    result = np.zeros((rows, columns), dtype=np.uint8)
-    for top, classes in found.classes():
-        wanted = (under_y >= top) & (under_y < top + len(classes))
-        result[wanted] = classes[under_y[wanted] - top][:, under_x]
-    return result
 
 
 def _result(order: Order, model: Model, opened: Opened, found: Found, amounts: dict[str, Any]) -> dict[str, Any]:

@@ -22,13 +22,12 @@ ANNOTATION, TISSUE_MASK = "annotation", "tissue mask"
 class Terms:
     """What is counted. classes: how many; positive: those that are tumour (foreground), never 0.
 
-    threshold: on p of the one channel where there are two classes. majority: the commonest class of training,
-    for the baseline that says nothing else. colour_classes: the colour-only baseline.
+    majority: the commonest class of training, for the baseline that says nothing else. colour_classes: the
+    colour-only baseline.
     """
 
     classes: int = 2
     positive: tuple[int, ...] = (1,)
-    threshold: float = 0.5
     majority: int | None = None
     colour_classes: ColourClasses | None = None
 
@@ -46,16 +45,16 @@ class Terms:
 class Rows:
     """The next rows of a slide on its map's grid, each (rows, columns) but prob.
 
-    prob: uint8 (channels, rows, columns), p * 255. tissue: bool. predicted: uint8 classes after clean-up, None for
-    those of `predicted_classes`. looked: bool, where the model has an answer; None everywhere. truth: uint8 class
-    indices, 255 unknown, None where no px is known. true_tissue: bool, where the annotation has tissue, None where it
-    does not tell. colour: mean colour of every px (rows, columns, 3), needed for a colour baseline.
+    prob: uint8 (channels, rows, columns), p * 255. tissue: bool. predicted: uint8 classes after clean-up. looked:
+    bool, where the model has an answer. truth: uint8 class indices, 255 unknown, None where no px is known.
+    true_tissue: bool, where the annotation has tissue, None where it does not tell. colour: mean colour of every px
+    (rows, columns, 3), needed for a colour baseline.
     """
 
     prob: np.ndarray
     tissue: np.ndarray
-    predicted: np.ndarray | None = None
-    looked: np.ndarray | None = None
+    predicted: np.ndarray
+    looked: np.ndarray
     truth: np.ndarray | None = None
     true_tissue: np.ndarray | None = None
     colour: np.ndarray | None = None
@@ -64,8 +63,8 @@ class Rows:
 class Amounts:
     """Counts over the bands of one slide, from top to bottom; memory does not grow with them.
 
-    - Predicted class: as it is given after clean-up (`region_table.Found`), else see `predicted_classes`. Tissue
-      changes none of them; the colour baseline answers where the model does, the majority in all tissue.
+    - Predicted class: as it is after clean-up (`table.Found`). Tissue changes none of them; the colour baseline
+      answers where the model does, the majority in all tissue.
     - tumour_px, burden_pred, class_px: of predictions inside tissue.
     - confusion and the counts of Dice (intersection_px, pred_px, true_px: any positive class): over every px
       of the slide whose truth is known, inside tissue or not, so tumour where no window looked counts as
@@ -101,17 +100,14 @@ class Amounts:
         if terms.colour_classes is not None:
             self._confusions["confusion_colour"] = np.zeros(square, dtype=np.int64)
 
-    def add(self, rows: Rows) -> np.ndarray:
-        """Count the next rows of the map and return their predicted classes, uint8 (rows, columns).
+    def add(self, rows: Rows) -> None:
+        """Count the next rows of the map.
 
         Raises:
             ValueError: arrays that do not lie on the map's grid, or an index that is no class.
         """
         self._check(rows)
         terms, tissue, truth, predicted = self._terms, rows.tissue, rows.truth, rows.predicted
-        if predicted is None:
-            looked = np.ones_like(tissue) if rows.looked is None else rows.looked
-            predicted = predicted_classes(rows.prob, looked, terms.threshold, terms.classes)
         positive = np.isin(predicted, terms.positive) & tissue
         self._row += tissue.shape[0]
         last = self._row == self._geometry.rows
@@ -119,19 +115,18 @@ class Amounts:
         self._tumour += _border_counts(positive, last)
         self._class_px += np.bincount(predicted[tissue], minlength=terms.classes)
         self._scores += np.bincount(positive_values(rows.prob, terms.positive)[tissue], minlength=256)
-        own = tissue if rows.true_tissue is None else rows.true_tissue
+        true_tissue = tissue if rows.true_tissue is None else rows.true_tissue
         self._annotated |= rows.true_tissue is not None
-        self._true_tissue_px += int(np.count_nonzero(own))
+        self._true_tissue_px += int(np.count_nonzero(true_tissue))
         if truth is None:
-            self._unknown_px += int(np.count_nonzero(own))
-            return predicted
+            self._unknown_px += int(np.count_nonzero(true_tissue))
+            return
         true = np.isin(truth, terms.positive)
         self._outside += _border_counts(true & ~tissue, last)
-        self._unknown_px += int(np.count_nonzero(own & (truth == IGNORE)))
-        self._true_tumour_px += int(np.count_nonzero(own & true))
+        self._unknown_px += int(np.count_nonzero(true_tissue & (truth == IGNORE)))
+        self._true_tumour_px += int(np.count_nonzero(true_tissue & true))
         for name, matrix in self._confusions.items():
-            matrix += confusion(truth, self._said(name, predicted, rows), terms.classes)
-        return predicted
+            matrix += confusion(truth, self._answers(name, rows, truth), terms.classes)
 
     def result(self) -> dict[str, Any]:
         """Return the columns of records.QUANTITIES but slide_id and those of regions, lesions and instances.
@@ -149,8 +144,8 @@ class Amounts:
             "tissue_px": tissue_px,
             "map_downsample": float(geometry.downsample),
             "burden_pred": burden_percent(tumour_px, tissue_px),
-            "tumour_mm2": _area(geometry, self._tumour) * px_mm2 if px_mm2 else None,
-            "tissue_mm2": _area(geometry, self._tissue) * px_mm2 if px_mm2 else None,
+            "tumour_mm2": geometry.area_of(*self._tumour.tolist()) * px_mm2 if px_mm2 else None,
+            "tissue_mm2": geometry.area_of(*self._tissue.tolist()) * px_mm2 if px_mm2 else None,
             "mpp_source": self._mpp_source if mpp else None,
             "class_px": self._class_px.tolist(),
             "score_max": float(np.flatnonzero(self._scores)[-1]) / 255 if tissue_px else None,
@@ -158,20 +153,19 @@ class Amounts:
             **self._against_truth(px_mm2),
         }
 
-    def _said(self, name: str, predicted: np.ndarray, rows: Rows) -> np.ndarray:
+    def _answers(self, name: str, rows: Rows, truth: np.ndarray) -> np.ndarray:
         """Return the classes that the model, a perfect one or a baseline says, uint8 (rows, columns)."""
         if name == "confusion":
-            return predicted
-        said, colour_classes = np.zeros_like(predicted), self._terms.colour_classes
-        looked = np.ones_like(rows.tissue) if rows.looked is None else rows.looked
-        if name == "confusion_ceiling" and rows.truth is not None:
-            right = looked & (rows.truth != IGNORE)
-            said[right] = rows.truth[right]
+            return rows.predicted
+        answers, colour_classes = np.zeros_like(rows.predicted), self._terms.colour_classes
+        if name == "confusion_ceiling":
+            right = rows.looked & (truth != IGNORE)
+            answers[right] = truth[right]
         elif name == "confusion_majority":
-            said[rows.tissue] = self._terms.majority
-        elif rows.colour is not None and colour_classes is not None and looked.any():
-            said[looked] = colour_classes(rows.colour[looked])
-        return said
+            answers[rows.tissue] = self._terms.majority
+        elif rows.colour is not None and colour_classes is not None and rows.looked.any():
+            answers[rows.looked] = colour_classes(rows.colour[rows.looked])
+        return answers
 
     def _against_truth(self, px_mm2: float | None) -> dict[str, Any]:
         """Return the columns that need the truth, all None where there is none."""
@@ -184,7 +178,7 @@ class Amounts:
         counts = positive_overlap(self._confusions["confusion"], self._terms.positive)
         result |= {"intersection_px": counts.intersection, "pred_px": counts.predicted, "true_px": counts.true}
         result["outside_px"] = int(self._outside[0])
-        result["outside_mm2"] = _area(self._geometry, self._outside) * px_mm2 if px_mm2 else None
+        result["outside_mm2"] = self._geometry.area_of(*self._outside.tolist()) * px_mm2 if px_mm2 else None
         if not self._unknown_px:
             result |= {
                 "true_tumour_px": self._true_tumour_px,
@@ -194,52 +188,26 @@ class Amounts:
             }
         return result | {name: matrix.ravel().tolist() for name, matrix in self._confusions.items()}
 
-    def _check(self, given: Rows) -> None:
+    def _check(self, band: Rows) -> None:
         """Refuse arrays that do not lie on one grid."""
-        rows = given.tissue.shape[0]
+        rows = band.tissue.shape[0]
         grid = (rows, self._geometry.columns)
         if rows < 1 or self._row + rows > self._geometry.rows:
             raise ValueError(f"band of {rows} rows at row {self._row}, the map has {self._geometry.rows}")
         for name, values, dtype, shape in (
-            ("tissue", given.tissue, np.bool_, grid),
-            ("prob", given.prob, np.uint8, (self._terms.channels, *grid)),
-            ("predicted", given.predicted, np.uint8, grid),
-            ("looked", given.looked, np.bool_, grid),
-            ("truth", given.truth, np.uint8, grid),
-            ("true_tissue", given.true_tissue, np.bool_, grid),
+            ("tissue", band.tissue, np.bool_, grid),
+            ("prob", band.prob, np.uint8, (self._terms.channels, *grid)),
+            ("predicted", band.predicted, np.uint8, grid),
+            ("looked", band.looked, np.bool_, grid),
+            ("truth", band.truth, np.uint8, grid),
+            ("true_tissue", band.true_tissue, np.bool_, grid),
         ):
             if values is not None and (values.shape != shape or values.dtype != dtype):
                 raise ValueError(f"{name} is {values.dtype} {values.shape}, expected {np.dtype(dtype)} {shape}")
-        colour = given.colour
-        if given.truth is not None and self._terms.colour_classes and (colour is None or colour.shape != (*grid, 3)):
-            found = None if colour is None else colour.shape
-            raise ValueError(f"colour is {found}, expected {(*grid, 3)} for the colour baseline")
-
-
-def quantify(
-    prob: np.ndarray,
-    tissue: np.ndarray,
-    truth: np.ndarray | None,
-    threshold: float,
-    geometry: MapGeometry,
-    mpp: tuple[float, float] | None,
-    mpp_source: str | None = None,
-) -> dict[str, Any]:
-    """Return the amounts of a small map of two classes held whole, all arrays (rows, columns); see Amounts."""
-    amounts = Amounts(geometry, Terms(threshold=threshold), mpp, mpp_source)
-    amounts.add(Rows(prob[None], tissue, truth=truth))
-    return amounts.result()
-
-
-def predicted_classes(prob: np.ndarray, looked: np.ndarray, threshold: float, classes: int) -> np.ndarray:
-    """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns) p * 255.
-
-    Two classes (one channel): 1 where p >= threshold (`tumour_mask`). More: the channel of the largest value, of
-    equal ones the lower. Where the model did not look (bool), 0.
-    """
-    if classes == 2:
-        return (tumour_mask(prob[0], threshold) & looked).astype(np.uint8)
-    return np.where(looked, prob.argmax(axis=0), 0).astype(np.uint8)
+        colour = band.colour
+        if band.truth is not None and self._terms.colour_classes and (colour is None or colour.shape != (*grid, 3)):
+            colour_shape = None if colour is None else colour.shape
+            raise ValueError(f"colour is {colour_shape}, expected {(*grid, 3)} for the colour baseline")
 
 
 def positive_values(prob: np.ndarray, positive: tuple[int, ...]) -> np.ndarray:
@@ -272,8 +240,3 @@ def _border_counts(mask: np.ndarray, last: bool) -> np.ndarray:
     """Return px of a mask in all, in the last column, in the map's last row and in its corner; last: it ends there."""
     ends = (np.count_nonzero(mask[-1]), mask[-1, -1]) if last else (0, 0)
     return np.array([np.count_nonzero(mask), np.count_nonzero(mask[:, -1]), *ends], dtype=np.int64)
-
-
-def _area(geometry: MapGeometry, counts: np.ndarray) -> float:
-    everywhere, last_column, last_row, corner = counts.tolist()
-    return geometry.area_of(everywhere, last_column, last_row, bool(corner))

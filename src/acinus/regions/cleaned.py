@@ -1,13 +1,14 @@
 """Probabilities -> predicted classes, smoothed and cleaned up: of a small map held whole, the rule for all others.
 
-`region_table.find_regions` gives the same band by band, whatever the size of the slide.
+`table.find_regions` gives the same band by band, whatever the size of the slide.
 """
 
 import numpy as np
 from scipy import ndimage
 
-from acinus.regions.amounts import positive_values, predicted_classes, tumour_mask
+from acinus.regions.amounts import positive_values, tumour_mask
 from acinus.regions.operating_point import CleanUp
+from acinus.tissue.pixels import holes
 
 EIGHT = np.ones((3, 3), dtype=bool)
 """Px that touch by a side or a corner are of one region."""
@@ -16,39 +17,27 @@ FOUR = ndimage.generate_binary_structure(2, 1)
 _TRUNCATE = 4.0  # sigmas on either side that a Gaussian is summed over
 
 
-def cleaned(prob: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
-    """Return the tumour mask of a map of two classes, bool (rows, columns).
+def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
+    """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns) p * 255.
 
-    prob: uint8 (rows, columns), p * 255; looked: bool, px that a window covered: elsewhere there is no answer, and
-    nothing is tumour. Steps, all px of the map:
+    looked: bool, px that a window covered: elsewhere there is no answer, and nothing is positive. Steps, all px of
+    the map:
 
     1. `smoothed` by a Gaussian of sigma point.smoothing_px;
-    2. tumour where the value reaches point.threshold (`quantify.tumour_mask`), where the model looked;
-    3. holes (4-connected px that are no tumour and do not reach the map's border) of at most point.max_hole_px px
-       are filled, where the model looked;
+    2. of one channel, class 1 where the value reaches point.threshold (`amounts.tumour_mask`); of several the class
+       of the largest value, whatever the threshold; where the model looked;
+    3. holes (4-connected px that are not positive and do not reach the map's border) of at most point.max_hole_px px
+       are filled, where the model looked: by the positive class of the largest value there, of equal ones the first;
     4. regions (8-connected) of fewer than point.min_region_px px are removed, and those that reach
-       point.min_peak nowhere on the smoothed map.
-    """
-    return cleaned_classes(prob[None], looked, point, (1,)) == 1
+       point.min_peak nowhere on the smoothed map: their px take the likeliest other class.
 
-
-def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positive: tuple[int, ...]) -> np.ndarray:
-    """Return the class of every px, uint8 (rows, columns), of uint8 (channels, rows, columns); see `cleaned`.
-
-    Of several channels the largest smoothed value decides, no threshold. Holes and regions are those of all
-    `positive` classes together: px of removed regions take the other class, px of filled holes the positive class
-    of the largest smoothed value there (of equal ones the first).
+    Holes and regions are those of all `positive` classes together.
     """
     smooth = smoothed(prob, point.smoothing_px)
-    classes = said(smooth, looked, point)
+    classes = predicted_classes(smooth, looked, point.threshold)
     mask = np.isin(classes, positive)
     if point.max_hole_px:
-        holes, number = ndimage.label(~mask, FOUR)
-        open_ones = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
-        small = np.bincount(holes.ravel(), minlength=number + 1) <= point.max_hole_px
-        small[open_ones] = False
-        small[0] = False
-        filled = small[holes] & looked
+        filled = holes(mask, point.max_hole_px) & looked
         classes[filled] = best_of(smooth[:, filled], positive)
         mask |= filled
     regions, number = ndimage.label(mask, EIGHT)
@@ -57,18 +46,24 @@ def cleaned_classes(prob: np.ndarray, looked: np.ndarray, point: CleanUp, positi
         peaks = ndimage.maximum(positive_values(smooth, positive), regions, np.arange(number + 1))
         kept &= tumour_mask(np.asarray(peaks), point.min_peak)
     removed = mask & ~kept[regions]
-    classes[removed] = best_of(smooth[:, removed], others(len(smooth), positive))
+    classes[removed] = best_of(smooth[:, removed], others_than(positive, len(smooth)))
     return classes
 
 
-def others(channels: int, positive: tuple[int, ...]) -> tuple[int, ...]:
+def others_than(positive: tuple[int, ...], channels: int) -> tuple[int, ...]:
     """Return the classes of a map of so many channels that are not positive, class 0 first."""
-    return tuple(one for one in range(max(2, channels)) if one not in positive)
+    return tuple(index for index in range(max(2, channels)) if index not in positive)
 
 
-def said(smooth: np.ndarray, looked: np.ndarray, point: CleanUp) -> np.ndarray:
-    """Return the class of every px before clean-up, uint8 (rows, columns), of smoothed channels."""
-    return predicted_classes(smooth, looked, point.threshold, 2 if len(smooth) == 1 else len(smooth))
+def predicted_classes(prob: np.ndarray, looked: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the class of every px before clean-up, uint8 (rows, columns), of uint8 (channels, rows, columns) p * 255.
+
+    One channel: 1 where p >= threshold (`tumour_mask`). More: the channel of the largest value, of equal ones the
+    lower. Where the model did not look (bool), 0.
+    """
+    if len(prob) == 1:
+        return (tumour_mask(prob[0], threshold) & looked).astype(np.uint8)
+    return np.where(looked, prob.argmax(axis=0), 0).astype(np.uint8)
 
 
 def best_of(smooth: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:

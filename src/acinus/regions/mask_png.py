@@ -20,50 +20,35 @@ _DEPTH, _GREY, _PALETTE, _DEFLATE, _ADAPTIVE, _NOT_INTERLACED = 8, 0, 3, 0, 0, 0
 _ROWS = 64  # rows encoded at a time
 
 
-def write_colour_mask(
+def write_mask(
     path: Path,
     bands: Iterable[np.ndarray],
     size: tuple[int, int],
-    colours: Sequence[Sequence[int]],
+    colours: Sequence[Sequence[int]] | None = None,
     downsample: float = 1.0,
 ) -> None:
     """Write `bands`, uint8 class indices (rows, columns) from top to bottom, as a PNG of `size` (width, height) px.
 
-    downsample: px of the PNG per px of the bands; px (X, Y) shows the one under its centre, column
-    floor((X + 0.5) / downsample), and where the bands end earlier their last. Same bands, same bytes.
+    colours: of the classes, in order; without any the grey of a px is its class. downsample: px of the PNG per px of
+    the bands; px (X, Y) shows the one under its centre, column floor((X + 0.5) / downsample), and where the bands end
+    earlier their last. Same bands, same bytes.
 
     Raises:
         AcinusError: the file cannot be written.
         ValueError: bands of another shape than `size` and `downsample` tell, or an index without a colour.
     """
-    _write(path, _enlarged(bands, size, downsample), size, np.array(colours, dtype=np.uint8))
-
-
-def write_class_mask(path: Path, bands: Iterable[np.ndarray], size: tuple[int, int]) -> None:
-    """Write `bands`, uint8 class indices (rows, columns) from top to bottom, as a grey PNG of `size` (columns, rows).
-
-    A px of the PNG is one of the bands; its grey is its class. Same bands, same bytes.
-
-    Raises:
-        AcinusError: the file cannot be written.
-        ValueError: bands of another shape than `size` tells.
-    """
-    _write(path, _enlarged(bands, size, 1.0), size, None)
-
-
-def _write(path: Path, bands: Iterable[np.ndarray], size: tuple[int, int], palette: np.ndarray | None) -> None:
-    """Write the PNG's rows (n, width). palette: uint8 (classes, 3), None for greys."""
     width, height = size
     with atomic_path(path) as part, part.open("wb") as stream:
         stream.write(_SIGNATURE)
-        kind = _GREY if palette is None else _PALETTE
+        kind = _GREY if colours is None else _PALETTE
         header = (width, height, _DEPTH, kind, _DEFLATE, _ADAPTIVE, _NOT_INTERLACED)
         _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *header))
-        _chunk(stream, b"PLTE", b"" if palette is None else palette.tobytes())
+        if colours is not None:
+            _chunk(stream, b"PLTE", np.array(colours, dtype=np.uint8).tobytes())
         encoder = zlib.compressobj()
-        for rows in bands:
-            if palette is not None and rows.max() >= len(palette):
-                raise ValueError(f"class {rows.max()} in a mask of {len(palette)} colours")
+        for rows in _enlarged(bands, MapGeometry(width, height, downsample)):
+            if colours is not None and rows.max() >= len(colours):
+                raise ValueError(f"class {rows.max()} in a mask of {len(colours)} colours")
             filtered = np.zeros((len(rows), width + 1), dtype=np.uint8)  # each row begins with its filter
             filtered[:, 1:] = rows
             _chunk(stream, b"IDAT", encoder.compress(filtered.tobytes()))
@@ -76,10 +61,9 @@ def _chunk(stream: BinaryIO, kind: bytes, data: bytes) -> None:
         stream.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
 
 
-def _enlarged(bands: Iterable[np.ndarray], size: tuple[int, int], downsample: float) -> Iterator[np.ndarray]:
-    """Yield the PNG's rows (n, width), at most _ROWS at a time."""
-    grid = MapGeometry(*size, downsample)
-    column, row = _under(grid.width, grid.columns, downsample), _under(grid.height, grid.rows, downsample)
+def _enlarged(bands: Iterable[np.ndarray], grid: MapGeometry) -> Iterator[np.ndarray]:
+    """Yield the PNG's rows (n, width), at most _ROWS at a time; grid: how the bands lie on it."""
+    row, column = grid.under(grid.width, grid.height, 1.0)
     top = 0
     for band in bands:
         if band.dtype != np.uint8 or band.ndim != 2 or band.shape[1] != grid.columns or top + len(band) > grid.rows:
@@ -92,8 +76,3 @@ def _enlarged(bands: Iterable[np.ndarray], size: tuple[int, int], downsample: fl
         top += len(band)
     if top != grid.rows:
         raise ValueError(f"bands end at row {top}; expected {grid.rows} rows")
-
-
-def _under(length: int, pieces: int, downsample: float) -> np.ndarray:
-    """Return the band px under the centre of each of `length` px."""
-    return np.minimum(((np.arange(length) + 0.5) / downsample).astype(np.int64), pieces - 1)

@@ -23,7 +23,7 @@ _CLOSE = 1e-9  # share of a px by which a size may miss a whole number of them
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What an operating point is on one map: thresholds on p, and sizes in px of the map; see `regions.cleaned`."""
+    """What an operating point is on one map: thresholds on p, and sizes in px of the map; see `cleaned_classes`."""
 
     threshold: float = 0.5
     min_peak: float = 0.0
@@ -47,9 +47,9 @@ class Maps(BaseModel):
     map_downsample: Annotated[float, Field(ge=1.0)]
     min_tissue_fraction: Annotated[float, Field(ge=0.0, le=1.0)]
     um_per_px: Annotated[float, Field(gt=0.0)] | None = None
-    precision: Annotated[str, Field(exclude_if=lambda one: one == PRECISION)] = PRECISION
-    engine: Annotated[str, Field(exclude_if=lambda one: one == ENGINE)] = ENGINE
-    tta: Annotated[Literal["none", "flips", "d4"], Field(exclude_if=lambda one: one == "none")] = "none"
+    precision: Annotated[str, Field(exclude_if=lambda value: value == PRECISION)] = PRECISION
+    engine: Annotated[str, Field(exclude_if=lambda value: value == ENGINE)] = ENGINE
+    tta: Annotated[Literal["none", "flips", "d4"], Field(exclude_if=lambda value: value == "none")] = "none"
 
 
 class OperatingPoint(BaseModel):
@@ -66,7 +66,7 @@ class OperatingPoint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
-    bias: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(exclude_if=lambda one: not one)] = []
+    bias: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(exclude_if=lambda value: not value)] = []
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     smoothing_px: Annotated[float, Field(ge=0.0)] = 0.0
     min_peak: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
@@ -116,7 +116,7 @@ def read_point(path: Path) -> OperatingPoint:
     try:
         return OperatingPoint.model_validate(read_mapping(path))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
         raise AcinusError(f"{path}: not an operating point ({faults}); run the calibrate stage again") from error
 
 
@@ -133,8 +133,8 @@ def read_scaling(path: Path) -> Scaling:
     """
     if not path.is_file():
         raise AcinusError(f"{path}: not found; run the calibrate stage (dvc repro)")
-    found = read_json(path)
+    data = read_json(path)
     try:
-        return Scaling(float(found["temperature"]), tuple(float(one) for one in found.get("bias", ())))
+        return Scaling(float(data["temperature"]), tuple(float(offset) for offset in data.get("bias", ())))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AcinusError(f"{path}: not a temperature with offsets; run the calibrate stage again") from error

@@ -58,7 +58,7 @@ def _rings(mask: np.ndarray) -> Iterator[np.ndarray]:
     for along, order in enumerate((by_row, by_column)):
         partner[along, order[0::2]], partner[along, order[1::2]] = order[1::2], order[0::2]
     points = np.stack([column, row], axis=1)
-    found: list[np.ndarray] = []
+    rings: list[np.ndarray] = []
     seen = np.zeros(len(row), dtype=bool)
     across, down = partner.tolist()
     for start in range(len(row)):
@@ -72,8 +72,8 @@ def _rings(mask: np.ndarray) -> Iterator[np.ndarray]:
             if at == start:
                 break
         seen[ring] = True
-        found += _simple(points[ring])
-    yield from sorted(found, key=lambda ring: (int(ring[0, 1]), int(ring[0, 0])))
+        rings += _simple(points[ring])
+    yield from sorted(rings, key=lambda ring: (int(ring[0, 1]), int(ring[0, 0])))
 
 
 def _corners(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -97,24 +97,20 @@ def _simple(ring: np.ndarray) -> list[np.ndarray]:
     """Return a ring as rings that visit no point twice, each beginning at its first corner row by row."""
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}
-    found: list[np.ndarray] = []
+    rings: list[np.ndarray] = []
     for column, row in [*ring.tolist(), ring[0].tolist()]:
         point = (column, row)
         if point in place:
             loop = path[place[point] :]
-            found.append(_begun(np.array(loop, dtype=np.int64)))
+            corners = np.array(loop, dtype=np.int64)
+            rings.append(np.roll(corners, -int(np.lexsort(corners.T)[0]), axis=0))
             for passed in loop[1:]:
                 del place[passed]
             del path[place[point] + 1 :]
         else:
             place[point] = len(path)
             path.append(point)
-    return found
-
-
-def _begun(ring: np.ndarray) -> np.ndarray:
-    """Return a ring rotated so that it begins at its first corner, row by row."""
-    return np.roll(ring, -int(np.lexsort((ring[:, 0], ring[:, 1]))[0]), axis=0)
+    return rings
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +137,7 @@ class Shapes:
     def add(self, top: int, regions: np.ndarray) -> Iterator[Shape]:
         """Take the next rows, int64 (rows, columns) of region numbers; yield the regions that end there, by number.
 
-        boxes: as `region_table.Found` has them.
+        boxes: as `table.Found` has them.
         """
         bottom = top + len(regions)
         for region in np.flatnonzero((self.boxes[1:, 0] < bottom) & (self.boxes[1:, 2] >= top)) + 1:

@@ -13,24 +13,22 @@ import numpy as np
 
 from acinus import records
 from acinus.calibration.confidence import Confidence, confidence
-from acinus.calibration.judged_files import open_judged, save_judged
-from acinus.calibration.point_score import Aim, Judged, Result, measure, tells
+from acinus.calibration.point_score import Aim, Judged, Result, measure, open_judged, save_judged, tells
 from acinus.calibration.point_search import SEARCHED, Found, search
 from acinus.calibration.threshold_curve import histogram, threshold_curve
 from acinus.files import sha256, write_json
-from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.labels.labels import LabelRow, LabelRules, open_labels
 from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.card import WEIGHTS_FILE, selection_of
 from acinus.learning.device import best_alone
-from acinus.maps.coverage import coverage_of
-from acinus.maps.geometry import MapGeometry
-from acinus.maps.slide_map import MapJob, map_slide, running_as
+from acinus.maps.slide_map import MapJob, map_slide
 from acinus.maps.tiff import read_map
-from acinus.patches.index import cell_tissue, cell_truth
-from acinus.regions.lesion_grid import lesion_grid
+from acinus.maps.windows import coverage_of, tissue_of, truth_of
+from acinus.regions.against_truth import lesion_grid
 from acinus.regions.operating_point import Maps, OperatingPoint, write_point, write_scaling
 from acinus.scoring.scaling import Scaling
 from acinus.stage import Stage
+from acinus.stages.infer import map_jobs
 from acinus.tissue.mask import load_tissue
 
 BAND_ROWS = 256
@@ -56,12 +54,12 @@ def run(stage: Stage) -> None:
     probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(stage.recipe.classes))
     settings = stage.recipe.calibrate
     patients = dict(zip(manifest["slide_id"], manifest["patient"], strict=True))
-    owners = [patients.get(name) or name for name in scores["slide_id"]]
-    asked = (settings.temperature, settings.bias, stage.seed("temperature") % 2**32)
-    trust = confidence(probs, scores["label"].to_numpy(), owners, *asked)
-    offsets = ", ".join(f"{name} {one:+g}" for name, one in _offsets(stage, trust.scaling).items())
-    said = f"temperature {trust.scaling.temperature:g}" + (f", offsets {offsets}" if offsets else "")
-    stage.say(said + (f" ({trust.note})" if trust.note else ""))
+    groups = [patients.get(name) or name for name in scores["slide_id"]]
+    seed = stage.seed("temperature") % 2**32
+    trust = confidence(probs, scores["label"].to_numpy(), groups, settings.temperature, settings.bias, seed)
+    offsets = ", ".join(f"{name} {offset:+g}" for name, offset in _offsets(stage, trust.scaling).items())
+    text = f"temperature {trust.scaling.temperature:g}" + (f", offsets {offsets}" if offsets else "")
+    stage.say(text + (f" ({trust.note})" if trust.note else ""))
     rows = chosen_slides(records.rows(manifest), settings.objective, settings.max_slides)
     scratch = stage.root / ".acinus" / "calibrate" / stage.recipe_name
     shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
@@ -96,37 +94,20 @@ def _is_judged(row: dict[str, Any]) -> bool:
 
 def _judged_slides(stage: Stage, rows: list[dict[str, Any]], scaling: Scaling, scratch: Path) -> list[Judged]:
     """Map every slide into `scratch` and return it beside its truth; the arrays stay on disk."""
-    compute, places = stage.project.compute, Places(stage.cohort_root, stage.paths.rasters)
-    model = selection_of(stage.paths.model)
-    weights = sha256(model / WEIGHTS_FILE)
+    places, model = Places(stage.cohort_root, stage.paths.rasters), selection_of(stage.paths.model)
     jobs = [
         Job(
-            map=MapJob(
-                row=row,
-                image=places.image(row),
-                tissue=stage.paths.tissue / f"{row['slide_id']}.png",
-                model=model,
-                weights=weights,
-                target=scratch / f"{row['slide_id']}.tif",
-                index=stage.recipe.index,
-                infer=stage.recipe.infer,
-                device=compute.device,
-                threads=compute.threads,
-                scaling=scaling,
-                decode_threads=stage.decode_threads,
-                memory_mib=stage.memory_mib,
-                running=running_as(compute, stage.recipe.infer),
-            ),
-            label=places.label(row),
+            map=map_job,
+            label=places.label(map_job.row),
             rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
             positive=_positive(stage),
-            judged=_is_judged(row),
+            judged=_is_judged(map_job.row),
             lesions=stage.recipe.calibrate.objective == "froc",
         )
-        for row in rows
+        for map_job in map_jobs(stage, rows, model, scaling, scratch)
     ]
     slides = []
-    for folder in stage.map(judge_one, jobs, alone=best_alone(compute.device)):
+    for folder in stage.map(judge_one, jobs, alone=best_alone(stage.project.compute.device)):
         slides.append(open_judged(folder))
         stage.say(f"{slides[-1].slide_id}: mapped")
     return slides
@@ -143,62 +124,58 @@ def judge_one(job: Job) -> Path:
     prob, geometry, _ = read_map(target)
     target.unlink()
     mask = load_tissue(job.map.tissue, geometry.width, geometry.height)
-    place = (geometry.columns, geometry.rows, geometry.downsample)
-    cells = index.cell_px is not None
-    tissue = cell_tissue(mask, *place, 0, job.map.infer.min_tissue_fraction) if cells else mask.raster(*place)
-    truth, found = None, None
+    truth, lesions = None, None
     if job.judged:
         labels = open_labels(LabelRow.of(row, job.label), job.rules)
-        truth = _truth(labels, geometry, job)
-        size = geometry.width, geometry.height
-        found = lesion_grid(labels, size, mean_mpp(row), job.positive) if job.lesions else None
-    tumour = None if row["slide_label"] is None else row["slide_label"] == "tumor"
-    channels = prob if prob.ndim == 3 else prob[None]
+        bands = [
+            truth_of(labels, geometry, top, min(BAND_ROWS, geometry.rows - top), index)
+            for top in range(0, geometry.rows, BAND_ROWS)
+        ]
+        truth = np.concatenate(bands)
+        if job.lesions:
+            lesions = lesion_grid(labels, (geometry.width, geometry.height), mean_mpp(row), job.positive)
     folder = target.parent / f"{row['slide_id']}.judged"  # no other slide's file is called so
-    looked = coverage_of(job.map.image, row, mask, geometry, index, job.map.infer).rows(0, geometry.rows)
-    patient = row["patient"]
-    judged = Judged(row["slide_id"], geometry, channels, tissue, truth, tumour, found, mpp_of(row), patient, looked)
+    judged = Judged(
+        slide_id=row["slide_id"],
+        geometry=geometry,
+        prob=prob if prob.ndim == 3 else prob[None],
+        tissue=tissue_of(mask, geometry, 0, geometry.rows, index, job.map.infer.min_tissue_fraction),
+        truth=truth,
+        tumour=None if row["slide_label"] is None else row["slide_label"] == "tumor",
+        lesions=lesions,
+        mpp=mpp_of(row),
+        patient=row["patient"],
+        looked=coverage_of(job.map.image, row, mask, geometry, index, job.map.infer).rows(0, geometry.rows),
+    )
     save_judged(folder, judged)
     return folder
 
 
-def _truth(labels: Labels, geometry: MapGeometry, job: Job) -> np.ndarray:
-    """Return the classes of a map's px, uint8 (rows, columns), 255 unknown."""
-    truth = np.empty(geometry.shape, dtype=np.uint8)
-    for top in range(0, geometry.rows, BAND_ROWS):
-        place = (geometry.columns, min(BAND_ROWS, geometry.rows - top), geometry.downsample, top)
-        cells = job.map.index.cell_px is not None  # a px of the map is a cell, and has the cell's label
-        band = cell_truth(labels, *place, job.map.index) if cells else labels.raster(*place)
-        truth[top : top + BAND_ROWS] = band
-    return truth
-
-
 def _um_per_px(stage: Stage, rows: list[dict[str, Any]]) -> float | None:
     """Return the mean um per map px of the slides, where the recipe works at so many um per px."""
-    known = [mpp for mpp in (mean_mpp(row) for row in rows) if mpp is not None]
-    if stage.recipe.index.mpp is None or not known or len(known) < len(rows):
+    mpps = [mpp for mpp in (mean_mpp(row) for row in rows) if mpp is not None]
+    if stage.recipe.index.mpp is None or not mpps or len(mpps) < len(rows):
         return None
-    return round(sum(known) / len(known) * stage.recipe.infer.map_downsample, 6)
+    return round(sum(mpps) / len(mpps) * stage.recipe.infer.map_downsample, 6)
 
 
 def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: float | None) -> None:
     """Search the point over the slides; write it, and the curves behind it."""
     settings, infer, positive = stage.recipe.calibrate, stage.recipe.infer, _positive(stage)
-    maps = Maps(
-        stride_px=infer.stride_px,
-        map_downsample=infer.map_downsample,
-        min_tissue_fraction=infer.min_tissue_fraction,
-        um_per_px=um_per_px,
-        precision=infer.precision,
-        engine=infer.engine,
-        tta=infer.tta,
-    )
     plain = OperatingPoint(
         temperature=trust.scaling.temperature,
         bias=list(trust.scaling.bias),
         min_region_um2=settings.min_region_um2,
         max_hole_um2=settings.max_hole_um2,
-        maps=maps,
+        maps=Maps(
+            stride_px=infer.stride_px,
+            map_downsample=infer.map_downsample,
+            min_tissue_fraction=infer.min_tissue_fraction,
+            um_per_px=um_per_px,
+            precision=infer.precision,
+            engine=infer.engine,
+            tta=infer.tta,
+        ),
     )
     two = len(stage.recipe.classes) == 2
     aim = Aim(settings.objective, positive, settings.false_half_percent, stage.recipe.grade.burden_percent)
@@ -206,47 +183,56 @@ def _choose(stage: Stage, slides: list[Judged], trust: Confidence, um_per_px: fl
     def results(point: OperatingPoint) -> Result:
         return measure(slides, point, aim)
 
-    if any(tells(one, settings.objective, positive) for one in slides):
-        groups = {one.slide_id: one.group for one in slides}
+    if any(tells(slide, settings.objective, positive) for slide in slides):
+        groups = {slide.slide_id: slide.group for slide in slides}
         found = search(results, plain, settings, two, groups, stage.seed("search"))
     else:
         nothing = Result(None, results(plain).slides)
         found = Found(plain, nothing, nothing, (), note="the plain point: no validation slide with known tumour")
-    histograms = [histogram(one) for one in slides] if two else []
-    write_json(
-        stage.paths.calibration,
-        _trust(trust)
-        | {"objective": settings.objective, "point": _settings(found.point), "point_at_half": _settings(plain)}
-        | _worth(found)
-        | {"note": found.note, "curve": threshold_curve(histograms, aim) if histograms else None}
-        | {"slides": _own_figures(found), "trials": [asdict(one) for one in found.tried]},
-    )
-    source = _source(stage, found, trust) | {"slides": sorted(found.plain.slides)}
-    write_scaling(stage.paths.temperature, found.point.scaling)
-    write_point(stage.paths.operating_point, found.point.model_copy(update={"source": source}))
+    curve = threshold_curve([histogram(slide) for slide in slides], aim) if two and slides else None
+    _write(stage, found, trust, {"point_at_half": _settings(plain), "curve": curve})
     _tell(stage, found, trust, len(slides))
 
 
-def _worth(found: Found) -> dict[str, Any]:
-    """Return what the chosen point gives beside the plain one."""
+def _write(stage: Stage, found: Found, trust: Confidence, more: dict[str, Any]) -> None:
+    """Write the chosen point, its scaling alone, and what both were chosen by; more: of calibration.json."""
+    scaling, objective = trust.scaling, stage.recipe.calibrate.objective
     gain = {"difference": found.gain.difference, "low": found.gain.low, "high": found.gain.high} if found.gain else None
-    figures: dict[str, Any] = {"value": found.chosen.value, "value_at_half": found.plain.value, "gain": gain}
+    worth: dict[str, Any] = {"value": found.chosen.value, "value_at_half": found.plain.value, "gain": gain}
     for name in ("specificity", "sensitivity"):
-        figures |= {name: getattr(found.chosen, name), f"{name}_at_half": getattr(found.plain, name)}
-    return figures
-
-
-def _own_figures(found: Found) -> list[dict[str, Any]]:
-    before, after = found.plain.slides, found.chosen.slides
-    return [{"slide_id": name, "at_half": before[name], "chosen": after[name]} for name in sorted(before)]
-
-
-def _trust(trust: Confidence) -> dict[str, Any]:
-    """Return the scaling's part of calibration.json: every figure before and after."""
-    figures = {name: {"before": trust.before[name], "after": trust.after[name]} for name in trust.before}
-    bias = {"bias": list(trust.scaling.bias)} if trust.scaling.bias else {}
-    noted = {"temperature_note": trust.note, "n_scores": trust.n_scores}
-    return {"temperature": trust.scaling.temperature, **bias, **noted, **figures}
+        worth |= {name: getattr(found.chosen, name), f"{name}_at_half": getattr(found.plain, name)}
+    scores = sorted(found.plain.slides.items())
+    write_json(
+        stage.paths.calibration,
+        {
+            "temperature": scaling.temperature,
+            **({"bias": list(scaling.bias)} if scaling.bias else {}),
+            "temperature_note": trust.note,
+            "n_scores": trust.n_scores,
+            **{name: {"before": trust.before[name], "after": trust.after[name]} for name in trust.before},
+            "objective": objective,
+            "point": _settings(found.point),
+            **worth,
+            "note": found.note,
+            "slides": [{"slide_id": name, "at_half": at, "chosen": found.chosen.slides[name]} for name, at in scores],
+            "trials": [asdict(trial) for trial in found.tried],
+            **more,
+        },
+    )
+    source = {
+        "model_sha256": sha256(selection_of(stage.paths.model) / WEIGHTS_FILE),
+        "split": "val",
+        "objective": objective,
+        **worth,
+        "trials": len(found.tried),
+        "ece_before": trust.before["ece"],
+        "ece_after": trust.after["ece"],
+        "n_scores": trust.n_scores,
+        "note": "; ".join(text for text in (trust.note, found.note) if text) or None,
+        "slides": [name for name, _ in scores],
+    }
+    write_scaling(stage.paths.temperature, found.point.scaling)
+    write_point(stage.paths.operating_point, found.point.model_copy(update={"source": source}))
 
 
 def _offsets(stage: Stage, scaling: Scaling) -> dict[str, float]:
@@ -258,41 +244,26 @@ def _settings(point: OperatingPoint) -> dict[str, float]:
     return {name: getattr(point, name) for name in SEARCHED}
 
 
-def _source(stage: Stage, found: Found, trust: Confidence) -> dict[str, Any]:
-    """Return where the point came from, for a reader of operating_point.yaml."""
-    return {
-        "model_sha256": sha256(selection_of(stage.paths.model) / WEIGHTS_FILE),
-        "split": "val",
-        "objective": stage.recipe.calibrate.objective,
-        **_worth(found),
-        "trials": len(found.tried),
-        "ece_before": trust.before["ece"],
-        "ece_after": trust.after["ece"],
-        "n_scores": trust.n_scores,
-        "note": "; ".join(text for text in (trust.note, found.note) if text) or None,
-    }
-
-
 def _tell(stage: Stage, found: Found, trust: Confidence, n_slides: int) -> None:
-    """Log the figures and say them to a person."""
-    name, point = stage.recipe.calibrate.objective, found.point
+    """Log the metrics and say them to a person."""
+    objective, settings = stage.recipe.calibrate.objective, _settings(found.point)
     for path in (stage.paths.operating_point, stage.paths.calibration):
         stage.log.log_artifact(path, "calibration")
     stage.log.log_metrics(
         {
             "n_slides": n_slides,
             "temperature": trust.scaling.temperature,
-            **{f"bias.{one}": value for one, value in _offsets(stage, trust.scaling).items()},
+            **{f"bias.{name}": offset for name, offset in _offsets(stage, trust.scaling).items()},
             "val.ece": trust.after["ece"],
             "val.ece.uncalibrated": trust.before["ece"],
-            f"val.{name}": found.chosen.value,
-            f"val.{name}.at_half": found.plain.value,
+            f"val.{objective}": found.chosen.value,
+            f"val.{objective}.at_half": found.plain.value,
             "val.slide_specificity": found.chosen.specificity,
             "val.slide_sensitivity": found.chosen.sensitivity,
-            **_settings(point),
+            **settings,
         }
     )
     values = (found.plain.value, found.chosen.value)
-    said = " -> ".join("undefined" if one is None else f"{one:.4f}" for one in values)
-    chosen = ", ".join(f"{key} {value:g}" for key, value in _settings(point).items())
-    stage.say(f"{name} {said} on {n_slides} slides: {chosen}" + (f" ({found.note})" if found.note else ""))
+    change = " -> ".join("undefined" if value is None else f"{value:.4f}" for value in values)
+    chosen = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+    stage.say(f"{objective} {change} on {n_slides} slides: {chosen}" + (f" ({found.note})" if found.note else ""))

@@ -14,14 +14,12 @@ from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open
 from acinus.labels.palette import mask_colours
 from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.colour import ColourModel, pixel_features
-from acinus.maps.coverage import Coverage, coverage_of
-from acinus.maps.tiff import MapReader, open_map
-from acinus.patches.index import cell_tissue, cell_truth
+from acinus.maps.tiff import open_map
+from acinus.maps.windows import coverage_of, tissue_of, truth_of
+from acinus.regions.against_truth import lesion_grid, pq_of_classes
 from acinus.regions.amounts import Amounts, Rows, Terms
 from acinus.regions.files import Legend, exported
-from acinus.regions.instances import pq_of_classes
-from acinus.regions.lesion_grid import lesion_grid
-from acinus.regions.mask_png import write_class_mask, write_colour_mask
+from acinus.regions.mask_png import write_mask
 from acinus.regions.operating_point import OperatingPoint, read_point
 from acinus.regions.table import Found, find_regions
 from acinus.slides.array import array_row
@@ -113,10 +111,12 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     judged = row["label_kind"] != "unknown" and row["exhaustive"]  # tumour without known normal would flatter Dice
     labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules) if judged else None
     with open_map(job.map) as reader:
-        slide = _opened(job, reader, labels)
-        point = job.point.on_map(reader.geometry.downsample, mpp_of(row))
-        found = find_regions(slide.bands, reader.geometry, point, job.positive, mpp_of(row))
-        amounts = _amounts(slide, found)
+        geometry = reader.geometry
+        mask = load_tissue(job.tissue, geometry.width, geometry.height)
+        coverage = coverage_of(job.places.image(row), row, mask, geometry, job.index, job.infer)
+        point = job.point.on_map(geometry.downsample, mpp_of(row))
+        found = find_regions(lambda: coverage.beside(reader.bands()), geometry, point, job.positive, mpp_of(row))
+        amounts = _amounts(job, found, labels, mask)
     lesions = None
     if job.froc and labels is not None:
         lesions = lesion_grid(labels, (int(row["width"]), int(row["height"])), mean_mpp(row), job.positive)
@@ -132,59 +132,9 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return {"slide_id": row["slide_id"], **amounts, **counts}, regions
 
 
-def _opened(job: Job, reader: MapReader, labels: Labels | None) -> "_Open":
-    row, geometry = job.row, reader.geometry
-    mask = load_tissue(job.tissue, geometry.width, geometry.height)
-    coverage = coverage_of(job.places.image(row), row, mask, geometry, job.index, job.infer)
-    own = open_tissue(LabelRow.of(row, job.places.label(row)), job.rules) if labels is not None else None
-    return _Open(job, reader, labels, mask, coverage, own)
-
-
-@dataclass(frozen=True, eq=False)
-class _Open:
-    """A slide's map, tissue and truth, band by band. own_tissue: the annotation's, None where it does not tell."""
-
-    job: Job
-    reader: MapReader
-    labels: Labels | None
-    mask: TissueMask
-    coverage: Coverage
-    own_tissue: Labels | None
-
-    def bands(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """See clean_bands.Bands."""
-        for top, prob in self.reader.bands():
-            yield top, prob, self.coverage.rows(top, prob.shape[1])
-
-    def tissue(self, top: int, rows: int) -> np.ndarray:
-        """Return the tissue in rows of the map, bool (rows, columns)."""
-        geometry = self.reader.geometry
-        place = (geometry.columns, rows, geometry.downsample, top)
-        if self.job.index.cell_px is not None:  # a px of the map is a cell
-            return cell_tissue(self.mask, *place, self.job.infer.min_tissue_fraction)
-        return self.mask.raster(*place)
-
-    def true_tissue(self, top: int, rows: int) -> np.ndarray | None:
-        """Return the annotation's tissue in rows of the map, bool (rows, columns); None where it does not tell."""
-        geometry = self.reader.geometry
-        if self.own_tissue is None:
-            return None
-        return self.own_tissue.raster(geometry.columns, rows, geometry.downsample, top) == 1
-
-    def truth(self, top: int, rows: int) -> np.ndarray | None:
-        """Return the true classes of rows of the map, uint8 (rows, columns), 255 unknown; None where none is known."""
-        geometry, index = self.reader.geometry, self.job.index
-        if self.labels is None:
-            return None
-        place = (geometry.columns, rows, geometry.downsample, top)
-        if index.cell_px is not None:  # a px of the map has the cell's label
-            return cell_truth(self.labels, *place, index)
-        return self.labels.raster(*place)
-
-
-def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
+def _amounts(job: Job, found: Found, labels: Labels | None, mask: TissueMask) -> dict[str, Any]:
     """Count the cleaned map and write its regions and its mask on the way."""
-    job, geometry, baseline = slide.job, slide.reader.geometry, slide.job.baseline
+    geometry, baseline = found.geometry, job.baseline
     terms = Terms(
         classes=len(job.rules.classes),
         positive=job.positive,
@@ -192,31 +142,43 @@ def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
         colour_classes=_classes_by_colour(baseline) if baseline else None,
     )
     amounts = Amounts(geometry, terms, mpp_of(job.row), job.row["mpp_source"])
-    tile: list[np.ndarray] | None = [] if job.row["label_kind"] == "fold" and slide.labels is not None else None
-    bands = _counted(slide, found, amounts, tile)
+    tile: list[np.ndarray] | None = [] if job.row["label_kind"] == "fold" and labels is not None else None
+    bands = _counted(job, found, labels, mask, amounts, tile)
     if job.coloured:
-        write_colour_mask(job.mask, bands, (geometry.width, geometry.height), job.legend.colours, geometry.downsample)
+        write_mask(job.mask, bands, (geometry.width, geometry.height), job.legend.colours, geometry.downsample)
     else:
-        write_class_mask(job.mask, bands, (geometry.columns, geometry.rows))
+        write_mask(job.mask, bands, (geometry.columns, geometry.rows))
     counts = None
     if tile is not None:
         counts = pq_of_classes(_true_instances(job), np.concatenate(tile), geometry)
     return {**amounts.result(), "pq_counts": counts}
 
 
-def _counted(slide: _Open, found: Found, amounts: Amounts, tile: list[np.ndarray] | None) -> Iterator[np.ndarray]:
+def _counted(
+    job: Job,
+    found: Found,
+    labels: Labels | None,
+    mask: TissueMask,
+    amounts: Amounts,
+    tile: list[np.ndarray] | None,
+) -> Iterator[np.ndarray]:
     """Count the map band by band and yield the predicted classes, which `tile` also keeps."""
-    job, geometry = slide.job, slide.reader.geometry
+    row, geometry, min_fraction = job.row, found.geometry, job.infer.min_tissue_fraction
+    annotated = open_tissue(LabelRow.of(row, job.places.label(row)), job.rules) if labels is not None else None
     paths = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
-    with open_slide(job.places.image(job.row), job.row["slide_id"]) as image:
+    with open_slide(job.places.image(row), row["slide_id"]) as image:
         at = at_downsample(image.level_downsamples, geometry.downsample)
         for band in exported(found, job.legend, *paths):
-            rows, colour = len(band.classes), None
-            if slide.labels is not None and job.baseline is not None:
-                colour = image.read(0, round(band.top * geometry.downsample), geometry.columns, rows, at) / 255.0
-            place = band.top, rows
-            truth = slide.truth(*place), slide.true_tissue(*place)
-            amounts.add(Rows(band.prob, slide.tissue(*place), band.classes, band.looked, *truth, colour))
+            top, rows = band.top, len(band.classes)
+            tissue = tissue_of(mask, geometry, top, rows, job.index, min_fraction)
+            truth, true_tissue, colour = None, None, None
+            if labels is not None:
+                truth = truth_of(labels, geometry, top, rows, job.index)
+                if job.baseline is not None:
+                    colour = image.read(0, round(top * geometry.downsample), geometry.columns, rows, at) / 255.0
+            if annotated is not None:
+                true_tissue = annotated.raster(geometry.columns, rows, geometry.downsample, top) == 1
+            amounts.add(Rows(band.prob, tissue, band.classes, band.looked, truth, true_tissue, colour))
             if tile is not None:
                 tile.append(band.classes)
             yield band.classes

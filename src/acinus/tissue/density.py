@@ -6,14 +6,12 @@ channel above the least dense one, which stains have, and shadows, dust and bubb
 23(4); of growing from what is sure to what touches it: Canny 1986, IEEE PAMI 8(6).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from acinus.tissue.ink import black, inked, vivid
-from acinus.tissue.squares import areas, least, mean_of_nine, most
+from acinus.tissue.pixels import DARK, extremes, holes, inked, least, mean_of_nine, most, pieces_of
 
 BRIGHT, TINT = 180, 0.12  # glass: brightest channel at least, saturation at most
 SMOOTH = 10  # glass: range of levels over its neighbourhood at most
@@ -33,7 +31,6 @@ FITTED = 20_000  # px of glass, evenly taken, from which a gradient is estimated
 STRIP_PX = 1_000_000
 BLOCK, LOOKED_AT = 64, 4_000_000  # rows that are looked at together for the glass, and px in all
 SURE, LIKELY, SPOTS, PEN, BLACK = (np.uint8(1 << bit) for bit in range(5))
-_BOX = np.ones((3, 3), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,14 @@ class Glass:
     def density(self, rgb: np.ndarray, top: int, rows: int) -> list[np.ndarray]:
         """Return float32 (n, columns) per channel, of uint8 (n, columns, 3): from row `top` on of `rows` rows."""
         tables = np.log10((self.colour[:, None] + 1.0) / (np.arange(256) + 1.0)).astype(np.float32)
-        found = [table.take(rgb[..., channel]) for channel, table in enumerate(tables)]
+        channels = [table.take(rgb[..., channel]) for channel, table in enumerate(tables)]
         if self.gradient is not None:
             y = _places(rows)[top : top + len(rgb), None].astype(np.float32)
             x = _places(rgb.shape[1])[None, :].astype(np.float32)
-            for channel, (c, by_x, by_y, by_xx, by_xy, by_yy) in zip(found, self.gradient.T.tolist(), strict=True):
+            for channel, (c, by_x, by_y, by_xx, by_xy, by_yy) in zip(channels, self.gradient.T.tolist(), strict=True):
                 light = x * (by_x + by_xx * x + by_xy * y) + (c + by_y * y + by_yy * y * y)
                 channel -= np.clip(light, -GRADIENT, GRADIENT)
-        return found
+        return channels
 
 
 def _places(count: int) -> np.ndarray:
@@ -86,19 +83,25 @@ def classify(rgb: np.ndarray, min_density: float, sizes: Sizes) -> np.ndarray:
        each way. Single grains of dust, hairs and rims of bubbles make no sheets.
     4. Gaps up to two closings wide are closed, holes up to sizes.hole px filled (lumina, mucin, fat).
     """
-    glass = find_glass(rgb)
-    looks = np.zeros(rgb.shape[:2], dtype=np.uint8)
-    for top, bottom, first, last in _strips(rgb.shape[0], rgb.shape[1], halo=4 + 2 * sizes.closing):
-        own = _looks(rgb[first:last], glass, (first, rgb.shape[0]), min_density, sizes.closing)
-        looks[top:bottom] = own[top - first : bottom - first]
-    tissue = _grown(looks)
+    glass, (rows, columns) = find_glass(rgb), rgb.shape[:2]
+    looks = np.zeros((rows, columns), dtype=np.uint8)
+    step, halo = max(1, STRIP_PX // columns), 4 + 2 * sizes.closing  # rows of a strip; those beyond it that it needs
+    for top in range(0, rows, step):
+        first, bottom = max(0, top - halo), min(rows, top + step)
+        strip = _looks(rgb[first : bottom + halo], glass, (first, rows), min_density, sizes.closing)
+        looks[top:bottom] = strip[top - first : bottom - first]
+    pieces, number = ndimage.label((looks & (SURE | LIKELY)) > 0, np.ones((3, 3), dtype=bool))
+    hold_sure = np.zeros(number + 1, dtype=bool)
+    hold_sure[pieces[(looks & SURE) > 0]] = True
+    hold_sure[0] = False
+    tissue: np.ndarray = hold_sure[pieces]
     spots = ((looks & SPOTS) > 0) & ~most(tissue, sizes.closing)
     if spots.any():
-        cells = _pieces_up_to(spots, (2 * sizes.closing + 1) ** 2)
+        cells = pieces_of(spots, most_px=(2 * sizes.closing + 1) ** 2)
         tissue |= _opened(_closed(cells, SHEET * sizes.closing), SHEET * sizes.closing)
     tissue = _closed(tissue, sizes.closing)
     tissue &= (looks & (PEN | BLACK)) == 0
-    tissue |= _holes(tissue, sizes.hole)
+    tissue |= holes(tissue, sizes.hole)
     tissue &= (looks & PEN) == 0
     return tissue
 
@@ -111,7 +114,7 @@ def find_glass(rgb: np.ndarray) -> Glass:
     """
     rows = _some_rows(*rgb.shape[:2])
     part = rgb if len(rows) == len(rgb) else rgb[rows]
-    high, low = _extremes(part)
+    high, low = extremes(part)
     bright = (high >= BRIGHT) & (high - low <= TINT * high)
     near = _widest(part, 3)
     flat = bright & (near == 0)
@@ -175,29 +178,23 @@ def _looks(rgb: np.ndarray, glass: Glass, place: tuple[int, int], min_density: f
 
     place: the first of the rows in the overview, and how many that has.
     """
-    high, low = _extremes(rgb)
-    pen, dark = inked(rgb, high, vivid(high, low)), black(high)
+    high, low = extremes(rgb)
+    pen, dark = inked(rgb, high, low), high < DARK
     red, green, blue = glass.density(rgb, *place)
-    own = (red + green + blue) * np.float32(1 / 3)
+    density = (red + green + blue) * np.float32(1 / 3)
     colour = mean_of_nine(np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue))
     noise = NOISE * glass.spread  # of a px; less of the mean colour of nine
     ranges = _range(rgb[..., 1], 3)
     filling = (ranges == 0) & (rgb[..., 1] >= BRIGHT)
-    dense = (own >= max(min_density / 2, noise / 2)) & ~(pen | dark | filling)
+    dense = (density >= max(min_density / 2, noise / 2)) & ~(pen | dark | filling)
     sure = dense & (colour >= max(STRONG_COLOUR, noise))
-    likely = dense & (own + colour >= max(min_density, noise))
+    likely = dense & (density + colour >= max(min_density, noise))
     likely &= (colour >= max(WEAK_COLOUR, noise / 2)) | (ranges >= glass.texture)
     either = sure | likely
-    kept = ~(either & ~least(either, 1) & (own < RIM * most(own, 1)))
-    spots = dense & (own - _opened(own, closing) >= max(SPOT, noise))
-    found = {SURE: sure & kept, LIKELY: likely & kept, SPOTS: spots, PEN: pen, BLACK: dark}
-    return sum((mask.astype(np.uint8) * bit for bit, mask in found.items()), np.zeros(high.shape, dtype=np.uint8))
-
-
-def _extremes(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the brightest and the darkest channel of every px, uint8 (rows, columns)."""
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    return np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    kept = ~(either & ~least(either, 1) & (density < RIM * most(density, 1)))
+    spots = dense & (density - _opened(density, closing) >= max(SPOT, noise))
+    looks = {SURE: sure & kept, LIKELY: likely & kept, SPOTS: spots, PEN: pen, BLACK: dark}
+    return sum((mask.astype(np.uint8) * bit for bit, mask in looks.items()), np.zeros(high.shape, dtype=np.uint8))
 
 
 def _range(levels: np.ndarray, edge: int) -> np.ndarray:
@@ -212,24 +209,6 @@ def _widest(rgb: np.ndarray, edge: int) -> np.ndarray:
     return np.maximum(np.maximum(red, green), blue)
 
 
-def _strips(rows: int, columns: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (top, bottom, first, last) of strips of rows, and of the rows that they depend on."""
-    step = max(1, STRIP_PX // columns)
-    for top in range(0, rows, step):
-        bottom = min(rows, top + step)
-        yield top, bottom, max(0, top - halo), min(rows, bottom + halo)
-
-
-def _grown(looks: np.ndarray) -> np.ndarray:
-    """Return the 8-connected pieces of what is sure or likely that hold something sure."""
-    pieces, number = ndimage.label((looks & (SURE | LIKELY)) > 0, _BOX)
-    keep = np.zeros(number + 1, dtype=bool)
-    keep[pieces[(looks & SURE) > 0]] = True
-    keep[0] = False
-    grown: np.ndarray = keep[pieces]
-    return grown
-
-
 def _closed(mask: np.ndarray, radius: int) -> np.ndarray:
     """Return the mask with gaps of up to 2 * radius px closed."""
     wide = most(np.pad(mask, radius), radius)
@@ -240,22 +219,3 @@ def _closed(mask: np.ndarray, radius: int) -> np.ndarray:
 def _opened(mask: np.ndarray, radius: int) -> np.ndarray:
     """Return the parts of the mask that hold a square of 2 * radius + 1 px."""
     return most(least(mask, radius), radius)
-
-
-def _pieces_up_to(mask: np.ndarray, most_px: int) -> np.ndarray:
-    """Return the 8-connected pieces of at most so many px."""
-    pieces, number = ndimage.label(mask, _BOX)
-    small = areas(pieces, number) <= most_px
-    small[0] = False
-    found: np.ndarray = small[pieces]
-    return found
-
-
-def _holes(mask: np.ndarray, most: float) -> np.ndarray:
-    """Return the 4-connected pieces of at most `most` px outside the mask that do not reach the border."""
-    pieces, number = ndimage.label(~mask)
-    small = areas(pieces, number) <= most
-    small[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = False
-    small[0] = False
-    holes: np.ndarray = small[pieces]
-    return holes

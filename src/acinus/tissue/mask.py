@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from acinus import params
 from acinus.errors import AcinusError, SlideError
@@ -17,7 +16,7 @@ from acinus.slides.geometry import pixel_centres
 from acinus.slides.open import SlidePixels
 from acinus.tissue import density, saturation
 from acinus.tissue.density import Sizes
-from acinus.tissue.squares import areas
+from acinus.tissue.pixels import pieces_of
 
 MAX_MASK_PX = 64_000_000
 SPECK_SHARE = 16  # a speck is never more than this part of a small overview
@@ -77,16 +76,13 @@ class TissueMask:
 
         Px (c, r) covers level-0 [c*downsample, (c+1)*downsample) across and the same down.
         """
-        own_rows, own_columns = self.mask.shape
-        r = _under(pixel_centres(rows, downsample, self.height, top), own_rows, self.height)
-        c = _under(pixel_centres(columns, downsample, self.width), own_columns, self.width)
-        picked: np.ndarray = self.mask[np.ix_(r, c)]
+        centres = pixel_centres(rows, downsample, self.height, top), pixel_centres(columns, downsample, self.width)
+        under = (
+            np.minimum((at * count / extent).astype(np.int64), count - 1)
+            for at, count, extent in zip(centres, self.mask.shape, (self.height, self.width), strict=True)
+        )
+        picked: np.ndarray = self.mask[np.ix_(*under)]
         return picked
-
-
-def _under(centres: np.ndarray, count: int, extent: int) -> np.ndarray:
-    """Return which of `count` mask px over `extent` level-0 px lie under the centres."""
-    return np.minimum((centres * count / extent).astype(np.int64), count - 1)
 
 
 def find_tissue(
@@ -119,8 +115,8 @@ def find_tissue(
         if annotated is None:
             raise SlideError(f"slide {slide.slide_id}: index.tissue.method = annotation without labels; write density")
         return TissueMask(_annotated(annotated, columns, rows, slide), slide.width, slide.height)
-    known = mpp or slide.tag_mpp
-    px_um = (slide.width / columns * known[0], slide.height / rows * known[1]) if known else None
+    mpp = mpp or slide.tag_mpp
+    px_um = (slide.width / columns * mpp[0], slide.height / rows * mpp[1]) if mpp else None
     overview = slide.overview(columns, rows)
     if settings.method == "otsu":
         mask = saturation.classify(overview, settings.min_saturation)
@@ -134,7 +130,7 @@ def find_tissue(
             f"slide {slide.slide_id}: index.tissue.min_area_um2 = {settings.min_area_um2:g} needs um/px, "
             "which the slide does not tell; set cohort.mpp or use min_area_px"
         )
-    return TissueMask(_without_specks(mask, limit), slide.width, slide.height)
+    return TissueMask(pieces_of(mask, limit), slide.width, slide.height)
 
 
 def _sizes(settings: params.Tissue, px_um: tuple[float, float] | None) -> Sizes:
@@ -158,15 +154,6 @@ def _annotated(labels: Labels, columns: int, rows: int, slide: SlidePixels) -> n
         shares = labels.fractions(np.tile(x0, len(y0)), np.repeat(y0, columns), edge0)
         part[:] = (shares[1] >= 0.5).reshape(part.shape)
     return result
-
-
-def _without_specks(mask: np.ndarray, limit: float) -> np.ndarray:
-    """Return the mask without 8-connected pieces of fewer than `limit` px."""
-    labels, number = ndimage.label(mask, structure=np.ones((3, 3), dtype=bool))
-    keep = areas(labels, number) >= limit
-    keep[0] = False
-    kept: np.ndarray = keep[labels]
-    return kept
 
 
 def save_tissue(mask: TissueMask, path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from acinus.tissue.ink import DARK_VALUE, INK_SATURATION, inked
+from acinus.tissue.pixels import DARK, extremes, inked
 
 SATURATION_CAP = 0.4  # what is more saturated is tissue anyway
 OTSU_BINS = 256
@@ -14,15 +14,14 @@ GLASS_FACTOR = 2.0  # glass may be this many floors grey in the mean (old slides
 def classify(rgb: np.ndarray, min_saturation: float) -> np.ndarray:
     """Return bool (rows, columns): which px of an overview (uint8 rgb) are tissue.
 
-    Never tissue, and no part of the histogram: px whose brightest channel is below DARK_VALUE (scanner
-    border, black pen, black filling), whose saturation is noise; and ink (`ink.inked`).
+    Never tissue, and no part of the histogram: px whose brightest channel is below DARK (scanner
+    border, black pen, black filling), whose saturation is noise; and ink (`pixels.inked`).
     """
-    high = np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    low = np.minimum(np.minimum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    high, low = extremes(rgb)
     pair = (high.astype(np.uint16) << 8) | low  # all that value and saturation depend on
-    value, saturation = np.repeat(np.arange(256) / 255.0, 256), _saturations()
-    stained = (value >= DARK_VALUE)[pair]
-    stained &= ~inked(rgb, high, (saturation > INK_SATURATION)[pair])
+    value, least = (levels / 255.0 for levels in np.divmod(np.arange(65536), 256))
+    saturation = (value - least) / np.maximum(value, 1e-9)  # of HSV, by pair
+    stained = (high >= DARK) & ~inked(rgb, high, low)
     counts = np.bincount(pair[stained], minlength=saturation.size)
     seen = counts > 0
     limit = saturation_threshold(saturation[seen], min_saturation, counts[seen])
@@ -30,18 +29,10 @@ def classify(rgb: np.ndarray, min_saturation: float) -> np.ndarray:
     return tissue
 
 
-def _saturations() -> np.ndarray:
-    """Return the HSV saturation of a px by its brightest channel x 256 + its darkest, float64 (65536,)."""
-    high, low = np.divmod(np.arange(65536), 256)
-    value, least = high / 255.0, low / 255.0
-    saturation: np.ndarray = (value - least) / np.maximum(value, 1e-9)
-    return saturation
-
-
-def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: np.ndarray | None = None) -> float:
+def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: np.ndarray) -> float:
     """Return the saturation from which on a px is tissue: Otsu's, or the floor where Otsu has no say.
 
-    saturation: float64 (n,). counts: how many px have each of them; None: one each.
+    saturation: float64 (n,). counts: how many px have each of them.
     Otsu always cuts a histogram in two. The cut is believed only where it separates glass from
     tissue: the lower class is as grey as glass (mean below GLASS_FACTOR floors) and the two classes
     stand apart (share of the variance between them at least BIMODAL; one Gaussian has 0.64).
@@ -53,7 +44,7 @@ def saturation_threshold(saturation: np.ndarray, min_saturation: float, counts: 
     capped = np.minimum(saturation, SATURATION_CAP)
     if capped.size == 0 or float(np.ptp(capped)) < 1e-3:
         return min_saturation
-    weights = np.ones(capped.size) if counts is None else counts.astype(np.float64)
+    weights = counts.astype(np.float64)
     histogram, edges = np.histogram(capped, bins=OTSU_BINS, weights=weights)
     cut = float(threshold_otsu(hist=(histogram, (edges[:-1] + edges[1:]) / 2.0)))
     upper = capped > cut
