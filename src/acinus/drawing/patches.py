@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.charts import classes as figures
+from acinus.charts.classes import patch_view
 from acinus.drawing.source import Row, Source
 from acinus.maps.geometry import MapGeometry
 from acinus.maps.tiff import open_map
 from acinus.pages.views import PatchResult, View
 from acinus.regions.amounts import positive_values
-from acinus.scoring.confusion import confusion, image_dice
+from acinus.scoring.confusion import IGNORE, confusion, image_dice
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
 
@@ -58,7 +58,7 @@ def draw_views(job: PatchJob) -> None:
         for view, (x0, y0, downsample), crop in zip(job.views, job.places, _crops(job), strict=True):
             edge, at = source.index.patch_px, at_downsample(slide.level_downsamples, downsample)
             image = slide.read(x0, y0, edge, edge, at)
-            png = figures.patch_view(image, crop.predicted, crop.truth, crop.prob, source.colours)
+            png = patch_view(image, crop.predicted, crop.truth, crop.prob, source.colours)
             (job.folder / view.file).write_bytes(png)
 
 
@@ -74,7 +74,7 @@ def _crops(job: PatchJob) -> list[Crop]:
             prob = reader.window(window.top, window.left, window.rows, window.columns)
             beyond = ((0, 0), (0, window.edge - window.rows), (0, window.edge - window.columns))
             start = [np.array([round(at * reader.geometry.downsample)]) for at in (window.left, window.top)]
-            truth = np.full((window.edge, window.edge), figures.UNKNOWN, dtype=np.uint8)
+            truth = np.full((window.edge, window.edge), IGNORE, dtype=np.uint8)
             if labels is not None:
                 truth = next(labels.windows(start[0], start[1], window.edge, reader.geometry.downsample))
             positive = positive_values(np.pad(prob, beyond), job.source.positive)

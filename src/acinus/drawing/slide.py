@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.charts import classes as figures
 from acinus.charts import heatmaps, layers
+from acinus.charts.classes import class_pair, patch_strip
 from acinus.drawing.source import Row, Source
 from acinus.files import read_json
 from acinus.labels.places import mpp_of
@@ -116,7 +116,7 @@ def _side_by_side(job: SlideJob, seen: Rasters) -> Pictures:
     """Write the slide with its annotation, and with its heatmap or its predicted classes."""
     slide_id, source, folder = job.row["slide_id"], job.source, job.pictures
     if len(source.colours) > 2:
-        png = figures.class_pair(seen.thumbnail, seen.predicted, seen.truth, seen.frame, source.colours)
+        png = class_pair(seen.thumbnail, seen.predicted, seen.truth, seen.frame, source.colours)
         (folder / f"{slide_id}.png").write_bytes(png)
         return Pictures(slide_id, f"pictures/{slide_id}.png")
     heat = heatmaps.overlay(seen.thumbnail, seen.prob, seen.truth, seen.frame, source.point.threshold)
@@ -148,5 +148,5 @@ def _strip(job: SlideJob, slide: SlidePixels) -> str | None:
         at = at_downsample(slide.level_downsamples, one["downsample"])
         images.append(slide.read(one["x0"], one["y0"], one["patch_px"], one["patch_px"], at))
     file = job.layers / f"{job.row['slide_id']}_patches.png"
-    file.write_bytes(figures.patch_strip(images, [f"attention {one['attention']:.3f}" for one in best]))
+    file.write_bytes(patch_strip(images, [f"attention {one['attention']:.3f}" for one in best]))
     return f"{LAYERS}/{file.name}"

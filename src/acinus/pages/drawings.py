@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from acinus.charts import curves as charts
-from acinus.charts import results as result_charts
 from acinus.metrics.grades import confusions_of
 from acinus.metrics.lesions import lesion_curve
 from acinus.metrics.metric import floats, scored_slides, usable_slides
@@ -31,7 +30,7 @@ def draw(given: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[str
 
     `per_slide` is `tables.per_slide` of the same `given` and `setup`.
     """
-    curves, png = plots(given, per_slide, setup), charts.training_figure(given.log)
+    curves, png = plots(given, per_slide, setup), charts.training_chart(given.log)
     result = {
         "training": Drawing(png, "Training", "loss and accuracy per epoch, training and validation", "training"),
         **(_of_pixels(given, per_slide, setup) if setup.segments else _of_patches(given, per_slide, setup)),
@@ -42,19 +41,19 @@ def draw(given: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[str
     confusions = confusions_of(usable_slides(per_slide), given, setup)
     if confusions:
         names = [str(one) for one in range(setup.grades)] if setup.grade == "isup" else ["normal", "tumour"]
-        png = result_charts.grade_figure(confusions, names)
+        png = charts.grade_chart(confusions, names)
         by = "attention MIL and by the rule" if "rule" in confusions else "attention MIL"
         text = f"test slides of each true grade by the grade given, by {by}"
         result["grades"] = Drawing(png, "Grades", text, "grades")
     lesions = lesion_curve(scored_slides(per_slide), given)
     if lesions:
         text = "share of lesions found against mean false positives per slide"
-        result["froc"] = Drawing(result_charts.froc_figure(lesions), "Lesion FROC", text, "lesions")
+        result["froc"] = Drawing(charts.froc_chart(lesions), "Lesion FROC", text, "lesions")
     return result
 
 
 def _of_pixels(given: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[str, Drawing]:
-    png = charts.confusion_figure(confusion_matrix(given, per_slide, setup), setup.classes)
+    png = charts.confusion_chart(confusion_matrix(given, per_slide, setup), setup.classes)
     about = "which class the pixels of each true class were given, in percent"
     return {"confusion": Drawing(png, "Confusion", about, "results")}
 
@@ -70,9 +69,9 @@ def _of_patches(given: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> d
     text = "ROC curve and AUC of the patches of each test slide that has both classes"
     return {
         "roc": Drawing(
-            charts.roc_figure(both), "ROC", "ROC curves of the test patches and of the test slides", "results"
+            charts.roc_chart(both), "ROC", "ROC curves of the test patches and of the test slides", "results"
         ),
-        "roc_slides": Drawing(charts.slide_roc_figure(own), "ROC within slides", text, "results"),
+        "roc_slides": Drawing(charts.slide_roc_chart(own), "ROC within slides", text, "results"),
     }
 
 
@@ -80,16 +79,16 @@ def _of_precision(curve: pd.DataFrame, labels: np.ndarray, setup: MetricSetup) -
     if curve.empty:
         return {}
     things = "pixels drawn from the test patches" if setup.segments else "test patches"
-    png = result_charts.pr_figure(curve, float(np.mean(labels)))
+    png = charts.pr_chart(curve, float(np.mean(labels)))
     return {"pr": Drawing(png, "Precision and recall", f"precision against recall of the {things}", "results")}
 
 
 def _of_burden(scored: pd.DataFrame, setup: MetricSetup) -> dict[str, Drawing]:
     predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
     text = f"predicted against annotated {_burden(setup)} per slide"
-    result = {"burden": Drawing(charts.burden_figure(predicted, true), "Burden", text, "results")}
+    result = {"burden": Drawing(charts.burden_chart(predicted, true), "Burden", text, "results")}
     if np.isfinite(floats(scored, "burden_error")).any():
-        png = result_charts.bland_altman_figure(predicted, true)
+        png = charts.bland_altman_chart(predicted, true)
         text = f"error of the {_burden(setup)} against its size, bias and 95 % limits of agreement (Bland-Altman)"
         result["bland_altman"] = Drawing(png, "Limits of agreement", text, "results")
     return result
@@ -105,12 +104,12 @@ def _burden(setup: MetricSetup) -> str:
 def _of_calibration(found: Mapping[str, pd.DataFrame], given: Tables) -> dict[str, Drawing]:
     result = {}
     if not found["reliability"].empty:
-        png = result_charts.reliability_figure(found["reliability"])
+        png = charts.reliability_chart(found["reliability"])
         text = "how often the likeliest class is right by its probability, before and after calibration, test split"
         result["reliability"] = Drawing(png, "Reliability", text, "calibration")
     if not found["threshold"].empty:
         chosen = given.point.get("threshold")
-        png = result_charts.threshold_figure(found["threshold"], None if chosen is None else float(chosen))
+        png = charts.threshold_chart(found["threshold"], None if chosen is None else float(chosen))
         text = (
             "Dice, F1, sensitivity and specificity of the validation slides' maps, before clean-up, against the "
             "threshold; the chosen one marked"

@@ -8,8 +8,8 @@ import shapely
 import shapely.affinity
 from shapely.geometry import shape
 
-from acinus.charts.canvas import Colour
 from acinus.errors import AcinusError
+from acinus.labels.palette import Colour
 
 MOST_OUTLINES = 400
 """So many regions of a slide are drawn, the largest; all are in its GeoJSON."""
