@@ -11,7 +11,7 @@ from PIL import Image
 from acinus.charts import curves as charts
 from acinus.charts.curves import ACCENT, SECOND
 from acinus.metrics.setup import MetricSetup
-from acinus.pages.drawings import draw
+from acinus.pages.plots import draw
 from acinus.scoring.froc import Detection, froc
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))

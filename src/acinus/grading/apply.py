@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from acinus import params
 from acinus.grading.bags import Bag, Choice, choose, read_patches
@@ -28,7 +27,7 @@ from acinus.tissue.mask import load_tissue
 @dataclass(frozen=True)
 class SlideToGrade:
     """One slide. mpp: um per level-0 px (mean of both ways), None where unknown. map: its probability map, as
-    `whole_slide.map_slide` writes it. tissue: its mask, as `save_tissue` does. class_px, burden_pred: of
+    `maps.slide_map.map_slide` writes it. tissue: its mask, as `save_tissue` does. class_px, burden_pred: of
     records.QUANTITIES, for the rule.
     """
 
@@ -93,14 +92,13 @@ def encode(job: BagJob) -> Encoded | None:
         if not len(bag):
             return None
         patches = read_patches(pixels, bag, at, index.patch_px)
-        features = patch_features(_encoder(job.encoder, job.model, job.grader), patches, job.encoder, job.device)
+        encoder = _encoder(job.encoder, job.model, job.grader)
+        features = patch_features(encoder, patches, job.encoder, job.device)
     return Encoded(bag, features, at.downsample, index.patch_px)
 
 
-@lru_cache(maxsize=1)
-def _encoder(spec: EncoderSpec, model: Path, grader: Path) -> nn.Module:
-    """Return the encoder whose weights have the checksum of `spec`, loaded once per process."""
-    return load_encoder(spec, model, grader)
+_encoder = lru_cache(maxsize=1)(load_encoder)
+"""Loaded once per process: the spec has the checksum of its weights."""
 
 
 def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
@@ -108,15 +106,15 @@ def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
     with torch.inference_mode():
         judged = [model(torch.from_numpy(features)) for model in models]
         loss = models[0].spec.loss
-        probs = torch.stack([class_probs(one.logits.double(), loss) for one in judged])  # (seeds, classes)
-        attention = torch.stack([one.attention.double() for one in judged]).mean(dim=0)
+        probs = torch.stack([class_probs(bag.logits.double(), loss) for bag in judged])  # (seeds, classes)
+        attention = torch.stack([bag.attention.double() for bag in judged]).mean(dim=0)
         mean = probs.mean(dim=0)
         expected = (probs * torch.arange(probs.shape[1])).sum(dim=1)
         grade = decide(mean, loss)
         return Verdict(
             grade=grade,
             probs=tuple(mean.tolist()),
-            by_seed=tuple(decide(one, loss) for one in probs),
+            by_seed=tuple(decide(of_seed, loss) for of_seed in probs),
             spread=float(expected.std(correction=0)),
             confidence=float(mean[grade]),
             attention=tuple((attention / attention.sum()).tolist()),

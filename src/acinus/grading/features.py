@@ -65,7 +65,7 @@ def make_encoder(name: str, weights: str, patch_px: int, folder: Path, seed: int
             net = build_model(spec)
         except AcinusError as error:
             raise AcinusError(f"grade.encoder = {name!r} with grade.weights = {weights!r}: {error}") from error
-    _save(net, folder / ENCODER_FILE)
+    save_tensors(net, folder / ENCODER_FILE)
     config = timm().get_pretrained_cfg(name, allow_unregistered=True)
     px = config.input_size[-1] if config and config.fixed_input_size else patch_px
     mean, std = normalisation(spec)
@@ -145,7 +145,8 @@ def patch_features(encoder: nn.Module, patches: np.ndarray, spec: EncoderSpec, d
     return torch.cat(parts).numpy()
 
 
-def _save(net: nn.Module, path: Path) -> None:
+def save_tensors(net: nn.Module, path: Path) -> None:
+    """Write a network's weights, whole or not at all; the same weights give the same bytes."""
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
