@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from acinus import params
+from acinus import params, records
 from acinus.grading.bags import Bag, Choice, choose, read_patches
 from acinus.grading.card import CARD_FILE, load_graders
 from acinus.grading.features import EncoderSpec, load_encoder, patch_features
@@ -124,19 +125,16 @@ def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
 def patch_rows(encoded: Encoded, verdict: Verdict) -> list[dict[str, Any]]:
     """Return a row per patch, by y0 and x0: the columns of records.ATTENTION but slide_id."""
     bag = encoded.bag
-    columns = zip(bag.x0.tolist(), bag.y0.tolist(), bag.prob.tolist(), bag.top.tolist(), verdict.attention, strict=True)
-    return [
-        {
-            "x0": x0,
-            "y0": y0,
-            "downsample": encoded.downsample,
-            "patch_px": encoded.patch_px,
-            "prob": prob,
-            "chosen": "top" if top else "random",
-            "attention": attention,
-        }
-        for x0, y0, prob, top, attention in columns
-    ]
+    columns = {
+        "x0": bag.x0,
+        "y0": bag.y0,
+        "downsample": encoded.downsample,
+        "patch_px": encoded.patch_px,
+        "prob": bag.prob,
+        "chosen": np.where(bag.top, "top", "random"),
+        "attention": verdict.attention,
+    }
+    return records.rows(pd.DataFrame(columns))
 
 
 def has_grader(folder: Path) -> bool:

@@ -101,14 +101,12 @@ class Pooled(nn.Module):
         Of several networks as one it is the first.
         """
         super().__init__()
-        net = net.members[0] if isinstance(net, Ensemble) else net
-        own: Any = net
-        self.segments = isinstance(net, Padded)
-        headed = BACKBONE in dict(net.named_children())
-        self.pools = headed  # timm pools by itself where it has no classifier
-        self.net: Any = Padded(_Last(own.net.encoder), own.multiple) if isinstance(net, Padded) else own
-        if headed:
-            self.net = own.get_submodule(BACKBONE)
+        whole: Any = net.members[0] if isinstance(net, Ensemble) else net
+        self.segments = isinstance(whole, Padded)
+        self.pools = BACKBONE in dict(whole.named_children())  # timm pools by itself where it has no classifier
+        self.net: Any = whole.get_submodule(BACKBONE) if self.pools else whole
+        if self.segments:
+            self.net = Padded(_Last(whole.net.encoder), whole.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float (n, d)."""

@@ -49,7 +49,7 @@ class Fitted:
 
 def learn(
     features: Mapping[str, np.ndarray],
-    known: Sequence[Known],
+    slides: Sequence[Known],
     settings: params.Grade,
     classes: int,
     seeds: Sequence[int],
@@ -60,7 +60,7 @@ def learn(
         AcinusError: no training slide, or a training that diverged.
     """
     train, val = (
-        [Example(features[slide.slide_id], slide.label) for slide in known if slide.split == split]
+        [Example(features[slide.slide_id], slide.label) for slide in slides if slide.split == split]
         for split in ("train", "val")
     )
     if not train:

@@ -1,14 +1,11 @@
 """The parts of a page about tuning, calibration, grades, lesions and instances, as lines of metrics."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from acinus.metrics.grades import MAIN_GRADE
 from acinus.metrics.metric import MEAN_OF_CLASSES, Metric, Metrics
 from acinus.metrics.registry import METRICS, shown_in
 from acinus.pages.contexts import RecipePage
-
-Value = float | int | None
 
 SECTIONS = ("tuning", "calibration", "grades", "lesions")
 """Parts of a page that have charts of their own; all others stand together as curves."""
@@ -26,43 +23,15 @@ CALIBRATED = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
-    """A metric as one line of a table; low and high are its interval, None where it has none."""
-
-    words: Metric
-    value: Value
-    low: Value
-    high: Value
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A number before and after something."""
-
-    label: str
-    before: Value
-    after: Value
-    low: Value = None
-    high: Value = None
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """What the graders of single seeds reach alone."""
-
-    label: str
-    mean: Value
-    std: Value
-    low: Value
-    high: Value
+Pair = tuple[str, str, str]
+"""What a number is of, in words, and the metrics that have it before and after something."""
 
 
 def parts(page: RecipePage) -> dict[str, Any]:
     """Return what the template needs for these parts; an empty part is left out of the page."""
     metrics, many = page.metrics, len(page.setup.classes) > 2
     # the rule's own accuracy as a grader says what tumour by burden says
-    told = BY_BURDEN if "grade_accuracy.rule" in metrics else ()
+    left_out = BY_BURDEN if "grade_accuracy.rule" in metrics else ()
     grade = MAIN_GRADE.get(page.grade, "")
     rule = "burden" if metrics.get("n_tumor_rule") or metrics.get("n_graded") else ""
     offsets = [(key.name, f"bias.{key.name}") for key in page.classes]
@@ -71,8 +40,8 @@ def parts(page: RecipePage) -> dict[str, Any]:
         "calibrated": _calibrated(metrics, many),
         "not_lowered": _not_lowered(metrics),
         "offsets": [(name, metrics[offset]) for name, offset in offsets if offset in metrics],
-        "grades": [line for line in _lines(page, "grades") if line.words.name not in told],
-        "seeds": seeds_of(metrics, grade),
+        "grades": [metric for metric in _lines(page, "grades") if metric.name not in left_out],
+        "seeds": METRICS[grade] if metrics.get(f"{grade}.seeds_mean") is not None else None,
         "rule": "grades" if f"{grade}.rule" in metrics else rule,  # the rule gives grades too, or it cannot
         "lesions": _lines(page, "lesions"),
         "instances": _lines(page, "instances"),
@@ -83,15 +52,11 @@ def parts(page: RecipePage) -> dict[str, Any]:
     }
 
 
-def _lines(page: RecipePage, section: str) -> list[Line]:
-    """Return the metrics of a section that the recipe has anything of, as lines."""
-    metrics, lines = page.metrics, []
-    for name in shown_in(section, metrics, page.setup.task):
-        words = METRICS[name].worded(page.setup.task)
-        if metrics.get(words.counts) != 0:
-            low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
-            lines.append(Line(words, metrics[name], low, high))
-    return lines
+def _lines(page: RecipePage, section: str) -> list[Metric]:
+    """Return the metrics of a section that the recipe has anything of."""
+    task = page.setup.task
+    metrics = [METRICS[name].worded(task) for name in shown_in(section, page.metrics, task)]
+    return [metric for metric in metrics if page.metrics.get(metric.counts) != 0]
 
 
 def _named(objective: str | None, many: bool = False) -> str:
@@ -102,42 +67,30 @@ def _named(objective: str | None, many: bool = False) -> str:
     return METRICS[name].label if name in METRICS else OBJECTIVES.get(name, name.replace("_", " "))
 
 
-def seeds_of(metrics: Metrics, name: str) -> Seeds | None:
-    """Return the single graders of a metric; None where it has none."""
-    if metrics.get(f"{name}.seeds_mean") is None:
-        return None
-    ends = (metrics.get(f"{name}.seeds_{end}") for end in ("mean", "std", "low", "high"))
-    return Seeds(METRICS[name].label, *ends)
-
-
 def _tuned(metrics: Metrics) -> list[Pair]:
     """Return the recipe's own values against the best ones found, on validation and test patches."""
     names = sorted(key.removeprefix("untuned.") for key in metrics if key.startswith("untuned."))
     pairs = []
     for name in sorted(names, key=lambda name: not name.startswith("val.")):
         split = "validation" if name.startswith("val.") else "test"
-        label = f"{_named(name.removeprefix('val.'))}, {split} patches"
-        pairs.append(Pair(label, metrics[f"untuned.{name}"], metrics.get(f"tuned.{name}")))
-    return _known(pairs)
+        text = f"{_named(name.removeprefix('val.'))}, {split} patches"
+        pairs.append((text, f"untuned.{name}", f"tuned.{name}"))
+    return _defined(pairs, metrics)
 
 
 def _calibrated(metrics: Metrics, many: bool) -> list[Pair]:
     """Return numbers before and after: those of the calibration, and those of the plain and of the chosen point."""
-    pairs = []
-    for name, text in CALIBRATED.items():
-        if name in metrics and f"{name}.uncalibrated" in metrics:
-            low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
-            pairs.append(Pair(text, metrics[f"{name}.uncalibrated"], metrics[name], low, high))
+    pairs = [(text, f"{name}.uncalibrated", name) for name, text in CALIBRATED.items()]
     for key in sorted(metrics):
         name = key.removesuffix(".at_half")
-        if name != key and name in metrics:
-            label = f"{_named(name.removeprefix('val.'), many)}, validation slides: plain point, chosen point"
-            pairs.append(Pair(label, metrics[key], metrics[name]))
-    return _known(pairs)
+        if name != key:
+            text = f"{_named(name.removeprefix('val.'), many)}, validation slides: plain point, chosen point"
+            pairs.append((text, key, name))
+    return _defined([pair for pair in pairs if {pair[1], pair[2]} <= metrics.keys()], metrics)
 
 
-def _known(pairs: list[Pair]) -> list[Pair]:
-    return [pair for pair in pairs if pair.before is not None or pair.after is not None]
+def _defined(pairs: list[Pair], metrics: Metrics) -> list[Pair]:
+    return [pair for pair in pairs if (metrics.get(pair[1]), metrics.get(pair[2])) != (None, None)]
 
 
 def _not_lowered(metrics: Metrics) -> list[str]:

@@ -1,7 +1,6 @@
 """The report of one recipe, a page per slide and the summary over recipes as self-contained HTML."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,6 @@ MOST_REGIONS, MOST_ATTENTION = 20, 8
 """So many regions (the largest) and patches (of highest attention) stand on a slide's page."""
 
 Row = dict[str, Any]
-Value = float | int | None
 
 
 def recipe_page(page: RecipePage) -> str:
@@ -35,17 +33,19 @@ def recipe_page(page: RecipePage) -> str:
     table, setup = page.per_slide, page.setup
     noun = wording.noun(len(setup.classes))
     scored = table[(table["split"] == "test") & table["scored"]]
-    rows = _rows(table)
+    rows = [_with_flags(row) for row in records.rows(table)]
     test = [row for row in rows if row["split"] == "test"]
     ids = set(scored.sort_values(["dice", "slide_id"], kind="stable")["slide_id"][:MOST_ROWS])
     shown = [row for row in test if row["slide_id"] in ids]
+    cards = _cards(page, bool(scored["slide_label"].notna().any()))
+    baselines = BASELINES.get(setup.task, {})
     return render(
         "recipe.html.j2",
         scripted=True,
         page=page,
         setup=setup,
         noun=noun,
-        cards=_cards(page, bool(scored["slide_label"].notna().any())),
+        cards=cards,
         columns=shown_columns(scored, setup, noun),
         scored=shown,
         n_more=len(scored) - len(shown),
@@ -54,7 +54,8 @@ def recipe_page(page: RecipePage) -> str:
         known_patients=bool((table["patient"] != table["slide_id"]).any()),
         tiles=page.provenance.family == "pannuke",
         flags={name: FLAGS[name] for name in sorted({flag for row in test for flag in row["flags"]})},
-        baselines=BASELINES.get(setup.task, {}),
+        baselines=baselines,
+        compared=[card for card in cards if any(f"{card.name}.baseline_{key}" in page.metrics for key in baselines)],
         groups=[
             (metric.worded(setup.task, len(setup.classes)).label, group, value, n)
             for name, metric in METRICS.items()
@@ -67,56 +68,19 @@ def recipe_page(page: RecipePage) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Card:
-    """One metric as the page shows it. Positions on the 0..1 track are percent, None where there is none."""
-
-    name: str
-    words: Metric
-    value: Value
-    low: Value
-    high: Value
-    n: Value
-    why: str  # why the metric is undefined, else ""
-    baselines: dict[str, Value]  # by name; empty where the metric has none
-    seeds: evidence.Seeds | None  # what single graders reach, of a metric of grades
-    clean: tuple[int, int] | None  # of a metric of all slides: how many normal slides are clean, and of how many
-
-
-def _cards(page: RecipePage, labelled: bool) -> list[Card]:
+def _cards(page: RecipePage, labelled: bool) -> list[Metric]:
     """Return the metrics of the cards, the main one first; those of slide labels only where a segmentation has any."""
-    metrics, setup = page.metrics, page.setup
-    main = main_metric(page.provenance.family, setup.task)
-    normal = int(metrics.get("n_normal_mapped") or 0)
-    cards = []
-    for name in sorted(shown_in("card", metrics, setup.task), key=lambda name: name != main):
-        if "slide_label" in METRICS[name].columns and setup.segments and not labelled:
-            continue
-        words, value = METRICS[name].worded(setup.task, len(setup.classes)), metrics[name]
-        why = ""
-        if value is None:
-            both = name.endswith("auc") or name.startswith("within")
-            why = f"undefined: {'needs both classes' if both else 'no slide on which it can be taken'}"
-        reached = {key: f"{name}.baseline_{key}" for key in BASELINES[setup.task]}
-        card = Card(
-            name=name,
-            words=words,
-            value=value,
-            low=metrics.get(f"{name}_ci_low"),
-            high=metrics.get(f"{name}_ci_high"),
-            n=metrics.get(words.counts),
-            why=why,
-            baselines={key: metrics[baseline] for key, baseline in reached.items() if baseline in metrics},
-            seeds=evidence.seeds_of(metrics, name),
-            clean=(int(metrics["n_normal_clean"] or 0), normal) if name == "dice_mean" and normal else None,
-        )
-        cards.append(card)
-    return cards
+    setup, main = page.setup, main_metric(page.provenance.family, page.setup.task)
+    left_out = "slide_label" if setup.segments and not labelled else ""
+    names = [name for name in shown_in("card", page.metrics, setup.task) if left_out not in METRICS[name].columns]
+    return [
+        METRICS[name].worded(setup.task, len(setup.classes)) for name in sorted(names, key=lambda name: name != main)
+    ]
 
 
-def _rows(table: pd.DataFrame) -> list[Row]:
-    """Return the table's rows with None for null and flags as a list."""
-    return [row | {"flags": [flag for flag in (row["flags"] or "").split(";") if flag]} for row in records.rows(table)]
+def _with_flags(row: Row) -> Row:
+    """Return a row of the table with its flags as a list."""
+    return row | {"flags": [flag for flag in (row["flags"] or "").split(";") if flag]}
 
 
 # ---------------------------------------------------------------- a page per slide
@@ -146,13 +110,11 @@ def slide_pages(page: RecipePage) -> Iterator[tuple[str, str]]:
     table, shown = page.per_slide, page.evidence
     noun = wording.noun(len(page.setup.classes))
     columns = shown_columns(table[(table["split"] == "test") & table["scored"]], page.setup, noun)
-    as_written = {row["slide_id"]: row for row in records.rows(table)}
-    rows = {row["slide_id"]: row for row in _rows(table)}
+    rows = {row["slide_id"]: row for row in records.rows(table)}
     regions, attention = _by_slide(shown.regions), _by_slide(shown.attention)
     ids = [view.slide_id for view in shown.views]
     for place, view in enumerate(shown.views):
-        slide_id = view.slide_id
-        row = rows[slide_id]
+        slide_id, row = view.slide_id, _with_flags(rows[view.slide_id])
         n_regions = row.get("num_regions") or 0
         html = render(
             "slide.html.j2",
@@ -166,7 +128,7 @@ def slide_pages(page: RecipePage) -> Iterator[tuple[str, str]]:
             total=len(ids),
             n_pictured=sum(other.thumbnail is not None for other in shown.views),
             view=view,
-            all=as_written[slide_id],
+            all=rows[slide_id],
             row=row,
             flags_of_row={name: FLAGS[name] for name in row["flags"]},
             n_regions=n_regions,

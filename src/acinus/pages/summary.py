@@ -57,13 +57,13 @@ def console_table(rows: list[SummaryRow]) -> str:
     )
 
 
-def markdown_table(rows: Mapping[str, Metrics], known: Mapping[str, tuple[str, str]]) -> str:
+def markdown_table(rows: Mapping[str, Metrics], kinds: Mapping[str, tuple[str, str]]) -> str:
     """Return the console's table as the Markdown table of the README.
 
-    `rows` is the content of reports/metrics.json, `known` gives every recipe's family and task.
+    `rows` is the content of reports/metrics.json, `kinds` gives every recipe's family and task.
     """
     lines = [HEAD, ["---"] * len(HEAD)]
-    lines += [[f"`{recipe}`", *_cells(*known[recipe], metrics)] for recipe, metrics in rows.items()]
+    lines += [[f"`{recipe}`", *_cells(*kinds[recipe], metrics)] for recipe, metrics in rows.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

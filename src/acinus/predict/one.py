@@ -33,6 +33,8 @@ BATCH = 16
 DECODE_THREADS = 2
 PICTURE_PX = 1200
 TOP_REGIONS = 10
+AMOUNTS = ("tumour_px", "tissue_px", "map_downsample", "tumour_mm2", "tissue_mm2", "score_max", "score_p99")
+"""What a result says of the whole slide under the names of records.QUANTITIES."""
 
 
 def predict_slide(order: Order, model: Model) -> dict[str, Any]:
@@ -172,13 +174,7 @@ def _result(order: Order, model: Model, opened: Opened, found: Found, amounts: d
         "mpp_source": amounts["mpp_source"],
         "working_downsample": opened.at.downsample,
         "burden_percent": amounts["burden_pred"],
-        "tumour_px": amounts["tumour_px"],
-        "tissue_px": amounts["tissue_px"],
-        "map_downsample": amounts["map_downsample"],
-        "tumour_mm2": amounts["tumour_mm2"],
-        "tissue_mm2": amounts["tissue_mm2"],
-        "score_max": amounts["score_max"],
-        "score_p99": amounts["score_p99"],
+        **{key: amounts[key] for key in AMOUNTS},
         "classes": [
             {
                 "name": name,
