@@ -171,12 +171,41 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
 
 # ---------------------------------------------------------------- charts
 
+CHARTS: dict[str, tuple[str, str, str]] = {
+    "training": ("Training", "loss and accuracy per epoch, training and validation", "training"),
+    "confusion": ("Confusion", "which class the pixels of each true class were given, in percent", "results"),
+    "roc": ("ROC", "ROC curves of the test patches and of the test slides", "results"),
+    "roc_slides": (
+        "ROC within slides",
+        "ROC curve and AUC of the patches of each test slide that has both classes",
+        "results",
+    ),
+    "pr": ("Precision and recall", "precision against recall of the {things}", "results"),
+    "burden": ("Burden", "predicted against annotated {burden} per slide", "results"),
+    "bland_altman": (
+        "Limits of agreement",
+        "error of the {burden} against its size, bias and 95 % limits of agreement (Bland-Altman)",
+        "results",
+    ),
+    "reliability": (
+        "Reliability",
+        "how often the likeliest class is right by its probability, before and after calibration, test split",
+        "calibration",
+    ),
+    "threshold": (
+        "Threshold",
+        "Dice, F1, sensitivity and specificity of the validation slides' maps, before clean-up, against the threshold; "
+        "the chosen one marked",
+        "calibration",
+    ),
+    "grades": ("Grades", "test slides of each true grade by the grade given, by {graders}", "grades"),
+    "froc": ("Lesion FROC", "share of lesions found against mean false positives per slide", "lesions"),
+}
+"""Every chart by the name of its file, as the page has them: title, what it shows in words, section of the page."""
+
 
 class Drawing(NamedTuple):
-    """A chart: PNG bytes, title, what it shows in words (the alt text) and its section of the page.
-
-    section: training, results, calibration, grades, lesions or tuning.
-    """
+    """A chart: PNG bytes, title, what it shows in words (the alt text) and its section of the page."""
 
     png: bytes
     title: str
@@ -185,74 +214,43 @@ class Drawing(NamedTuple):
 
 
 def draw(tables: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[str, Drawing]:
-    """Return the charts for which the recipe has data, by the name of their file, in the order of the page.
+    """Return those of CHARTS for which the recipe has data, in the order of the page.
 
     `per_slide` is `metrics.per_slide.per_slide` of the same `tables` and `setup`.
     """
     curves, usable, scored = plots(tables, per_slide, setup), usable_slides(per_slide), scored_slides(per_slide)
-    png, text = charts.training_chart(tables.log), "loss and accuracy per epoch, training and validation"
-    drawings = {"training": Drawing(png, "Training", text, "training")}
+    patches = _patch_scores(usable, tables, setup)
+    pngs = {"training": charts.training_chart(tables.log)}
     if setup.segments:
-        png = charts.confusion_chart(_confusion(tables, per_slide, setup), setup.classes)
-        text = "which class the pixels of each true class were given, in percent"
-        drawings["confusion"] = Drawing(png, "Confusion", text, "results")
+        pngs["confusion"] = charts.confusion_chart(_confusion(tables, per_slide, setup), setup.classes)
     else:
-        drawings |= _roc_charts(tables, usable, scored, setup)
+        pngs["roc"] = charts.roc_chart({"patches": patches, "slides": _slide_scores(scored)})
+        slides = {str(name): usable[usable["slide_id"] == name] for name in usable["slide_id"]}
+        by_slide = {name: _patch_scores(slide, tables, setup) for name, slide in slides.items()}
+        pngs["roc_slides"] = charts.slide_roc_chart(by_slide)
     if not curves["pr"].empty:
-        things = "pixels drawn from the test patches" if setup.segments else "test patches"
-        png = charts.pr_chart(curves["pr"], float(np.mean(_patch_scores(usable, tables, setup)[1])))
-        drawings["pr"] = Drawing(png, "Precision and recall", f"precision against recall of the {things}", "results")
-    drawings |= _burden_charts(scored, setup) | _calibration_charts(curves, tables)
+        pngs["pr"] = charts.pr_chart(curves["pr"], float(np.mean(patches[1])))
+    predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
+    pngs["burden"] = charts.burden_chart(predicted, true)
+    if scored["burden_error"].notna().any():
+        pngs["bland_altman"] = charts.bland_altman_chart(predicted, true)
+    if not curves["reliability"].empty:
+        pngs["reliability"] = charts.reliability_chart(curves["reliability"])
+    if not curves["threshold"].empty:
+        chosen = tables.point.get("threshold")
+        pngs["threshold"] = charts.threshold_chart(curves["threshold"], None if chosen is None else float(chosen))
     confusions = confusions_of(usable, tables, setup)
     if confusions:
         names = [str(grade) for grade in range(setup.grades)] if setup.grade == "isup" else ["normal", "tumour"]
-        by = "attention MIL and by the rule" if "rule" in confusions else "attention MIL"
-        text = f"test slides of each true grade by the grade given, by {by}"
-        drawings["grades"] = Drawing(charts.grade_chart(confusions, names), "Grades", text, "grades")
+        pngs["grades"] = charts.grade_chart(confusions, names)
     lesions = lesion_curve(scored, tables)
     if lesions:
-        text = "share of lesions found against mean false positives per slide"
-        drawings["froc"] = Drawing(charts.froc_chart(lesions), "Lesion FROC", text, "lesions")
-    return drawings
-
-
-def _roc_charts(tables: Tables, usable: pd.DataFrame, scored: pd.DataFrame, setup: MetricSetup) -> dict[str, Drawing]:
-    png = charts.roc_chart({"patches": _patch_scores(usable, tables, setup), "slides": _slide_scores(scored)})
-    text = "ROC curves of the test patches and of the test slides"
-    slides = {str(name): usable[usable["slide_id"] == name] for name in usable["slide_id"]}
-    by_slide = {name: _patch_scores(slide, tables, setup) for name, slide in slides.items()}
-    text_within = "ROC curve and AUC of the patches of each test slide that has both classes"
-    return {
-        "roc": Drawing(png, "ROC", text, "results"),
-        "roc_slides": Drawing(charts.slide_roc_chart(by_slide), "ROC within slides", text_within, "results"),
-    }
-
-
-def _burden_charts(scored: pd.DataFrame, setup: MetricSetup) -> dict[str, Drawing]:
-    predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
+        pngs["froc"] = charts.froc_chart(lesions)
     positive = ", ".join(setup.classes[index] for index in setup.positive_indices)
-    burden = "tumour burden" if len(setup.classes) == 2 else f"burden (share of tissue that is {positive})"
-    text = f"predicted against annotated {burden} per slide"
-    drawings = {"burden": Drawing(charts.burden_chart(predicted, true), "Burden", text, "results")}
-    if scored["burden_error"].notna().any():
-        text = f"error of the {burden} against its size, bias and 95 % limits of agreement (Bland-Altman)"
-        png = charts.bland_altman_chart(predicted, true)
-        drawings["bland_altman"] = Drawing(png, "Limits of agreement", text, "results")
-    return drawings
-
-
-def _calibration_charts(curves: Mapping[str, pd.DataFrame], tables: Tables) -> dict[str, Drawing]:
-    drawings = {}
-    if not curves["reliability"].empty:
-        png = charts.reliability_chart(curves["reliability"])
-        text = "how often the likeliest class is right by its probability, before and after calibration, test split"
-        drawings["reliability"] = Drawing(png, "Reliability", text, "calibration")
-    if not curves["threshold"].empty:
-        chosen = tables.point.get("threshold")
-        png = charts.threshold_chart(curves["threshold"], None if chosen is None else float(chosen))
-        text = (
-            "Dice, F1, sensitivity and specificity of the validation slides' maps, before clean-up, against the "
-            "threshold; the chosen one marked"
-        )
-        drawings["threshold"] = Drawing(png, "Threshold", text, "calibration")
-    return drawings
+    words = {
+        "things": "pixels drawn from the test patches" if setup.segments else "test patches",
+        "burden": "tumour burden" if len(setup.classes) == 2 else f"burden (share of tissue that is {positive})",
+        "graders": "attention MIL and by the rule" if "rule" in confusions else "attention MIL",
+    }
+    drawings = {name: Drawing(png, *CHARTS[name]) for name, png in pngs.items()}
+    return {name: drawing._replace(alt=drawing.alt.format(**words)) for name, drawing in drawings.items()}
