@@ -165,7 +165,7 @@ def _with_key(row: Image.Image, colours: Colours, unknown: bool, panel_px: int, 
     width, unit = max(row.width, MIN_WIDTH_PX), _unit(panel_px)
     _, trial = strip(width, 1, unit)
     edge = trial.px(12)
-    entries: list[tuple[str, Colour | Image.Image]] = list(colours.items())[1:]
+    entries: list[tuple[str, Colour | Image.Image]] = [*list(colours.items())[1:]]
     if unknown:
         lines_through = hatched(np.full((edge, edge), IGNORE))[..., None]
         entries.append(("not known", Image.fromarray(np.where(lines_through, HATCH, PAPER).astype(np.uint8))))

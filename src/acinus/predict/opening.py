@@ -95,11 +95,11 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
         check_under(slide, at_tissue, corner, corner, edge0)  # the whole slide
         tissue = find_tissue(slide, _tissue_settings(model, mpp, warnings), mpp)
         save_tissue(tissue, work / "tissue.png")
-        density, distance = _density(slide, at, tissue, model.index), None
+        density = _density(slide, at, tissue, model.index)
+        distance = None if density is None else stain_distance(density, model.stain)
         if density is None:
             warnings.append("no tissue found: nothing was looked at, every figure is 0 or null")
         else:
-            distance = stain_distance(density, model.stain)
             warnings += _stain_warnings(distance, model.stain)
         return Opened(
             image=image,
