@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from acinus.charts.curves import ACCENT, QUIET, SECOND, chart
+from acinus.charts.style import ACCENT, QUIET, SECOND, chart
 from acinus.metrics.compare import BY_SLIDE
 from acinus.metrics.metric import MEAN_OF_CLASSES, is_tumor
 
