@@ -26,7 +26,7 @@ from acinus.learning.colour import TrainingStain, stain_summary
 from acinus.learning.models import build_model
 from acinus.maps.slide_map import running_as
 from acinus.maps.tiff import read_map
-from acinus.predict import checks, one
+from acinus.predict import one, opening
 from acinus.predict.opening import STEPS
 from acinus.regions.operating_point import Maps, OperatingPoint, read_point, write_point
 from acinus.slides.raster import to_pyramid
@@ -529,14 +529,14 @@ def training(mean: list[float], covariance: list[list[float]]) -> TrainingStain:
 def test_stain_distance_by_hand() -> None:
     """Independent channels: the root of the sum of squared deviations, the floor of 0.05 added to the variance."""
     alone = training([0.2, 0.5, 0.3], np.diag([0.01, 0.0, 0.0]).tolist())
-    assert checks.stain_distance(np.array([0.2, 0.5, 0.3]), alone) == 0.0
-    assert checks.stain_distance(np.array([0.2, 0.6, 0.3]), alone) == pytest.approx(2.0)
-    assert checks.stain_distance(np.array([0.2, 0.6, 0.45]), alone) == pytest.approx(math.sqrt(4 + 9))
-    assert checks.stain_distance(np.array([0.4, 0.5, 0.3]), alone) == pytest.approx(0.2 / math.sqrt(0.0125))
+    assert opening.stain_distance(np.array([0.2, 0.5, 0.3]), alone) == 0.0
+    assert opening.stain_distance(np.array([0.2, 0.6, 0.3]), alone) == pytest.approx(2.0)
+    assert opening.stain_distance(np.array([0.2, 0.6, 0.45]), alone) == pytest.approx(math.sqrt(4 + 9))
+    assert opening.stain_distance(np.array([0.4, 0.5, 0.3]), alone) == pytest.approx(0.2 / math.sqrt(0.0125))
     together = training([0.0, 0.0, 0.0], [[0.01, 0.01, 0], [0.01, 0.01, 0], [0, 0, 0.01]])
     along, across = np.array([0.1, 0.1, 0.0]), np.array([0.1, -0.1, 0.0])
-    assert checks.stain_distance(along, together) == pytest.approx(0.1 * math.sqrt(2) / math.sqrt(0.02 + 0.0025))
-    assert checks.stain_distance(across, together) == pytest.approx(0.1 * math.sqrt(2) / 0.05)
+    assert opening.stain_distance(along, together) == pytest.approx(0.1 * math.sqrt(2) / math.sqrt(0.02 + 0.0025))
+    assert opening.stain_distance(across, together) == pytest.approx(0.1 * math.sqrt(2) / 0.05)
 
 
 def test_a_stain_unlike_the_trainings_is_told(model: Path, tmp_path: Path) -> None:
@@ -551,7 +551,7 @@ def test_a_stain_unlike_the_trainings_is_told(model: Path, tmp_path: Path) -> No
     assert like["warnings"] == []
     assert like["stain"]["distance"] < 0.2
     assert like["stain"]["mean_optical_density"] == pytest.approx(pink.tolist(), abs=0.02)
-    expected = math.dist(green, pink) / checks.STAIN_FLOOR
+    expected = math.dist(green, pink) / opening.STAIN_FLOOR
     assert far["stain"]["distance"] == pytest.approx(expected, rel=0.03)
     (warning,) = far["warnings"]
     assert warning.startswith("stain far from training: ")
@@ -647,5 +647,5 @@ def test_every_step_is_announced_in_order(slide: Path, model: Path, tmp_path: Pa
 
     told: list[str] = []
     (tmp_path / "one").mkdir()
-    one.predict_slide(Order(slide, "one", tmp_path / "one", None, "cpu", 1, told.append), open_model(model))
+    one.predict_slide(Order(slide, tmp_path / "one", None, "cpu", told.append), open_model(model))
     assert tuple(told) == STEPS

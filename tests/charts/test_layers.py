@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acinus.charts import classes as figures
+from acinus.charts import classes as pictures
 from acinus.charts import heatmaps, layers
 from acinus.errors import AcinusError
+from acinus.scoring.confusion import IGNORE
 
 COLOURS = {"other": (255, 255, 255), "gland": (0, 114, 178), "stroma": (230, 159, 0)}
 
@@ -22,7 +23,7 @@ def pixels(data: bytes) -> np.ndarray:
 def test_classes_are_tinted_with_a_solid_border_and_class_0_is_clear() -> None:
     classes = np.zeros((40, 50), np.uint8)
     classes[10:20, 10:30] = 1
-    classes[30:, :] = figures.UNKNOWN
+    classes[30:, :] = IGNORE
     drawn = pixels(layers.class_layer(classes, COLOURS))
     assert drawn.shape == (40, 50, 4)
     assert drawn[15, 20].tolist() == [0, 114, 178, layers.TINT]
@@ -79,8 +80,8 @@ def test_same_input_same_bytes_and_the_size_is_read_from_them() -> None:
 
 def test_patches_stand_side_by_side() -> None:
     left, right = np.full((8, 8, 3), 10, np.uint8), np.full((16, 16, 3), 240, np.uint8)
-    drawn = np.asarray(Image.open(io.BytesIO(figures.patch_strip([left, right], ["attention 0.5", "attention 0.2"]))))
-    assert drawn.shape[1] == 2 * figures.PANEL_PX + figures.GAP_PX
+    drawn = np.asarray(Image.open(io.BytesIO(pictures.patch_strip([left, right], ["attention 0.5", "attention 0.2"]))))
+    assert drawn.shape[1] == 2 * pictures.PANEL_PX + pictures.GAP_PX
     assert drawn[-1, 0].tolist() == [10, 10, 10]
     assert drawn[-1, -1].tolist() == [240, 240, 240]
 

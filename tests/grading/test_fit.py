@@ -8,11 +8,15 @@ from safetensors.torch import save
 from acinus import params
 from acinus.errors import AcinusError
 from acinus.grading.apply import judge
-from acinus.grading.fit import Example, Schedule, fit, mean_loss
-from acinus.grading.learn import Known, learn
+from acinus.grading.fit import Example, Known, fit, learn, mean_loss
 from acinus.grading.mil import Loss, MilSpec
 
-SCHEDULE = Schedule(max_epochs=16, lr=1e-2, weight_decay=1e-4)
+
+def settings(max_epochs: int, lr: float, weight_decay: float) -> params.Grade:
+    return params.Grade(target="tumor", max_epochs=max_epochs, lr=lr, weight_decay=weight_decay)
+
+
+SCHEDULE = settings(16, 1e-2, 1e-4)
 
 
 def spec(loss: Loss = "ordinal", classes: int = 2, dropout: float = 0.25) -> MilSpec:
@@ -62,7 +66,7 @@ def test_an_ordered_grade_is_learned_within_one_step() -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_leaves_the_random_state_alone() -> None:
     train, val = marked(10, 0)[0], marked(6, 1)[0]
-    schedule = Schedule(3, 1e-3, 1e-4)
+    schedule = settings(3, 1e-3, 1e-4)
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -75,22 +79,22 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_random_state_alone() 
 def test_the_best_epoch_on_validation_is_kept() -> None:
     train, val = marked(12, 0)[0], marked(12, 1)[0]
     val = [Example(one.features, 1 - one.label) for one in val]  # what is learned is wrong there
-    fitted = fit(train, val, spec(), Schedule(40, 5e-3, 1e-4), 0)
+    fitted = fit(train, val, spec(), settings(40, 5e-3, 1e-4), 0)
     assert fitted.best_epoch < 5  # and 15 more without a better one
     assert fitted.epochs == fitted.best_epoch + 15
     assert fitted.val_loss == pytest.approx(mean_loss(fitted.model, val), abs=1e-7)
-    to_the_end = fit(train, [], spec(), Schedule(20, 5e-3, 1e-4), 0)
+    to_the_end = fit(train, [], spec(), settings(20, 5e-3, 1e-4), 0)
     assert (to_the_end.epochs, to_the_end.best_epoch, to_the_end.val_loss) == (20, 20, None)
 
 
 def test_features_are_standardised_by_the_training_slides_alone() -> None:
     train, val = marked(6, 0)[0], [Example(marked(1, 1)[0][0].features * 1000, 0)]
-    model = fit(train, val, spec(), Schedule(1, 1e-3, 0.0), 0).model
+    model = fit(train, val, spec(), settings(1, 1e-3, 0.0), 0).model
     every = np.concatenate([one.features for one in train])
     assert model.mean.tolist() == pytest.approx(every.mean(axis=0).tolist(), abs=1e-5)
     assert model.std.tolist() == pytest.approx(every.std(axis=0).tolist(), abs=1e-5)
     still = [Example(np.full((2, 8), 3, dtype=np.float32), label) for label in (0, 1)]
-    assert np.isfinite(judge([fit(still, [], spec(), Schedule(1, 1e-3, 0.0), 0).model], still[0].features).probs).all()
+    assert np.isfinite(judge([fit(still, [], spec(), settings(1, 1e-3, 0.0), 0).model], still[0].features).probs).all()
 
 
 def test_a_training_that_diverges_is_named() -> None:
@@ -100,24 +104,24 @@ def test_a_training_that_diverges_is_named() -> None:
 
 
 def test_test_slides_teach_nothing() -> None:
-    settings = params.Grade(target="tumor", max_epochs=2, hidden_units=4, attention_units=2)
+    small = params.Grade(target="tumor", max_epochs=2, hidden_units=4, attention_units=2)
     names = [f"s{number}" for number in range(6)]
     known = [Known(name, ("train", "val", "test")[i % 3], i % 2) for i, name in enumerate(names)]
     features = {name: np.random.default_rng(i).normal(size=(3, 4)).astype(np.float32) for i, name in enumerate(names)}
-    one = learn(features, known, settings, 2, [1, 2])
+    one = learn(features, known, small, 2, [1, 2])
     without = {name: value for name, value in features.items() if name not in ("s2", "s5")}
     kept = [slide for slide in known if slide.split != "test"]
-    other = learn(without, kept, settings, 2, [1, 2])
+    other = learn(without, kept, small, 2, [1, 2])
     for a, b in zip(one, other, strict=True):
         assert save(a.model.state_dict()) == save(b.model.state_dict())
     assert save(one[0].model.state_dict()) != save(one[1].model.state_dict())
     with pytest.raises(AcinusError, match="no training slide with a label has tissue"):
-        learn(features, [slide for slide in known if slide.split != "train"], settings, 2, [1])
+        learn(features, [slide for slide in known if slide.split != "train"], small, 2, [1])
 
 
 def test_the_verdict_is_the_mean_of_the_seeds() -> None:
     train = marked(10, 0)[0]
-    models = [fit(train, [], spec(classes=3), Schedule(2, 1e-2, 0.0), seed).model for seed in range(4)]
+    models = [fit(train, [], spec(classes=3), settings(2, 1e-2, 0.0), seed).model for seed in range(4)]
     features = train[0].features
     alone, together = [judge([model], features) for model in models], judge(models, features)
     assert together.probs == pytest.approx(np.mean([one.probs for one in alone], axis=0))

@@ -1,6 +1,7 @@
 """A small cohort worked by hand: five test slides of four patients, one bad slide, one training slide."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -237,27 +238,11 @@ SEGMENTED = [
 
 
 @pytest.fixture
-def segment() -> Callable[..., Cohort]:
+def segment(build: Callable[..., Cohort]) -> Callable[..., Cohort]:
     """Build the tables and metrics of a segmentation; without arguments of the one worked by hand."""
-
-    def make(
-        slides: list | None = None,
-        amounts: list | None = None,
-        bootstrap: int = 50,
-        setup: MetricSetup = SEGMENTATION,
-        **more: Any,
-    ) -> Cohort:
-        unknown = amount("seg_e", (None, None, None), (5.0, None), 0.4) | {"class_px": (95, 5, 0)}
-        given = [*(segmented(name, matrix) for name, matrix in MATRICES.items()), unknown]
-        manifest = records.frame(records.MANIFEST, SEGMENTED if slides is None else slides)
-        quantities = records.frame(records.QUANTITIES, given if amounts is None else amounts)
-        scores = records.frame(records.SCORES, [])
-        given = Tables(manifest, quantities, scores, **further(more))
-        table = per_slide.per_slide(given, setup)
-        numbers = report.recipe_metrics(table, given, setup, bootstrap=bootstrap, seed=7)
-        return Cohort(manifest, quantities, scores, table, numbers, given, Case(usable_slides(table), setup, given))
-
-    return make
+    unknown = amount("seg_e", (None, None, None), (5.0, None), 0.4) | {"class_px": (95, 5, 0)}
+    amounts = [*(segmented(name, matrix) for name, matrix in MATRICES.items()), unknown]
+    return partial(build, slides=SEGMENTED, amounts=amounts, scores=[], setup=SEGMENTATION)
 
 
 @pytest.fixture

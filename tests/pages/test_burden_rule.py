@@ -2,19 +2,9 @@
 
 import pytest
 
-from acinus.grading import rule
 from acinus.metrics.setup import MetricSetup
-from acinus.scoring.burden import tumour_by_burden
 
 CLASSES = ("normal", "tumor")
-
-
-@pytest.mark.parametrize(
-    ("burden", "percent", "expected"), [(0.49, 0.5, 0), (0.5, 0.5, 1), (80.0, 0.5, 1), (0.0, 0.0, 0), (None, 0.5, None)]
-)
-def test_the_report_calls_a_slide_as_the_grade_stage_does(burden, percent, expected) -> None:
-    assert tumour_by_burden(burden, percent) == expected
-    assert rule.by_rule("tumor", CLASSES, None, burden, percent) == expected
 
 
 def test_every_recipe_has_its_accuracy(cohort) -> None:

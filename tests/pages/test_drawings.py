@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from acinus.charts import results as result_charts
+from acinus.charts import curves as charts
 from acinus.charts.curves import ACCENT, SECOND
 from acinus.metrics.setup import MetricSetup
-from acinus.pages.drawings import draw
+from acinus.pages.plots import draw
 from acinus.scoring import froc
 from acinus.scoring.froc import Detection
 
@@ -79,7 +79,7 @@ def test_the_same_input_gives_the_same_bytes(cohort) -> None:
 
 def test_the_chosen_threshold_is_marked_where_it_is() -> None:
     table = curve(dice_mean=[0.5, 0.5, 0.5], pixel_f1=[np.nan] * 3)
-    plain, low, high = (pixels(result_charts.threshold_figure(table, one)) for one in (None, 0.2, 0.8))
+    plain, low, high = (pixels(charts.threshold_chart(table, one)) for one in (None, 0.2, 0.8))
     upper = slice(0, plain.shape[0] // 3)  # above the curve and the key
     left, right = (np.nonzero((plain[upper] != one[upper]).any(axis=(0, 2)))[0].mean() for one in (low, high))
     assert left < plain.shape[1] / 2 < right
@@ -88,37 +88,37 @@ def test_the_chosen_threshold_is_marked_where_it_is() -> None:
 def test_the_limits_of_agreement_lie_round_the_errors() -> None:
     true = np.array([10.0, 20.0, 30.0, 40.0])
     predicted = np.array([11.0, 19.0, 32.0, np.nan])
-    png = result_charts.bland_altman_figure(predicted, true)
+    png = charts.bland_altman_chart(predicted, true)
     dots, lines = near(png, "#695fa2"), near(png, SECOND)
     assert len(dots) > 50
     assert lines[:, 0].min() < dots[:, 0].min() < dots[:, 0].max() < lines[:, 0].max()
-    assert not len(near(result_charts.bland_altman_figure(true[:1], true[:1]), SECOND))  # one pair has no limits
+    assert not len(near(charts.bland_altman_chart(true[:1], true[:1]), SECOND))  # one pair has no limits
 
 
 def test_the_lesion_curve_climbs_where_the_lesions_are_found() -> None:
     found = [Detection("a", 0.9, 1), Detection("a", 0.8, 0), Detection("a", 0.7, 2)]
     half, whole = (froc.curve([froc.outcomes(found[:count], {"a": 2})["a"]]) for count in (1, 3))
-    tops = [near(result_charts.froc_figure(one), ACCENT)[:, 0].min() for one in (half, whole)]
+    tops = [near(charts.froc_chart(one), ACCENT)[:, 0].min() for one in (half, whole)]
     assert tops[1] < tops[0]
 
 
 def test_grades_are_shown_as_counts() -> None:
     few, more = np.eye(6, dtype=np.int64), 2 * np.eye(6, dtype=np.int64)
     names = [str(one) for one in range(6)]
-    pictures = [result_charts.grade_figure({"MIL": one}, names) for one in (few, more)]
+    pictures = [charts.grade_chart({"MIL": one}, names) for one in (few, more)]
     assert pictures[0] != pictures[1]
-    both = pixels(result_charts.grade_figure({"MIL": few, "rule": more}, names))
+    both = pixels(charts.grade_chart({"MIL": few, "rule": more}, names))
     assert both.shape[1] > 1.5 * pixels(pictures[0]).shape[1]
 
 
 def test_charts_of_little_data_are_drawn() -> None:
     bins = {f"{name}_{when}": [0] for when in ("before", "after") for name in ("count", "confidence", "accuracy")}
     for png in (
-        result_charts.reliability_figure(pd.DataFrame({"bin": [0.5]} | bins)),
-        result_charts.threshold_figure(curve(dice_mean=[np.nan] * 3, pixel_f1=[None] * 3), 0.5),
-        result_charts.bland_altman_figure(np.zeros(0), np.zeros(0)),
-        result_charts.pr_figure(pd.DataFrame({"recall": [0.0, 1.0], "precision": [1.0, 1.0]}), 1.0),
-        result_charts.grade_figure({"MIL": np.zeros((2, 2), dtype=np.int64)}, ["normal", "tumour"]),
+        charts.reliability_chart(pd.DataFrame({"bin": [0.5]} | bins)),
+        charts.threshold_chart(curve(dice_mean=[np.nan] * 3, pixel_f1=[None] * 3), 0.5),
+        charts.bland_altman_chart(np.zeros(0), np.zeros(0)),
+        charts.pr_chart(pd.DataFrame({"recall": [0.0, 1.0], "precision": [1.0, 1.0]}), 1.0),
+        charts.grade_chart({"MIL": np.zeros((2, 2), dtype=np.int64)}, ["normal", "tumour"]),
     ):
         assert pixels(png).std() > 0
 
@@ -128,5 +128,5 @@ def test_an_empty_bin_is_no_point_of_the_diagram(when: str) -> None:
     columns = {"bin": [0.25, 0.75]}
     for one in ("before", "after"):
         columns |= {f"count_{one}": [0, 4], f"confidence_{one}": [np.nan, 0.8], f"accuracy_{one}": [np.nan, 0.5]}
-    places = near(result_charts.reliability_figure(pd.DataFrame(columns)), SECOND if when == "before" else ACCENT)
+    places = near(charts.reliability_chart(pd.DataFrame(columns)), SECOND if when == "before" else ACCENT)
     assert len(places)

@@ -10,7 +10,7 @@ import pytest
 from acinus import records
 from acinus.errors import AcinusError
 from acinus.metrics.setup import MetricSetup
-from acinus.pages import contexts, outlines, pages, slide_pages, views, wording
+from acinus.pages import contexts, outlines, pages, views, wording
 
 READER = runpy.run_path(str(Path(__file__).with_name("page_reader.py")))
 HOSTILE, Reader, assert_inert = (READER[name] for name in ("HOSTILE", "Reader", "assert_inert"))
@@ -69,8 +69,8 @@ def page_of(graded, attention: list[dict], shown: tuple[views.View, ...] = (), *
         views=shown,
         evidence=contexts.Evidence(
             (view, *others),
-            slide_pages.shown_regions(graded.tables.regions),
-            slide_pages.shown_attention(own),
+            pages.shown_regions(graded.tables.regions),
+            pages.shown_attention(own),
             own.groupby("slide_id").size().to_dict(),
         ),
         point=POINT,
@@ -89,7 +89,7 @@ def cells(table: pd.DataFrame) -> set[str]:
 
 def test_every_figure_of_a_slides_page_stands_in_a_table(graded) -> None:
     page = page_of(graded, ATTENTION, VIEWS)
-    written = dict(slide_pages.slide_pages(page))
+    written = dict(pages.slide_pages(page))
     assert list(written) == ["test_a", "test_b", "test_c", "test_d", "test_e"]
     tables_ = (page.evidence.regions, page.evidence.attention)
     for slide_id, html in written.items():
@@ -231,12 +231,12 @@ def test_the_table_links_to_the_pages_that_there_are(graded) -> None:
     assert [link for link in links if link.startswith("slides/")] == [
         f"slides/{one}.html" for one in sorted(page.evidence.pages)
     ]
-    bare = Reader(pages.recipe_page(page_of(graded, []).with_pictures((), (), contexts.Evidence())))
+    bare = Reader(pages.recipe_page(dataclasses.replace(page_of(graded, []), evidence=contexts.Evidence())))
     assert not [link for link in bare.links() if link.startswith("slides/")]
 
 
 def test_slides_lead_to_their_neighbours(graded) -> None:
-    written = dict(slide_pages.slide_pages(page_of(graded, ATTENTION)))
+    written = dict(pages.slide_pages(page_of(graded, ATTENTION)))
     found = {
         slide_id: {a["rel"]: a["href"] for tag, a in Reader(html).tags if tag == "a" and "rel" in a}
         for slide_id, html in written.items()
@@ -247,7 +247,7 @@ def test_slides_lead_to_their_neighbours(graded) -> None:
 
 
 def test_every_layer_has_a_slider_and_starts_as_the_slider_says(graded) -> None:
-    read = Reader(dict(slide_pages.slide_pages(page_of(graded, ATTENTION)))["test_a"])
+    read = Reader(dict(pages.slide_pages(page_of(graded, ATTENTION)))["test_a"])
     tags = [(tag, a) for tag, a in read.tags if tag in ("img", "svg", "input")]
     by_id = {str(a["id"]): a for _, a in tags if "id" in a}
     sliders = [a for tag, a in tags if tag == "input"]
@@ -260,7 +260,7 @@ def test_every_layer_has_a_slider_and_starts_as_the_slider_says(graded) -> None:
 
 
 def test_a_slide_without_pictures_says_so(graded) -> None:
-    html = dict(slide_pages.slide_pages(page_of(graded, ATTENTION)))["test_b"]
+    html = dict(pages.slide_pages(page_of(graded, ATTENTION)))["test_b"]
     assert "Pictures are drawn of 1 slides" in html
     assert not [tag for tag, _ in Reader(html).tags if tag == "img"]
 
@@ -283,29 +283,29 @@ def test_hostile_text_stays_text_on_a_slides_page(graded, segmentation) -> None:
         page,
         dataclasses.replace(page, per_slide=table, evidence=evidence, provenance=contexts.Provenance(*[HOSTILE] * 8)),
     ):
-        for _, html in slide_pages.slide_pages(one):
+        for _, html in pages.slide_pages(one):
             assert_inert(html)
             assert all("alert" not in script for script in Reader(html).scripts)
-    assert HOSTILE in Reader(next(slide_pages.slide_pages(page))[1]).text
+    assert HOSTILE in Reader(next(pages.slide_pages(page))[1]).text
 
 
 def test_the_largest_regions_and_strongest_patches_are_shown(graded) -> None:
-    shown = slide_pages.shown_regions(graded.tables.regions)
+    shown = pages.shown_regions(graded.tables.regions)
     own = shown[shown["slide_id"] == "test_a"]
     sizes = sorted((7 * number % 31 for number in range(1, 31)), reverse=True)
-    assert own["area_px"].tolist() == sizes[: slide_pages.MOST_REGIONS]
+    assert own["area_px"].tolist() == sizes[: pages.MOST_REGIONS]
     assert shown["slide_id"].tolist()[-1] == "test_e"
-    strong = slide_pages.shown_attention(records.frame(records.ATTENTION, ATTENTION))
+    strong = pages.shown_attention(records.frame(records.ATTENTION, ATTENTION))
     assert strong["x0"].tolist() == [10 * x for x in range(11, 3, -1)]
-    text = Reader(next(slide_pages.slide_pages(page_of(graded, ATTENTION)))[1]).text
+    text = Reader(next(pages.slide_pages(page_of(graded, ATTENTION)))[1]).text
     assert "The 20 largest of 30 predicted regions" in " ".join(text.split())
     assert "8 patches of highest attention of 12" in " ".join(text.split())
 
 
 def test_small_areas_are_not_shown_as_zero(graded) -> None:
     small = graded.tables.regions.assign(area_mm2=0.000012)
-    page = page_of(graded, []).with_pictures((), (), contexts.Evidence((contexts.SlideView("test_a"),), small))
-    html = next(slide_pages.slide_pages(page))[1]
+    page = dataclasses.replace(page_of(graded, []), evidence=contexts.Evidence((contexts.SlideView("test_a"),), small))
+    html = next(pages.slide_pages(page))[1]
     assert '<data value="1.2e-05">0.000012</data>' in html
 
 

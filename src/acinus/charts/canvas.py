@@ -2,14 +2,12 @@
 
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+from acinus.labels.palette import Colour
 
 PAPER, INK, MUTED = (255, 255, 255), (40, 38, 48), (110, 106, 122)
 FOOT_PX = 46  # per 600 px of width
@@ -49,14 +47,11 @@ def strip(width: int, height_units: float, unit: float | None = None) -> tuple[I
     return image, Pen(ImageDraw.Draw(image), width, unit)
 
 
-def with_foot(picture: np.ndarray, draw: Callable[[Pen], None]) -> bytes:
-    """Return the uint8 (h, w, 3) picture above a white foot, as PNG."""
-    height, width = max(picture.shape[0], 1), max(picture.shape[1], MIN_WIDTH_PX)
-    foot, pen = strip(width, FOOT_PX)
-    draw(pen)
-    canvas = Image.new("RGB", (width, height + foot.height), PAPER)
-    canvas.paste(Image.fromarray(picture), (0, 0))
-    canvas.paste(foot, (0, height))
+def with_foot(picture: Image.Image, foot: Image.Image) -> bytes:
+    """Return the picture above its foot, which is as wide or wider, as PNG."""
+    canvas = Image.new("RGB", (foot.width, picture.height + foot.height), PAPER)
+    canvas.paste(picture, (0, 0))
+    canvas.paste(foot, (0, picture.height))
     return png(canvas)
 
 

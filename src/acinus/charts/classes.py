@@ -1,6 +1,6 @@
 """Pictures of classes over slides and patches as PNG bytes. The same input gives the same bytes.
 
-Colours are {class: RGB} in class order; class 0 is left clear, and what is not known (255) is hatched.
+Colours are {class: RGB} in class order; class 0 is left clear, and what is not known (IGNORE) is hatched.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from acinus.charts.canvas import FOOT_PX, MIN_WIDTH_PX, MUTED, PAPER, Colour, Pen, png, strip
+from acinus.charts.canvas import FOOT_PX, MIN_WIDTH_PX, MUTED, PAPER, Pen, png, strip, with_foot
 from acinus.charts.heatmaps import Frame, heat, on_thumbnail, scale_bar
 from acinus.errors import AcinusError
-
-UNKNOWN = 255
-"""Value of a class raster where the class is not known."""
+from acinus.labels.palette import Colour
+from acinus.scoring.confusion import IGNORE
 
 Colours = Mapping[str, Colour]
 
@@ -31,7 +30,7 @@ def class_overlay(
 ) -> bytes:
     """Return the plain slide beside the same slide with its classes over it, with a key.
 
-    `thumbnail` is uint8 (h, w, 3), `classes` uint8 (h, w) on the same grid, 255 = not known; the border of `tissue`,
+    `thumbnail` is uint8 (h, w, 3), `classes` uint8 (h, w) on the same grid; the border of `tissue`,
     bool (h, w), is drawn over its classes.
 
     Raises:
@@ -41,7 +40,7 @@ def class_overlay(
     if tissue is not None:
         panels[1][borders(tissue)] = TISSUE_LINE
         keys["border of the tissue"] = TISSUE_LINE
-    return _with_key(_row(panels), keys, bool((classes == UNKNOWN).any()), thumbnail.shape[1])
+    return _with_key(_row(panels), keys, bool((classes == IGNORE).any()), thumbnail.shape[1])
 
 
 def class_pair(
@@ -50,15 +49,14 @@ def class_pair(
     """Return the slide beside its predicted classes beside its true ones, with a scale bar and a key.
 
     `thumbnail` is uint8 (h, w, 3); `predicted` uint8 (rows, columns) on the map's grid, shown as it is
-    (nearest); `truth` uint8 (h, w) on the thumbnail's grid, 255 = not known, or None, which leaves it out.
+    (nearest); `truth` uint8 (h, w) on the thumbnail's grid, or None, which leaves it out.
     """
     drawn = on_thumbnail(predicted, thumbnail.shape[:2], frame)
-    panels, captions = [thumbnail, _tinted(thumbnail, drawn, colours)], ["slide", "predicted"]
+    panels = {"slide": thumbnail, "predicted": _tinted(thumbnail, drawn, colours)}
     if truth is not None:
-        panels.append(_tinted(thumbnail, truth, colours))
-        captions.append("truth")
-    unknown = truth is not None and bool((truth == UNKNOWN).any())
-    return _with_key(_row(panels, captions), colours, unknown, thumbnail.shape[1], frame)
+        panels["truth"] = _tinted(thumbnail, truth, colours)
+    unknown = truth is not None and bool((truth == IGNORE).any())
+    return _with_key(_row(list(panels.values()), list(panels)), colours, unknown, thumbnail.shape[1], frame)
 
 
 def patch_view(
@@ -66,34 +64,40 @@ def patch_view(
 ) -> bytes:
     """Return one patch as a row: image, predicted classes, those over the image, truth, heatmap.
 
-    `image` is uint8 (h, w, 3); `predicted` and `truth` (255 or None: not known) uint8 class indices and
+    `image` is uint8 (h, w, 3); `predicted` and `truth` (None: not known) uint8 class indices and
     `prob` uint8 (255 = certain) of the positive classes together, each (h, w) at a resolution of its own.
     """
-    shown = np.asarray(Image.fromarray(image).resize((PANEL_PX, PANEL_PX), Image.Resampling.BICUBIC))
-    classes = _panel(predicted)
-    colour, alpha = heat(_panel(prob))
+    shown = _panel(image)
+    classes = _panel(predicted, Image.Resampling.NEAREST)
+    colour, alpha = heat(_panel(prob, Image.Resampling.NEAREST))
     warm = np.rint(shown * (1 - alpha[..., None]) + colour * alpha[..., None]).astype(np.uint8)
+    true = np.full_like(classes, IGNORE) if truth is None else _panel(truth, Image.Resampling.NEAREST)
     panels = {
         "image": shown,
         "predicted": _solid(classes, colours),
         "overlay": _tinted(shown, classes, colours),
-        "truth": _solid(np.full_like(classes, UNKNOWN) if truth is None else _panel(truth), colours),
+        "truth": _solid(true, colours),
         "heatmap": warm,
     }
     return png(_row(list(panels.values()), list(panels)))
 
 
-def _panel(raster: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(raster).resize((PANEL_PX, PANEL_PX), Image.Resampling.NEAREST))
+def patch_strip(images: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
+    """Return patches, each uint8 (h, w, 3), side by side in one size, each under its caption."""
+    return png(_row([_panel(image) for image in images], captions))
+
+
+def _panel(raster: np.ndarray, by: Image.Resampling = Image.Resampling.BICUBIC) -> np.ndarray:
+    return np.asarray(Image.fromarray(raster).resize((PANEL_PX, PANEL_PX), by))
 
 
 def colour_table(classes: np.ndarray, colours: Colours) -> np.ndarray:
     """Return uint8 (256, 3), the colour of every value, or refuse a raster with a value that is no class."""
-    strange = classes[(classes >= len(colours)) & (classes != UNKNOWN)]
+    strange = classes[(classes >= len(colours)) & (classes != IGNORE)]
     if strange.size:
         raise AcinusError(
             f"class {strange.flat[0]} found in a picture, expected 0..{len(colours) - 1} ({', '.join(colours)}) or "
-            f"{UNKNOWN}; give a colour to every class"
+            f"{IGNORE}; give a colour to every class"
         )
     table = np.zeros((256, 3), dtype=np.uint8)
     table[: len(colours)] = list(colours.values())
@@ -105,7 +109,7 @@ def _tinted(picture: np.ndarray, classes: np.ndarray, colours: Colours) -> np.nd
     if classes.shape != picture.shape[:2]:
         raise AcinusError(f"classes of {classes.shape} px over a picture of {picture.shape[:2]} px, expected one size")
     colour = colour_table(classes, colours)[classes]
-    strength = np.where((classes > 0) & (classes != UNKNOWN), np.where(borders(classes), 1.0, ALPHA), 0.0)[..., None]
+    strength = np.where((classes > 0) & (classes != IGNORE), np.where(borders(classes), 1.0, ALPHA), 0.0)[..., None]
     result = np.rint(picture * (1 - strength) + colour * strength).astype(np.uint8)
     result[hatched(classes)] = HATCH
     return result
@@ -114,7 +118,7 @@ def _tinted(picture: np.ndarray, classes: np.ndarray, colours: Colours) -> np.nd
 def _solid(classes: np.ndarray, colours: Colours) -> np.ndarray:
     """Return the classes alone as a picture."""
     table = colour_table(classes, colours)
-    table[[0, UNKNOWN]] = CLEAR
+    table[[0, IGNORE]] = CLEAR
     result = table[classes]
     result[hatched(classes)] = HATCH
     return result
@@ -134,7 +138,7 @@ def borders(classes: np.ndarray) -> np.ndarray:
 def hatched(classes: np.ndarray) -> np.ndarray:
     """Return the px of the lines through what is not known."""
     diagonal = np.arange(classes.shape[0])[:, None] + np.arange(classes.shape[1])[None, :]
-    return (classes == UNKNOWN) & (diagonal % 8 < 2)
+    return (classes == IGNORE) & (diagonal % 8 < 2)
 
 
 def _unit(panel_px: int) -> float:
@@ -158,31 +162,23 @@ def _row(panels: Sequence[np.ndarray], captions: Sequence[str] = ()) -> Image.Im
 
 def _with_key(row: Image.Image, colours: Colours, unknown: bool, panel_px: int, frame: Frame | None = None) -> bytes:
     """Return the row above the names of its classes, in as many lines as they need, after a scale bar."""
-    entries: list[tuple[str, Colour | None]] = [*list(colours.items())[1:], *([("not known", None)] if unknown else [])]
     width, unit = max(row.width, MIN_WIDTH_PX), _unit(panel_px)
     _, trial = strip(width, 1, unit)
+    edge = trial.px(12)
+    entries: list[tuple[str, Colour | Image.Image]] = [*list(colours.items())[1:]]
+    if unknown:
+        lines_through = hatched(np.full((edge, edge), IGNORE))[..., None]
+        entries.append(("not known", Image.fromarray(np.where(lines_through, HATCH, PAPER).astype(np.uint8))))
     places, lines = _places(trial, [name for name, _ in entries], trial.px(KEY_LEFT_PX) if frame else 0)
     foot, pen = strip(width, max(lines * KEY_PX, FOOT_PX if frame else 0) + 6, unit)
     if frame:
         scale_bar(pen, panel_px, frame)
-    edge = pen.px(12)
-    for (name, colour), (x, line) in zip(entries, places, strict=True):
+    for (name, sample), (x, line) in zip(entries, places, strict=True):
         top = pen.px(10 + line * KEY_PX)
-        foot.paste(_sample(edge, colour), (x, top))
+        foot.paste(sample, (x, top, x + edge, top + edge))
         pen.draw.rectangle((x, top, x + edge - 1, top + edge - 1), outline=MUTED)
         pen.text(x + pen.px(18), top + edge / 2, name, "lm")
-    canvas = Image.new("RGB", (width, row.height + foot.height), PAPER)
-    canvas.paste(row, (0, 0))
-    canvas.paste(foot, (0, row.height))
-    return png(canvas)
-
-
-def _sample(edge: int, colour: Colour | None) -> Image.Image:
-    """Return a square of a key: its colour, or the hatch of what is not known."""
-    square = np.full((edge, edge, 3), PAPER if colour is None else colour, dtype=np.uint8)
-    if colour is None:
-        square[hatched(np.full((edge, edge), UNKNOWN, dtype=np.uint8))] = HATCH
-    return Image.fromarray(square)
+    return with_foot(row, foot)
 
 
 def _places(pen: Pen, names: Sequence[str], left: int) -> tuple[list[tuple[int, int]], int]:
@@ -195,9 +191,3 @@ def _places(pen: Pen, names: Sequence[str], left: int) -> tuple[list[tuple[int, 
         places.append((x, line))
         x += needed + pen.px(18)
     return places, line + 1
-
-
-def patch_strip(images: Sequence[np.ndarray], captions: Sequence[str]) -> bytes:
-    """Return patches, each uint8 (h, w, 3), side by side in one size, each under its caption."""
-    panels = [np.asarray(Image.fromarray(one).resize((PANEL_PX, PANEL_PX), Image.Resampling.BICUBIC)) for one in images]
-    return png(_row(panels, captions))

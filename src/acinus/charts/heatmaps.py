@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
+from PIL import Image
 from scipy import ndimage
 
-from acinus.charts.canvas import INK, MUTED, Pen, with_foot
+from acinus.charts.canvas import FOOT_PX, INK, MIN_WIDTH_PX, MUTED, Pen, strip, with_foot
 from acinus.errors import AcinusError
+from acinus.scoring.confusion import IGNORE
 
-TRUTH_NORMAL, TRUTH_TUMOR, TRUTH_IGNORE = 0, 1, 255
-"""Values of a truth raster."""
+TUMOR = 1
+"""Value of a truth raster where tumour is annotated; IGNORE where nothing is known."""
 
-OUTLINE, HALO, UNKNOWN = (10, 10, 10), (255, 255, 255), (128, 128, 128)
+OUTLINE, HALO, GREY = (10, 10, 10), (255, 255, 255), (128, 128, 128)
 FULL_ALPHA = 0.6  # the tissue stays visible under the strongest heat
 
 
@@ -38,33 +40,32 @@ def overlay(
     colour, alpha = heat(on_thumbnail(prob, thumbnail.shape[:2], frame))
     blended = thumbnail * (1 - alpha[..., None]) + colour * alpha[..., None]
     picture = _outlined(np.rint(blended).astype(np.uint8), truth)
-
-    def foot(pen: Pen) -> None:
-        scale_bar(pen, picture.shape[1], frame)
-        _colour_bar(pen, threshold)
-
+    foot, pen = _foot(thumbnail.shape[1], frame)
+    _colour_bar(pen, threshold)
     return with_foot(picture, foot)
 
 
 def annotated(thumbnail: np.ndarray, truth: np.ndarray | None, frame: Frame) -> bytes:
     """Return the slide with the annotated tumour outlined in black, unknown areas in grey; else as `overlay`."""
-
-    def foot(pen: Pen) -> None:
-        scale_bar(pen, thumbnail.shape[1], frame)
-        _legend(pen, truth)
-
+    foot, pen = _foot(thumbnail.shape[1], frame)
+    _legend(pen, truth)
     return with_foot(_outlined(thumbnail, truth), foot)
+
+
+def _foot(slide_px: int, frame: Frame) -> tuple[Image.Image, Pen]:
+    """Return the foot of a picture `slide_px` px wide with its scale bar, and the pen for what else stands there."""
+    foot, pen = strip(max(slide_px, MIN_WIDTH_PX), FOOT_PX)
+    scale_bar(pen, slide_px, frame)
+    return foot, pen
 
 
 def on_thumbnail(raster: np.ndarray, shape: tuple[int, int], frame: Frame) -> np.ndarray:
     """Return the map's value at the centre of every thumbnail px."""
-    centres = [
-        (np.arange(edge) + 0.5) * frame.thumbnail_downsample / frame.map_downsample for edge in shape
-    ]  # in map px
     rows, columns = (
-        np.minimum(centre.astype(np.int64), edge - 1) for centre, edge in zip(centres, raster.shape, strict=True)
+        np.minimum(((np.arange(count) + 0.5) * frame.thumbnail_downsample / frame.map_downsample).astype(int), size - 1)
+        for count, size in zip(shape, raster.shape, strict=True)
     )
-    return raster[rows[:, None], columns[None, :]]
+    return raster[np.ix_(rows, columns)]
 
 
 def heat(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,21 +76,21 @@ def heat(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return colour[value], alpha[value]
 
 
-def _outlined(picture: np.ndarray, truth: np.ndarray | None) -> np.ndarray:
+def _outlined(picture: np.ndarray, truth: np.ndarray | None) -> Image.Image:
     """Return the picture with the truth's borders drawn: grey round the unknown, black in white round the tumour."""
     if truth is None:
-        return picture
+        return Image.fromarray(picture)
     if truth.shape != picture.shape[:2]:
         raise AcinusError(f"truth of {truth.shape} px over a thumbnail of {picture.shape[:2]} px, expected one size")
     result = picture.copy()
     thick = max(1, round(max(truth.shape) / 450))
-    for value, colour in ((TRUTH_IGNORE, UNKNOWN), (TRUTH_TUMOR, OUTLINE)):
+    for value, colour in ((IGNORE, GREY), (TUMOR, OUTLINE)):
         region = truth == value
         if region.all() or not region.any():
             continue
         result[_border(region, 2 * thick)] = HALO
         result[_border(region, thick)] = colour
-    return result
+    return Image.fromarray(result)
 
 
 def _border(region: np.ndarray, thick: int) -> np.ndarray:
@@ -125,8 +126,7 @@ def _colour_bar(pen: Pen, threshold: float) -> None:
     bar, top, bottom = pen.px(190), pen.px(10), pen.px(20)
     left = pen.width - bar - 3
     for step in range(bar):
-        red, green, blue = (int(part) for part in shown[step * 256 // bar])
-        pen.draw.line((left + step, top, left + step, bottom), fill=(red, green, blue))
+        pen.draw.line((left + step, top, left + step, bottom), fill=tuple(shown[step * 256 // bar].tolist()))
     pen.draw.rectangle((left - 1, top - 1, left + bar, bottom + 1), outline=MUTED)
     mark = left + round(threshold * (bar - 1))
     pen.draw.line((mark, top - 3, mark, bottom + 3), fill=INK, width=2)
@@ -138,8 +138,8 @@ def _colour_bar(pen: Pen, threshold: float) -> None:
 
 def _legend(pen: Pen, truth: np.ndarray | None) -> None:
     """Name the outlines that were drawn, from the right edge to the left."""
-    drawn = [("annotated tumour", OUTLINE, TRUTH_TUMOR), ("not annotated", UNKNOWN, TRUTH_IGNORE)]
-    entries = [(text, colour) for text, colour, value in drawn if truth is not None and (truth == value).any()]
+    outlines = [("annotated tumour", OUTLINE, TUMOR), ("not annotated", GREY, IGNORE)]
+    entries = [(text, colour) for text, colour, value in outlines if truth is not None and (truth == value).any()]
     x, y = pen.width - 2, pen.px(15)
     if not entries:
         pen.text(x, y, "annotation unknown" if truth is None else "no tumour annotated", "rm", MUTED)

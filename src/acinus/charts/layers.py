@@ -7,10 +7,12 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from acinus.charts.canvas import Colour, png
-from acinus.charts.classes import HATCH, TISSUE_LINE, UNKNOWN, Colours, borders, colour_table, hatched
+from acinus.charts.canvas import png
+from acinus.charts.classes import HATCH, TISSUE_LINE, Colours, borders, colour_table, hatched
 from acinus.charts.heatmaps import heat
 from acinus.errors import AcinusError
+from acinus.labels.palette import Colour
+from acinus.scoring.confusion import IGNORE
 
 JPEG_QUALITY = 88
 TINT = 150  # opacity (of 255) inside a class; its border is solid, and the page's slider fades both
@@ -34,7 +36,7 @@ def class_layer(classes: np.ndarray, colours: Colours) -> bytes:
     Raises:
         AcinusError: a value that is no class.
     """
-    shown = (classes > 0) & (classes != UNKNOWN)
+    shown = (classes > 0) & (classes != IGNORE)
     result = np.zeros((*classes.shape, 4), dtype=np.uint8)
     result[..., :3] = colour_table(classes, colours)[classes]
     result[..., 3] = np.where(shown, np.where(borders(classes), 255, TINT), 0)
@@ -64,20 +66,14 @@ def attention_layer(shape: tuple[int, int], squares: Iterable[Square]) -> bytes:
     Raises:
         AcinusError: a value below 0.
     """
-    known = sorted(squares, key=lambda one: (one[4], one))
+    weakest_first = sorted(squares, key=lambda square: (square[4], square))
     result = np.zeros((*shape, 4), dtype=np.uint8)
-    top = known[-1][4] if known else 0.0
-    if known and known[0][4] < 0:
-        raise AcinusError(f"attention {known[0][4]} found, expected 0 or more; run stage grade again")
-    for left, upper, right, lower, value in known:
-        share = value / top if top else 0.0
-        red, green, blue = colormaps["viridis"](share, bytes=True)[:3]
-        result[max(0, upper) : max(0, lower), max(0, left) : max(0, right)] = (
-            red,
-            green,
-            blue,
-            round(70 + 150 * share),
-        )
+    if weakest_first and weakest_first[0][4] < 0:
+        raise AcinusError(f"attention {weakest_first[0][4]} found, expected 0 or more; run stage grade again")
+    for left, upper, right, lower, value in weakest_first:
+        share = value / weakest_first[-1][4] if value else 0.0
+        colour = (*colormaps["viridis"](share, bytes=True)[:3], round(70 + 150 * share))
+        result[max(0, upper) : max(0, lower), max(0, left) : max(0, right)] = colour
     return _rgba(result)
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.charts.classes import UNKNOWN, patch_view
+from acinus.charts.classes import patch_view
 from acinus.drawing.source import Row, Source
 from acinus.maps.geometry import MapGeometry
 from acinus.maps.tiff import open_map
 from acinus.pages.views import PatchResult, View
 from acinus.regions.amounts import positive_values
-from acinus.scoring.confusion import confusion, image_dice
+from acinus.scoring.confusion import IGNORE, confusion, image_dice
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
 
@@ -73,7 +73,7 @@ def _crops(job: PatchJob) -> list[Crop]:
         for window in windows:
             prob = reader.window(window.top, window.left, window.rows, window.columns)
             beyond = ((0, 0), (0, window.edge - window.rows), (0, window.edge - window.columns))
-            truth = np.full((window.edge, window.edge), UNKNOWN, dtype=np.uint8)
+            truth = np.full((window.edge, window.edge), IGNORE, dtype=np.uint8)
             if labels is not None:
                 downsample = reader.geometry.downsample
                 x0, y0 = (np.array([round(at * downsample)]) for at in (window.left, window.top))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.charts import classes, heatmaps, layers
+from acinus.charts import heatmaps, layers
+from acinus.charts.classes import class_pair, patch_strip
 from acinus.drawing.source import Row, Source
 from acinus.files import read_json
 from acinus.labels.places import mpp_of
@@ -108,7 +109,7 @@ def _side_by_side(job: SlideJob, rasters: Rasters) -> Pictures:
     slide_id, source, folder = job.row["slide_id"], job.source, job.pictures
     thumbnail, truth, frame = rasters.thumbnail, rasters.truth, rasters.frame
     if len(source.colours) > 2:
-        png = classes.class_pair(thumbnail, rasters.predicted, truth, frame, source.colours)
+        png = class_pair(thumbnail, rasters.predicted, truth, frame, source.colours)
         (folder / f"{slide_id}.png").write_bytes(png)
         return Pictures(slide_id, f"pictures/{slide_id}.png")
     heat = heatmaps.overlay(thumbnail, rasters.prob, truth, frame, source.point.threshold)
@@ -135,5 +136,5 @@ def _strip(job: SlideJob, slide: SlidePixels) -> str | None:
         images.append(slide.read(patch["x0"], patch["y0"], edge, edge, at))
         captions.append(f"attention {patch['attention']:.3f}")
     file = job.layers / f"{job.row['slide_id']}_patches.png"
-    file.write_bytes(classes.patch_strip(images, captions))
+    file.write_bytes(patch_strip(images, captions))
     return f"{LAYERS}/{file.name}"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from acinus import params
-from acinus.charts.canvas import Colour
 from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels
+from acinus.labels.palette import Colour
 from acinus.labels.places import Places, mpp_of
 from acinus.maps.tiff import MapReader
 from acinus.maps.windows import coverage_of

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
-from torch import nn
 
-from acinus import params
+from acinus import params, records
 from acinus.grading.bags import Bag, Choice, choose, read_patches
 from acinus.grading.card import CARD_FILE, load_graders
 from acinus.grading.features import EncoderSpec, load_encoder, patch_features
@@ -28,7 +28,7 @@ from acinus.tissue.mask import load_tissue
 @dataclass(frozen=True)
 class SlideToGrade:
     """One slide. mpp: um per level-0 px (mean of both ways), None where unknown. map: its probability map, as
-    `whole_slide.map_slide` writes it. tissue: its mask, as `save_tissue` does. class_px, burden_pred: of
+    `maps.slide_map.map_slide` writes it. tissue: its mask, as `save_tissue` does. class_px, burden_pred: of
     records.QUANTITIES, for the rule.
     """
 
@@ -93,14 +93,13 @@ def encode(job: BagJob) -> Encoded | None:
         if not len(bag):
             return None
         patches = read_patches(pixels, bag, at, index.patch_px)
-        features = patch_features(_encoder(job.encoder, job.model, job.grader), patches, job.encoder, job.device)
+        encoder = _encoder(job.encoder, job.model, job.grader)
+        features = patch_features(encoder, patches, job.encoder, job.device)
     return Encoded(bag, features, at.downsample, index.patch_px)
 
 
-@lru_cache(maxsize=1)
-def _encoder(spec: EncoderSpec, model: Path, grader: Path) -> nn.Module:
-    """Return the encoder whose weights have the checksum of `spec`, loaded once per process."""
-    return load_encoder(spec, model, grader)
+_encoder = lru_cache(maxsize=1)(load_encoder)
+"""Loaded once per process: the spec has the checksum of its weights."""
 
 
 def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
@@ -108,15 +107,15 @@ def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
     with torch.inference_mode():
         judged = [model(torch.from_numpy(features)) for model in models]
         loss = models[0].spec.loss
-        probs = torch.stack([class_probs(one.logits.double(), loss) for one in judged])  # (seeds, classes)
-        attention = torch.stack([one.attention.double() for one in judged]).mean(dim=0)
+        probs = torch.stack([class_probs(bag.logits.double(), loss) for bag in judged])  # (seeds, classes)
+        attention = torch.stack([bag.attention.double() for bag in judged]).mean(dim=0)
         mean = probs.mean(dim=0)
         expected = (probs * torch.arange(probs.shape[1])).sum(dim=1)
         grade = decide(mean, loss)
         return Verdict(
             grade=grade,
             probs=tuple(mean.tolist()),
-            by_seed=tuple(decide(one, loss) for one in probs),
+            by_seed=tuple(decide(of_seed, loss) for of_seed in probs),
             spread=float(expected.std(correction=0)),
             confidence=float(mean[grade]),
             attention=tuple((attention / attention.sum()).tolist()),
@@ -126,19 +125,16 @@ def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
 def patch_rows(encoded: Encoded, verdict: Verdict) -> list[dict[str, Any]]:
     """Return a row per patch, by y0 and x0: the columns of records.ATTENTION but slide_id."""
     bag = encoded.bag
-    columns = zip(bag.x0.tolist(), bag.y0.tolist(), bag.prob.tolist(), bag.top.tolist(), verdict.attention, strict=True)
-    return [
-        {
-            "x0": x0,
-            "y0": y0,
-            "downsample": encoded.downsample,
-            "patch_px": encoded.patch_px,
-            "prob": prob,
-            "chosen": "top" if top else "random",
-            "attention": attention,
-        }
-        for x0, y0, prob, top, attention in columns
-    ]
+    columns = {
+        "x0": bag.x0,
+        "y0": bag.y0,
+        "downsample": encoded.downsample,
+        "patch_px": encoded.patch_px,
+        "prob": bag.prob,
+        "chosen": np.where(bag.top, "top", "random"),
+        "attention": verdict.attention,
+    }
+    return records.rows(pd.DataFrame(columns))
 
 
 def has_grader(folder: Path) -> bool:

@@ -54,12 +54,12 @@ def choose(
     share = tissue.fractions(every.inner_x0, every.inner_y0, every.inner_edge0)
     enough = share >= index.min_tissue_fraction
     keep = np.flatnonzero((enough if (enough & (share > 0)).any() else True) & (share > 0))
-    here = _only(every, keep)
+    here = Squares(every.x0[keep], every.y0[keep], every.inner_x0[keep], every.inner_y0[keep], every.inner_edge0)
     prob = mean_probs(reader, here, choice.positive)
     distance0 = choice.min_distance * index.patch_px * at.downsample
     top = suspicious(here.x0, here.y0, prob, choice.top_patches, distance0)
-    rest = np.setdiff1d(np.arange(len(prob)), top)
-    drawn = np.random.default_rng(seed).choice(rest, min(choice.random_patches, len(rest)), replace=False)
+    others = np.setdiff1d(np.arange(len(prob)), top)
+    drawn = np.random.default_rng(seed).choice(others, min(choice.random_patches, len(others)), replace=False)
     chosen = np.sort(np.concatenate([top, drawn]).astype(np.int64))  # candidates lie row by row already
     return Bag(here.x0[chosen], here.y0[chosen], prob[chosen], np.isin(chosen, top))
 
@@ -113,11 +113,6 @@ def read_patches(slide: SlidePixels, bag: Bag, at: Resolution, patch_px: int) ->
     for number, (x0, y0) in enumerate(zip(bag.x0.tolist(), bag.y0.tolist(), strict=True)):
         pixels[number] = slide.read(x0, y0, patch_px, patch_px, at)
     return pixels
-
-
-def _only(every: Squares, keep: np.ndarray) -> Squares:
-    inner = every.inner_x0[keep], every.inner_y0[keep]
-    return Squares(every.x0[keep], every.y0[keep], *inner, every.inner_edge0)
 
 
 def _span(starts0: np.ndarray, edge0: float, downsample: float, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acinus.errors import AcinusError
-from acinus.files import atomic_path, write_json
-from acinus.grading.features import EncoderSpec
+from acinus.files import write_json
+from acinus.grading.features import EncoderSpec, save_tensors
 from acinus.grading.fit import Fitted
 from acinus.grading.mil import GatedAttention, Loss, MilSpec
 from acinus.learning.weights import fill, read_tensors
@@ -73,12 +73,8 @@ def weights_file(folder: Path, number: int) -> Path:
 
 def save_graders(folder: Path, fitted: list[Fitted], card: MilCard) -> None:
     """Write the weights of every seed and then the card; the same models and card give the same bytes."""
-    from safetensors.torch import save
-
-    for number, one in enumerate(fitted, start=1):
-        state = {key: value.detach().cpu().contiguous() for key, value in one.model.state_dict().items()}
-        with atomic_path(weights_file(folder, number)) as part:
-            part.write_bytes(save(state))
+    for number, grader in enumerate(fitted, start=1):
+        save_tensors(grader.model, weights_file(folder, number))
     write_json(folder / CARD_FILE, card.model_dump(mode="json"))
 
 
@@ -88,7 +84,18 @@ def load_graders(folder: Path) -> tuple[list[GatedAttention], MilCard]:
     Raises:
         AcinusError: no grader there, an invalid card, or weights that do not fit it.
     """
-    card = read_mil_card(folder)
+    card_file = folder / CARD_FILE
+    try:
+        card = MilCard.model_validate_json(card_file.read_bytes())
+    except FileNotFoundError as error:
+        raise AcinusError(
+            f"{card_file}: no grader here; set grade.target and run the grade stage (dvc repro)"
+        ) from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
+        raise AcinusError(
+            f"{card_file}: not a grader's card of this version ({faults}); run the grade stage again"
+        ) from error
     models = []
     for number in range(1, len(card.models) + 1):
         with torch.random.fork_rng(devices=[]):
@@ -97,21 +104,3 @@ def load_graders(folder: Path) -> tuple[list[GatedAttention], MilCard]:
         fill(model, read_tensors(path), path)
         models.append(model.eval())
     return models, card
-
-
-def read_mil_card(folder: Path) -> MilCard:
-    """Return the card of a grader's folder.
-
-    Raises:
-        AcinusError: missing or invalid, in one line.
-    """
-    path = folder / CARD_FILE
-    try:
-        return MilCard.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise AcinusError(f"{path}: no grader here; set grade.target and run the grade stage (dvc repro)") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
-        raise AcinusError(
-            f"{path}: not a grader's card of this version ({faults}); run the grade stage again"
-        ) from error

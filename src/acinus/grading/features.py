@@ -62,7 +62,7 @@ def make_encoder(name: str, weights: str, patch_px: int, folder: Path, seed: int
             net = build_model(spec)
         except AcinusError as error:
             raise AcinusError(f"grade.encoder = {name!r} with grade.weights = {weights!r}: {error}") from error
-    _save(net, folder / ENCODER_FILE)
+    save_tensors(net, folder / ENCODER_FILE)
     config = timm().get_pretrained_cfg(name, allow_unregistered=True)
     px = config.input_size[-1] if config and config.fixed_input_size else patch_px
     mean, std = normalisation(spec)
@@ -98,14 +98,12 @@ class Pooled(nn.Module):
         Of several networks as one it is the first.
         """
         super().__init__()
-        net = net.members[0] if isinstance(net, Ensemble) else net
-        own: Any = net
-        self.segments = isinstance(net, Padded)
-        headed = BACKBONE in dict(net.named_children())
-        self.pools = headed  # timm pools by itself where it has no classifier
-        self.net: Any = Padded(_Last(own.net.encoder), own.multiple) if isinstance(net, Padded) else own
-        if headed:
-            self.net = own.get_submodule(BACKBONE)
+        whole: Any = net.members[0] if isinstance(net, Ensemble) else net
+        self.segments = isinstance(whole, Padded)
+        self.pools = BACKBONE in dict(whole.named_children())  # timm pools by itself where it has no classifier
+        self.net: Any = whole.get_submodule(BACKBONE) if self.pools else whole
+        if self.segments:
+            self.net = Padded(_Last(whole.net.encoder), whole.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float (n, d)."""
@@ -142,7 +140,8 @@ def patch_features(encoder: nn.Module, patches: np.ndarray, spec: EncoderSpec, d
     return torch.cat(parts).numpy()
 
 
-def _save(net: nn.Module, path: Path) -> None:
+def save_tensors(net: nn.Module, path: Path) -> None:
+    """Write a network's weights, whole or not at all; the same weights give the same bytes."""
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}

@@ -14,8 +14,8 @@ _PATTERN = re.compile(r"gleason[ _-]?([345])\Z", re.IGNORECASE)
 
 def gleason_classes(classes: Sequence[str]) -> dict[int, int] | None:
     """Return pattern (3, 4, 5) -> class index by the names gleason3, gleason4, gleason5; None unless all are there."""
-    found = {int(match[1]): index for index, name in enumerate(classes) if (match := _PATTERN.match(name))}
-    return found if set(found) == {3, 4, 5} else None
+    patterns = {int(match[1]): index for index, name in enumerate(classes) if (match := _PATTERN.match(name))}
+    return patterns if set(patterns) == {3, 4, 5} else None
 
 
 def isup_by_area(area: Mapping[int, int], tissue: int, burden_percent: float) -> int:

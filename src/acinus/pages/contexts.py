@@ -1,7 +1,7 @@
 """What the pages of a recipe are given: small frozen contexts of tables, numbers and files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from acinus.pages.views import View
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the figures."""
+    """What made the metrics."""
 
     recipe: str
     family: str
@@ -144,11 +144,5 @@ class RecipePage:
     @property
     def setup(self) -> MetricSetup:
         """The recipe's task and classes."""
-        names = tuple(one.name for one in self.classes) or ("normal", "tumor")
+        names = tuple(key.name for key in self.classes) or ("normal", "tumor")
         return MetricSetup(self.provenance.task, names, self.protocol.slide_score, grade=self.grade)
-
-    def with_pictures(
-        self, pictures: tuple[Pictures, ...], charts: tuple[Chart, ...], evidence: Evidence
-    ) -> "RecipePage":
-        """Return the same page with what was drawn."""
-        return replace(self, pictures=pictures, charts=charts, evidence=evidence)

@@ -1,6 +1,6 @@
 """Predicted regions as outlines to draw: polygons of a GeoJSON in level-0 px -> SVG paths in px of a thumbnail."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,8 @@ import shapely
 import shapely.affinity
 from shapely.geometry import shape
 
-from acinus.charts.canvas import Colour
 from acinus.errors import AcinusError
+from acinus.labels.palette import Colour
 
 MOST_OUTLINES = 400
 """So many regions of a slide are drawn, the largest; all are in its GeoJSON."""
@@ -37,38 +37,28 @@ def outlines(
     Raises:
         AcinusError: no FeatureCollection of polygons.
     """
+    regions = []
     try:
-        found = [(_number(one), one, shape(one["geometry"])) for one in collection["features"]]
-        drawn = {number: _colour(one["properties"]["classification"], colours or {}) for number, one, _ in found}
+        for feature in collection["features"]:
+            number = int(str(feature["properties"]["name"]).rsplit(" ", 1)[-1])
+            area, kind = shape(feature["geometry"]), feature["properties"]["classification"]
+            red, green, blue = (int(part) for part in (colours or {}).get(kind["name"], kind["color"]))
+            regions.append((number, area, (red, green, blue)))
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         raise AcinusError(f"{source}: no GeoJSON of regions ({error!r}); run stage quantify again") from error
-    largest = sorted(found, key=lambda one: (-one[2].area, one[0]))[:MOST_OUTLINES]
+    largest = sorted(regions, key=lambda region: (-region[1].area, region[0]))[:MOST_OUTLINES]
     return tuple(
-        Outline(number, _path(shapely.affinity.scale(area, px_per_level0, px_per_level0, origin=(0, 0))), drawn[number])
-        for number, _, area in sorted(largest, key=lambda one: one[0])
+        Outline(number, _path(shapely.affinity.scale(area, px_per_level0, px_per_level0, origin=(0, 0))), colour)
+        for number, area, colour in sorted(largest, key=lambda region: region[0])
     )
-
-
-def _number(feature: Mapping[str, Any]) -> int:
-    return int(str(feature["properties"]["name"]).rsplit(" ", 1)[-1])
-
-
-def _colour(kind: Mapping[str, Any], colours: Mapping[str, Colour]) -> Colour:
-    """Return the colour of a feature's class."""
-    red, green, blue = (int(part) for part in colours.get(kind["name"], kind["color"]))
-    return red, green, blue
 
 
 def _path(area: Any) -> str:
     """Return the rings of a polygon, or of several, as the text of an SVG path, to a tenth of a px."""
     drawn = area.simplify(TOLERANCE_PX)  # keeps a triangle at least of every ring
     rings = [ring for part in shapely.get_parts(drawn) for ring in (part.exterior, *part.interiors)]
-    return "".join(_ring(ring.coords) for ring in rings)
-
-
-def _ring(points: Iterable[tuple[float, ...]]) -> str:
-    text = [f"{_short(point[0])} {_short(point[1])}" for point in points]
-    return f"M{'L'.join(text[:-1])}Z"
+    corners = [[f"{_short(point[0])} {_short(point[1])}" for point in ring.coords[:-1]] for ring in rings]
+    return "".join(f"M{'L'.join(texts)}Z" for texts in corners)
 
 
 def _short(value: float) -> str:

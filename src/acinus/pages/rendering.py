@@ -15,11 +15,11 @@ from acinus.pages import wording
 
 def render(template: str, scripted: bool = False, **context: Any) -> str:
     """Return a page. scripted: with script.js in it, which the page's policy then allows by its hash and no other."""
-    script = _script() if scripted else ""
+    script = (files("acinus.pages") / "templates" / "script.js").read_text(encoding="utf-8") if scripted else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # the file is ours, and a script element is read as it stands: nothing from outside goes into it
-    own = {"script": Markup(script), "script_hash": Markup(f"sha256-{digest}")}  # noqa: S704
-    return _environment().get_template(template).render(**own, **context)
+    marked = {"script": Markup(script), "script_hash": Markup(f"sha256-{digest}")}  # noqa: S704
+    return _environment().get_template(template).render(**marked, **context)
 
 
 def href(path: str) -> str:
@@ -33,11 +33,6 @@ def fine(value: float) -> str:
 
 
 @lru_cache(maxsize=1)
-def _script() -> str:
-    return (files("acinus.pages") / "templates" / "script.js").read_text(encoding="utf-8")
-
-
-@lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("acinus.pages"),
@@ -47,7 +42,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"href": href, "number": wording.text, "fine": fine}
-    environment.globals |= {
-        name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "TASKS", "FILES", "SEEN")
-    }
+    environment.globals |= {name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "FILES", "SEEN")}
     return environment

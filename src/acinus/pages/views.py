@@ -46,22 +46,26 @@ def choose(patches: Sequence[PatchResult], n: int) -> tuple[View, ...]:
     These have foreground in truth; fewer than 3 n of them are shared out evenly, the best taking first.
     empty: without foreground in truth, those with most false foreground first. Ties go by slide_id, y0, x0.
     """
-    filled = [one for one in patches if one.has_foreground and one.dice is not None]
-    filled.sort(key=lambda one: (-(one.dice or 0.0), one.place))
-    empty = sorted((one for one in patches if not one.has_foreground), key=lambda one: (-one.false_px, one.place))
-    counts = [min(n, (len(filled) + 2 - part) // 3) for part in range(3)]  # best, worst, median
-    best, rest = filled[: counts[0]], filled[counts[0] :]
-    worst = rest[len(rest) - counts[1] :][::-1]
-    between = rest[: len(rest) - counts[1]]
-    middle = (len(filled) - 1) / 2 - len(best)  # the median's position in `between`
-    near = sorted(range(len(between)), key=lambda at: (abs(at - middle), at))[: counts[2]]
-    chosen = {"best": best, "median": [between[at] for at in near], "worst": worst, "empty": empty[:n]}
+    filled = [patch for patch in patches if patch.has_foreground and patch.dice is not None]
+    filled.sort(key=lambda patch: (-(patch.dice or 0.0), patch.place))
+    empty = [patch for patch in patches if not patch.has_foreground]
+    empty.sort(key=lambda patch: (-patch.false_px, patch.place))
+    n_best, n_worst, n_median = (min(n, (len(filled) + 2 - part) // 3) for part in range(3))
+    first_worst = len(filled) - n_worst
+    middle = (len(filled) - 1) / 2
+    near = sorted(range(n_best, first_worst), key=lambda rank: (abs(rank - middle), rank))[:n_median]
+    chosen = {
+        "best": filled[:n_best],
+        "median": [filled[rank] for rank in near],
+        "worst": filled[first_worst:][::-1],
+        "empty": empty[:n],
+    }
     return tuple(View(kind, rank, patch) for kind in KINDS for rank, patch in enumerate(chosen[kind], start=1))
 
 
 def table(views: Sequence[View]) -> pd.DataFrame:
     """Return the chosen patches as the table that stands beside the page (views.csv)."""
-    rows = [{"kind": one.kind, "rank": one.rank, **asdict(one.patch), "picture": one.file} for one in views]
+    rows = [{"kind": view.kind, "rank": view.rank, **asdict(view.patch), "picture": view.file} for view in views]
     names = ["kind", "rank", "slide_id", "x0", "y0", "dice", "has_foreground", "false_px", "picture"]
     types = {"kind": "string", "slide_id": "string", "dice": "float64", "picture": "string"}
     return pd.DataFrame(rows, columns=names).astype(types)

@@ -1,16 +1,10 @@
 """How numbers are written on pages and in the console, and what else stands there in words."""
 
-from acinus.metrics.metric import Metrics
-from acinus.metrics.registry import METRICS
-
 UNDEFINED = "\N{EN DASH}"
 """What stands where a metric is undefined."""
 
-
 SEEN = "patients of the test split were seen in training"
 """What stands beside every interval where it is so: the metrics are then not those of new patients."""
-
-TASKS: dict[str, str] = {"patch_classification": "patch classification", "segmentation": "segmentation"}
 
 SPLIT_RULES: dict[str, str] = {
     "splits.csv": "as the cohort's splits.csv says",
@@ -22,7 +16,6 @@ SPLIT_RULES: dict[str, str] = {
     "random": "drawn by a seed over all folds: another protocol than the official splits",
 }
 """What each manifest.split_rule means."""
-
 
 FILES: dict[str, str] = {
     "metrics.json": "every number of this page that is not of a single slide or patch",
@@ -52,11 +45,3 @@ def text(value: float | int | None, unit: str = "share", signed: bool = False) -
     if float(shown) == 0:
         shown = shown.lstrip("-")  # no minus zero
     return f"+{shown}" if signed and float(shown) > 0 else shown.replace("-", "\N{MINUS SIGN}")
-
-
-def interval_text(metrics: Metrics, name: str) -> str:
-    """Return `0.951 to 0.989` for a metric, or an empty string where it has no interval."""
-    low, high, metric = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high"), METRICS[name]
-    if low is None or high is None:
-        return ""
-    return f"{text(low, metric.unit, metric.signed)} to {text(high, metric.unit, metric.signed)}"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,6 @@ class Outcome:
     text: str
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A slide to predict: its file, its folder, and what its result depends on."""
-
-    path: Path
-    folder: Path
-    key: str
-
-
 def run(
     slides: Sequence[Path],
     model: Path,
@@ -76,42 +68,33 @@ def run(
     """
     if mpp is not None and not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise AcinusError(f"--mpp {mpp:g}: expected um per level-0 px, {MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}")
-    _check_device(device)
-    known = open_model(model)
-    results: list[Outcome] = []
-    with _progress() as (begin, step):
-        folders = _folders(out, slides)
+    try:
+        pick(device)
+    except AcinusError as error:
+        raise AcinusError(str(error).replace("compute.device = ", "--device ")) from error
+    opened = open_model(model)
+    folders = _folders(out, slides)
+    outcomes: list[Outcome] = []
+    with _progress(len(folders)) as show:
         for number, (path, folder) in enumerate(folders.items()):
-            begin(path.name, number, len(folders))
-            source = _Source(path, folder, _key(path, known, mpp))
-            outcome = _one(source, known, _Settings(device, mpp, overwrite, step))
-            echo("".join(one if one.isprintable() else "?" for one in outcome.text))
-            results.append(outcome)
-    return results
+            show(number, path.name)
+            outcome = _one(Order(path, folder, mpp, device, partial(show, number, path.name)), opened, overwrite)
+            echo("".join(char if char.isprintable() else "?" for char in outcome.text))
+            outcomes.append(outcome)
+    return outcomes
 
 
-@dataclass(frozen=True)
-class _Settings:
-    device: str
-    mpp: float | None
-    overwrite: bool
-    step: Callable[[str], None]
-
-
-def _one(source: _Source, model: Model, settings: _Settings) -> Outcome:
+def _one(order: Order, model: Model, overwrite: bool) -> Outcome:
     """Predict one slide, or keep what is there, or write why it cannot be done."""
-    path, folder = source.path, source.folder
-    if not settings.overwrite and _finished(folder, source.key):
+    path, folder, key = order.path, order.folder, _key(order, model)
+    if not overwrite and _finished(folder, key):
         return Outcome(path, folder, "kept", f"{path.name}: finished before, kept; --force does it again")
     _clear(folder)
-    order = Order(
-        path, folder.name, folder, settings.mpp, settings.device, max(1, torch.get_num_threads()), settings.step
-    )
-    head = {"format": 1, "path": _utf8(str(path)), "file": _utf8(path.name), "key": source.key}
+    head = {"format": 1, "path": _utf8(str(path)), "file": _utf8(path.name), "key": key}
     try:
         result = predict_slide(order, model)
     except FORESEEN as error:
-        reason = _utf8(" ".join(_reason(error, source).split()))
+        reason = _utf8(" ".join(_reason(error, order).split()))
         _clear(folder)
         write_json(folder / ERROR, head | {"slide": folder.name, "reason": reason})
         return Outcome(path, folder, "failed", f"{path.name}: failed: {reason}")
@@ -119,9 +102,9 @@ def _one(source: _Source, model: Model, settings: _Settings) -> Outcome:
     return Outcome(path, folder, "done", f"{path.name}: {_in_words(result)}")
 
 
-def _reason(error: BaseException, source: _Source) -> str:
+def _reason(error: BaseException, order: Order) -> str:
     """Return why a slide could not be predicted, with what helps."""
-    name, file = source.folder.name, source.path.name
+    name, file = order.name, order.path.name
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return f"slide {name}: {file} needs more memory than there is; free some, or give another --device"
     if isinstance(error, OSError):
@@ -129,55 +112,48 @@ def _reason(error: BaseException, source: _Source) -> str:
     return str(error).replace(REMEDY, FILE_REMEDY)
 
 
-def _check_device(device: str) -> None:
-    try:
-        pick(device)
-    except AcinusError as error:
-        raise AcinusError(str(error).replace("compute.device = ", "--device ")) from error
-
-
-def _key(path: Path, model: Model, mpp: float | None) -> str:
+def _key(order: Order, model: Model) -> str:
     """Return a digest of what a result depends on: the slide's file, the model with its operating point, mpp."""
     try:
-        mark = fingerprint(path, path.stat().st_size) if path.is_file() else None
+        mark = fingerprint(order.path, order.path.stat().st_size) if order.path.is_file() else None
     except OSError:  # what is wrong with the file is told where it is opened
         mark = None
-    return hashlib.sha256(json.dumps([1, mark, model.digest, mpp]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([1, mark, model.digest, order.mpp]).encode()).hexdigest()
 
 
 def _folders(out: Path, slides: Sequence[Path]) -> dict[Path, Path]:
-    """Return slide -> folder, each slide once, in order."""
-    found: dict[Path, Path] = {}
+    """Return slide -> folder below `out`, each slide once, in order.
+
+    A folder has the slide's safe name, with a digest of its path where that is another's. One with anything in it
+    that no prediction wrote is another's (the data beside a .mrxs file, say).
+    """
+    folders: dict[Path, Path] = {}
     taken: set[str] = set()
     for path in dict.fromkeys(path.absolute() for path in slides):  # a link keeps its own name
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:100].strip("_-") or "slide"
+        names = (safe, f"{safe}-{hashlib.blake2b(_utf8(str(path)).encode(), digest_size=4).hexdigest()}")
+        free = (name for name in names if name.casefold() not in taken and is_safe_id(name) and _ours(out / name, path))
         try:
-            found[path] = _folder(out, path, taken)
+            name = next(free, None)
         except OSError as error:
             raise AcinusError(
                 f"{out}: cannot be looked into ({error.strerror}); give another folder by --out"
             ) from error
-        taken.add(found[path].name.casefold())
-    return found
-
-
-def _folder(out: Path, path: Path, taken: set[str]) -> Path:
-    """Return the slide's folder below `out`: its safe name, with a digest of its path where that is another's.
-
-    A folder with anything in it that no prediction wrote is another's (the data beside a .mrxs file, say).
-    """
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)[:100].strip("_-") or "slide"
-    mark = hashlib.blake2b(_utf8(str(path)).encode(), digest_size=4).hexdigest()
-    for name in (safe, f"{safe}-{mark}"):
-        if name.casefold() not in taken and is_safe_id(name) and _ours(out / name, path):
-            return out / name
-    raise AcinusError(f"{out / name}: holds other files; give another folder by --out")
+        if name is None:
+            raise AcinusError(f"{out / names[-1]}: holds other files; give another folder by --out")
+        folders[path] = out / name
+        taken.add(name.casefold())
+    return folders
 
 
 def _ours(folder: Path, path: Path) -> bool:
     """Return whether the folder is free, or holds what a prediction of this very slide wrote."""
     if folder.is_symlink() or not folder.exists():
         return not folder.is_symlink()
-    if not folder.is_dir() or any(not _is_output(one) for one in folder.iterdir()):
+    if not folder.is_dir():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    if not all(name in OUTPUTS or (name.startswith(".") and name.endswith(".part")) for name in names):
         return False
     marks = [folder / name for name in (RESULT, ERROR) if (folder / name).is_file()]
     return all(_read(mark).get("path", _utf8(str(path))) == _utf8(str(path)) for mark in marks)
@@ -186,10 +162,6 @@ def _ours(folder: Path, path: Path) -> bool:
 def _utf8(text: str) -> str:
     """Return a name or path as text that any file can hold, also where it is no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _is_output(path: Path) -> bool:
-    return path.name in OUTPUTS or (path.name.startswith(".") and path.name.endswith(".part"))
 
 
 def _finished(folder: Path, key: str) -> bool:
@@ -227,29 +199,20 @@ def _in_words(result: dict[str, Any]) -> str:
     parts = ["no tissue" if burden is None else f"{burden:.3g} % of tissue is {what}{area}"]
     parts.append(f"{count} region{'' if count == 1 else 's'}")
     parts += [f"{grade['name']} ({grade['confidence']:.2f})"] if grade else []
-    return ", ".join(parts) + "".join(f"; warning: {one}" for one in result["warnings"])
+    return ", ".join(parts) + "".join(f"; warning: {text}" for text in result["warnings"])
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Callable[[str, int, int], None], Callable[[str], None]]]:
-    """Show a bar on a terminal; give what is told of each slide as it begins, and of each of its steps."""
+def _progress(count: int) -> Iterator[Callable[..., None]]:
+    """Show a bar on a terminal; give what is told a slide's number and file as it begins, and then each step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=count * len(STEPS))
 
-        def begin(name: str, number: int, count: int) -> None:
-            bar.update(task, total=count * len(STEPS), completed=number * len(STEPS))
-            bar.update(task, description=_plain(f"{name} ({number + 1} of {count})"))
+        def show(number: int, file: str, step: str = STEPS[0]) -> None:
+            plain = re.sub(r"[^\w ().-]", "_", file)  # nothing that the terminal or the bar's markup would act on
+            done = number * len(STEPS) + STEPS.index(step)
+            bar.update(task, completed=done, description=f"{plain} ({number + 1} of {count}): {step}")
 
-        def step(name: str) -> None:
-            done = bar.tasks[task].completed
-            head = bar.tasks[task].description.partition(": ")[0]
-            bar.update(task, completed=done - done % len(STEPS) + STEPS.index(name), description=f"{head}: {name}")
-
-        yield begin, step
-
-
-def _plain(text: str) -> str:
-    """Return text without what the terminal or the bar's markup would take for more than text."""
-    return re.sub(r"[^\w ().-]", "_", text)
+        yield show

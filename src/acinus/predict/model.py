@@ -68,10 +68,10 @@ def open_model(folder: Path) -> Model:
         raise AcinusError(f"{folder / WEIGHTS_FILE}: no weights beside the card; copy the whole folder")
     stain = _stain(folder / STAIN_FILE)
     graded = has_grader(grader)
-    decides = [folder / WEIGHTS_FILE, folder / CARD_FILE, point_file]
-    decides += [folder / STAIN_FILE] if stain is not None else []
-    decides += sorted(path for path in grader.rglob("*") if path.is_file()) if graded else []
-    digests = {str(path.relative_to(folder.parent)).removeprefix(folder.name): sha256(path) for path in decides}
+    decisive = [folder / WEIGHTS_FILE, folder / CARD_FILE, point_file]
+    decisive += [folder / STAIN_FILE] if stain is not None else []
+    decisive += sorted(path for path in grader.rglob("*") if path.is_file()) if graded else []
+    digests = {str(path.relative_to(folder.parent)).removeprefix(folder.name): sha256(path) for path in decisive}
     text = json.dumps([version("acinus"), digests], sort_keys=True)
     return Model(
         folder=folder,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from acinus import params
-from acinus.charts import classes as figures
 from acinus.charts import heatmaps
+from acinus.charts.classes import class_pair
 from acinus.files import atomic_path
 from acinus.grading.apply import SlideToGrade, grade_slide
 from acinus.maps.slide_map import MapJob, map_slide
@@ -30,6 +30,8 @@ BATCH = 16
 DECODE_THREADS = 2
 PICTURE_PX = 1200
 TOP_REGIONS = 10
+AMOUNTS = ("tumour_px", "tissue_px", "map_downsample", "tumour_mm2", "tissue_mm2", "score_max", "score_p99")
+"""What a result says of the whole slide under the names of records.QUANTITIES."""
 
 
 def predict_slide(order: Order, model: Model) -> dict[str, Any]:
@@ -45,12 +47,23 @@ def predict_slide(order: Order, model: Model) -> dict[str, Any]:
         windows = map_slide(_map_job(order, model, opened)).windows
         with open_map(order.folder / PROBABILITY) as reader:
             order.step("regions")
-            found, amounts = _quantified(order, model, opened, reader)
+            regions, amounts = _quantified(order, model, opened, reader)
             order.step("grade")
-            grade = _grade(order, model, opened, amounts)
+            grade = None
+            if model.grader is not None:
+                slide = SlideToGrade(
+                    slide_id=order.name,
+                    image=opened.image,
+                    mpp=sum(opened.mpp) / 2 if opened.mpp else None,
+                    map=order.folder / PROBABILITY,
+                    tissue=opened.tissue,
+                    class_px=tuple(amounts["class_px"]),
+                    burden_pred=amounts["burden_pred"],
+                )
+                grade = grade_slide(model.grader, model.folder, slide, order.device, order.threads)
             order.step("picture")
-            _write_picture(order, model, opened, reader, found)
-    return _result(order, model, opened, found, amounts) | {"grade": grade, "windows": windows}
+            _write_picture(order, model, opened, reader, regions)
+    return _result(order, model, opened, regions, amounts) | {"grade": grade, "windows": windows}
 
 
 def _map_job(order: Order, model: Model, opened: Opened) -> MapJob:
@@ -105,21 +118,6 @@ def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -
     return found, amounts.result() | {"class_area_px": area_px.tolist()}
 
 
-def _grade(order: Order, model: Model, opened: Opened, amounts: dict[str, Any]) -> dict[str, Any] | None:
-    if model.grader is None:
-        return None
-    slide = SlideToGrade(
-        slide_id=order.name,
-        image=opened.image,
-        mpp=sum(opened.mpp) / 2 if opened.mpp else None,
-        map=order.folder / PROBABILITY,
-        tissue=opened.tissue,
-        class_px=tuple(amounts["class_px"]),
-        burden_pred=amounts["burden_pred"],
-    )
-    return grade_slide(model.grader, model.folder, slide, order.device, order.threads)
-
-
 def _write_picture(order: Order, model: Model, opened: Opened, reader: MapReader, found: Found) -> None:
     """Write the slide under its probabilities with the regions outlined, or beside its predicted classes."""
     downsample = max(1.0, max(opened.width, opened.height) / PICTURE_PX)
@@ -129,7 +127,7 @@ def _write_picture(order: Order, model: Model, opened: Opened, reader: MapReader
     classes = found.geometry.sampled(found.classes(), columns, rows, downsample)
     frame = heatmaps.Frame(downsample, downsample, opened.mpp)
     if len(model.card.classes) > 2:
-        picture = figures.class_pair(thumbnail, classes, None, frame, model.colours)
+        picture = class_pair(thumbnail, classes, None, frame, model.colours)
     else:
         prob = reader.geometry.sampled(reader.bands(), columns, rows, downsample)[0]
         picture = heatmaps.overlay(thumbnail, prob, classes, frame, model.point.threshold)
@@ -151,13 +149,7 @@ def _result(order: Order, model: Model, opened: Opened, found: Found, amounts: d
         "mpp_source": amounts["mpp_source"],
         "working_downsample": opened.at.downsample,
         "burden_percent": amounts["burden_pred"],
-        "tumour_px": amounts["tumour_px"],
-        "tissue_px": amounts["tissue_px"],
-        "map_downsample": amounts["map_downsample"],
-        "tumour_mm2": amounts["tumour_mm2"],
-        "tissue_mm2": amounts["tissue_mm2"],
-        "score_max": amounts["score_max"],
-        "score_p99": amounts["score_p99"],
+        **{key: amounts[key] for key in AMOUNTS},
         "classes": [
             {
                 "name": name,

@@ -1,27 +1,21 @@
-"""A slide before its map: opened (a raster by way of a pyramid), its resolution, its tissue, its stain."""
+"""A slide before its map: opened, its resolution, tissue and stain, and what of these makes a prediction doubtful."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from acinus import params
 from acinus.errors import SlideError
-from acinus.learning.colour import optical_density
+from acinus.learning.card import Card
+from acinus.learning.colour import TrainingStain, optical_density
 from acinus.patches.index import SlideFacts, squares
-from acinus.predict.checks import (
-    Mpp,
-    mpp_warnings,
-    resolution,
-    running_warnings,
-    size_warnings,
-    stain_distance,
-    stain_warnings,
-)
 from acinus.predict.model import Model
+from acinus.regions.operating_point import ASSUMED_MPP, ENGINE, PRECISION
 from acinus.slides import brightfield
-from acinus.slides.geometry import Resolution, at_downsample
+from acinus.slides.geometry import MPP_TOLERANCE, Resolution, at_downsample, resolve
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.raster import declared_size, to_pyramid
 from acinus.slides.slide import Slide
@@ -35,21 +29,38 @@ MAX_RASTER_PX = 4_000_000_000
 PYRAMID_QUALITY = 90
 STAIN_PATCHES = 32
 
+MPP_RATIO = 1.25
+"""A working resolution off by more than this factor, either way, is worth a warning."""
+
+STAIN_FAR = 3.0
+STAIN_FLOOR = 0.05
+"""Least deviation of a slide's mean optical density that counts as one: a few slides alike say little of others."""
+
+Mpp = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Order:
-    """What to predict. name: of the slide and its folder. mpp: um per level-0 px instead of the slide's own tag.
+    """What to predict: a slide's file, into its folder. mpp: um per level-0 px instead of the slide's own tag.
 
     step: told the name of every step of STEPS as it begins.
     """
 
     path: Path
-    name: str
     folder: Path
     mpp: float | None
     device: str
-    threads: int
     step: Callable[[str], None]
+
+    @property
+    def name(self) -> str:
+        """The name of the slide and of its folder."""
+        return self.folder.name
+
+    @property
+    def threads(self) -> int:
+        """How many threads the network takes."""
+        return max(1, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,6 @@ class Opened:
     mpp: Mpp | None
     at: Resolution
     tissue: Path
-    tissue_share: float
     density: np.ndarray | None
     distance: float | None
     warnings: tuple[str, ...]
@@ -77,11 +87,12 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
     with open_slide(image, order.name) as slide:
         brightfield.check(slide)
         mpp = (order.mpp, order.mpp) if order.mpp is not None else slide.tag_mpp
-        at = resolution(slide, model.card, mpp)
-        warnings = mpp_warnings(slide, model.card, at, mpp, order.mpp is not None) + running_warnings(model.maps)
-        warnings += size_warnings(model.point, mpp)
+        at = _resolution(slide, model.card, mpp)
+        warnings = _resolution_warnings(slide, model, at, mpp, order.mpp is not None)
         order.step("tissue")
-        check_under(slide, at_downsample(slide.level_downsamples, model.index.tissue.downsample), *_everywhere(slide))
+        corner, edge0 = np.zeros(1, dtype=np.int64), float(max(slide.width, slide.height))
+        at_tissue = at_downsample(slide.level_downsamples, model.index.tissue.downsample)
+        check_under(slide, at_tissue, corner, corner, edge0)  # the whole slide
         tissue = find_tissue(slide, _tissue_settings(model, mpp, warnings), mpp)
         save_tissue(tissue, work / "tissue.png")
         density = _density(slide, at, tissue, model.index)
@@ -89,7 +100,7 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
         if density is None:
             warnings.append("no tissue found: nothing was looked at, every figure is 0 or null")
         else:
-            warnings += stain_warnings(distance, model.stain)
+            warnings += _stain_warnings(distance, model.stain)
         return Opened(
             image=image,
             width=slide.width,
@@ -97,7 +108,6 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
             mpp=mpp,
             at=at,
             tissue=work / "tissue.png",
-            tissue_share=float(tissue.mask.mean()),
             density=density,
             distance=distance,
             warnings=tuple(warnings),
@@ -127,6 +137,69 @@ def _openable(order: Order, work: Path) -> Path:
     return work / "pyramid.tif"
 
 
+def _resolution(slide: SlidePixels, card: Card, mpp: Mpp | None) -> Resolution:
+    """Return the working resolution of a model on a slide.
+
+    Raises:
+        SlideError: um/px unknown where the model is defined by them, or more resolution than the slide has.
+    """
+    name, mean = slide.slide_id, sum(mpp) / 2 if mpp else None
+    if card.mpp is not None:
+        if mean is None:
+            raise SlideError(
+                f"slide {name}: the model works at {card.mpp:g} um/px, and the slide does not tell its um/px "
+                f"({_tag(slide)}); give it by --mpp"
+            )
+        if card.mpp < mean * (1.0 - MPP_TOLERANCE):
+            raise SlideError(
+                f"slide {name}: the model works at {card.mpp:g} um/px, the slide has {mean:g} um/px at best; "
+                "scan it finer, or use a model trained at that resolution"
+            )
+    elif card.level is not None and card.level >= len(slide.level_downsamples):
+        raise SlideError(
+            f"slide {name}: the model works at level {card.level}, the slide has levels 0 to "
+            f"{len(slide.level_downsamples) - 1}; use a model that is defined by um/px or works at such a level"
+        )
+    return resolve(slide.level_downsamples, mean, level=card.level, mpp=card.mpp)
+
+
+def _tag(slide: SlidePixels) -> str:
+    """Return what the slide's own resolution tag says, for a sentence."""
+    value = slide.properties.get("openslide.mpp-x")
+    return "no tag" if value is None else f"its tag says {value[:20]}"
+
+
+def _resolution_warnings(slide: SlidePixels, model: Model, at: Resolution, mpp: Mpp | None, assumed: bool) -> list[str]:
+    """Return what is doubtful about a slide's um/px and about the maps that the operating point was chosen on.
+
+    assumed: um/px were given, not read from the slide.
+    """
+    warnings, card, maps, point = [], model.card, model.maps, model.point
+    if mpp is None:
+        warnings.append(f"um/px unknown ({_tag(slide)}): areas in mm2 are null; give it by --mpp")
+    elif assumed:
+        warnings.append(f"um/px assumed: {mpp[0]:g} as given by --mpp ({_tag(slide)})")
+    if mpp is not None and card.mpp_mean is not None:
+        works = sum(mpp) / 2 * at.downsample
+        ratio = max(works / card.mpp_mean, card.mpp_mean / works)
+        if ratio > MPP_RATIO:
+            warnings.append(
+                f"um/px far from training: the model sees {works:.3g} um/px, it was trained at {card.mpp_mean:.3g} "
+                f"({ratio:.2f} x off, more than {MPP_RATIO:g})"
+            )
+    if (maps.precision, maps.engine) != (PRECISION, ENGINE):
+        warnings.append(
+            f"maps of another kind: the operating point was chosen on maps by {maps.engine} at {maps.precision}, "
+            f"this one is by {ENGINE} at {PRECISION}"
+        )
+    if mpp is None and (point.min_region_um2 or point.max_hole_um2):
+        warnings.append(
+            f"regions below {point.min_region_um2:g} um2 are removed and holes up to {point.max_hole_um2:g} um2 filled "
+            f"as at {ASSUMED_MPP:g} um/px: um/px unknown"
+        )
+    return warnings
+
+
 def _tissue_settings(model: Model, mpp: Mpp | None, warnings: list[str]) -> params.Tissue:
     """Return how tissue is found; specks cannot be measured in um2 on a slide without um/px."""
     settings = model.index.tissue
@@ -153,5 +226,28 @@ def _density(slide: SlidePixels, at: Resolution, tissue: TissueMask, index: para
     return optical_density(slide.read(x0, y0, edge, edge, at) for x0, y0 in places)
 
 
-def _everywhere(slide: SlidePixels) -> tuple[np.ndarray, np.ndarray, float]:
-    return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), float(max(slide.width, slide.height))
+def stain_distance(density: np.ndarray, training: TrainingStain | None) -> float | None:
+    """Return the Mahalanobis distance of a slide's mean optical density (3,) from the training slides'.
+
+    STAIN_FLOOR squared is added to every variance. None where training tells nothing of how stains vary.
+    """
+    if training is None or training.mean is None or training.covariance is None:
+        return None
+    apart = density - np.array(training.mean, dtype=np.float64)
+    covariance = np.array(training.covariance, dtype=np.float64) + STAIN_FLOOR**2 * np.eye(3)
+    return float(np.sqrt(apart @ np.linalg.solve(covariance, apart)))
+
+
+def _stain_warnings(distance: float | None, training: TrainingStain | None) -> list[str]:
+    """Return what is doubtful about a slide's stain. distance: of `stain_distance`."""
+    if training is None:
+        return ["stain not judged: no stain.json beside the model's weights; copy it there, or train again"]
+    if distance is None:
+        slides = f"{training.n} slide{'' if training.n == 1 else 's'}"
+        return [f"stain not judged: the model was trained on {slides}, which does not tell how stains vary"]
+    if distance <= STAIN_FAR:
+        return []
+    return [
+        f"stain far from training: mean optical density is {distance:.1f} deviations (Mahalanobis) from the training "
+        f"slides', more than {STAIN_FAR:g}; look at the picture before trusting the figures"
+    ]

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from acinus.charts.curves import ACCENT, QUIET, SECOND, STYLE
+from acinus.charts.style import ACCENT, QUIET, SECOND, STYLE
 from acinus.params.results import Choices, Space, Value
 from acinus.search.study import distribution, inside
 

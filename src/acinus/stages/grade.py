@@ -16,8 +16,7 @@ if TYPE_CHECKING:  # a recipe that grades nothing never imports torch
     from acinus.grading.apply import BagJob, Encoded, Verdict
     from acinus.grading.card import MilCard
     from acinus.grading.features import EncoderSpec
-    from acinus.grading.fit import Fitted
-    from acinus.grading.learn import Known
+    from acinus.grading.fit import Fitted, Known
 
 CLASSES = {"isup": tuple(f"ISUP {grade}" for grade in range(6)), "tumor": ("normal", "tumor")}
 Row = dict[str, Any]
@@ -132,7 +131,7 @@ def _learned(
     stage: Stage, slides: Sequence[Row], bags: Mapping[str, "Encoded"], encoder: "EncoderSpec"
 ) -> tuple[list["Fitted"], "MilCard"]:
     """Return the graders of all seeds, and the card that says what they are."""
-    from acinus.grading.learn import Known, learn
+    from acinus.grading.fit import Known, learn
 
     settings = stage.recipe.grade
     known = [

@@ -1,5 +1,6 @@
 """report: all tables -> reports/<recipe>/ (metrics, tables, pictures, views, plots, pages) and its summary row."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from acinus.metrics import per_slide
 from acinus.metrics.metric import Metrics
 from acinus.metrics.report import recipe_metrics
 from acinus.metrics.setup import MetricSetup, Tables
-from acinus.pages import contexts, drawings, pages, plots_data, slide_pages, summary, views
+from acinus.pages import contexts, pages, plots, summary, views
 from acinus.params import section_hash
 from acinus.params.strict_yaml import read_mapping
 from acinus.project.lineage import git_commit
@@ -44,7 +45,7 @@ def run(stage: Stage) -> None:
     write_json(folder / "metrics.json", metrics)
     with atomic_path(folder / "plots") as target:
         target.mkdir()
-        plots_data.write_plots(target, plots_data.plots(given, table, setup))
+        plots.write_plots(target, plots.plots(given, table, setup))
     rows = {row["slide_id"]: row for row in records.rows(given.manifest)}
     source = _source(stage, point)
     chosen = _views(stage, source, rows, table if setup.segments else table.iloc[:0])
@@ -60,7 +61,7 @@ def run(stage: Stage) -> None:
         report=f"{stage.recipe_name}/index.html",
         split_rule=", ".join(_split_rules(given.manifest)),
     )
-    write_json(stage.paths.summary_row, summary.row_json(row))
+    write_json(stage.paths.summary_row, asdict(row))
     stage.log.log_metrics(metrics)
     stage.log.share_metrics(metrics)
     for name in FILES:
@@ -185,8 +186,8 @@ def _pictured(
             n_attention={slide_id: len(own) for slide_id, own in patches.items()},
         )
         charts = _charts(stage, given, page, pictures)
-        whole = page.with_pictures(tuple(one for one, _ in drawn), charts, evidence)
-        for slide_id, html in slide_pages.slide_pages(whole):
+        whole = replace(page, pictures=tuple(one for one, _ in drawn), charts=charts, evidence=evidence)
+        for slide_id, html in pages.slide_pages(whole):
             write_text(pages_folder / f"{slide_id}.html", html)
         note_if_empty(layers, "No test slide was scored, so there is nothing to draw.")
     return whole
@@ -196,8 +197,8 @@ def _shown(
     stage: Stage, regions: pd.DataFrame, attention: pd.DataFrame, paged: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the regions and patches that the slides' pages show as tables beside them, and return both."""
-    own = slide_pages.shown_regions(regions[regions["slide_id"].isin(paged)])
-    looked = slide_pages.shown_attention(attention[attention["slide_id"].isin(paged)])
+    own = pages.shown_regions(regions[regions["slide_id"].isin(paged)])
+    looked = pages.shown_attention(attention[attention["slide_id"].isin(paged)])
     per_slide.write_csv(own, stage.paths.reports / "regions.csv")
     per_slide.write_csv(looked, stage.paths.reports / "attention.csv")
     return own, looked
@@ -205,14 +206,11 @@ def _shown(
 
 def _charts(stage: Stage, given: Tables, page: contexts.RecipePage, folder: Path) -> tuple[contexts.Chart, ...]:
     """Write the charts and the pictures of the search."""
-    drawn: dict[str, tuple[bytes, str, str, str]] = {
-        name: (one.png, one.title, one.alt, one.section)
-        for name, one in drawings.draw(given, page.per_slide, _setup(stage)).items()
-    }
+    drawn = plots.draw(given, page.per_slide, _setup(stage))
     for name, (title, alt) in TUNE_PICTURES.items():
         picture = stage.paths.tune / f"{name}.png"
         if picture.is_file():
-            drawn[f"tune_{name}"] = (picture.read_bytes(), title, alt, "tuning")
+            drawn[f"tune_{name}"] = plots.Drawing(picture.read_bytes(), title, alt, "tuning")
     charts = []
     for name, (png, title, alt, section) in drawn.items():
         (folder / f"{name}.png").write_bytes(png)

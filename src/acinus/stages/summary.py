@@ -2,7 +2,7 @@
 
 from acinus.files import write_json, write_text
 from acinus.pages.pages import summary_page
-from acinus.pages.summary import console_table, read_row, summary_metrics
+from acinus.pages.summary import console_table, read_row
 from acinus.project.machine import describe
 from acinus.stage import ProjectStage
 
@@ -12,7 +12,7 @@ def run(stage: ProjectStage) -> None:
     reports = stage.root / "reports"
     rows = [read_row(reports / "summary" / f"{name}.json") for name in stage.project.recipes]
     write_text(reports / "index.html", summary_page(rows))
-    write_json(reports / "metrics.json", summary_metrics(rows))
+    write_json(reports / "metrics.json", {row.recipe: row.metrics for row in rows})
     write_json(reports / "machine.json", describe(stage.project.compute.threads))
     for row in rows:
         stage.log.log_metrics({f"{row.recipe}.{name}": value for name, value in row.metrics.items()})

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, roc_auc_score
 
 from acinus.metrics.setup import MetricSetup
-from acinus.pages import plots_data
-from acinus.pages.plots_data import COLUMNS, percent_rows, plots, write_plots
+from acinus.pages import plots as plots_module
+from acinus.pages.plots import COLUMNS, percent_rows, plots, write_plots
 
 SETUP = MetricSetup("patch_classification", ("normal", "tumor"))
 SEGMENTATION = MetricSetup("segmentation", ("other", "gland", "stroma"))
@@ -117,7 +117,7 @@ def test_one_row_per_graded_slide(build, rows) -> None:
 
 
 def test_long_curves_are_thinned_and_keep_their_ends(build, rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots_data, "MOST_POINTS", 10)
+    monkeypatch.setattr(plots_module, "MOST_POINTS", 10)
     random = np.random.default_rng(0)
     scores = rows.patches("test_a", random.integers(0, 2, 300).tolist(), random.random(300).tolist())
     found = of(build(bootstrap=0, scores=scores))["roc"]
