@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from acinus import params
 from acinus.errors import AcinusError
 
 _settings = threading.RLock()
@@ -29,6 +30,12 @@ class Machine:
     workers: int = 0
     channels_last: bool = True
     compile: bool = False
+
+    @classmethod
+    def of(cls, compute: params.Compute) -> "Machine":
+        """Return the machine that params.yaml's `compute` describes."""
+        layout = {"channels_last": compute.channels_last, "compile": compute.compile_}
+        return cls(compute.device, compute.threads, compute.loader_workers, **layout)
 
 
 def pick(device: str) -> torch.device:

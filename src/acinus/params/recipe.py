@@ -58,6 +58,11 @@ class Recipe(Section):
                 raise ValueError(fault)
         return self
 
+    @property
+    def positive_indices(self) -> tuple[int, ...]:
+        """The places of the positive classes among `classes`."""
+        return tuple(self.classes.index(name) for name in self.positive)
+
     def _faults(self) -> Iterator[str | None]:
         """Yield what does not fit together; a family adds what it asks for."""
         yield from self._faults_of_classes()

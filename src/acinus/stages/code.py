@@ -20,12 +20,11 @@ def run(root: Path) -> None:
     for path in folder.glob("*") if folder.is_dir() else ():
         if path.name not in texts:
             path.unlink()  # of a stage that is no more
-    changed = [name for name, text in texts.items() if not _holds(folder / name, text)]
-    for name in changed:
-        write_text(folder / name, texts[name])
+    changed = []
+    for name, text in texts.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(name)
     told = ", ".join(Path(name).stem for name in changed)
     print(f"code: {f'other code or libraries of {told}' if told else 'as it was'}", flush=True)
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text

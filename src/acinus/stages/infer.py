@@ -39,16 +39,16 @@ def run(stage: Stage) -> None:
             )
             for row in records.rows(wanted)
         ]
-        found = []
-        for job, one in zip(jobs, stage.map(map_slide, jobs, alone=best_alone(compute.device)), strict=True):
-            found.append(one)
-            stage.say(f"{job.row['slide_id']}: {one.windows} windows, {one.windows / one.seconds:.0f} per second")
+        mapped = []
+        for job, slide in zip(jobs, stage.map(map_slide, jobs, alone=best_alone(compute.device)), strict=True):
+            mapped.append(slide)
+            stage.say(f"{job.row['slide_id']}: {slide.windows} windows, {slide.windows / slide.seconds:.0f} per second")
     stage.log.log_metrics(
         {
             "n_slides": len(wanted),
-            "n_windows": sum(one.windows for one in found),
-            "n_tiles": sum(one.pixels.tiles for one in found),
-            "n_tiles_decoded": sum(one.pixels.decoded for one in found),
-            "n_squares_through_openslide": sum(one.pixels.through_openslide for one in found),
+            "n_windows": sum(slide.windows for slide in mapped),
+            "n_tiles": sum(slide.pixels.tiles for slide in mapped),
+            "n_tiles_decoded": sum(slide.pixels.decoded for slide in mapped),
+            "n_squares_through_openslide": sum(slide.pixels.through_openslide for slide in mapped),
         }
     )

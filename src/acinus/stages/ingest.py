@@ -52,7 +52,9 @@ def run(stage: Stage) -> None:
     for row in records.rows(manifest[manifest["status"] != "ok"]):
         stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
     for row in records.rows(manifest[manifest["findings"] != ""]):
-        stage.say(f"{row['slide_id']}: {', '.join(f'{one} ({FINDINGS[one]})' for one in row['findings'].split(';'))}")
+        stage.say(
+            f"{row['slide_id']}: {', '.join(f'{name} ({FINDINGS[name]})' for name in row['findings'].split(';'))}"
+        )
     for line in unlabelled_lines(manifest):
         stage.say(line)
     counts = {f"n_slides.{status}": int((manifest["status"] == status).sum()) for status in ("ok", "bad", "excluded")}

@@ -14,8 +14,9 @@ from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open
 from acinus.labels.palette import mask_colours
 from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.learning.colour import ColourModel, pixel_features
-from acinus.maps.coverage import Coverage, coverage_of
-from acinus.maps.tiff import MapReader, open_map
+from acinus.maps.coverage import coverage_of
+from acinus.maps.geometry import MapGeometry
+from acinus.maps.tiff import open_map
 from acinus.patches.index import cell_tissue, cell_truth
 from acinus.regions.amounts import Amounts, Rows, Terms
 from acinus.regions.files import Legend, exported
@@ -23,7 +24,7 @@ from acinus.regions.instances import pq_of_classes
 from acinus.regions.lesion_grid import lesion_grid
 from acinus.regions.mask_png import write_class_mask, write_colour_mask
 from acinus.regions.operating_point import OperatingPoint, read_point
-from acinus.regions.table import Found, find_regions
+from acinus.regions.table import CleanBand, Found, find_regions
 from acinus.slides.array import array_row
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
@@ -66,12 +67,12 @@ def run(stage: Stage) -> None:
     with atomic_path(stage.paths.masks) as masks, atomic_path(stage.paths.regions) as regions:
         masks.mkdir()
         regions.mkdir()
-        found = list(stage.map(quantify_one, _jobs(stage, records.rows(wanted), masks, regions)))
+        slides = list(stage.map(quantify_one, _jobs(stage, records.rows(wanted), masks, regions)))
         for folder in (masks, regions):
             note_if_empty(folder, "No slide of the splits that were mapped can be used.")
-    amounts = records.frame(records.QUANTITIES, [amount for amount, _ in found])
+    amounts = records.frame(records.QUANTITIES, [amounts for amounts, _ in slides])
     table = records.write(records.QUANTITIES, amounts, stage.paths.quantities)
-    region_rows = records.frame(records.REGIONS, [row for _, rows in found for row in rows])
+    region_rows = records.frame(records.REGIONS, [row for _, rows in slides for row in rows])
     records.write(records.REGIONS, region_rows, stage.paths.region_table)
     burden = float(table["burden_pred"].mean())
     stage.log.log_metrics({"n_slides": len(table), "n_regions": len(region_rows), "burden_pred_mean": burden})
@@ -92,7 +93,7 @@ def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) 
             map=stage.paths.maps / f"{row['slide_id']}.tif",
             tissue=stage.paths.tissue / f"{row['slide_id']}.png",
             rules=LabelRules.of(classes, cohort),
-            positive=tuple(classes.index(name) for name in stage.recipe.positive),
+            positive=stage.recipe.positive_indices,
             point=point,
             index=stage.recipe.index,
             infer=stage.recipe.infer,
@@ -109,14 +110,24 @@ def _jobs(stage: Stage, rows: list[dict[str, Any]], masks: Path, regions: Path) 
 
 def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return one slide's row of records.QUANTITIES and its rows of records.REGIONS; write its regions and mask."""
-    row = job.row
+    row, mpp = job.row, mpp_of(job.row)
+    label = LabelRow.of(row, job.places.label(row))
     judged = row["label_kind"] != "unknown" and row["exhaustive"]  # tumour without known normal would flatter Dice
-    labels = open_labels(LabelRow.of(row, job.places.label(row)), job.rules) if judged else None
+    labels = open_labels(label, job.rules) if judged else None
     with open_map(job.map) as reader:
-        slide = _opened(job, reader, labels)
-        point = job.point.on_map(reader.geometry.downsample, mpp_of(row))
-        found = find_regions(slide.bands, reader.geometry, point, job.positive, mpp_of(row))
-        amounts = _amounts(slide, found)
+        geometry = reader.geometry
+        mask = load_tissue(job.tissue, geometry.width, geometry.height)
+        coverage = coverage_of(job.places.image(row), row, mask, geometry, job.index, job.infer)
+        layers = _Layers(job, geometry, mask, labels, open_tissue(label, job.rules) if judged else None)
+
+        def bands() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+            """See clean_bands.Bands."""
+            for top, prob in reader.bands():
+                yield top, prob, coverage.rows(top, prob.shape[1])
+
+        point = job.point.on_map(geometry.downsample, mpp)
+        found = find_regions(bands, geometry, point, job.positive, mpp)
+        amounts = _amounts(layers, found)
     lesions = None
     if job.froc and labels is not None:
         lesions = lesion_grid(labels, (int(row["width"]), int(row["height"])), mean_mpp(row), job.positive)
@@ -132,59 +143,38 @@ def quantify_one(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return {"slide_id": row["slide_id"], **amounts, **counts}, regions
 
 
-def _opened(job: Job, reader: MapReader, labels: Labels | None) -> "_Open":
-    row, geometry = job.row, reader.geometry
-    mask = load_tissue(job.tissue, geometry.width, geometry.height)
-    coverage = coverage_of(job.places.image(row), row, mask, geometry, job.index, job.infer)
-    own = open_tissue(LabelRow.of(row, job.places.label(row)), job.rules) if labels is not None else None
-    return _Open(job, reader, labels, mask, coverage, own)
-
-
 @dataclass(frozen=True, eq=False)
-class _Open:
-    """A slide's map, tissue and truth, band by band. own_tissue: the annotation's, None where it does not tell."""
+class _Layers:
+    """What lies under a slide's map: tissue and truth. own_tissue: the annotation's, None where it does not tell."""
 
     job: Job
-    reader: MapReader
-    labels: Labels | None
+    geometry: MapGeometry
     mask: TissueMask
-    coverage: Coverage
+    labels: Labels | None
     own_tissue: Labels | None
 
-    def bands(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """See clean_bands.Bands."""
-        for top, prob in self.reader.bands():
-            yield top, prob, self.coverage.rows(top, prob.shape[1])
+    def under(self, band: CleanBand) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return tissue (bool), true classes (uint8, 255 unknown) and the annotation's tissue (bool) under a band.
 
-    def tissue(self, top: int, rows: int) -> np.ndarray:
-        """Return the tissue in rows of the map, bool (rows, columns)."""
-        geometry = self.reader.geometry
-        place = (geometry.columns, rows, geometry.downsample, top)
-        if self.job.index.cell_px is not None:  # a px of the map is a cell
-            return cell_tissue(self.mask, *place, self.job.infer.min_tissue_fraction)
-        return self.mask.raster(*place)
-
-    def true_tissue(self, top: int, rows: int) -> np.ndarray | None:
-        """Return the annotation's tissue in rows of the map, bool (rows, columns); None where it does not tell."""
-        geometry = self.reader.geometry
-        if self.own_tissue is None:
-            return None
-        return self.own_tissue.raster(geometry.columns, rows, geometry.downsample, top) == 1
-
-    def truth(self, top: int, rows: int) -> np.ndarray | None:
-        """Return the true classes of rows of the map, uint8 (rows, columns), 255 unknown; None where none is known."""
-        geometry, index = self.reader.geometry, self.job.index
-        if self.labels is None:
-            return None
-        place = (geometry.columns, rows, geometry.downsample, top)
-        if index.cell_px is not None:  # a px of the map has the cell's label
-            return cell_truth(self.labels, *place, index)
-        return self.labels.raster(*place)
+        Each (rows, columns) of the map; None where the annotation does not tell.
+        """
+        geometry, index, labels = self.geometry, self.job.index, self.labels
+        place = (geometry.columns, len(band.classes), geometry.downsample, band.top)
+        truth = own_tissue = None
+        if index.cell_px is not None:  # a px of the map is a cell, and has the cell's label
+            tissue = cell_tissue(self.mask, *place, self.job.infer.min_tissue_fraction)
+            truth = cell_truth(labels, *place, index) if labels is not None else None
+        else:
+            tissue = self.mask.raster(*place)
+            truth = labels.raster(*place) if labels is not None else None
+        if self.own_tissue is not None:
+            own_tissue = self.own_tissue.raster(*place) == 1
+        return tissue, truth, own_tissue
 
 
-def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
+def _amounts(layers: _Layers, found: Found) -> dict[str, Any]:
     """Count the cleaned map and write its regions and its mask on the way."""
-    job, geometry, baseline = slide.job, slide.reader.geometry, slide.job.baseline
+    job, geometry, baseline = layers.job, layers.geometry, layers.job.baseline
     terms = Terms(
         classes=len(job.rules.classes),
         positive=job.positive,
@@ -192,8 +182,8 @@ def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
         colour_classes=_classes_by_colour(baseline) if baseline else None,
     )
     amounts = Amounts(geometry, terms, mpp_of(job.row), job.row["mpp_source"])
-    tile: list[np.ndarray] | None = [] if job.row["label_kind"] == "fold" and slide.labels is not None else None
-    bands = _counted(slide, found, amounts, tile)
+    tile: list[np.ndarray] | None = [] if job.row["label_kind"] == "fold" and layers.labels is not None else None
+    bands = _counted(layers, found, amounts, tile)
     if job.coloured:
         write_colour_mask(job.mask, bands, (geometry.width, geometry.height), job.legend.colours, geometry.downsample)
     else:
@@ -204,19 +194,18 @@ def _amounts(slide: _Open, found: Found) -> dict[str, Any]:
     return {**amounts.result(), "pq_counts": counts}
 
 
-def _counted(slide: _Open, found: Found, amounts: Amounts, tile: list[np.ndarray] | None) -> Iterator[np.ndarray]:
+def _counted(layers: _Layers, found: Found, amounts: Amounts, tile: list[np.ndarray] | None) -> Iterator[np.ndarray]:
     """Count the map band by band and yield the predicted classes, which `tile` also keeps."""
-    job, geometry = slide.job, slide.reader.geometry
-    paths = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
+    job, geometry = layers.job, layers.geometry
+    files = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
     with open_slide(job.places.image(job.row), job.row["slide_id"]) as image:
         at = at_downsample(image.level_downsamples, geometry.downsample)
-        for band in exported(found, job.legend, *paths):
+        for band in exported(found, job.legend, *files):
             rows, colour = len(band.classes), None
-            if slide.labels is not None and job.baseline is not None:
+            if layers.labels is not None and job.baseline is not None:
                 colour = image.read(0, round(band.top * geometry.downsample), geometry.columns, rows, at) / 255.0
-            place = band.top, rows
-            truth = slide.truth(*place), slide.true_tissue(*place)
-            amounts.add(Rows(band.prob, slide.tissue(*place), band.classes, band.looked, *truth, colour))
+            tissue, *truth = layers.under(band)
+            amounts.add(Rows(band.prob, tissue, band.classes, band.looked, *truth, colour))
             if tile is not None:
                 tile.append(band.classes)
             yield band.classes
