@@ -133,10 +133,9 @@ def _stop(recipe: str) -> None:
 
     SIGTERM to the process of `acinus train` does the same.
     """
-    from acinus import execution
     from acinus.learning import stopping
 
-    click.echo(stopping.ask(execution.project_root(), recipe))
+    click.echo(stopping.ask(checkout.project_root(), recipe))
 
 
 @main.command("summary")
@@ -152,13 +151,12 @@ def _summary() -> None:
 @click.option("--markdown", is_flag=True, help="As the README's table, from reports/metrics.json.")
 def _results(markdown: bool) -> None:
     """Print the table of results and where the pages are."""
-    from acinus import execution
     from acinus.commands import results
 
     if markdown:
-        click.echo(results.markdown(execution.project_root()))
+        click.echo(results.markdown(checkout.project_root()))
     else:
-        results.show(execution.project_root())
+        results.show(checkout.project_root())
 
 
 @main.command("predict")
@@ -196,10 +194,9 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
 
     A run is an MLflow run id, a recipe with a report, a report's folder or a per_slide.csv.
     """
-    from acinus import execution
     from acinus.commands import compare
 
-    click.echo(compare.run(execution.project_root(), run_a, run_b, out, metric))
+    click.echo(compare.run(checkout.project_root(), run_a, run_b, out, metric))
 
 
 @main.command("show")
@@ -210,10 +207,9 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
 )
 def _show(recipe: str, slide: str | None, out: str | None) -> None:
     """Write a picture of a slide with its annotation over it, to check by eye that they lie on each other."""
-    from acinus import execution
     from acinus.commands import show
 
-    click.echo(show.run(execution.project_root(), recipe, slide, out))
+    click.echo(show.run(checkout.project_root(), recipe, slide, out))
 
 
 @main.command("sweep")
@@ -221,11 +217,10 @@ def _show(recipe: str, slide: str | None, out: str | None) -> None:
 @click.option("--recipe", help="Another recipe than the sweep's own.")
 def _sweep(name: str, recipe: str | None) -> None:
     """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
-    from acinus import execution
     from acinus.commands import sweep
     from acinus.params import load_project
 
-    root = execution.project_root()
+    root = checkout.project_root()
     sweep.check_listed(load_project(root).recipes, name, recipe or sweep.load_sweep(root, name).recipe)
     click.echo(sweep.run(root, name, recipe))
 
@@ -242,22 +237,20 @@ def _setup() -> None:
 @click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
 def _reproduce(keep: bool) -> None:
     """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
-    from acinus import execution
     from acinus.commands import reproduce
 
-    reproduce.run(execution.project_root(), keep=keep)
+    reproduce.run(checkout.project_root(), keep=keep)
 
 
 @main.command("verify")
 @RECIPE
 def _verify(recipe: str) -> None:
     """Check every shard of a recipe's patch store against its checksum."""
-    from acinus import execution
     from acinus.params import load_recipe
     from acinus.patches.store import open_mask_store, open_store
     from acinus.paths import Paths
 
-    root = execution.project_root()
+    root = checkout.project_root()
     task, folder = load_recipe(root, recipe).task, Paths(root, recipe).patches
     stores = [open_store(folder)]
     if task == "segmentation":

@@ -105,8 +105,10 @@ class Package:
         names = self._closure(modules)
         imported = {name for module in names for name in self._module(module).imports}
         packages = {package for name in imported for package in LIBRARIES.get(name, ())}
+        folders = [self.paths[name].parent for name in names if self.paths[name].name == "__init__.py"]
+        files = [path for folder in folders for path in _data(folder)]
         facts = {
-            "files": {path.relative_to(self.folder.parent).as_posix(): _digest(path) for path in self._files(names)},
+            "files": {path.relative_to(self.folder.parent).as_posix(): _hash(path.read_bytes()) for path in files},
             "libraries": {package: without_build(installed(package)) for package in packages},
             "modules": {name: self._module(name).tree for name in names},
         }
@@ -128,26 +130,21 @@ class Package:
         return sorted(closure)
 
     def _module(self, name: str) -> Module:
-        if name not in self._read:
-            content = self.paths[name].read_bytes()
-            text = _hash(content + self._own_text)
-            known = self._remembered.get(name)
-            self._read[name] = known if known and known.text == text else self._parsed(name, content, text)
-        return self._read[name]
-
-    def _parsed(self, name: str, content: bytes, text: str) -> Module:
-        try:
-            tree = ast.parse(content)
-        except (SyntaxError, ValueError) as error:
-            raise AcinusError(f"{self.paths[name]}: Python cannot parse this module ({error}); mend it") from error
-        own = self.folder.name
-        imports = {name if name.startswith(own) else name.partition(".")[0] for name in _imports(tree)}
-        return Module(text, _hash(_canonical(tree).encode()), tuple(sorted(imports)))
-
-    def _files(self, modules: list[str]) -> Iterator[Path]:
-        for module in modules:
-            if self.paths[module].name == "__init__.py":
-                yield from _data(self.paths[module].parent)
+        if name in self._read:
+            return self._read[name]
+        content = self.paths[name].read_bytes()
+        text = _hash(content + self._own_text)
+        module = self._remembered.get(name)
+        if module is None or module.text != text:
+            try:
+                tree = ast.parse(content)
+            except (SyntaxError, ValueError) as error:
+                raise AcinusError(f"{self.paths[name]}: Python cannot parse this module ({error}); mend it") from error
+            own = self.folder.name
+            imports = {used if used.startswith(own) else used.partition(".")[0] for used in _imports(tree)}
+            module = Module(text, _hash(_canonical(tree).encode()), tuple(sorted(imports)))
+        self._read[name] = module
+        return module
 
     @cached_property
     def _own_text(self) -> bytes:
@@ -283,10 +280,6 @@ def _data(folder: Path) -> Iterator[Path]:
             yield from _data(path)
         elif path.is_file() and path.suffix not in {".py", ".pyc"}:
             yield path
-
-
-def _digest(path: Path) -> str:
-    return _hash(path.read_bytes())
 
 
 def _hash(content: bytes) -> str:

@@ -65,8 +65,12 @@ def prepare(root: Path) -> None:
     process runs in this project the file is left alone.
     """
     lock = root / ".dvc" / "tmp" / "rwlock"
-    if lock.exists() and not _is_json(lock) and not dvc_runs(root):
-        lock.unlink()
+    if lock.exists():
+        try:
+            json.loads(lock.read_text(encoding="utf-8"))
+        except ValueError:
+            if not dvc_runs(root):
+                lock.unlink()
     project = load_project(root)
     for name in project.recipes:  # a wrong key stops here, even in a section that no stage would rerun for
         preflight.check(root, project, name, load_recipe(root, name))
@@ -74,14 +78,6 @@ def prepare(root: Path) -> None:
     database = root / uri.removeprefix("sqlite:///")
     if not (uri.startswith("sqlite:///") and database.exists()):
         create_database(uri, root)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True
 
 
 def _checked(stage: str, recipe_name: str) -> tuple[Path, Project, Recipe]:
