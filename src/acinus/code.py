@@ -86,7 +86,9 @@ class Package:
         """Dotted name -> file of every module."""
         beside = self.folder.parent
         packages = sorted(beside.glob(f"{self.folder.name}*/__init__.py"))
-        return {_name(path.relative_to(beside)): path for own in packages for path in sorted(own.parent.rglob("*.py"))}
+        return {
+            _name(path.relative_to(beside)): path for init in packages for path in sorted(init.parent.rglob("*.py"))
+        }
 
     def stages(self) -> list[str]:
         """Return the names of the stages that have a digest."""
@@ -160,8 +162,8 @@ class Package:
     @cached_property
     def _remembered(self) -> dict[str, Module]:
         try:
-            known = json.loads(self._memory.read_bytes())
-            return {name: Module(text, tree, tuple(imports)) for name, (text, tree, imports) in known.items()}
+            memory = json.loads(self._memory.read_bytes())
+            return {name: Module(text, tree, tuple(imports)) for name, (text, tree, imports) in memory.items()}
         except (OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged: all is read anew
             return {}
 
@@ -169,9 +171,9 @@ class Package:
         if self._read.items() <= self._remembered.items():
             return
         self._remembered.update(self._read)
-        kept = {name: module for name, module in self._remembered.items() if name in self.paths}
+        memory = {name: module for name, module in self._remembered.items() if name in self.paths}
         with contextlib.suppress(AcinusError):  # a package that this user may not write costs a second each time
-            write_text(self._memory, json.dumps(kept))
+            write_text(self._memory, json.dumps(memory))
 
 
 @cache
@@ -192,8 +194,7 @@ def running_versions() -> dict[str, str]:
 
     As they were when it was first asked: a process that goes on after its files were edited runs the old ones.
     """
-    own = package()
-    facts = own.facts(*own.paths)
+    facts = package().facts(*package().paths)
     code = _hash(json.dumps([facts["files"], facts["modules"]], sort_keys=True).encode())[:12]
     libraries = {name: without_build(installed(name)) for name in NUMBERS}
     return {"acinus's code": code, "Python": ".".join(platform.python_version_tuple()[:2])} | libraries

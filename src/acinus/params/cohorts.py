@@ -65,11 +65,11 @@ class PandaCohort(Cohort):
     @model_validator(mode="after")
     def _known_values(self) -> Self:
         for provider, listed in self.tissue_values.items():
-            known = self.mask_values.get(provider, {})
-            if strangers := sorted(set(listed) - set(known)):
+            values = self.mask_values.get(provider, {})
+            if strangers := sorted(set(listed) - set(values)):
                 raise ValueError(
                     f"tissue_values.{provider} has {', '.join(map(str, strangers))}; must be values of "
-                    f"mask_values.{provider} ({', '.join(map(str, known)) or 'none'})"
+                    f"mask_values.{provider} ({', '.join(map(str, values)) or 'none'})"
                 )
         return self
 

@@ -12,10 +12,10 @@ def run(root: Path) -> None:
 
     It runs each time that anything else may run: neither parameters nor MLflow are touched, and nothing heavy loads.
     """
-    own, folder = package(), root / "code"
+    folder = root / "code"
     texts = {
-        f"{stage}.json": json.dumps(own.facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
-        for stage in own.stages()
+        f"{stage}.json": json.dumps(package().facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
+        for stage in package().stages()
     }
     for path in folder.glob("*") if folder.is_dir() else ():
         if path.name not in texts:
@@ -26,5 +26,5 @@ def run(root: Path) -> None:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
             changed.append(name)
-    told = ", ".join(Path(name).stem for name in changed)
-    print(f"code: {f'other code or libraries of {told}' if told else 'as it was'}", flush=True)
+    stages = ", ".join(Path(name).stem for name in changed)
+    print(f"code: {f'other code or libraries of {stages}' if stages else 'as it was'}", flush=True)

@@ -36,11 +36,11 @@ def run(stage: Stage) -> None:
         written.append(shard)
         stage.say(f"{shard.images.name}: {shard.images.count} patches ({len(written)} of {len(jobs)})")
     index = finish_stores(plan, written, sample)
-    made = extraction(shard.facts for shard in written)
-    write_json(stage.paths.extraction, made)
+    way = extraction(shard.facts for shard in written)
+    write_json(stage.paths.extraction, way)
     size = sum(shard.images.bytes + (shard.masks.bytes if shard.masks else 0) for shard in written)
     counts = {"n_shards": len(written), "n_patches": index.count, "store_mb": size / 1e6}
-    stage.log.log_metrics(counts | figures(made) | {"tile_decodes": sum(shard.facts.decodes for shard in written)})
+    stage.log.log_metrics(counts | figures(way) | {"tile_decodes": sum(shard.facts.decodes for shard in written)})
 
 
 def _sources(stage: Stage) -> dict[str, SlideSource]:

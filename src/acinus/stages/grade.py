@@ -73,7 +73,7 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
         encoder = make_encoder(settings.encoder, settings.weights, patch_px, folder, seed)
     bags = _bags(stage, rows, encoder, folder)
     slides = [row for row in rows if row["slide_id"] in bags]
-    known = [
+    labelled = [
         Known(row["slide_id"], row["split"], label)
         for row in slides
         if (label := _label(row, settings.target)) is not None
@@ -81,8 +81,8 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     seeds = [stage.seed("mil", number) for number in range(1, settings.seeds + 1)]
     features = {slide_id: bag.features for slide_id, bag in bags.items()}
     with reproducible(torch.device("cpu"), stage.project.compute.threads):  # so small that a GPU would only wait
-        fitted = learn(features, known, settings, len(CLASSES[settings.target]), seeds)
-        save_graders(folder, fitted, _card(stage, fitted, seeds, known, encoder))
+        fitted = learn(features, labelled, settings, len(CLASSES[settings.target]), seeds)
+        save_graders(folder, fitted, _card(stage, fitted, seeds, labelled, encoder))
         verdicts = {slide_id: judge([grader.model for grader in fitted], bag) for slide_id, bag in features.items()}
     grades = [_row(stage, row, amounts[row["slide_id"]], verdicts[row["slide_id"]]) for row in slides]
     patches = [
@@ -137,7 +137,7 @@ def _jobs(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Pat
 
 
 def _card(
-    stage: Stage, fitted: Sequence["Fitted"], seeds: Sequence[int], known: Sequence["Known"], encoder: "EncoderSpec"
+    stage: Stage, fitted: Sequence["Fitted"], seeds: Sequence[int], labelled: Sequence["Known"], encoder: "EncoderSpec"
 ) -> "MilCard":
     from acinus.grading.card import MilCard, Trained
     from acinus.learning.card import WEIGHTS_FILE
@@ -165,7 +165,7 @@ def _card(
             Trained(seed=seed, epochs=grader.epochs, best_epoch=grader.best_epoch, val_loss=grader.val_loss)
             for seed, grader in zip(seeds, fitted, strict=True)
         ),
-        slides={split: sum(slide.split == split for slide in known) for split in ("train", "val")},
+        slides={split: sum(slide.split == split for slide in labelled) for split in ("train", "val")},
         data_hashes={
             "manifest": sha256(stage.paths.manifest),
             "quantities": sha256(stage.paths.quantities),

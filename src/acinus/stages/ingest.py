@@ -66,8 +66,8 @@ def run(stage: Stage) -> None:
 
 def _name_unread(stage: Stage, files: Collection[str]) -> None:
     """Say which tables of the cohort no rule looks at: a label in a file of another name would be missed in silence."""
-    known = {*COMMON_TABLES, *TABLES[stage.recipe.family]}
+    by_name = {*COMMON_TABLES, *TABLES[stage.recipe.family]}
     listed = stage.recipe.cohort.doubtful if isinstance(stage.recipe.cohort, PandaCohort) else []
-    unread = unread_tables(files, {*known, *listed})
+    unread = unread_tables(files, {*by_name, *listed})
     if unread:
-        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(known))}")
+        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(by_name))}")

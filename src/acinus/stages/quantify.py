@@ -224,7 +224,7 @@ def _classes_by_colour(baseline: ColourModel) -> Any:
 
     def classes(colours: np.ndarray) -> np.ndarray:
         parts = [colours[start : start + CHUNK_PX] for start in range(0, len(colours), CHUNK_PX)]
-        found = [baseline.probs(pixel_features(part)).argmax(axis=1).astype(np.uint8) for part in parts]
-        return np.concatenate([np.zeros(0, dtype=np.uint8), *found])
+        classes_of = [baseline.probs(pixel_features(part)).argmax(axis=1).astype(np.uint8) for part in parts]
+        return np.concatenate([np.zeros(0, dtype=np.uint8), *classes_of])
 
     return classes

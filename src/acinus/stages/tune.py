@@ -40,8 +40,8 @@ def run(stage: Stage) -> None:
         comparison = compare(settings, study, stores, sample)
     rows, measure = study.rows(), settings.objective
     best = next((row for row in rows if row["best"]), None)
-    found = study.settings(best["trial"]) if best and best["trial"] else {}
-    _write(stage, rows, found, comparison, pictures(rows, study.plan.space, comparison["objective"]))
+    best_settings = study.settings(best["trial"]) if best and best["trial"] else {}
+    _write(stage, rows, best_settings, comparison, pictures(rows, study.plan.space, comparison["objective"]))
     if study.plan.storage == "journal":  # the study's own file last
         with atomic_path(stage.paths.study) as part:
             shutil.copyfile(study.plan.folder / JOURNAL, part)
