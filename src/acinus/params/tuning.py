@@ -47,7 +47,7 @@ def check_space(recipe: Recipe) -> None:
         RecipeError: names the key and the value.
     """
     for key, space in recipe.tune.space.items():
-        ends = space.choices if isinstance(space, Choices) else [space.low, space.high]
+        ends: list[Value] = space.choices if isinstance(space, Choices) else [space.low, space.high]
         for end in ends:
             value = int(end) if isinstance(space, Range) and space.whole else end
             try:
