@@ -204,8 +204,8 @@ def _counted(layers: _Layers, found: Found, amounts: Amounts, tile: list[np.ndar
             rows, colour = len(band.classes), None
             if layers.labels is not None and job.baseline is not None:
                 colour = image.read(0, round(band.top * geometry.downsample), geometry.columns, rows, at) / 255.0
-            tissue, *truth = layers.under(band)
-            amounts.add(Rows(band.prob, tissue, band.classes, band.looked, *truth, colour))
+            tissue, truth, own_tissue = layers.under(band)
+            amounts.add(Rows(band.prob, tissue, band.classes, band.looked, truth, own_tissue, colour))
             if tile is not None:
                 tile.append(band.classes)
             yield band.classes
