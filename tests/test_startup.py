@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acinus.files import write_json
-from acinus.tracking import startup
+from acinus.project import startup
 
 STAGES = Path(__file__).resolve().parents[1] / "src" / "acinus" / "stages"
 LATE = {"mlflow", "lightning", "great_expectations", "timm", "segmentation_models_pytorch", "sqlalchemy", "dvc"}

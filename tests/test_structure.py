@@ -159,7 +159,9 @@ def test_params_of_dvc_are_those_that_the_stage_reads(stage: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             match = re.match(r"stage\.(recipe|project)\.(\w+)", ast.unparse(node))
-            if match:
+            if match and match[2] == "positive_indices":
+                read["recipe"] |= {"classes", "positive"}
+            elif match:
                 read[match[1]].add(match[2].rstrip("_"))
             elif re.fullmatch(r"stage\.seed", ast.unparse(node)):
                 read["project"].add("seed")

@@ -12,6 +12,7 @@ import click
 
 from acinus.errors import AcinusError
 from acinus.project import checkout
+from acinus.project.startup import without_collection
 
 RECIPE_STAGES = {
     "watch": "look at a cohort outside DVC: path, size and fingerprint of its files",
@@ -31,6 +32,7 @@ RECIPE_STAGES = {
 }
 """Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
 
+RECIPE = click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status of a command that Ctrl-C stopped, as shells have it."""
@@ -70,19 +72,15 @@ def main() -> None:
     """From a folder of whole-slide images to results that can be defended. For research, not for diagnosis."""
 
 
-def _recipe_command(name: str, text: str) -> click.Command:
-    @click.command(name, help=text[0].upper() + text[1:] + ".")
-    @click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
-    def command(recipe: str) -> None:
-        from acinus import execution
+@main.command("code")
+def _code() -> None:
+    """Write what the code of every stage is, code/<stage>.json: a comment or a docstring changes none."""
+    from acinus.stages import code
 
-        module = importlib.import_module(f"acinus.stages.{name}")
-        execution.run_recipe_stage(name, recipe, module.run)
-
-    return command
+    code.run(checkout.project_root())
 
 
-@click.command("demo")
+@main.command("demo")
 @click.option("--family", help="One of demo.families in params.yaml.")
 @click.option("--recipe", help="Instead: the family of this recipe.")
 def _demo(family: str | None, recipe: str | None) -> None:
@@ -97,16 +95,21 @@ def _demo(family: str | None, recipe: str | None) -> None:
     execution.run_project_stage("demo", lambda stage: demo.run(stage, chosen))
 
 
-@click.command("code")
-def _code() -> None:
-    """Write what the code of every stage is, code/<stage>.json: a comment or a docstring changes none."""
-    from acinus.stages import code
+def _recipe_command(name: str, text: str) -> click.Command:
+    @click.command(name, help=text[0].upper() + text[1:] + ".")
+    @RECIPE
+    def command(recipe: str) -> None:
+        with without_collection():
+            from acinus import execution
 
-    code.run(checkout.project_root())
+            module = importlib.import_module(f"acinus.stages.{name}")
+        execution.run_recipe_stage(name, recipe, module.run)
+
+    return command
 
 
 @click.command("tune")
-@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+@RECIPE
 @click.option("--join", is_flag=True, help="Work on trials of a study that another process runs; write no results.")
 def _tune(recipe: str, join: bool) -> None:
     """Search train's settings with Optuna, as the recipe's section tune says."""
@@ -119,20 +122,23 @@ def _tune(recipe: str, join: bool) -> None:
         execution.run_recipe_stage("tune", recipe, tune.run)
 
 
-@click.command("stop")
-@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
+for _name, _text in RECIPE_STAGES.items():
+    main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
+
+
+@main.command("stop")
+@RECIPE
 def _stop(recipe: str) -> None:
     """End a recipe's running training after its step; the best so far becomes the model.
 
     SIGTERM to the process of `acinus train` does the same.
     """
-    from acinus import execution
     from acinus.learning import stopping
 
-    click.echo(stopping.ask(execution.project_root(), recipe))
+    click.echo(stopping.ask(checkout.project_root(), recipe))
 
 
-@click.command("summary")
+@main.command("summary")
 def _summary() -> None:
     """Write one page and one metrics file over all recipes."""
     from acinus import execution
@@ -141,85 +147,19 @@ def _summary() -> None:
     execution.run_project_stage("summary", summary.run)
 
 
-@click.command("results")
+@main.command("results")
 @click.option("--markdown", is_flag=True, help="As the README's table, from reports/metrics.json.")
 def _results(markdown: bool) -> None:
     """Print the table of results and where the pages are."""
-    from acinus import execution
     from acinus.commands import results
 
     if markdown:
-        click.echo(results.markdown(execution.project_root()))
+        click.echo(results.markdown(checkout.project_root()))
     else:
-        results.show(execution.project_root())
+        results.show(checkout.project_root())
 
 
-@click.command("setup")
-def _setup() -> None:
-    """Make ready for `dvc repro`: MLflow's database, and a lock that a killed DVC left behind."""
-    from acinus import execution
-
-    execution.prepare(execution.project_root())
-
-
-@click.command("reproduce")
-@click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
-def _reproduce(keep: bool) -> None:
-    """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
-    from acinus import execution
-    from acinus.commands import reproduce
-
-    reproduce.run(execution.project_root(), keep=keep)
-
-
-@click.command("verify")
-@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
-def _verify(recipe: str) -> None:
-    """Check every shard of a recipe's patch store against its checksum."""
-    from acinus import execution
-    from acinus.params import load_recipe
-    from acinus.patches.store import open_mask_store, open_store
-    from acinus.paths import Paths
-
-    root = execution.project_root()
-    task, folder = load_recipe(root, recipe).task, Paths(root, recipe).patches
-    stores = [open_store(folder)]
-    if task == "segmentation":
-        stores.append(open_mask_store(folder))
-    for store in stores:
-        store.verify()
-    click.echo(f"{recipe}: {len(stores[0].keys())} patches, every shard as its checksum says")
-
-
-@click.command("show")
-@click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
-@click.option("--slide", help="A slide_id of the manifest; else one that has tumour.")
-@click.option(
-    "--out", type=click.Path(dir_okay=False), help="The PNG to write; else reports/<recipe>/show/<slide>.png."
-)
-def _show(recipe: str, slide: str | None, out: str | None) -> None:
-    """Write a picture of a slide with its annotation over it, to check by eye that they lie on each other."""
-    from acinus import execution
-    from acinus.commands import show
-
-    click.echo(show.run(execution.project_root(), recipe, slide, out))
-
-
-@click.command("sweep")
-@click.argument("name")
-@click.option("--recipe", help="Another recipe than the sweep's own.")
-def _sweep(name: str, recipe: str | None) -> None:
-    """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
-    from acinus import execution
-    from acinus.commands import sweep
-    from acinus.params import load_project
-
-    root = execution.project_root()
-    sweep.check_listed(load_project(root).recipes, name, recipe or sweep.load_sweep(root, name).recipe)
-    click.echo(sweep.run(root, name, recipe))
-
-
-@click.command("predict")
+@main.command("predict")
 @click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="A trained model: models/<recipe>.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
@@ -240,11 +180,11 @@ def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp:
     from acinus import predict
 
     outcomes = predict.run(slides, model, out, device, mpp, force, click.echo)
-    if any(one.state == "failed" for one in outcomes):
+    if any(outcome.state == "failed" for outcome in outcomes):
         raise click.exceptions.Exit(1)
 
 
-@click.command("compare")
+@main.command("compare")
 @click.argument("run_a")
 @click.argument("run_b")
 @click.option("--metric", help="One figure only, by its name in the table.")
@@ -254,15 +194,67 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
 
     A run is an MLflow run id, a recipe with a report, a report's folder or a per_slide.csv.
     """
-    from acinus import execution
     from acinus.commands import compare
 
-    click.echo(compare.run(execution.project_root(), run_a, run_b, out, metric))
+    click.echo(compare.run(checkout.project_root(), run_a, run_b, out, metric))
 
 
-main.add_command(_code)
-main.add_command(_demo)
-for _name, _text in RECIPE_STAGES.items():
-    main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
-for _command in (_stop, _summary, _results, _predict, _compare, _show, _sweep, _setup, _reproduce, _verify):
-    main.add_command(_command)
+@main.command("show")
+@RECIPE
+@click.option("--slide", help="A slide_id of the manifest; else one that has tumour.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), help="The PNG to write; else reports/<recipe>/show/<slide>.png."
+)
+def _show(recipe: str, slide: str | None, out: str | None) -> None:
+    """Write a picture of a slide with its annotation over it, to check by eye that they lie on each other."""
+    from acinus.commands import show
+
+    click.echo(show.run(checkout.project_root(), recipe, slide, out))
+
+
+@main.command("sweep")
+@click.argument("name")
+@click.option("--recipe", help="Another recipe than the sweep's own.")
+def _sweep(name: str, recipe: str | None) -> None:
+    """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
+    from acinus.commands import sweep
+    from acinus.params import load_project
+
+    root = checkout.project_root()
+    sweep.check_listed(load_project(root).recipes, name, recipe or sweep.load_sweep(root, name).recipe)
+    click.echo(sweep.run(root, name, recipe))
+
+
+@main.command("setup")
+def _setup() -> None:
+    """Make ready for `dvc repro`: MLflow's database, and a lock that a killed DVC left behind."""
+    from acinus import execution
+
+    execution.prepare(execution.project_root())
+
+
+@main.command("reproduce")
+@click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
+def _reproduce(keep: bool) -> None:
+    """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
+    from acinus.commands import reproduce
+
+    reproduce.run(checkout.project_root(), keep=keep)
+
+
+@main.command("verify")
+@RECIPE
+def _verify(recipe: str) -> None:
+    """Check every shard of a recipe's patch store against its checksum."""
+    from acinus.params import load_recipe
+    from acinus.patches.store import open_mask_store, open_store
+    from acinus.paths import Paths
+
+    root = checkout.project_root()
+    task, folder = load_recipe(root, recipe).task, Paths(root, recipe).patches
+    stores = [open_store(folder)]
+    if task == "segmentation":
+        stores.append(open_mask_store(folder))
+    for store in stores:
+        store.verify()
+    click.echo(f"{recipe}: {len(stores[0].keys())} patches, every shard as its checksum says")

@@ -86,7 +86,9 @@ class Package:
         """Dotted name -> file of every module."""
         beside = self.folder.parent
         packages = sorted(beside.glob(f"{self.folder.name}*/__init__.py"))
-        return {_name(path.relative_to(beside)): path for own in packages for path in sorted(own.parent.rglob("*.py"))}
+        return {
+            _name(path.relative_to(beside)): path for init in packages for path in sorted(init.parent.rglob("*.py"))
+        }
 
     def stages(self) -> list[str]:
         """Return the names of the stages that have a digest."""
@@ -105,8 +107,10 @@ class Package:
         names = self._closure(modules)
         imported = {name for module in names for name in self._module(module).imports}
         packages = {package for name in imported for package in LIBRARIES.get(name, ())}
+        folders = [self.paths[name].parent for name in names if self.paths[name].name == "__init__.py"]
+        files = [path for folder in folders for path in _data(folder)]
         facts = {
-            "files": {path.relative_to(self.folder.parent).as_posix(): _digest(path) for path in self._files(names)},
+            "files": {path.relative_to(self.folder.parent).as_posix(): _hash(path.read_bytes()) for path in files},
             "libraries": {package: without_build(installed(package)) for package in packages},
             "modules": {name: self._module(name).tree for name in names},
         }
@@ -128,26 +132,21 @@ class Package:
         return sorted(closure)
 
     def _module(self, name: str) -> Module:
-        if name not in self._read:
-            content = self.paths[name].read_bytes()
-            text = _hash(content + self._own_text)
-            known = self._remembered.get(name)
-            self._read[name] = known if known and known.text == text else self._parsed(name, content, text)
-        return self._read[name]
-
-    def _parsed(self, name: str, content: bytes, text: str) -> Module:
-        try:
-            tree = ast.parse(content)
-        except (SyntaxError, ValueError) as error:
-            raise AcinusError(f"{self.paths[name]}: Python cannot parse this module ({error}); mend it") from error
-        own = self.folder.name
-        imports = {name if name.startswith(own) else name.partition(".")[0] for name in _imports(tree)}
-        return Module(text, _hash(_canonical(tree).encode()), tuple(sorted(imports)))
-
-    def _files(self, modules: list[str]) -> Iterator[Path]:
-        for module in modules:
-            if self.paths[module].name == "__init__.py":
-                yield from _data(self.paths[module].parent)
+        if name in self._read:
+            return self._read[name]
+        content = self.paths[name].read_bytes()
+        text = _hash(content + self._own_text)
+        module = self._remembered.get(name)
+        if module is None or module.text != text:
+            try:
+                tree = ast.parse(content)
+            except (SyntaxError, ValueError) as error:
+                raise AcinusError(f"{self.paths[name]}: Python cannot parse this module ({error}); mend it") from error
+            own = self.folder.name
+            imports = {used if used.startswith(own) else used.partition(".")[0] for used in _imports(tree)}
+            module = Module(text, _hash(_canonical(tree).encode()), tuple(sorted(imports)))
+        self._read[name] = module
+        return module
 
     @cached_property
     def _own_text(self) -> bytes:
@@ -163,8 +162,8 @@ class Package:
     @cached_property
     def _remembered(self) -> dict[str, Module]:
         try:
-            known = json.loads(self._memory.read_bytes())
-            return {name: Module(text, tree, tuple(imports)) for name, (text, tree, imports) in known.items()}
+            memory = json.loads(self._memory.read_bytes())
+            return {name: Module(text, tree, tuple(imports)) for name, (text, tree, imports) in memory.items()}
         except (OSError, ValueError, TypeError, AttributeError):  # none yet, or damaged: all is read anew
             return {}
 
@@ -172,9 +171,9 @@ class Package:
         if self._read.items() <= self._remembered.items():
             return
         self._remembered.update(self._read)
-        kept = {name: module for name, module in self._remembered.items() if name in self.paths}
+        memory = {name: module for name, module in self._remembered.items() if name in self.paths}
         with contextlib.suppress(AcinusError):  # a package that this user may not write costs a second each time
-            write_text(self._memory, json.dumps(kept))
+            write_text(self._memory, json.dumps(memory))
 
 
 @cache
@@ -195,8 +194,7 @@ def running_versions() -> dict[str, str]:
 
     As they were when it was first asked: a process that goes on after its files were edited runs the old ones.
     """
-    own = package()
-    facts = own.facts(*own.paths)
+    facts = package().facts(*package().paths)
     code = _hash(json.dumps([facts["files"], facts["modules"]], sort_keys=True).encode())[:12]
     libraries = {name: without_build(installed(name)) for name in NUMBERS}
     return {"acinus's code": code, "Python": ".".join(platform.python_version_tuple()[:2])} | libraries
@@ -283,10 +281,6 @@ def _data(folder: Path) -> Iterator[Path]:
             yield from _data(path)
         elif path.is_file() and path.suffix not in {".py", ".pyc"}:
             yield path
-
-
-def _digest(path: Path) -> str:
-    return _hash(path.read_bytes())
 
 
 def _hash(content: bytes) -> str:

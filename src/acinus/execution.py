@@ -14,15 +14,16 @@ from typing import Any
 
 from acinus import preflight
 from acinus.errors import AcinusError
-from acinus.files import file_lock
+from acinus.files import file_lock, try_lock
 from acinus.parallel import exit_with_process
 from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
+from acinus.project import startup
 from acinus.project.checkout import project_root
 from acinus.project.dvc_process import dvc_above, dvc_runs
 from acinus.project.lineage import git_commit, outputs, stage_inputs
 from acinus.stage import ProjectStage, Stage
-from acinus.tracking import Run, RunFacts, create_database, stage_run, startup
+from acinus.tracking import Run, RunFacts, create_database, stage_run
 
 PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 """In a URL, as that of a database of studies."""
@@ -30,14 +31,10 @@ PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 
 def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:
     """Run one stage of one recipe: parameters first, then alone, then recorded."""
-    root = project_root()
-    project, recipe = load_project(root), load_recipe(root, recipe_name)
-    preflight.check(root, project, recipe_name, recipe, name)
-    _end_with_dvc()
+    root, project, recipe = _checked(name, recipe_name)
     facts = _facts(root, project, name, recipe_name, recipe)
-    with _alone(root, f"{name}@{recipe_name}"):
+    with _alone(root, name, recipe_name):
         with stage_run(facts) as run:
-            _sweep(root, name, recipe_name)
             _begin(root, name, recipe_name, run)
             stage = Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name))
             function(stage)
@@ -46,9 +43,7 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
 
 def join_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:
     """Run a further worker of a stage beside the execution that writes its outputs: neither alone nor swept."""
-    root = project_root()
-    project, recipe = load_project(root), load_recipe(root, recipe_name)
-    preflight.check(root, project, recipe_name, recipe, name)
+    root, project, recipe = _checked(name, recipe_name)
     worker = f"{name}-join-{os.getpid()}"  # its runs are not those of the execution that it joins
     with stage_run(replace(_facts(root, project, name, recipe_name, recipe), stage=worker)) as run:
         function(Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name)))
@@ -58,9 +53,7 @@ def run_project_stage(name: str, function: Callable[[ProjectStage], None]) -> No
     """Run one stage over the whole project (`demo`, `summary`)."""
     root = project_root()
     project = load_project(root)
-    _end_with_dvc()
-    with _alone(root, name), stage_run(_facts(root, project, name, None, None)) as run:
-        _sweep(root, name, None)
+    with _alone(root, name, None), stage_run(_facts(root, project, name, None, None)) as run:
         _begin(root, name, None, run)
         function(ProjectStage(name, root, project, run))
 
@@ -72,8 +65,12 @@ def prepare(root: Path) -> None:
     process runs in this project the file is left alone.
     """
     lock = root / ".dvc" / "tmp" / "rwlock"
-    if lock.exists() and not _is_json(lock) and not dvc_runs(root):
-        lock.unlink()
+    if lock.exists():
+        try:
+            json.loads(lock.read_text(encoding="utf-8"))
+        except ValueError:
+            if not dvc_runs(root):
+                lock.unlink()
     project = load_project(root)
     for name in project.recipes:  # a wrong key stops here, even in a section that no stage would rerun for
         preflight.check(root, project, name, load_recipe(root, name))
@@ -83,18 +80,18 @@ def prepare(root: Path) -> None:
         create_database(uri, root)
 
 
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True
+def _checked(stage: str, recipe_name: str) -> tuple[Path, Project, Recipe]:
+    """Return the project's folder, params.yaml and the recipe, looked at before any work."""
+    root = project_root()
+    project, recipe = load_project(root), load_recipe(root, recipe_name)
+    preflight.check(root, project, recipe_name, recipe, stage)
+    return root, project, recipe
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """Return nested parameters as `a.b.c` -> text, as MLflow shows them; the password of a URL as ***."""
     if isinstance(value, dict):
-        return {k: v for key, one in value.items() for k, v in flatten(one, f"{prefix}{key}.").items()}
+        return {name: text for key, inner in value.items() for name, text in flatten(inner, f"{prefix}{key}.").items()}
     text = json.dumps(value) if isinstance(value, list) else str(value)
     return {prefix.removesuffix("."): PASSWORD.sub(r"\1***\2", text)}
 
@@ -102,13 +99,13 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 def _facts(root: Path, project: Project, name: str, recipe_name: str | None, recipe: Recipe | None) -> RunFacts:
     dumped = recipe.model_dump(mode="json", by_alias=True) if recipe else project.demo.model_dump(mode="json")
     params = flatten(dumped) | {"seed": str(project.seed)} | flatten(project.compute.model_dump(), "compute.")
-    inputs = stage_inputs(root, name, recipe_name)
+    inputs = tuple(stage_inputs(root, name, recipe_name))
     tags = {
         "acinus.kind": "stage",
         "acinus.stage": name,
         "acinus.recipe": recipe_name or "",
         "acinus.params_sha256": section_hash(recipe, project.seed) if recipe else section_hash(project.demo),
-        "acinus.inputs": json.dumps({one.path: one.md5 for one in inputs}, sort_keys=True),
+        "acinus.inputs": json.dumps({data.path: data.md5 for data in inputs}, sort_keys=True),
         "mlflow.source.git.commit": git_commit(root),
         "mlflow.source.name": f"acinus {name}" + (f" --recipe {recipe_name}" if recipe_name else ""),
     }
@@ -122,7 +119,7 @@ def _facts(root: Path, project: Project, name: str, recipe_name: str | None, rec
         stage=name,
         params=params,
         tags=tags,
-        inputs=tuple(inputs),
+        inputs=inputs,
     )
 
 
@@ -133,37 +130,31 @@ def _begin(root: Path, name: str, recipe_name: str | None, run: Run) -> None:
     startup.remember(root, name, recipe_name, cpu_s)
 
 
-def _end_with_dvc() -> None:
-    """Under DVC, end when DVC ends: a killed `dvc repro` must not leave a stage writing beside the next."""
+@contextmanager
+def _alone(root: Path, name: str, recipe_name: str | None) -> Iterator[None]:
+    """Hold the stage's lock, waiting for an execution that still runs (one whose dvc was killed, say).
+
+    What a killed execution left beside the outputs is deleted first. Under DVC the process ends when DVC ends: a
+    killed `dvc repro` must not leave a stage writing beside the next.
+    """
     dvc = dvc_above()
     if dvc:
         exit_with_process(dvc.pid)
-
-
-@contextmanager
-def _alone(root: Path, name: str) -> Iterator[None]:
-    """Hold the stage's lock, waiting for an execution that still runs (one whose dvc was killed, say)."""
-    from filelock import Timeout
-
-    path = root / ".acinus" / "locks" / name
-    lock = file_lock(path)
+    stage = f"{name}@{recipe_name}" if recipe_name else name
+    path = root / ".acinus" / "locks" / stage
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        print(f"{name}: waiting for another execution of this stage to end", file=sys.stderr, flush=True)
-        lock.acquire(poll_interval=0.5)
+        lock = try_lock(path)
     except OSError as error:
         raise AcinusError(f"{path.parent}: cannot write here ({error.strerror}); make the folder writable") from error
+    if lock is None:
+        print(f"{stage}: waiting for another execution of this stage to end", file=sys.stderr, flush=True)
+        lock = file_lock(path)
+        lock.acquire(poll_interval=0.5)
     try:
+        for output in outputs(root, name, recipe_name):
+            for left in (root / output).parent.glob(f".{Path(output).name}.*.part"):
+                shutil.rmtree(left, ignore_errors=True)
         yield
     finally:
         lock.release()
-
-
-def _sweep(root: Path, name: str, recipe_name: str | None) -> None:
-    """Delete what a killed execution of this stage left beside its outputs; call it while the stage is alone."""
-    for output in outputs(root, name, recipe_name):
-        path = root / output
-        for left in path.parent.glob(f".{path.name}.*.part"):
-            shutil.rmtree(left, ignore_errors=True)

@@ -1,6 +1,5 @@
 """Where every stage's files lie. dvc.yaml names the same paths; a test holds the two together."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -9,159 +8,73 @@ def home(root: Path) -> Path:
     return next((above.parent for above in root.parents if above.name == ".dvc"), root)
 
 
-@dataclass(frozen=True)
 class Paths:
     """The files of one recipe in the project at `root`."""
 
-    root: Path
-    recipe: str
+    def __init__(self, root: Path, recipe: str) -> None:
+        self.root, self.recipe = root, recipe
+        models, local = root / "models", root / ".acinus"
 
-    @property
-    def data(self) -> Path:
-        """The folder of the recipe's tables, masks, store and maps."""
-        return self.root / "data" / self.recipe
-
-    @property
-    def raw(self) -> Path:
+        self.data = data = root / "data" / recipe
+        """Folder of the recipe's tables, masks, store and maps."""
+        self.raw = root / "data" / "raw" / f"{recipe}.json"
         """The inventory that `watch` writes for a cohort outside DVC."""
-        return self.root / "data" / "raw" / f"{self.recipe}.json"
-
-    @property
-    def inventory_memory(self) -> Path:
-        """What is remembered of the files of a cohort outside DVC; no output of the pipeline."""
-        return self.root / ".acinus" / "inventory" / f"{self.recipe}.json"
-
-    @property
-    def inventory(self) -> Path:
+        self.inventory = data / "inventory.json"
         """Path, size and fingerprint of every file of the cohort."""
-        return self.data / "inventory.json"
-
-    @property
-    def manifest(self) -> Path:
+        self.manifest = data / "manifest.parquet"
         """records.MANIFEST."""
-        return self.data / "manifest.parquet"
-
-    @property
-    def rasters(self) -> Path:
+        self.rasters = data / "rasters"
         """Folder of what ingest made of giant rasters: <slide_id>.tif, <slide_id>_mask.tif, <slide_id>.json."""
-        return self.data / "rasters"
-
-    @property
-    def index(self) -> Path:
+        self.index = data / "index.parquet"
         """records.INDEX."""
-        return self.data / "index.parquet"
-
-    @property
-    def tissue(self) -> Path:
+        self.tissue = data / "tissue"
         """Folder of tissue masks, <slide_id>.png."""
-        return self.data / "tissue"
-
-    @property
-    def sample(self) -> Path:
+        self.sample = data / "sample.parquet"
         """records.SAMPLE."""
-        return self.data / "sample.parquet"
-
-    @property
-    def statistics(self) -> Path:
-        """Candidates and drawn patches per slide, CSV."""
-        return self.data / "statistics.csv"
-
-    @property
-    def patches(self) -> Path:
+        self.statistics = data / "statistics.csv"
+        """Candidates and drawn patches per slide."""
+        self.patches = data / "patches"
         """The patch store."""
-        return self.data / "patches"
-
-    @property
-    def extraction(self) -> Path:
-        """Which way the patches took into their store, and what encoding cost them. JSON."""
-        return self.data / "extraction.json"
-
-    @property
-    def maps(self) -> Path:
-        """Folder of probability maps, <slide_id>.tif."""
-        return self.data / "maps"
-
-    @property
-    def masks(self) -> Path:
-        """Folder of cleaned masks, <slide_id>.png: the cohort's colours at the slide's size, else classes of map px."""
-        return self.data / "masks"
-
-    @property
-    def quantities(self) -> Path:
-        """records.QUANTITIES."""
-        return self.data / "quantities.parquet"
-
-    @property
-    def tune(self) -> Path:
+        self.extraction = data / "extraction.json"
+        """Which way the patches took into their store, and what encoding cost them."""
+        self.tune = data / "tune"
         """Folder of the search: best.yaml, trials.parquet, comparison.json, pictures."""
-        return self.data / "tune"
-
-    @property
-    def study(self) -> Path:
+        self.study = data / "study.log"
         """Optuna's journal of the search."""
-        return self.data / "study.log"
-
-    @property
-    def calibration(self) -> Path:
-        """Curves of the calibration: reliability before and after, figures against the threshold. JSON."""
-        return self.data / "calibration.json"
-
-    @property
-    def regions(self) -> Path:
+        self.calibration = data / "calibration.json"
+        """Curves of the calibration: reliability before and after, metrics against the threshold."""
+        self.maps = data / "maps"
+        """Folder of probability maps, <slide_id>.tif."""
+        self.quantities = data / "quantities.parquet"
+        """records.QUANTITIES."""
+        self.masks = data / "masks"
+        """Folder of cleaned masks, <slide_id>.png: the cohort's colours at the slide's size, else classes of map px."""
+        self.regions = data / "regions"
         """Folder of predicted regions: <slide_id>.geojson and <slide_id>.xml (ASAP)."""
-        return self.data / "regions"
-
-    @property
-    def region_table(self) -> Path:
+        self.region_table = data / "regions.parquet"
         """records.REGIONS."""
-        return self.data / "regions.parquet"
-
-    @property
-    def grades(self) -> Path:
+        self.grades = data / "grades.parquet"
         """records.GRADES."""
-        return self.data / "grades.parquet"
-
-    @property
-    def attention(self) -> Path:
+        self.attention = data / "attention.parquet"
         """records.ATTENTION."""
-        return self.data / "attention.parquet"
 
-    @property
-    def model(self) -> Path:
+        self.model = models / recipe
         """The trained model: weights, card, log, patch scores, scores_val.parquet, scores_test.parquet, stain.json."""
-        return self.root / "models" / self.recipe
-
-    @property
-    def model_run(self) -> Path:
+        self.model_run = models / f"{recipe}.run.json"
         """Which MLflow run trained the model. Beside the model, since a run id differs from run to run."""
-        return self.root / "models" / f"{self.recipe}.run.json"
-
-    @property
-    def operating_point(self) -> Path:
-        """Temperature, offsets, threshold and clean-up, and where they came from. YAML, beside the model."""
-        return self.root / "models" / f"{self.recipe}.operating_point.yaml"
-
-    @property
-    def temperature(self) -> Path:
-        """The operating point's temperature and offsets alone, which is all of it that a map depends on. JSON."""
-        return self.root / "models" / f"{self.recipe}.temperature.json"
-
-    @property
-    def mil(self) -> Path:
+        self.operating_point = models / f"{recipe}.operating_point.yaml"
+        """Temperature, offsets, threshold and clean-up, and where they came from. Beside the model."""
+        self.temperature = models / f"{recipe}.temperature.json"
+        """The operating point's temperature and offsets alone, which is all of it that a map depends on."""
+        self.mil = models / f"{recipe}.mil"
         """Folder of the slide graders, one file of weights per seed, and their card."""
-        return self.root / "models" / f"{self.recipe}.mil"
 
-    @property
-    def checkpoints(self) -> Path:
-        """What a killed training resumes from; no output of the pipeline."""
-        return self.root / ".acinus" / "checkpoints" / self.recipe
-
-    @property
-    def reports(self) -> Path:
+        self.reports = root / "reports" / recipe
         """The recipe's report folder."""
-        return self.root / "reports" / self.recipe
-
-    @property
-    def summary_row(self) -> Path:
+        self.summary_row = root / "reports" / "summary" / f"{recipe}.json"
         """The recipe's row of the summary page."""
-        return self.root / "reports" / "summary" / f"{self.recipe}.json"
+
+        self.inventory_memory = local / "inventory" / f"{recipe}.json"
+        """What is remembered of the files of a cohort outside DVC; no output of the pipeline."""
+        self.checkpoints = local / "checkpoints" / recipe
+        """What a killed training resumes from; no output of the pipeline."""

@@ -7,8 +7,8 @@ costs 5 s of CPU to import; a name that a version knows is remembered in the use
 
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,10 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
         if step <= WAY.index("train"):
             _check_training(root, project, recipe)
         if step <= WAY.index("infer"):
-            _check_running(project, recipe)
+            infer, compute = recipe.infer, project.compute
+            _refuse(running_fault(infer.precision, infer.engine, compute.compile_, compute.device))
+            if infer.engine == "openvino" and find_spec("openvino") is None:
+                _refuse(no_openvino("No module named 'openvino'"))
         if step <= WAY.index("grade") and recipe.grade.target != "none" and recipe.grade.encoder != "model":
             check_network(recipe.grade.encoder, "grade.encoder")
             _check_package(recipe.grade.weights, "grade")
@@ -54,13 +57,11 @@ def check_network(name: str, key: str) -> None:
     Raises:
         AcinusError: unknown name, with the close ones.
     """
+    with _remembered("timm", name) as is_known:
+        if not is_known:
+            from acinus.learning.weights import check_name
 
-    def ask() -> None:
-        from acinus.learning.weights import check_name
-
-        check_name(name, key)
-
-    _once("timm", name, ask)
+            check_name(name, key)
 
 
 def check_architecture(name: str) -> None:
@@ -69,13 +70,11 @@ def check_architecture(name: str) -> None:
     Raises:
         AcinusError: unknown name, with the known ones.
     """
+    with _remembered("segmentation-models-pytorch", name) as is_known:
+        if not is_known:
+            from acinus.learning import segmenters
 
-    def ask() -> None:
-        from acinus.learning import segmenters
-
-        segmenters.check_architecture(name)
-
-    _once("segmentation-models-pytorch", name, ask)
+            segmenters.check_architecture(name)
 
 
 def _check_training(root: Path, project: Project, recipe: Recipe) -> None:
@@ -101,18 +100,11 @@ def _check_package(weights: str, section: str) -> None:
         _refuse(no_package(f"No module named {PACKAGE!r}", section))
 
 
-def _check_running(project: Project, recipe: Recipe) -> None:
-    infer, compute = recipe.infer, project.compute
-    _refuse(running_fault(infer.precision, infer.engine, compute.compile_, compute.device))
-    if infer.engine == "openvino" and find_spec("openvino") is None:
-        _refuse(no_openvino("No module named 'openvino'"))
-
-
 def _values(recipe: Recipe, key: str) -> list[str]:
     """Return the value of a key of `train`, and those that a search may give it."""
     space = recipe.tune.space.get(key) if recipe.tune.trials else None
     others = space.choices if isinstance(space, Choices) else []
-    return [str(one) for one in dict.fromkeys([getattr(recipe.train, key), *others])]
+    return [str(value) for value in dict.fromkeys([getattr(recipe.train, key), *others])]
 
 
 def _refuse(fault: str | None) -> None:
@@ -120,25 +112,19 @@ def _refuse(fault: str | None) -> None:
         raise RecipeError(fault)
 
 
-def _once(library: str, name: str, ask: Callable[[], None]) -> None:
-    """Let `ask` refuse a name, unless this version of the library is remembered to know it."""
-    place = _cache() / f"{library}-{version(library)}.json"
-    known = _names(place)
-    if name not in known:
-        ask()
+@contextmanager
+def _remembered(library: str, name: str) -> Iterator[bool]:
+    """Give whether this version of the library is remembered to know a name; a name that the block passes will be.
+
+    The memory is the user's, across projects, where the XDG rules have it.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
+    memory = cache / "acinus" / f"{library}-{version(library)}.json"
+    names: set[str] = set()
+    with suppress(OSError, ValueError):  # none yet, or damaged
+        content = json.loads(memory.read_text(encoding="utf-8"))
+        names = {known for known in content if isinstance(known, str)} if isinstance(content, list) else names
+    yield name in names
+    if name not in names:
         with suppress(WriteError, OSError):  # then the next stage asks again
-            write_json(place, sorted({name, *known}))
-
-
-def _names(place: Path) -> set[str]:
-    """Return the names that a file of the cache holds; none where there is no such list in it."""
-    try:
-        names = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
-
-
-def _cache() -> Path:
-    """Return the folder of what Acinus remembers for this user across projects, as the XDG rules have it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "acinus"  # noqa: PTH111
+            write_json(memory, sorted({name, *names}))

@@ -66,11 +66,6 @@ class ProjectStage:
         """MiB of decoded tiles that a process holds at most (compute.memory_mib); no result depends on it."""
         return self.project.compute.memory_mib
 
-    @property
-    def loader_workers(self) -> int:
-        """How many processes read training's patches (compute.loader_workers); no result depends on it."""
-        return self.project.compute.loader_workers
-
     def say(self, text: str) -> None:
         """Print one line of progress for a person."""
         print(f"{self.name}: {text}", flush=True)

@@ -11,6 +11,7 @@ import pytest
 
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import sha256
+from acinus.learning.baseline import learn_colours
 from acinus.learning.colour import (
     fit_colours,
     mean_colours,
@@ -149,7 +150,7 @@ def sampled(labels: list[int]) -> pd.DataFrame:
 def test_colours_of_training_patches_are_learned_in_one_reading_of_each(tmp_path: Path) -> None:
     sample = sampled([0, 1, 1, 0, 1])
     store = Patches(keys := patch_keys(sample), 8, 8, 3)
-    model, stain = train._colours(stage(tmp_path), sample, (store, None))
+    model, stain = learn_colours(sample, (store, None), 2, 4.0, stage(tmp_path).seed)
     assert sorted(store.seen) == sorted(keys[:4]), "each training patch once, no other"
     features = np.stack([patch_features(store.held[key]) for key in keys[:4]])
     assert model == fit_colours(features, np.array([0, 1, 1, 0]))
@@ -161,9 +162,7 @@ def test_colours_of_a_segmentation_are_learned_in_one_reading_too(tmp_path: Path
     sample = sampled([1, 1, 1, 1, 1])
     store, masks = Patches(keys := patch_keys(sample), 8, 8, 3), Patches(keys, 8, 8)
     named = stage(tmp_path)
-    infer = named.recipe.infer.model_copy(update={"map_downsample": 4.0})
-    named = replace(named, recipe=named.recipe.model_copy(update={"infer": infer}))
-    model, stain = train._colours(named, sample, (store, masks))
+    model, stain = learn_colours(sample, (store, masks), 2, 4.0, named.seed)
     assert sorted(store.seen) == sorted(masks.seen) == sorted(keys[:4])
     drawn = []
     for key in keys[:4]:

@@ -17,8 +17,8 @@ from sklearn.metrics import roc_curve
 from acinus.charts.style import ACCENT, INK, QUIET, SECOND, THIRD, chart
 from acinus.errors import AcinusError
 from acinus.records import LOG_COLUMNS
-from acinus.scoring.burden import bland_altman
 from acinus.scoring.auc import auc
+from acinus.scoring.burden import bland_altman
 from acinus.scoring.froc import FALSE_POSITIVES, Froc
 
 MOST_NAMED = 16  # slides in a key; more are drawn without one

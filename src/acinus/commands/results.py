@@ -5,7 +5,7 @@ from pathlib import Path
 from acinus.files import read_json
 from acinus.pages.summary import console_table, markdown_table, read_row
 from acinus.params import load_project, load_recipe
-from acinus.tracking import startup
+from acinus.project import startup
 
 
 def markdown(root: Path) -> str:

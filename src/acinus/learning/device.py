@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from acinus import params
 from acinus.errors import AcinusError, brief
 from acinus.params.faults import no_openvino, running_fault
 
@@ -44,6 +45,12 @@ class Machine:
     workers: int = 0
     channels_last: bool = True
     compile: bool = False
+
+    @classmethod
+    def of(cls, compute: params.Compute) -> "Machine":
+        """Return the machine that params.yaml's `compute` describes."""
+        layout = {"channels_last": compute.channels_last, "compile": compute.compile_}
+        return cls(compute.device, compute.threads, compute.loader_workers, **layout)
 
 
 def pick(device: str) -> torch.device:

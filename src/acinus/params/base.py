@@ -1,8 +1,8 @@
 """What every section of params.yaml and of a recipe is, and the plain types they share."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -20,18 +20,3 @@ class Section(BaseModel):
     """A part of a file: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class AtResolution(Section):
-    """A working resolution: exactly one of `level` (of the slide's pyramid) and `mpp` (um per px)."""
-
-    level: Annotated[int, Field(ge=0, le=15)] | None = None
-    """Work at this level of the slide's pyramid; 0 is the finest."""
-    mpp: Mpp | None = None
-    """Or work at this many µm per px, whatever the slide's levels are."""
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.level is None) == (self.mpp is None):
-            raise ValueError("give exactly one of level and mpp")
-        return self

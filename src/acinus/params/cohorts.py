@@ -3,7 +3,7 @@
 The text below a field is its meaning for people: docs/recipes.md is written from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,13 +45,10 @@ class CamelyonRecipe(Recipe):
     task: Task
     cohort: CamelyonCohort
 
-    @model_validator(mode="after")
-    def _two_classes(self) -> Self:
+    def _faults(self) -> Iterator[str | None]:
+        yield from super()._faults()
         if self.classes != ["normal", "tumor"]:
-            raise ValueError(
-                f"classes = {self.classes}: must be [normal, tumor], which are what the outlines tell apart"
-            )
-        return self
+            yield f"classes = {self.classes}: must be [normal, tumor], which are what the outlines tell apart"
 
 
 class PandaCohort(Cohort):
@@ -69,11 +66,11 @@ class PandaCohort(Cohort):
     @model_validator(mode="after")
     def _known_values(self) -> Self:
         for provider, listed in self.tissue_values.items():
-            known = self.mask_values.get(provider, {})
-            if strangers := sorted(set(listed) - set(known)):
+            values = self.mask_values.get(provider, {})
+            if strangers := sorted(set(listed) - set(values)):
                 raise ValueError(
                     f"tissue_values.{provider} has {', '.join(map(str, strangers))}; must be values of "
-                    f"mask_values.{provider} ({', '.join(map(str, known)) or 'none'})"
+                    f"mask_values.{provider} ({', '.join(map(str, values)) or 'none'})"
                 )
         return self
 
@@ -96,17 +93,15 @@ class PandaRecipe(Recipe):
     task: Literal["segmentation"]
     cohort: PandaCohort
 
-    @model_validator(mode="after")
-    def _known_classes(self) -> Self:
-        allowed = {*self.classes, "ignore"}
+    def _faults(self) -> Iterator[str | None]:
+        yield from super()._faults()
         for provider, values in self.cohort.mask_values.items():
-            strangers = sorted(set(values.values()) - allowed)
+            strangers = sorted(set(values.values()) - {*self.classes, "ignore"})
             if strangers:
-                raise ValueError(
+                yield (
                     f"cohort.mask_values.{provider} names {', '.join(strangers)}; "
                     f"allowed are {', '.join(self.classes)}, ignore"
                 )
-        return self
 
 
 class RgbMaskCohort(Cohort):
@@ -142,14 +137,13 @@ class RgbMaskRecipe(Recipe):
     task: Literal["segmentation"]
     cohort: RgbMaskCohort
 
-    @model_validator(mode="after")
-    def _a_colour_each(self) -> Self:
+    def _faults(self) -> Iterator[str | None]:
+        yield from super()._faults()
         if list(self.cohort.colours) != self.classes:
-            raise ValueError(
+            yield (
                 f"cohort.colours names {', '.join(self.cohort.colours)}; must give a colour to "
                 f"{', '.join(self.classes)}, in this order"
             )
-        return self
 
 
 class PannukeCohort(Cohort):
@@ -172,13 +166,10 @@ class PannukeRecipe(Recipe):
     classes: list[str] = PANNUKE_CLASSES
     cohort: PannukeCohort
 
-    @model_validator(mode="after")
-    def _order(self) -> Self:
+    def _faults(self) -> Iterator[str | None]:
+        yield from super()._faults()
         if self.classes != PANNUKE_CLASSES:
-            raise ValueError(
-                f"classes = {self.classes}: must be [{', '.join(PANNUKE_CLASSES)}], in the data set's order"
-            )
-        return self
+            yield f"classes = {self.classes}: must be [{', '.join(PANNUKE_CLASSES)}], in the data set's order"
 
 
 RECIPES: dict[str, type[Recipe]] = {

@@ -39,7 +39,7 @@ def _checked(where: str, data: dict[str, Any], model: type[Model]) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise RecipeError(f"{where}: " + "; ".join(_explain(one, data, model) for one in error.errors())) from error
+        raise RecipeError(f"{where}: " + "; ".join(_explain(fault, data, model) for fault in error.errors())) from error
 
 
 def _explain(error: Any, data: dict[str, Any], model: type[Section]) -> str:
@@ -99,8 +99,8 @@ def check_recipe(where: str, data: dict[str, Any]) -> Recipe:
     """Return the content of a recipe's file as its family's model; `where` begins the line that refuses it."""
     family = data.get("family")
     if not isinstance(family, str) or family not in RECIPES:
-        found = "family: missing" if family is None else f"family = {family!r}"
-        raise RecipeError(f"{where}: {found}; allowed are {', '.join(RECIPES)}")
+        stated = "family: missing" if family is None else f"family = {family!r}"
+        raise RecipeError(f"{where}: {stated}; allowed are {', '.join(RECIPES)}")
     recipe: Recipe = _checked(where, data, RECIPES[family])
     try:
         check_space(recipe)
@@ -129,5 +129,5 @@ def is_drawn(cohort: Cohort) -> bool:
 
 def section_hash(*sections: Section | str | int | list[str] | None) -> str:
     """Return the SHA-256 of parameter values: what a result depends on, and nothing else."""
-    values = [one.model_dump(mode="json", by_alias=True) if isinstance(one, Section) else one for one in sections]
+    values = [part.model_dump(mode="json", by_alias=True) if isinstance(part, Section) else part for part in sections]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -84,133 +84,75 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        self._check_classes()
-        name = "patch_px" if self.index.cell_px is None else "cell_px"
-        edge = self.index.cell_px or self.index.patch_px
-        if self.infer.stride_px > edge:
-            raise ValueError(
-                f"infer.stride_px = {self.infer.stride_px}: must not exceed index.{name} = {edge}, "
-                "windows would leave gaps"
-            )
-        weights = self.train.loss.class_weights
-        if isinstance(weights, list) and len(weights) != len(self.classes):
-            raise ValueError(
-                f"train.loss.class_weights = {weights}: {len(weights)} numbers for {len(self.classes)} classes "
-                f"({', '.join(self.classes)})"
-            )
-        if self.task == "patch_classification":
-            self._check_classifier()
-        else:
-            self._check_segmenter()
-        self._check_results()
-        self._check_crops()
         for fault in self._faults():
             if fault is not None:
                 raise ValueError(fault)
         return self
 
-    def _check_crops(self) -> None:
-        crop_px, train = self.train.crop_px, self.train
-        if crop_px is not None and self.task == "patch_classification":
-            raise ValueError(
-                f"train.crop_px = {crop_px}: is for task segmentation, since a label is of the whole patch; write null"
-            )
-        if crop_px is not None and crop_px > self.index.patch_px:
-            raise ValueError(f"train.crop_px = {crop_px}: must not exceed index.patch_px = {self.index.patch_px}")
-        if crop_px is not None and train.input_px is not None:
-            raise ValueError(
-                f"train.input_px = {train.input_px}: must be null where train.crop_px is set, since crops and whole "
-                "patches are shown at their own size"
-            )
-        if train.final == "train+val" and train.hard_negatives.epochs:
-            raise ValueError(
-                f"train.final = train+val: a last fit makes no second pass; write train, or "
-                f"train.hard_negatives.epochs: 0 (found {train.hard_negatives.epochs})"
-            )
-        if train.final == "train+val" and self.grade.target != "none":
-            raise ValueError(
-                f"train.final = train+val: grade.target = {self.grade.target} chooses its epochs on maps of the "
-                "validation slides, which the model would have seen; write train, or grade.target: none"
-            )
+    @property
+    def positive_indices(self) -> tuple[int, ...]:
+        """The places of the positive classes among `classes`."""
+        return tuple(self.classes.index(name) for name in self.positive)
 
     def _faults(self) -> Iterator[str | None]:
-        """Yield what the stages would refuse too, hours later."""
-        if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
-            yield no_image_files(self.extract.codec, self.extract.backend)
-        if self.index.tissue.method == "annotation" and "tissue" not in self.classes and not self.cohort.tells_tissue():
-            yield "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
-        yield source_fault(self.train.weights)
-        if self.train.weights == "package":
-            key = "train.model" if self.train.encoder is None else "train.encoder"
-            yield package_fault(self.train.encoder or self.train.model, key)
-        grade = self.grade
-        if grade.target != "none" and grade.weights == "package" and grade.encoder != "model":
-            yield package_fault(grade.encoder, "grade.encoder", "grade")
-        if self.index.level == 0:  # elsewhere only a slide says how many level-0 px a window has
-            cell_px, map_downsample = self.index.cell_px, self.infer.map_downsample
-            if cell_px is None:
-                yield map_fault(map_downsample, self.index.patch_px)
-            else:
-                yield cell_fault(map_downsample, cell_px, cell_px)
-
-    def _check_results(self) -> None:
-        measures = {"patch_auc", "accuracy"} if self.task == "patch_classification" else {"mdice", "miou"}
-        if self.tune.objective is not None and self.tune.objective not in measures:
-            raise ValueError(
-                f"tune.objective = {self.tune.objective!r}: allowed for task {self.task}: {', '.join(sorted(measures))}"
+        """Yield what does not fit together; a family adds what it asks for."""
+        yield from self._faults_of_classes()
+        edge_key = "patch_px" if self.index.cell_px is None else "cell_px"
+        edge = self.index.cell_px or self.index.patch_px
+        if self.infer.stride_px > edge:
+            yield (
+                f"infer.stride_px = {self.infer.stride_px}: must not exceed index.{edge_key} = {edge}, "
+                "windows would leave gaps"
             )
-        missing = {"train", "val", "test"} - set(self.infer.splits)
-        if self.grade.target != "none" and missing:
-            raise ValueError(
-                f"infer.splits = {self.infer.splits}: grade.target = {self.grade.target} needs maps of the slides that "
-                f"it learns from; add {', '.join(sorted(missing))}"
+        weights = self.train.loss.class_weights
+        if isinstance(weights, list) and len(weights) != len(self.classes):
+            yield (
+                f"train.loss.class_weights = {weights}: {len(weights)} numbers for {len(self.classes)} classes "
+                f"({', '.join(self.classes)})"
             )
-        if self.grade.target == "isup" and self.family != "panda":
-            raise ValueError(f"grade.target = isup: family {self.family} has no ISUP grades; write tumor or none")
-        if self.calibrate.objective == "froc" and not self.quantify.froc:
-            raise ValueError("calibrate.objective = froc: needs quantify.froc = true")
+        yield from self._faults_of_classifier() if self.task == "patch_classification" else self._faults_of_segmenter()
+        yield from self._faults_of_results()
+        yield from self._faults_of_training()
+        yield from self._faults_of_stages()
 
-    def _check_classes(self) -> None:
+    def _faults_of_classes(self) -> Iterator[str]:
         if len(set(self.classes)) != len(self.classes) or "ignore" in self.classes:
-            raise ValueError(f"classes = {self.classes}: must be different names, none of them ignore")
+            yield f"classes = {self.classes}: must be different names, none of them ignore"
         strangers = set(self.positive) - set(self.classes[1:])
         if strangers or not self.positive or len(set(self.positive)) != len(self.positive):
-            raise ValueError(f"positive = {self.positive}: must name some of {', '.join(self.classes[1:])}, each once")
+            yield f"positive = {self.positive}: must name some of {', '.join(self.classes[1:])}, each once"
 
-    def _check_classifier(self) -> None:
-        train = self.train
+    def _faults_of_classifier(self) -> Iterator[str]:
+        train, cell_px = self.train, self.index.cell_px
         if self.classes != ["normal", "tumor"]:
-            raise ValueError(f"classes = {self.classes}: must be [normal, tumor] for task patch_classification")
+            yield f"classes = {self.classes}: must be [normal, tumor] for task patch_classification"
         if train.encoder is not None:
-            raise ValueError(f"train.encoder = {train.encoder!r}: is for task segmentation; leave it out")
+            yield f"train.encoder = {train.encoder!r}: is for task segmentation; leave it out"
         strangers = sorted(set(train.loss.terms) - {"cross_entropy", "focal"})
         if strangers:
-            raise ValueError(
-                f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: cross_entropy, focal"
-            )
+            yield f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: cross_entropy, focal"
         if self.calibrate.bias:
-            raise ValueError(
+            yield (
                 "calibrate.bias = True: is for task segmentation, since offsets change the answers for patches whose "
                 "figures are those of the network as trained; write false"
             )
-        cell = self.index.cell_px
-        if cell is not None and not cell == self.index.stride_px == self.infer.stride_px:
-            raise ValueError(f"index.cell_px = {cell}: index.stride_px and infer.stride_px must be {cell} too")
-        if self.sample.scheme == "cells" and cell is None:
-            raise ValueError("sample.scheme = cells: needs index.cell_px; write balanced")
+        if cell_px is not None and not cell_px == self.index.stride_px == self.infer.stride_px:
+            yield f"index.cell_px = {cell_px}: index.stride_px and infer.stride_px must be {cell_px} too"
+        if self.sample.scheme == "cells" and cell_px is None:
+            yield "sample.scheme = cells: needs index.cell_px; write balanced"
         if train.hard_negatives.epochs:
-            raise ValueError(
+            yield (
                 f"train.hard_negatives.epochs = {train.hard_negatives.epochs}: is for task segmentation; "
                 "train.loss.ohem mines a classifier's"
             )
 
-    def _check_segmenter(self) -> None:
+    def _faults_of_segmenter(self) -> Iterator[str]:
         train = self.train
         if self.sample.scheme == "cells":
-            raise ValueError("sample.scheme = cells: is for task patch_classification; write balanced")
+            yield "sample.scheme = cells: is for task patch_classification; write balanced"
         if train.encoder is None:
-            raise ValueError("train.encoder: missing; name a timm network for task segmentation")
-        used = {
+            yield "train.encoder: missing; name a timm network for task segmentation"
+        of_classifiers = {
             "train.loss.ohem": train.loss.ohem,
             "train.freeze": train.freeze,
             "train.head_units": train.head_units,
@@ -218,10 +160,66 @@ class Recipe(Section):
             "train.positive_augmentation": train.positive_augmentation,
             "index.cell_px": self.index.cell_px,
         }
-        for key, value in used.items():
+        for key, value in of_classifiers.items():
             if value:
-                raise ValueError(f"{key} = {value}: is for task patch_classification; write {_off(value)}")
+                off = {bool: "false", float: "0.0"}.get(type(value), "null")
+                yield f"{key} = {value}: is for task patch_classification; write {off}"
 
+    def _faults_of_results(self) -> Iterator[str]:
+        objective, target = self.tune.objective, self.grade.target
+        allowed = ("accuracy", "patch_auc") if self.task == "patch_classification" else ("mdice", "miou")
+        if objective is not None and objective not in allowed:
+            yield f"tune.objective = {objective!r}: allowed for task {self.task}: {', '.join(allowed)}"
+        missing = {"train", "val", "test"} - set(self.infer.splits)
+        if target != "none" and missing:
+            yield (
+                f"infer.splits = {self.infer.splits}: grade.target = {target} needs maps of the slides that "
+                f"it learns from; add {', '.join(sorted(missing))}"
+            )
+        if target == "isup" and self.family != "panda":
+            yield f"grade.target = isup: family {self.family} has no ISUP grades; write tumor or none"
+        if self.calibrate.objective == "froc" and not self.quantify.froc:
+            yield "calibrate.objective = froc: needs quantify.froc = true"
 
-def _off(value: Any) -> str:
-    return {bool: "false", float: "0.0"}.get(type(value), "null")
+    def _faults_of_training(self) -> Iterator[str]:
+        train, crop_px = self.train, self.train.crop_px
+        if crop_px is not None and self.task == "patch_classification":
+            yield (
+                f"train.crop_px = {crop_px}: is for task segmentation, since a label is of the whole patch; write null"
+            )
+        if crop_px is not None and crop_px > self.index.patch_px:
+            yield f"train.crop_px = {crop_px}: must not exceed index.patch_px = {self.index.patch_px}"
+        if crop_px is not None and train.input_px is not None:
+            yield (
+                f"train.input_px = {train.input_px}: must be null where train.crop_px is set, since crops and whole "
+                "patches are shown at their own size"
+            )
+        if train.final == "train+val" and train.hard_negatives.epochs:
+            yield (
+                "train.final = train+val: a last fit makes no second pass; write train, or "
+                f"train.hard_negatives.epochs: 0 (found {train.hard_negatives.epochs})"
+            )
+        if train.final == "train+val" and self.grade.target != "none":
+            yield (
+                f"train.final = train+val: grade.target = {self.grade.target} chooses its epochs on maps of the "
+                "validation slides, which the model would have seen; write train, or grade.target: none"
+            )
+
+    def _faults_of_stages(self) -> Iterator[str | None]:
+        """Yield what the stages would refuse too, hours later."""
+        index, train, grade = self.index, self.train, self.grade
+        if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
+            yield no_image_files(self.extract.codec, self.extract.backend)
+        if index.tissue.method == "annotation" and "tissue" not in self.classes and not self.cohort.tells_tissue():
+            yield "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
+        yield source_fault(train.weights)
+        if train.weights == "package":
+            key = "train.model" if train.encoder is None else "train.encoder"
+            yield package_fault(train.encoder or train.model, key)
+        if grade.target != "none" and grade.weights == "package" and grade.encoder != "model":
+            yield package_fault(grade.encoder, "grade.encoder", "grade")
+        if index.level == 0:  # elsewhere only a slide says how many level-0 px a window has
+            if index.cell_px is None:
+                yield map_fault(self.infer.map_downsample, index.patch_px)
+            else:
+                yield cell_fault(self.infer.map_downsample, index.cell_px, index.cell_px)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from acinus.params.base import AtResolution, Count, Fraction, NotNegative, Positive, Section, Split
+from acinus.params.base import Count, Fraction, Mpp, NotNegative, Positive, Section, Split
 
 
 class Tissue(Section):
@@ -36,13 +36,17 @@ class Tissue(Section):
     """Pieces of fewer px of the small copy are dropped too; alone in force where the slide has no µm per px."""
 
 
-class Index(AtResolution):
+class Index(Section):
     """The grid of patches, and the rule that turns a share of tumour into a label.
 
     Give exactly one of `level` and `mpp`. `cell_px` may not exceed `patch_px`, and `normal_max_fraction` must be
     below `tumor_min_fraction`.
     """
 
+    level: Annotated[int, Field(ge=0, le=15)] | None = None
+    """Work at this level of the slide's pyramid; 0 is the finest."""
+    mpp: Mpp | None = None
+    """Or work at this many µm per px, whatever the slide's levels are."""
     patch_px: Annotated[int, Field(ge=8, le=4096)]
     """Edge of a patch, in px of the working resolution."""
     stride_px: Count
@@ -63,7 +67,9 @@ class Index(AtResolution):
     classification only."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _fits_together(self) -> Self:
+        if (self.level is None) == (self.mpp is None):
+            raise ValueError("give exactly one of level and mpp")
         if self.normal_max_fraction >= self.tumor_min_fraction:
             raise ValueError(
                 f"normal_max_fraction = {self.normal_max_fraction} must be below "

@@ -58,8 +58,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise RecipeError(f"{path}: no such file; files there: {known}") from error
+        files = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
+        raise RecipeError(f"{path}: no such file; files there: {files}") from error
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); expected a readable file") from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from acinus.errors import RecipeError
 from acinus.params.recipe import Recipe
-from acinus.params.results import Choices, Space, Value
+from acinus.params.results import Choices, Range, Value
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
@@ -22,28 +22,22 @@ def with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
         return recipe
     document = recipe.model_dump(mode="python", by_alias=True)
     for key, value in values.items():
-        _put(document["train"], key, value)
+        place, step = _place(document["train"], key)
+        if isinstance(place[step], dict | list):
+            raise RecipeError(f"train.{key} is a section, expected a single value below it")
+        place[step] = value
     try:
         return type(recipe).model_validate(document)
     except ValidationError as error:
         changed = ", ".join(f"train.{key} = {value!r}" for key, value in values.items())
-        faults = "; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+        faults = "; ".join(str(fault["msg"]).removeprefix("Value error, ") for fault in error.errors())
         raise RecipeError(f"{changed}: {faults}") from error
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
     """Return the recipe's own value of a dotted key below `train`."""
-    found: Any = recipe.train.model_dump(mode="python")
-    for part in key.split("."):
-        found = found[_step(found, part, key)]
-    return found
-
-
-def ends(space: Space) -> list[Value]:
-    """Return the values of a space that show whether all of it is allowed."""
-    if isinstance(space, Choices):
-        return list(space.choices)
-    return [int(space.low), int(space.high)] if space.whole else [space.low, space.high]
+    place, step = _place(recipe.train.model_dump(mode="python"), key)
+    return place[step]
 
 
 def check_space(recipe: Recipe) -> None:
@@ -53,7 +47,9 @@ def check_space(recipe: Recipe) -> None:
         RecipeError: names the key and the value.
     """
     for key, space in recipe.tune.space.items():
-        for value in ends(space):
+        ends: list[Value] = space.choices if isinstance(space, Choices) else [space.low, space.high]
+        for end in ends:
+            value = int(end) if isinstance(space, Range) and space.whole else end
             try:
                 with_values(recipe, {key: value})
             except RecipeError as error:
@@ -61,15 +57,13 @@ def check_space(recipe: Recipe) -> None:
                 raise RecipeError(f"tune.space.{key}: {error}{hint}") from error
 
 
-def _put(train: dict[str, Any], key: str, value: Value) -> None:
+def _place(train: dict[str, Any], key: str) -> tuple[Any, Any]:
+    """Return the section or list in which a dotted key's value stands, and the key or number that it has there."""
     *above, last = key.split(".")
     place: Any = train
     for part in above:
         place = place[_step(place, part, key)]
-    step = _step(place, last, key)
-    if isinstance(place[step], dict | list):
-        raise RecipeError(f"train.{key} is a section, expected a single value below it")
-    place[step] = value
+    return place, _step(place, last, key)
 
 
 def _step(place: Any, part: str, key: str) -> Any:

@@ -46,15 +46,17 @@ def run_own_code() -> None:
     Raises:
         AcinusError: the other code is loaded even then.
     """
-    loaded, own = Path(__file__).resolve().parents[1], own_package(Path.cwd().resolve())
-    if own is None or own.resolve() == loaded:
+    loaded, package = Path(__file__).resolve().parents[1], own_package(Path.cwd().resolve())
+    if package is None or package.resolve() == loaded:
         return
-    if os.environ.get(AGAIN) == str(own):
+    if os.environ.get(AGAIN) == str(package):
         raise AcinusError(
-            f"the code of {loaded} runs, though this project has its own in {own}; start Python without -I and -E, or "
-            "install the project into an environment of its own (make install)"
+            f"the code of {loaded} runs, though this project has its own in {package}; start Python without -I and -E, "
+            "or install the project into an environment of its own (make install)"
         )
-    print(f"acinus: running the code of this project, {own}, not the installed {loaded}", file=sys.stderr, flush=True)
-    path = os.pathsep.join(filter(None, (str(own.parent), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": path, AGAIN: str(own)}
+    print(
+        f"acinus: running the code of this project, {package}, not the installed {loaded}", file=sys.stderr, flush=True
+    )
+    path = os.pathsep.join(filter(None, (str(package.parent), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, AGAIN: str(package)}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606

@@ -32,14 +32,14 @@ def stage_inputs(root: Path, stage: str, recipe: str | None) -> list[Input]:
 
     A folder that holds the outputs of several stages has no digest of its own: its outputs stand for it.
     """
-    known = _digests(root)
-    found: list[Input] = []
+    digests = _digests(root)
+    inputs: list[Input] = []
     for path in dependencies(root, stage, recipe):
         if path.startswith(CODE):
             continue
-        below = [] if path in known else sorted(one for one in known if one.startswith(f"{path}/"))
-        found += [Input(one, known.get(one)) for one in below or [path]]
-    return found
+        below = [] if path in digests else sorted(output for output in digests if output.startswith(f"{path}/"))
+        inputs += [Input(part, digests.get(part)) for part in below or [path]]
+    return inputs
 
 
 def dependencies(root: Path, stage: str, recipe: str | None) -> list[str]:
@@ -52,7 +52,7 @@ def outputs(root: Path, stage: str, recipe: str | None) -> list[str]:
     """Return every `outs`, `metrics` and `plots` path of a stage; `*` stands for what a matrix puts in else."""
     definition = _load(root / "dvc.yaml").get("stages", {}).get(stage, {})
     listed = [*definition.get("outs", []), *definition.get("metrics", []), *definition.get("plots", [])]
-    paths = [str(next(iter(one))) if isinstance(one, dict) else str(one) for one in listed]
+    paths = [str(next(iter(entry))) if isinstance(entry, dict) else str(entry) for entry in listed]
     return [re.sub(r"\$\{item\.\w+\}", "*", path.replace("${item.recipe}", recipe or "*")) for path in paths]
 
 
@@ -62,10 +62,10 @@ def _digests(root: Path) -> dict[str, str]:
     Not of its dependencies: while a stage runs, its own entry still has what its last execution read.
     """
     return {
-        one["path"]: one["md5"]
+        output["path"]: output["md5"]
         for entry in _load(root / "dvc.lock").get("stages", {}).values()
-        for one in entry.get("outs", [])
-        if "md5" in one
+        for output in entry.get("outs", [])
+        if "md5" in output
     }
 
 
@@ -81,10 +81,10 @@ def git_commit(root: Path) -> str:
 
     What the pipeline itself writes (WRITTEN) may differ: a clean clone stays clean while its stages run.
     """
-    own = [f":(exclude,top){name}" for name in WRITTEN]
+    written = [f":(exclude,top){name}" for name in WRITTEN]
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", *own)
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{commit}-dirty" if changed else commit

@@ -41,12 +41,12 @@ def _cpu() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in lines}
 
 
-def same_libraries(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def same_libraries(first: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two descriptions name the same versions, whatever builds (+cpu): what digests of code name."""
-    first, second = ({name: without_build(v) for name, v in each["libraries"].items()} for each in (one, other))
-    return first == second
+    versions = [{name: without_build(v) for name, v in each["libraries"].items()} for each in (first, other)]
+    return versions[0] == versions[1]
 
 
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def differences(first: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the names of the facts in which two descriptions differ."""
-    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    return sorted(key for key in first.keys() | other.keys() if first.get(key) != other.get(key))

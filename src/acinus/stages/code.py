@@ -12,20 +12,19 @@ def run(root: Path) -> None:
 
     It runs each time that anything else may run: neither parameters nor MLflow are touched, and nothing heavy loads.
     """
-    own, folder = package(), root / "code"
+    folder = root / "code"
     texts = {
-        f"{stage}.json": json.dumps(own.facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
-        for stage in own.stages()
+        f"{stage}.json": json.dumps(package().facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
+        for stage in package().stages()
     }
     for path in folder.glob("*") if folder.is_dir() else ():
         if path.name not in texts:
             path.unlink()  # of a stage that is no more
-    changed = [name for name, text in texts.items() if not _holds(folder / name, text)]
-    for name in changed:
-        write_text(folder / name, texts[name])
-    told = ", ".join(Path(name).stem for name in changed)
-    print(f"code: {f'other code or libraries of {told}' if told else 'as it was'}", flush=True)
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    changed = []
+    for name, text in texts.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(name)
+    stages = ", ".join(Path(name).stem for name in changed)
+    print(f"code: {f'other code or libraries of {stages}' if stages else 'as it was'}", flush=True)

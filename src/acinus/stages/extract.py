@@ -31,16 +31,16 @@ def run(stage: Stage) -> None:
     )
     written = []
     jobs = shard_jobs(sample, _sources(stage), plan)
-    for one in stage.map(write_shard_of, jobs):
-        written.append(one)
-        stage.say(f"{one.images.name}: {one.images.count} patches ({len(written)} of {len(jobs)})")
+    for shard in stage.map(write_shard_of, jobs):
+        written.append(shard)
+        stage.say(f"{shard.images.name}: {shard.images.count} patches ({len(written)} of {len(jobs)})")
     index = finish_stores(plan, written, sample)
-    made = extraction(one.facts for one in written)
-    write_json(stage.paths.extraction, made)
-    size = sum(one.images.bytes + (one.masks.bytes if one.masks else 0) for one in written)
+    way = extraction(shard.facts for shard in written)
+    write_json(stage.paths.extraction, way)
+    size = sum(shard.images.bytes + (shard.masks.bytes if shard.masks else 0) for shard in written)
     counts = {"n_shards": len(written), "n_patches": index.count, "store_mb": size / 1e6}
-    decodes = sum(one.facts.decodes for one in written)
-    stage.log.log_metrics(counts | extraction_metrics(made) | {"tile_decodes": decodes})
+    metrics = extraction_metrics(way) | {"tile_decodes": sum(shard.facts.decodes for shard in written)}
+    stage.log.log_metrics(counts | metrics)
 
 
 def _sources(stage: Stage) -> dict[str, SlideSource]:

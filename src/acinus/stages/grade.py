@@ -60,28 +60,36 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
 
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
-    from acinus.learning.device import reproducible
-
-    encoder = _encoder(stage, folder)
-    bags = _bags(stage, rows, encoder, folder)
-    slides = [row for row in rows if row["slide_id"] in bags]
-    with reproducible(torch.device("cpu"), stage.project.compute.threads):  # so small that a GPU would only wait
-        fitted, card = _learned(stage, slides, bags, encoder)
-        save_graders(folder, fitted, card)
-        verdicts = {name: judge([one.model for one in fitted], bag.features) for name, bag in bags.items()}
-    grades = [_row(stage, row, amounts[row["slide_id"]], verdicts[row["slide_id"]]) for row in slides]
-    patches = [{"slide_id": name, **one} for name, bag in bags.items() for one in patch_rows(bag, verdicts[name])]
-    return grades, patches
-
-
-def _encoder(stage: Stage, folder: Path) -> "EncoderSpec":
     from acinus.grading.features import OWN, make_encoder, own_encoder
+    from acinus.grading.learn import Known, learn
+    from acinus.learning.device import reproducible
 
     settings = stage.recipe.grade
     if settings.encoder == OWN:
-        return own_encoder(stage.paths.model)
-    patch_px, seed = stage.recipe.index.patch_px, stage.seed("encoder")
-    return make_encoder(settings.encoder, settings.weights, patch_px, folder, seed)
+        encoder = own_encoder(stage.paths.model)
+    else:
+        patch_px, seed = stage.recipe.index.patch_px, stage.seed("encoder")
+        encoder = make_encoder(settings.encoder, settings.weights, patch_px, folder, seed)
+    bags = _bags(stage, rows, encoder, folder)
+    slides = [row for row in rows if row["slide_id"] in bags]
+    labelled = [
+        Known(row["slide_id"], row["split"], label)
+        for row in slides
+        if (label := _label(row, settings.target)) is not None
+    ]
+    seeds = [stage.seed("mil", number) for number in range(1, settings.seeds + 1)]
+    features = {slide_id: bag.features for slide_id, bag in bags.items()}
+    with reproducible(torch.device("cpu"), stage.project.compute.threads):  # so small that a GPU would only wait
+        fitted = learn(features, labelled, settings, len(CLASSES[settings.target]), seeds)
+        save_graders(folder, fitted, _card(stage, fitted, seeds, labelled, encoder))
+        verdicts = {slide_id: judge([grader.model for grader in fitted], bag) for slide_id, bag in features.items()}
+    grades = [_row(stage, row, amounts[row["slide_id"]], verdicts[row["slide_id"]]) for row in slides]
+    patches = [
+        {"slide_id": slide_id, **patch}
+        for slide_id, bag in bags.items()
+        for patch in patch_rows(bag, verdicts[slide_id])
+    ]
+    return grades, patches
 
 
 def _bags(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Path) -> dict[str, "Encoded"]:
@@ -104,7 +112,7 @@ def _jobs(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Pat
     from acinus.grading.bags import Choice
 
     places, settings = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.grade
-    positive = tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive)
+    positive = stage.recipe.positive_indices
     return [
         BagJob(
             slide=SlideToGrade(
@@ -127,26 +135,8 @@ def _jobs(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Pat
     ]
 
 
-def _learned(
-    stage: Stage, slides: Sequence[Row], bags: Mapping[str, "Encoded"], encoder: "EncoderSpec"
-) -> tuple[list["Fitted"], "MilCard"]:
-    """Return the graders of all seeds, and the card that says what they are."""
-    from acinus.grading.fit import Known, learn
-
-    settings = stage.recipe.grade
-    known = [
-        Known(row["slide_id"], row["split"], label)
-        for row in slides
-        if (label := _label(row, settings.target)) is not None
-    ]
-    seeds = [stage.seed("mil", number) for number in range(1, settings.seeds + 1)]
-    features = {name: bag.features for name, bag in bags.items()}
-    fitted = learn(features, known, settings, len(CLASSES[settings.target]), seeds)
-    return fitted, _card(stage, fitted, seeds, known, encoder)
-
-
 def _card(
-    stage: Stage, fitted: Sequence["Fitted"], seeds: Sequence[int], known: Sequence["Known"], encoder: "EncoderSpec"
+    stage: Stage, fitted: Sequence["Fitted"], seeds: Sequence[int], labelled: Sequence["Known"], encoder: "EncoderSpec"
 ) -> "MilCard":
     from acinus.grading.card import MilCard, Trained
     from acinus.learning.card import WEIGHTS_FILE
@@ -164,17 +154,17 @@ def _card(
         encoder=encoder,
         index=stage.recipe.index.model_dump(mode="json"),
         map_classes=tuple(stage.recipe.classes),
-        positive=tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive),
+        positive=stage.recipe.positive_indices,
         top_patches=settings.top_patches,
         random_patches=settings.random_patches,
         min_distance=settings.min_distance,
         bag_seed=stage.seed("bag"),
         burden_percent=settings.burden_percent,
         models=tuple(
-            Trained(seed=seed, epochs=one.epochs, best_epoch=one.best_epoch, val_loss=one.val_loss)
-            for seed, one in zip(seeds, fitted, strict=True)
+            Trained(seed=seed, epochs=grader.epochs, best_epoch=grader.best_epoch, val_loss=grader.val_loss)
+            for seed, grader in zip(seeds, fitted, strict=True)
         ),
-        slides={split: sum(one.split == split for one in known) for split in ("train", "val")},
+        slides={split: sum(slide.split == split for slide in labelled) for split in ("train", "val")},
         data_hashes={
             "manifest": sha256(stage.paths.manifest),
             "quantities": sha256(stage.paths.quantities),

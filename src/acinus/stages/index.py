@@ -17,7 +17,7 @@ from acinus.labels.places import Places, mean_mpp, mpp_of
 from acinus.patches.index import LabelRule, SlideFacts, index_slide
 from acinus.patches.index_file import write_index
 from acinus.slides.geometry import at_downsample, resolve
-from acinus.slides.open import SlidePixels, open_slide
+from acinus.slides.open import open_slide
 from acinus.slides.tiles import check_under
 from acinus.stage import Stage
 from acinus.tissue.mask import find_tissue, save_tissue
@@ -40,7 +40,7 @@ def run(stage: Stage) -> None:
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     usable = records.rows(manifest[manifest["status"] == "ok"])
     classes = stage.recipe.classes
-    rule = LabelRule(len(classes), tuple(classes.index(name) for name in stage.recipe.positive), stage.recipe.task)
+    rule = LabelRule(len(classes), stage.recipe.positive_indices, stage.recipe.task)
     rules = LabelRules.of(classes, stage.recipe.cohort)
     places = Places(stage.cohort_root, stage.paths.rasters)
     counted = Counter[str]()
@@ -68,7 +68,9 @@ def index_one(job: Job) -> pa.Table:
     row = job.row
     with open_slide(job.places.image(row), row["slide_id"]) as slide:
         at = resolve(slide.level_downsamples, mean_mpp(row), level=job.index.level, mpp=job.index.mpp)
-        _check_overview(slide, job.index.tissue.downsample)
+        overview = at_downsample(slide.level_downsamples, job.index.tissue.downsample)
+        corner = np.zeros(1, dtype=np.int64)
+        check_under(slide, overview, corner, corner, float(max(slide.width, slide.height)))  # no damaged tile anywhere
         label = LabelRow.of(row, job.places.label(row))
         annotated = _annotated_tissue(label, job.rules) if job.index.tissue.method == "annotation" else None
         tissue = find_tissue(slide, job.index.tissue, mpp_of(row), annotated)
@@ -80,17 +82,11 @@ def index_one(job: Job) -> pa.Table:
 
 def _annotated_tissue(label: LabelRow, rules: LabelRules) -> Labels:
     """Return the tissue of a slide's own label, or refuse a slide whose label does not tell tissue from glass."""
-    found = open_tissue(label, rules)
-    if found is None:
+    tissue = open_tissue(label, rules)
+    if tissue is None:
         raise SlideError(
             f"slide {label.slide_id}: index.tissue.method = annotation, but its label ({label.label_kind}, provider "
             f"{label.provider}) does not tell tissue from glass; write method density, list the slide under "
             "cohort.exclude, or declare the values of its mask in cohort.tissue_values"
         )
-    return found
-
-
-def _check_overview(slide: SlidePixels, downsample: float) -> None:
-    """Refuse a slide with a damaged tile anywhere in the level from which its tissue is found."""
-    corner, edge0 = np.zeros(1, dtype=np.int64), float(max(slide.width, slide.height))
-    check_under(slide, at_downsample(slide.level_downsamples, downsample), corner, corner, edge0)
+    return tissue

@@ -22,18 +22,19 @@ def run(stage: Stage) -> None:
     with atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
         jobs = map_jobs(stage, records.rows(wanted), stage.paths.model, scaling, folder)
-        written = []
-        mapped = stage.map(map_slide, jobs, alone=best_alone(stage.project.compute.device))
-        for job, slide in zip(jobs, mapped, strict=True):
-            written.append(slide)
+        mapped = []
+        for job, slide in zip(
+            jobs, stage.map(map_slide, jobs, alone=best_alone(stage.project.compute.device)), strict=True
+        ):
+            mapped.append(slide)
             stage.say(f"{job.row['slide_id']}: {slide.windows} windows, {slide.windows / slide.seconds:.0f} per second")
     stage.log.log_metrics(
         {
             "n_slides": len(wanted),
-            "n_windows": sum(slide.windows for slide in written),
-            "n_tiles": sum(slide.pixels.tiles for slide in written),
-            "n_tiles_decoded": sum(slide.pixels.decoded for slide in written),
-            "n_squares_through_openslide": sum(slide.pixels.through_openslide for slide in written),
+            "n_windows": sum(slide.windows for slide in mapped),
+            "n_tiles": sum(slide.pixels.tiles for slide in mapped),
+            "n_tiles_decoded": sum(slide.pixels.decoded for slide in mapped),
+            "n_squares_through_openslide": sum(slide.pixels.through_openslide for slide in mapped),
         }
     )
 

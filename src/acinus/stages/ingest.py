@@ -44,7 +44,9 @@ def run(stage: Stage) -> None:
     for row in records.rows(manifest[manifest["status"] != "ok"]):
         stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
     for row in records.rows(manifest[manifest["findings"] != ""]):
-        stage.say(f"{row['slide_id']}: {', '.join(f'{one} ({FINDINGS[one]})' for one in row['findings'].split(';'))}")
+        stage.say(
+            f"{row['slide_id']}: {', '.join(f'{name} ({FINDINGS[name]})' for name in row['findings'].split(';'))}"
+        )
     for line in unlabelled_lines(manifest):
         stage.say(line)
     counts = {f"n_slides.{status}": int((manifest["status"] == status).sum()) for status in ("ok", "bad", "excluded")}
@@ -56,8 +58,8 @@ def run(stage: Stage) -> None:
 
 def _name_unread(stage: Stage, files: Collection[str]) -> None:
     """Say which tables of the cohort no rule looks at: a label in a file of another name would be missed in silence."""
-    known = {*COMMON_TABLES, *FAMILIES[stage.recipe.family].TABLES}
+    by_name = {*COMMON_TABLES, *FAMILIES[stage.recipe.family].TABLES}
     listed = stage.recipe.cohort.doubtful if isinstance(stage.recipe.cohort, PandaCohort) else []
-    unread = unread_tables(files, {*known, *listed})
+    unread = unread_tables(files, {*by_name, *listed})
     if unread:
-        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(known))}")
+        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(by_name))}")

@@ -32,25 +32,36 @@ PICTURES, PAGES, VIEWED = 24, 200, 200
 FILES = ("metrics.json", "per_slide.csv", "regions.csv", "attention.csv", "views.csv", "index.html")
 FOLDERS = ("pictures", "views", "slides", "plots")
 
+WIDE = 1.6
+"""A chart wider than so many times its height takes a row of its own."""
+
+TUNE_PICTURES = {
+    "history": ("Trials", "the objective of every trial, and the best so far"),
+    "importances": ("Importance", "how much of the objective's variance each setting explains"),
+    "slice": ("Settings", "the objective against each setting"),
+    "parallel": ("Trials as lines", "the settings of every trial, coloured by its objective"),
+}
+"""Pictures that the tune stage leaves -> title, and what each shows."""
+
 Rows = dict[str, dict[str, Any]]
 
 
 def run(stage: Stage) -> None:
     """Score the test slides once and show everything."""
     point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
-    given, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
-    table = per_slide.per_slide(given, setup)
-    metrics = recipe_metrics(table, given, setup, stage.recipe.report.bootstrap, stage.seed("bootstrap"))
+    tables, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
+    table = per_slide.per_slide(tables, setup)
+    metrics = recipe_metrics(table, tables, setup, stage.recipe.report.bootstrap, stage.seed("bootstrap"))
     per_slide.write_csv(table, folder / "per_slide.csv")
     write_json(folder / "metrics.json", metrics)
     with atomic_path(folder / "plots") as target:
         target.mkdir()
-        plots.write_plots(target, plots.plots(given, table, setup))
-    rows = {row["slide_id"]: row for row in records.rows(given.manifest)}
+        plots.write_plots(target, plots.plots(tables, table, setup))
+    rows = {row["slide_id"]: row for row in records.rows(tables.manifest)}
     source = _source(stage, point)
     chosen = _views(stage, source, rows, table if setup.segments else table.iloc[:0])
     per_slide.write_csv(views.table(chosen), folder / "views.csv")
-    page = _pictured(stage, source, rows, _page(stage, given, table, metrics, chosen), given)
+    page = _pictured(stage, source, rows, _page(stage, tables, table, metrics, chosen), tables)
     write_text(folder / "index.html", pages.recipe_page(page))
     row = summary.SummaryRow(
         recipe=stage.recipe_name,
@@ -59,7 +70,7 @@ def run(stage: Stage) -> None:
         title=stage.recipe.title,
         metrics=metrics,
         report=f"{stage.recipe_name}/index.html",
-        split_rule=", ".join(_split_rules(given.manifest)),
+        split_rule=", ".join(_split_rules(tables.manifest)),
     )
     write_json(stage.paths.summary_row, asdict(row))
     stage.log.log_metrics(metrics)
@@ -68,21 +79,11 @@ def run(stage: Stage) -> None:
         stage.log.log_artifact(folder / name, "report")
     for name in FOLDERS:
         stage.log.log_artifact(folder / name, f"report/{name}")
-    _log_tables(stage)
-    stage.say(summary.console_table([row]).splitlines()[-1])
-
-
-def _log_tables(stage: Stage) -> None:
-    """Record the tables behind the metrics, so that runs can be compared on all of them (`acinus compare`)."""
     model = stage.paths.model
-    for path in (
-        stage.paths.quantities,
-        stage.paths.region_table,
-        stage.paths.grades,
-        model / "patch_scores.parquet",
-        model / "scores_test.parquet",
-    ):
-        stage.log.log_artifact(path, "report/tables")
+    behind = (stage.paths.quantities, stage.paths.region_table, stage.paths.grades)
+    for path in (*behind, model / "patch_scores.parquet", model / "scores_test.parquet"):
+        stage.log.log_artifact(path, "report/tables")  # so that `acinus compare` finds all behind the metrics
+    stage.say(summary.console_table([row]).splitlines()[-1])
 
 
 def _setup(stage: Stage) -> MetricSetup:
@@ -124,7 +125,7 @@ def _source(stage: Stage, point: OperatingPoint) -> Source:
         paths=stage.paths,
         places=Places(stage.cohort_root, stage.paths.rasters),
         rules=LabelRules.of(stage.recipe.classes, stage.recipe.cohort),
-        positive=tuple(stage.recipe.classes.index(name) for name in stage.recipe.positive),
+        positive=stage.recipe.positive_indices,
         colours=class_colours(stage.recipe.classes, stage.recipe.cohort),
         point=point,
         index=stage.recipe.index,
@@ -142,17 +143,18 @@ def _views(stage: Stage, source: Source, rows: Rows, table: pd.DataFrame) -> tup
         sample = sample.loc[sample["slide_id"].isin(slides), ["slide_id", "x0", "y0", "downsample"]]
         for slide_id, x0, y0, downsample in sample.itertuples(index=False, name=None):
             places.setdefault(slide_id, []).append((x0, y0, downsample))
-    jobs = [PatchJob(source, rows[one], tuple(places[one])) for one in slides if one in places]
-    results = [one for found in stage.map(patch_results, jobs) for one in found]
+    jobs = [PatchJob(source, rows[slide_id], tuple(places[slide_id])) for slide_id in slides if slide_id in places]
+    results = [patch for of_slide in stage.map(patch_results, jobs) for patch in of_slide]
     chosen = views.choose(results, stage.recipe.report.views)
     with atomic_path(stage.paths.reports / "views") as folder:
         folder.mkdir()
         draw = []
         for slide_id in sorted({view.patch.slide_id for view in chosen}):
-            own = tuple(view for view in chosen if view.patch.slide_id == slide_id)
+            of_slide = tuple(view for view in chosen if view.patch.slide_id == slide_id)
             scales = {(x0, y0): scale for x0, y0, scale in places[slide_id]}
-            at = [(one.patch.x0, one.patch.y0, scales[one.patch.x0, one.patch.y0]) for one in own]
-            draw.append(PatchJob(source, rows[slide_id], tuple(at), own, folder))
+            corners = [(view.patch.x0, view.patch.y0) for view in of_slide]
+            at = tuple((*corner, scales[corner]) for corner in corners)
+            draw.append(PatchJob(source, rows[slide_id], at, of_slide, folder))
         for _ in stage.map(draw_views, draw):
             pass
         note_if_empty(folder, "A patch classifier gives no mask to look at patch by patch; see the pictures.")
@@ -160,12 +162,15 @@ def _views(stage: Stage, source: Source, rows: Rows, table: pd.DataFrame) -> tup
 
 
 def _pictured(
-    stage: Stage, source: Source, rows: Rows, page: contexts.RecipePage, given: Tables
+    stage: Stage, source: Source, rows: Rows, page: contexts.RecipePage, tables: Tables
 ) -> contexts.RecipePage:
     """Draw charts and slides, write the slides' own pages and tables, and return the recipe's page with them."""
     folder, paged = stage.paths.reports, views.choose_slides(page.per_slide, PAGES)
     attention = records.read(records.ATTENTION, stage.paths.attention)
-    shown = _shown(stage, given.regions, attention, paged)
+    regions = pages.shown_regions(tables.regions[tables.regions["slide_id"].isin(paged)])
+    looked_at = pages.shown_attention(attention[attention["slide_id"].isin(paged)])
+    per_slide.write_csv(regions, folder / "regions.csv")
+    per_slide.write_csv(looked_at, folder / "attention.csv")
     patches: dict[str, list[dict[str, Any]]] = {}
     for row in records.rows(attention.sort_values("attention", ascending=False, kind="stable")):
         patches.setdefault(row["slide_id"], []).append(row)
@@ -174,39 +179,28 @@ def _pictured(
         pictures.mkdir()
         layers.mkdir(parents=True)
         jobs = [
-            SlideJob(source, rows[one], tuple(patches.get(one, ())), pictures, layers)
-            for one in views.choose_slides(page.per_slide, PICTURES)
+            SlideJob(source, rows[slide_id], tuple(patches.get(slide_id, ())), pictures, layers)
+            for slide_id in views.choose_slides(page.per_slide, PICTURES)
         ]
         drawn = list(stage.map(draw_slide, jobs))
         seen = {view.slide_id: view for _, view in drawn}
         evidence = contexts.Evidence(
-            views=tuple(seen.get(one, contexts.SlideView(one)) for one in paged),
-            regions=shown[0],
-            attention=shown[1],
-            n_attention={slide_id: len(own) for slide_id, own in patches.items()},
+            views=tuple(seen.get(slide_id, contexts.SlideView(slide_id)) for slide_id in paged),
+            regions=regions,
+            attention=looked_at,
+            n_attention={slide_id: len(most) for slide_id, most in patches.items()},
         )
-        charts = _charts(stage, given, page, pictures)
-        whole = replace(page, pictures=tuple(one for one, _ in drawn), charts=charts, evidence=evidence)
+        charts = _charts(stage, tables, page, pictures)
+        whole = replace(page, pictures=tuple(picture for picture, _ in drawn), charts=charts, evidence=evidence)
         for slide_id, html in pages.slide_pages(whole):
             write_text(pages_folder / f"{slide_id}.html", html)
         note_if_empty(layers, "No test slide was scored, so there is nothing to draw.")
     return whole
 
 
-def _shown(
-    stage: Stage, regions: pd.DataFrame, attention: pd.DataFrame, paged: list[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write the regions and patches that the slides' pages show as tables beside them, and return both."""
-    own = pages.shown_regions(regions[regions["slide_id"].isin(paged)])
-    looked = pages.shown_attention(attention[attention["slide_id"].isin(paged)])
-    per_slide.write_csv(own, stage.paths.reports / "regions.csv")
-    per_slide.write_csv(looked, stage.paths.reports / "attention.csv")
-    return own, looked
-
-
-def _charts(stage: Stage, given: Tables, page: contexts.RecipePage, folder: Path) -> tuple[contexts.Chart, ...]:
+def _charts(stage: Stage, tables: Tables, page: contexts.RecipePage, folder: Path) -> tuple[contexts.Chart, ...]:
     """Write the charts and the pictures of the search."""
-    drawn = plots.draw(given, page.per_slide, _setup(stage))
+    drawn = plots.draw(tables, page.per_slide, _setup(stage))
     for name, (title, alt) in TUNE_PICTURES.items():
         picture = stage.paths.tune / f"{name}.png"
         if picture.is_file():
@@ -219,32 +213,20 @@ def _charts(stage: Stage, given: Tables, page: contexts.RecipePage, folder: Path
     return tuple(charts)
 
 
-WIDE = 1.6
-"""A chart wider than so many times its height takes a row of its own."""
-
-TUNE_PICTURES = {
-    "history": ("Trials", "the objective of every trial, and the best so far"),
-    "importances": ("Importance", "how much of the objective's variance each setting explains"),
-    "slice": ("Settings", "the objective against each setting"),
-    "parallel": ("Trials as lines", "the settings of every trial, coloured by its objective"),
-}
-"""Pictures that the tune stage leaves -> title, and what each shows."""
-
-
 def _page(
-    stage: Stage, given: Tables, table: pd.DataFrame, metrics: Metrics, chosen: tuple[views.View, ...]
+    stage: Stage, tables: Tables, table: pd.DataFrame, metrics: Metrics, chosen: tuple[views.View, ...]
 ) -> contexts.RecipePage:
     """Return the recipe's page without pictures."""
     index, colours = stage.recipe.index, class_colours(stage.recipe.classes, stage.recipe.cohort)
     where = f"level {index.level}" if index.mpp is None else f"{index.mpp:g} um/px"
     protocol = contexts.Protocol(
-        threshold=given.point["threshold"],
+        threshold=tables.point["threshold"],
         slide_score=stage.recipe.report.slide_score,
         bootstrap=stage.recipe.report.bootstrap,
         seed=stage.seed("bootstrap"),
         patches=f"{index.patch_px} px at {where}",
         map_downsample=stage.recipe.infer.map_downsample,
-        split_rules=tuple(_split_rules(given.manifest)),
+        split_rules=tuple(_split_rules(tables.manifest)),
         positive=tuple(stage.recipe.positive),
     )
     return contexts.RecipePage(
@@ -258,17 +240,18 @@ def _page(
         views=chosen,
         validation=read_json(stage.paths.reports / "validation.json"),
         data_docs=_data_docs(stage.paths.reports),
-        point=given.point,
-        tuning=given.tuning,
+        point=tables.point,
+        tuning=tables.tuning,
         grade=stage.recipe.grade.target,
-        extraction=given.extraction,
+        extraction=tables.extraction,
     )
 
 
 def _data_docs(folder: Path) -> dict[str, str]:
     """Return table -> its page by Great Expectations, relative to the report's folder, where there is one."""
-    found = sorted(folder.glob("data_docs/*/index.html"))
-    return {one.parent.name: one.relative_to(folder).as_posix() for one in found}
+    return {
+        page.parent.name: page.relative_to(folder).as_posix() for page in sorted(folder.glob("data_docs/*/index.html"))
+    }
 
 
 def _provenance(stage: Stage) -> contexts.Provenance:

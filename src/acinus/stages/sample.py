@@ -15,9 +15,9 @@ def run(stage: Stage) -> None:
     table = statistics(index, drawn)
     write_text(stage.paths.statistics, table.to_csv(index=False, lineterminator="\n"))
     print(statistics_text(table), flush=True)
-    figures: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for split, rows in drawn.groupby("split", sort=True):
         normal, tumor = int((rows["label"] == records.NORMAL).sum()), int((rows["label"] == records.TUMOR).sum())
-        figures |= {f"n_normal.{split}": normal, f"n_tumor.{split}": tumor}
+        counts |= {f"n_normal.{split}": normal, f"n_tumor.{split}": tumor}
         stage.say(f"{split}: {normal} normal and {tumor} tumour patches of {rows['slide_id'].nunique()} slides")
-    stage.log.log_metrics(figures)
+    stage.log.log_metrics(counts)

@@ -1,6 +1,7 @@
 """tune: patch store and sample -> data/<recipe>/tune/ (best.yaml, trials, comparison, pictures) and study.log."""
 
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from acinus.params import value_of, with_values
 from acinus.stage import Stage
 
 if TYPE_CHECKING:
-    from acinus.search.study import Study
     from acinus.search.trials import Search
 
 NOTHING: dict[str, float | None] = {"val": None, "test": None}
@@ -20,11 +20,16 @@ NOTHING: dict[str, float | None] = {"val": None, "test": None}
 
 def run(stage: Stage) -> None:
     """Train with settings drawn from the recipe's space, and write which did best on the validation patches."""
-    if stage.recipe.tune.trials == 0:
-        _write_none(stage)
+    if stage.recipe.tune.trials == 0:  # the recipe's own values are the best there are
+        nothing = {"objective": stage.recipe.tune.objective, "epochs": None, "untuned": NOTHING, "tuned": NOTHING}
+        _write(stage, [], {}, nothing, {"none.txt": b"no search: tune.trials is 0\n"})
+        write_text(stage.paths.study, "no study: tune.trials is 0\n")
+        stage.log.log_metrics({"n_trials": 0})
+        stage.say("tune.trials is 0: the recipe's own settings are trained")
         return
     from acinus.learning.job import open_stores
-    from acinus.search.study import open_study, search  # torch only where something is trained
+    from acinus.search.pictures import pictures  # torch only where something is trained
+    from acinus.search.study import JOURNAL, open_study, search, whereabouts
     from acinus.search.trials import compare, hand_over, run_trial
 
     settings = _search(stage)
@@ -33,17 +38,24 @@ def run(stage: Stage) -> None:
     with open_stores(settings.training) as stores:
         search(study, partial(run_trial, settings, stores, sample))
         comparison = compare(settings, study, stores, sample)
-    _write(stage, study, comparison)
+    rows, measure = study.rows(), settings.objective
+    best = next((row for row in rows if row["best"]), None)
+    best_settings = study.settings(best["trial"]) if best and best["trial"] else {}
+    _write(stage, rows, best_settings, comparison, pictures(rows, study.plan.space, comparison["objective"]))
+    if study.plan.storage == "journal":  # the study's own file last
+        with atomic_path(stage.paths.study) as part:
+            shutil.copyfile(study.plan.folder / JOURNAL, part)
+    else:
+        write_text(stage.paths.study, whereabouts(study.plan))
     if hand_over(settings, study):
         stage.say("the best trial is the training that stage train is to do: its checkpoints are left there")
     stage.log.log_artifact(stage.paths.tune, "tune")
-    measure = settings.objective
-    figures = {
+    metrics = {
         f"{kind}.{split}.{measure}": comparison[kind][split] for kind in ("untuned", "tuned") for split in NOTHING
     }
-    stage.log.log_metrics({"n_trials": len(study.rows()), **figures})
+    stage.log.log_metrics({"n_trials": len(rows), **metrics})
     stage.say(
-        f"{len(study.rows())} trials, {measure} on validation {_text(comparison['untuned']['val'])} untuned, "
+        f"{len(rows)} trials, {measure} on validation {_text(comparison['untuned']['val'])} untuned, "
         f"{_text(comparison['tuned']['val'])} tuned"
     )
 
@@ -78,13 +90,7 @@ def _search(stage: Stage) -> "Search":
         classes=tuple(stage.recipe.classes),
         index=stage.recipe.index,
         train=stage.recipe.train,
-        machine=Machine(
-            stage.project.compute.device,
-            stage.project.compute.threads,
-            stage.loader_workers,
-            channels_last=stage.project.compute.channels_last,
-            compile=stage.project.compute.compile_,
-        ),
+        machine=Machine.of(stage.project.compute),
         seed=partial(seeds.derive, stage.project.seed, "train"),
         paths=stage.paths,
     )
@@ -98,40 +104,20 @@ def _search(stage: Stage) -> "Search":
     )
 
 
-def _write(stage: Stage, study: "Study", comparison: dict[str, Any]) -> None:
-    """Write the outputs; the study's own file last."""
-    from acinus.search.pictures import pictures
-    from acinus.search.study import JOURNAL, whereabouts
-
-    rows = study.rows()
-    best = next((row for row in rows if row["best"]), None)
-    settings = study.settings(best["trial"]) if best and best["trial"] else {}
+def _write(
+    stage: Stage,
+    rows: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    comparison: Mapping[str, Any],
+    files: Mapping[str, bytes],
+) -> None:
+    """Write the folder of the search. rows: records.TRIALS. settings: of the best trial. files: what else is there."""
+    value = next((row["value"] for row in rows if row["best"]), None)
     with atomic_path(stage.paths.tune) as folder:
         folder.mkdir()
-        summary = {"trials": len(rows), "value": best["value"] if best else None, "settings": dict(settings)}
-        write_text(folder / "best.yaml", yaml.safe_dump({"objective": comparison["objective"], **summary}))
+        best = {"objective": comparison["objective"], "trials": len(rows), "value": value, "settings": dict(settings)}
+        write_text(folder / "best.yaml", yaml.safe_dump(best))
         records.write(records.TRIALS, records.frame(records.TRIALS, rows), folder / "trials.parquet")
         write_json(folder / "comparison.json", comparison)
-        for name, png in pictures(rows, study.plan.space, comparison["objective"]).items():
-            (folder / name).write_bytes(png)
-    if study.plan.storage == "journal":
-        with atomic_path(stage.paths.study) as part:
-            shutil.copyfile(study.plan.folder / JOURNAL, part)
-    else:
-        write_text(stage.paths.study, whereabouts(study.plan))
-
-
-def _write_none(stage: Stage) -> None:
-    """Write the outputs of no search: the recipe's own values are the best there are."""
-    objective = stage.recipe.tune.objective
-    with atomic_path(stage.paths.tune) as folder:
-        folder.mkdir()
-        nothing: dict[str, Any] = {"objective": objective, "trials": 0, "value": None, "settings": {}}
-        write_text(folder / "best.yaml", yaml.safe_dump(nothing))
-        records.write(records.TRIALS, records.frame(records.TRIALS, []), folder / "trials.parquet")
-        comparison = {"objective": objective, "epochs": None, "untuned": NOTHING, "tuned": NOTHING}
-        write_json(folder / "comparison.json", comparison)
-        write_text(folder / "none.txt", "no search: tune.trials is 0\n")
-    write_text(stage.paths.study, "no study: tune.trials is 0\n")
-    stage.log.log_metrics({"n_trials": 0})
-    stage.say("tune.trials is 0: the recipe's own settings are trained")
+        for name, content in files.items():
+            (folder / name).write_bytes(content)

@@ -1,7 +1,5 @@
 """validate: manifest, index and sample -> reports/<recipe>/validation.json and Data Docs; broken rules stop."""
 
-from typing import Any
-
 from acinus import records
 from acinus.errors import TableError
 from acinus.files import atomic_path, read_json, write_json
@@ -50,7 +48,8 @@ def run(stage: Stage) -> None:
         ),
         "tissue_types": tissue_types(manifest),
         "findings": findings(manifest),
-        "colours": _colours(stage),
+        # what ingest counted in every colour-coded mask: pixels exact, within tolerance, ignored
+        "colours": {path.stem: read_json(path) for path in sorted(stage.paths.rasters.glob("*.json"))},
     }
     write_json(stage.paths.reports / "validation.json", document)
     stage.log.log_artifact(stage.paths.reports / "validation.json")
@@ -64,8 +63,3 @@ def run(stage: Stage) -> None:
             f"{(stage.paths.reports / 'validation.json').relative_to(stage.root)}"
         )
     stage.say(f"{checked} expectations hold")
-
-
-def _colours(stage: Stage) -> dict[str, Any]:
-    """Return what ingest counted in every colour-coded mask: pixels exact, within tolerance, ignored."""
-    return {path.stem: read_json(path) for path in sorted(stage.paths.rasters.glob("*.json"))}

@@ -15,5 +15,5 @@ def run(stage: Stage) -> None:
         )
     entries = inventory(stage.cohort_root, stage.paths.inventory_memory)
     write_inventory(entries, stage.paths.raw)
-    stage.say(f"{len(entries)} files, {sum(one.size for one in entries) / 1e9:.2f} GB in {stage.cohort_root}")
+    stage.say(f"{len(entries)} files, {sum(entry.size for entry in entries) / 1e9:.2f} GB in {stage.cohort_root}")
     stage.log.log_metrics({"n_files": len(entries)})

@@ -4,9 +4,7 @@ Files are the truth: a tracking server that is down costs a warning and a local 
 (unless `tracking.required`). Summaries, pictures and models go there, never stores.
 """
 
-from acinus.tracking.artifacts import run_artifact
-from acinus.tracking.children import Child
-from acinus.tracking.runs import Run, RunFacts, stage_run
-from acinus.tracking.server import create_database
+from acinus.tracking.runs import Child, Run, RunFacts, stage_run
+from acinus.tracking.server import create_database, run_artifact
 
 __all__ = ["Child", "Run", "RunFacts", "create_database", "run_artifact", "stage_run"]

@@ -46,15 +46,15 @@ def save_pyfunc(folder: Path, run_id: str | None = None) -> Iterator[Path]:
         from mlflow.models import Model
         from mlflow.pyfunc import save_model
 
-        kept, saved = Path(scratch) / "weights", Path(scratch) / "pyfunc"
-        kept.mkdir()
+        weights, saved = Path(scratch) / "weights", Path(scratch) / "pyfunc"
+        weights.mkdir()
         for name in FILES:
-            shutil.copyfile(folder / name, kept / name)
+            shutil.copyfile(folder / name, weights / name)
         save_model(
             path=str(saved),
             mlflow_model=Model(run_id=run_id),
             python_model=str(CODE),
-            artifacts={"model": str(kept)},
+            artifacts={"model": str(weights)},
             signature=_signature(card),
             pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in REQUIREMENTS],
             metadata={"card": card},

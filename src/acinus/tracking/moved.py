@@ -27,7 +27,7 @@ def follow(database: Path, home: Path) -> None:
     """
     if not database.is_file():
         return
-    own = (home / ARTIFACTS).as_uri()
+    here = (home / ARTIFACTS).as_uri()
     with closing(sqlite3.connect(database, timeout=60.0)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "experiments" not in tables:
@@ -44,7 +44,7 @@ def follow(database: Path, home: Path) -> None:
                     if table in tables:
                         connection.execute(
                             f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
-                            (own, len(place) + 1, len(place) + 1, f"{place}/"),
+                            (here, len(place) + 1, len(place) + 1, f"{place}/"),
                         )
     print(f"acinus: the project was moved: MLflow's artifacts are now in {home / ARTIFACTS}", file=sys.stderr)
 

@@ -13,11 +13,6 @@ from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
 
 
-def note_of(root: Path, experiment: str, stage: str) -> Path:
-    """Return the file that names the runs which an execution of a stage has open."""
-    return root / ".acinus" / "running" / f"{experiment}-{stage}.json"
-
-
 def remember(note: Path, run_ids: Sequence[str | None]) -> None:
     """Note which runs this process has open, the stage's first."""
     write_json(note, {"process": this_process(), "runs": [run_id for run_id in run_ids if run_id]})
@@ -33,11 +28,11 @@ def end_killed(client: Any, own: Path) -> None:
 
     for note in sorted(own.parent.glob("*.json")):
         try:
-            found = read_json(note)
-            run_ids, over = list(found["runs"]), note == own or is_gone(found["process"])
+            noted = read_json(note)
+            run_ids, is_over = list(noted["runs"]), note == own or is_gone(noted["process"])
         except (AcinusError, KeyError, TypeError, ValueError):  # ended meanwhile by another execution, or no note
             continue
-        if not over:
+        if not is_over:
             continue
         for run_id in run_ids:
             with suppress(MlflowException):  # gone with a deleted database

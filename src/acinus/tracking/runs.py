@@ -16,13 +16,17 @@ from acinus.files import write_json
 from acinus.paths import home
 from acinus.project.dvc_process import pipeline_key
 from acinus.project.lineage import Input
-from acinus.tracking.children import Child, create_child
+from acinus.project.startup import without_collection
 from acinus.tracking.model import save_pyfunc, send_model
 from acinus.tracking.moved import ARTIFACTS
-from acinus.tracking.open_runs import end_killed, note_of, remember
+from acinus.tracking.open_runs import end_killed, remember
 from acinus.tracking.server import connect, defined, log_batch, log_params, now, one_line, quiet, unreachable
 
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
+STATUS = {"complete": "FINISHED", "pruned": "KILLED"}
+"""State of a trial -> status of its run; any other state is FAILED."""
+
+Metrics = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,35 @@ class RunFacts:
     tags: Mapping[str, str]
     inputs: tuple[Input, ...]
     register: str | None = None  # the name under which a trained model is registered
+
+    @property
+    def note(self) -> Path:
+        """The file that names the runs which this execution has open."""
+        return self.root / ".acinus" / "running" / f"{self.experiment}-{self.stage}.json"
+
+
+class Child:
+    """The open record of one trial; safe to use with no server there."""
+
+    def __init__(self, record: dict[str, Any], send: Callable[[Callable[[Any], None]], None]) -> None:
+        """record: what is kept locally. send: makes a call with the client, if the server is there."""
+        self.run_id: str | None = None
+        self._record, self._send = record, send
+
+    def log_metrics(self, metrics: Metrics, step: int = 0) -> None:
+        """Record metrics of one step (an epoch); an undefined metric (None) is left out."""
+        values = defined(metrics)
+        self._record["metrics"].append({"step": step, **values})
+        if values and self.run_id:
+            self._send(lambda client: log_batch(client, self.run_id, values, step))
+
+    def end(self, state: str) -> None:
+        """Close the record as complete, pruned or fail; the first call decides."""
+        if self._record["state"] is None:
+            self._record["state"] = state
+            if self.run_id:
+                self._send(lambda client: client.set_tag(self.run_id, "acinus.trial_state", state))
+                self._send(lambda client: client.set_terminated(self.run_id, STATUS.get(state, "FAILED")))
 
 
 def _nothing() -> dict[str, Any]:
@@ -56,12 +89,12 @@ class Run:
     _open_children: list[str] = field(default_factory=list)
     _local: dict[str, Any] = field(default_factory=_nothing)
 
-    def log_metrics(self, metrics: Mapping[str, float | int | None], step: int = 0) -> None:
-        """Record figures in one batch; an undefined figure (None) is left out."""
-        known = defined(metrics)
-        self._local["metrics"].append({"step": step, **known})
-        if known:
-            self._send(lambda client: log_batch(client, self.run_id, known, step))
+    def log_metrics(self, metrics: Metrics, step: int = 0) -> None:
+        """Record metrics in one batch; an undefined metric (None) is left out."""
+        values = defined(metrics)
+        self._local["metrics"].append({"step": step, **values})
+        if values:
+            self._send(lambda client: log_batch(client, self.run_id, values, step))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a small file or a folder of pictures to the run."""
@@ -69,12 +102,12 @@ class Run:
         name = "log_artifacts" if path.is_dir() else "log_artifact"
         self._send(lambda client: getattr(client, name)(self.run_id, str(path), folder))
 
-    def share_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
-        """Put the final figures on the pipeline's run as well, where runs are compared."""
-        known = defined(metrics)
-        self._local["shared"].update(known)
-        if self.parent_id and known:
-            self._send(lambda client: log_batch(client, self.parent_id, known, 0))
+    def share_metrics(self, metrics: Metrics) -> None:
+        """Put the final metrics on the pipeline's run as well, where runs are compared."""
+        values = defined(metrics)
+        self._local["shared"].update(values)
+        if self.parent_id and values:
+            self._send(lambda client: log_batch(client, self.parent_id, values, 0))
 
     def share_params(self, params: Mapping[str, str]) -> None:
         """Put what was settled on the way (the best settings of a search) on this run and the pipeline's."""
@@ -93,9 +126,11 @@ class Run:
         tags |= {key: self.facts.tags[key] for key in ("acinus.recipe",) if key in self.facts.tags}
 
         def begin(client: Any) -> None:
-            child.run_id = create_child(client, str(self._experiment_id), tags, params)
-            self._open_children.append(child.run_id)
-            self._remember()
+            run_id = str(client.create_run(str(self._experiment_id), tags=tags).info.run_id)
+            log_params(client, run_id, params)
+            child.run_id = run_id
+            self._open_children.append(run_id)
+            self.remember()
 
         self._send(begin)
         try:
@@ -105,7 +140,7 @@ class Run:
             child.end("fail")
             if child.run_id in self._open_children:
                 self._open_children.remove(child.run_id)
-                self._remember()
+                self.remember()
 
     def log_model(self, folder: Path) -> None:
         """Record a trained model's folder as a model that MLflow can serve, and register it; see tracking.model.
@@ -126,6 +161,10 @@ class Run:
                 raise AcinusError(f"params.yaml: {line}; mend the server, or set tracking.required: false") from error
             print(f"warning: {line}; its files are in {folder}", file=sys.stderr)
 
+    def remember(self) -> None:
+        """Note which runs are open, for the next execution to end if this one is killed."""
+        remember(self.facts.note, [self.run_id, self.parent_id, *self._open_children])
+
     def _send(self, call: Callable[[Any], None]) -> None:
         """Make one call; when the server is gone, warn once and go on with the local record."""
         if self._client is None:
@@ -137,10 +176,6 @@ class Run:
         except (MlflowException, OSError) as error:
             self._client = None
             unreachable(self.facts.uri, self.facts.required, error)
-
-    def _remember(self) -> None:
-        """Note which runs are open, for the next execution to end if this one is killed."""
-        remember(_note(self.facts), [self.run_id, self.parent_id, *self._open_children])
 
 
 @contextmanager
@@ -162,11 +197,12 @@ def _open(run: Run) -> None:
     """Create the run (and the pipeline's, when this is its first stage) with params, tags and inputs."""
     facts = run.facts
     quiet()
-    from mlflow.exceptions import MlflowException
+    with without_collection():
+        from mlflow.exceptions import MlflowException
 
     try:
         client = connect(facts.uri, facts.root)
-        end_killed(client, _note(facts))
+        end_killed(client, facts.note)
         run._experiment_id = _experiment(client, facts)
         run.parent_id = _parent(client, run._experiment_id, facts)
         tags = {**facts.tags, NAME: facts.stage}
@@ -174,7 +210,7 @@ def _open(run: Run) -> None:
         if above:
             tags[PARENT] = above
         run.run_id = client.create_run(run._experiment_id, tags=tags).info.run_id
-        run._remember()
+        run.remember()
         _describe(client, run.run_id, facts)
         run._client = client
     except (MlflowException, OSError) as error:
@@ -186,28 +222,24 @@ def _close(client: Any, run: Run, status: str) -> None:
     client.set_terminated(run.run_id, status)
     if run.parent_id:  # nobody tells the last stage that it is the last: each one closes, the next opens again
         client.set_terminated(run.parent_id, status)
-    _note(run.facts).unlink(missing_ok=True)
-
-
-def _note(facts: RunFacts) -> Path:
-    return note_of(facts.root, facts.experiment, facts.stage)
+    run.facts.note.unlink(missing_ok=True)
 
 
 def _experiment(client: Any, facts: RunFacts) -> str:
     """Return the id of the recipe's experiment, made on first use."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(facts.experiment)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(facts.experiment)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     location = (home(facts.root) / ARTIFACTS / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
     try:
         return str(client.create_experiment(facts.experiment, artifact_location=location))
     except MlflowException:  # another stage made it in the meantime
-        found = client.get_experiment_by_name(facts.experiment)
-        if found is None:
+        experiment = client.get_experiment_by_name(facts.experiment)
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
@@ -216,7 +248,6 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     The pipeline is the dvc process above this one; its id and start time name a small file that the
     stages of one execution share.
     """
-    from mlflow.entities import RunStatus
     from mlflow.exceptions import MlflowException
 
     pipeline = pipeline_key()
@@ -226,10 +257,10 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     if memo.exists():
         parent = str(json.loads(memo.read_text(encoding="utf-8"))["run_id"])
         with suppress(MlflowException):  # the run is gone when the database was deleted meanwhile: open a new one
-            client.update_run(parent, status=RunStatus.to_string(RunStatus.RUNNING))
+            client.update_run(parent, status="RUNNING")
             return parent
     tags = {
-        **{k: v for k, v in facts.tags.items() if k != "acinus.stage"},
+        **{key: value for key, value in facts.tags.items() if key != "acinus.stage"},
         NAME: os.environ.get("DVC_EXP_NAME") or time.strftime("pipeline %Y-%m-%d %H:%M:%S"),
         "acinus.kind": "pipeline",
     }
@@ -246,34 +277,28 @@ def _describe(client: Any, run_id: str, facts: RunFacts) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     log_params(client, run_id, facts.params)
-    known = [one for one in facts.inputs if one.md5]
-    client.log_inputs(
-        run_id,
-        [
-            DatasetInput(
-                Dataset(
-                    name=one.path,
-                    digest=str(one.md5)[:36],
-                    source_type="local",
-                    source=json.dumps({"uri": one.path, "dvc_md5": one.md5}),
-                ),
-                [InputTag("mlflow.data.context", facts.stage)],
-            )
-            for one in known
-        ],
-    )
+    datasets = [
+        Dataset(
+            name=data.path,
+            digest=data.md5[:36],
+            source_type="local",
+            source=json.dumps({"uri": data.path, "dvc_md5": data.md5}),
+        )
+        for data in facts.inputs
+        if data.md5
+    ]
+    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", facts.stage)]) for data in datasets])
 
 
 def _write_local(run: Run, status: str) -> None:
     facts = run.facts
-    name = f"{facts.experiment}-{facts.stage}-{now()}.json"
     record = {
         "experiment": facts.experiment,
         "stage": facts.stage,
         "status": status,
         "params": dict(facts.params),
         "tags": dict(facts.tags),
-        "inputs": [{"path": one.path, "md5": one.md5} for one in facts.inputs],
+        "inputs": [{"path": data.path, "md5": data.md5} for data in facts.inputs],
         **run._local,
     }
-    write_json(facts.root / ".acinus" / "tracking" / name, record)
+    write_json(facts.root / ".acinus" / "tracking" / f"{facts.experiment}-{facts.stage}-{now()}.json", record)

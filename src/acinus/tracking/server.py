@@ -1,4 +1,4 @@
-"""The MLflow server: a client of it, and what it costs when it is not there."""
+"""The MLflow server: a client of it, what a run keeps there, and what it costs when it is not there."""
 
 import logging
 import math
@@ -6,12 +6,13 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from acinus.errors import AcinusError
 from acinus.paths import home
+from acinus.project.startup import without_collection
 from acinus.tracking.moved import follow
 
 _SQLITE = "sqlite:///"
@@ -29,14 +30,19 @@ def quiet() -> None:
 
 
 def connect(uri: str, root: Path) -> Any:
-    """Return a client; what the library warns about in its own database code is not for our users."""
-    if _is_own(uri):
-        follow(home(root) / uri.removeprefix(_SQLITE), home(root))
-    with warnings.catch_warnings():
+    """Return a client; what the library warns about in its own database code is not for our users.
+
+    A relative SQLite path is meant from the project, so that a stage run from another folder finds it.
+    """
+    if uri.startswith(_SQLITE) and not uri.startswith(f"{_SQLITE}/"):
+        database = home(root) / uri.removeprefix(_SQLITE)
+        follow(database, home(root))
+        uri = f"{_SQLITE}{database}"
+    with without_collection(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from mlflow.tracking import MlflowClient
 
-        return MlflowClient(tracking_uri=_absolute(uri, root))
+        return MlflowClient(tracking_uri=uri)
 
 
 def create_database(uri: str, root: Path) -> None:
@@ -53,6 +59,47 @@ def create_database(uri: str, root: Path) -> None:
         print(f"warning: tracking.uri = {uri!r}: MLflow cannot be reached ({type(error).__name__})", file=sys.stderr)
 
 
+def run_artifact(uri: str, root: Path, run_id: str, artifact: str, into: Path) -> Path:
+    """Download a file of a run into the folder `into` and return where it lies; for comparisons, never for a stage.
+
+    run_id: of a stage's run, or of a pipeline's, whose latest stage run (`report` first) with that file is taken.
+
+    Raises:
+        AcinusError: no server, no such run, or no such file in it; one line.
+    """
+    quiet()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = connect(uri, root)
+        for candidate in _candidates(client, run_id):
+            folder = artifact.rpartition("/")[0] or None
+            if any(kept.path == artifact for kept in client.list_artifacts(candidate, folder)):
+                into.mkdir(parents=True, exist_ok=True)
+                return Path(client.download_artifacts(candidate, artifact, str(into)))
+    except (MlflowException, OSError) as error:
+        raise AcinusError(
+            f"run {run_id}: cannot be read from tracking.uri = {uri!r} ({one_line(error)}); check id and server"
+        ) from error
+    raise AcinusError(
+        f"run {run_id}: neither it nor a stage below it has {artifact}; name a pipeline's run (or its stage report's) "
+        "that has finished"
+    )
+
+
+def _candidates(client: Any, run_id: str) -> Iterator[str]:
+    """Yield the run itself, then the stages below it: `report` before others, the latest first."""
+    run = client.get_run(run_id)
+    yield run_id
+    stages = client.search_runs(
+        [run.info.experiment_id],
+        filter_string=f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`acinus.kind` = 'stage'",
+        order_by=["attributes.start_time DESC"],
+    )
+    for stage in sorted(stages, key=lambda below: below.data.tags.get("acinus.stage") != "report"):
+        yield stage.info.run_id
+
+
 def unreachable(uri: str, required: bool, error: BaseException) -> None:
     """Warn that the server is gone, or stop where it is required."""
     line = f"tracking.uri = {uri!r}: MLflow cannot be reached ({one_line(error)})"
@@ -67,16 +114,16 @@ def one_line(error: BaseException) -> str:
 
 
 def defined(metrics: Mapping[str, float | int | None]) -> dict[str, float]:
-    """Return the figures that are numbers; None and NaN are undefined."""
+    """Return the metrics that are numbers; None and NaN are undefined."""
     return {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}
 
 
-def log_batch(client: Any, run_id: str | None, known: Mapping[str, float], step: int) -> None:
-    """Send figures in one call."""
+def log_batch(client: Any, run_id: str | None, metrics: Mapping[str, float], step: int) -> None:
+    """Send metrics in one call."""
     from mlflow.entities import Metric
 
     at = now()
-    client.log_batch(run_id, [Metric(key, value, at, step) for key, value in known.items()])
+    client.log_batch(run_id, [Metric(key, value, at, step) for key, value in metrics.items()])
 
 
 def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
@@ -89,13 +136,3 @@ def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
 def now() -> int:
     """Return the time as MLflow counts it, ms."""
     return int(time.time() * 1000)
-
-
-def _absolute(uri: str, root: Path) -> str:
-    """Anchor a relative SQLite path at the project, so that a stage run from another folder finds it."""
-    return f"{_SQLITE}{home(root) / uri.removeprefix(_SQLITE)}" if _is_own(uri) else uri
-
-
-def _is_own(uri: str) -> bool:
-    """Return whether a tracking URI is a database of the project's own: SQLite, by a relative path."""
-    return uri.startswith(_SQLITE) and not uri.startswith(f"{_SQLITE}/")
