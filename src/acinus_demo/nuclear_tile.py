@@ -215,5 +215,5 @@ def _place(tile: _Tile, name: NuclearType, sprites: Sprites, points: Points, whi
         tile.occupied[top - 1 : top + edge + 1, left - 1 : left + edge + 1] |= widened
         placed.append((x, y, k))
     table = np.array(placed, np.int32).reshape(-1, 3)
-    nuclei.stamp(tile.canvases[0], sprites.density, table[:, :2], table[:, 2])
+    nuclei.stamp(tile.canvases[0], sprites.density, table[:, :2], table[:, 2].astype(np.int64))
     return table[:, :2]

@@ -118,7 +118,7 @@ def _glands(rng: np.random.Generator, section: Section, weight: Field) -> None:
     section.ground.lay(lumen, 0.13, 0.02, 0.05, 0.25)
     section.thin(gland)
     section.cells["epithelium"] += gland * ramp(np.abs(depth - 40), 21, 14) * 0.95
-    down, right = np.gradient(depth)
+    down, right = np.asarray(np.gradient(depth), np.float32)
     section.directions["epithelium"] = (right, down)
 
 
