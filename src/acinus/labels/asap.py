@@ -108,7 +108,7 @@ def _roles(positive: Collection[str], subtracted: Collection[str], none_group: N
         raise RecipeError(
             f"group {both[0]!r} stands in cohort.positive_groups and cohort.subtracted_groups; keep it in one"
         )
-    roles: dict[str, Role] = dict.fromkeys(positive, "tumor") | dict.fromkeys(subtracted, "subtract")
+    roles: dict[str, Role] = {**dict.fromkeys(positive, "tumor"), **dict.fromkeys(subtracted, "subtract")}
     if "None" in roles:
         raise RecipeError("group None may not be listed in cohort's groups; say what it means in cohort.none_group")
     return roles if none_group == "refuse" else roles | {"None": none_group}

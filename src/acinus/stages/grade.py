@@ -61,7 +61,7 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
     from acinus.grading.features import OWN, make_encoder, own_encoder
-    from acinus.grading.learn import Known, learn
+    from acinus.grading.fit import Known, learn
     from acinus.learning.device import reproducible
 
     settings = stage.recipe.grade

@@ -22,10 +22,8 @@ def run(stage: Stage) -> None:
     with atomic_path(stage.paths.maps) as folder:
         folder.mkdir()
         jobs = map_jobs(stage, records.rows(wanted), stage.paths.model, scaling, folder)
-        mapped = []
-        for job, slide in zip(
-            jobs, stage.map(map_slide, jobs, alone=best_alone(stage.project.compute.device)), strict=True
-        ):
+        mapped, alone = [], best_alone(stage.project.compute.device)
+        for job, slide in zip(jobs, stage.map(map_slide, jobs, alone=alone), strict=True):
             mapped.append(slide)
             stage.say(f"{job.row['slide_id']}: {slide.windows} windows, {slide.windows / slide.seconds:.0f} per second")
     stage.log.log_metrics(

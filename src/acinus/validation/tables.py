@@ -49,7 +49,7 @@ def class_shares(
     splits: of the index's n patches. fractions: float64 (n, classes), their class_fractions.
     """
     usable = manifest[manifest["status"] == "ok"]
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
     for split in SPLITS:
         of_split = fractions[(splits == split).to_numpy()]
         areas = of_split.sum(axis=0)
