@@ -14,7 +14,11 @@ from acinus.code import ALWAYS_RUN, LIBRARIES, package
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
 STAGES = sorted(p.stem for p in (SRC / "acinus" / "stages").glob("*.py") if p.stem != "__init__")
-DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DVC = {
+    name: stage
+    for file in ("src/dvc.yaml", "dvc.yaml")
+    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
 
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [

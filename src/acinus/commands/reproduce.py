@@ -22,7 +22,6 @@ LEARNED = ("tune", "train", "calibrate", "infer", "quantify", "grade", "report",
 """Stages whose outputs hang on floating-point sums: identical on the same machine type only."""
 
 NOT_COMPARED = (
-    "code",  # compared as what stages depend on
     "reports/*/data_docs",  # Great Expectations writes times and ids
     "reports/*/index.html",  # names the commit and the MLflow run
     "reports/index.html",
