@@ -16,7 +16,7 @@ from acinus.cli import main
 from acinus.errors import AcinusError
 
 ROOT = Path(__file__).resolve().parents[1]
-DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = ["code", *yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]]
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_help_lists_every_stage_in_the_way_of_the_data() -> None:
     done = run("--help")
     assert done.exit_code == 0
     listed = [line.split()[0] for line in done.output.partition("Commands:\n")[2].splitlines()]
-    assert [name for name in listed if name in DVC] == list(DVC)
-    assert set(listed) - set(DVC) == {
+    assert [name for name in listed if name in STAGES] == STAGES
+    assert set(listed) - set(STAGES) == {
         *("results", "predict", "compare", "show", "sweep", "setup", "reproduce", "verify", "stop")
     }
 

@@ -76,11 +76,12 @@ class Project:
         """Run `dvc repro` and return the stages that ran, in order, but for `code`, which always does."""
         lines = self.shell("dvc", "repro", *targets).splitlines()
         ran = [line.split("'")[1].removesuffix("@glas") for line in lines if line.startswith("Running stage")]
-        return [stage for stage in ran if stage != "code"]
+        return [stage for stage in ran if stage != "src/dvc.yaml:code"]
 
     def changed(self) -> set[str]:
         """The stages that `dvc status` calls changed, but for `code`."""
-        return {name.removesuffix("@glas") for name in json.loads(self.shell("dvc", "status", "--json"))} - {"code"}
+        status = json.loads(self.shell("dvc", "status", "--json"))
+        return {name.removesuffix("@glas") for name in status} - {"src/dvc.yaml:code"}
 
     def table(self, table: records.Table, name: str) -> pd.DataFrame:
         return records.read(table, self.root / "data" / "glas" / f"{name}.parquet").set_index("slide_id")
