@@ -34,7 +34,7 @@ def load_sweep(root: Path, name: str) -> Sweep:
         AcinusError: no such sweep, or a wrong key in it; names the file and what there is.
     """
     path = root / "sweeps" / f"{name}.yaml"
-    known = sorted(file.stem for file in path.parent.glob("*.yaml"))
+    known = sorted(file.stem for file in (root / "sweeps").glob("*.yaml"))
     if name not in known:
         raise AcinusError(f"sweep {name!r}: there is no sweeps/{name}.yaml; known: {', '.join(known) or 'none'}")
     return load_yaml(path, Sweep)
