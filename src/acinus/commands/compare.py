@@ -127,9 +127,9 @@ def _run(root: Path, uri: str, name: str) -> Run:
 
 def _of_folder(path: Path) -> Run:
     """Return the run of a per_slide.csv: with the tables behind it where it lies in a project's reports/<recipe>/."""
-    folder = path.resolve().parent
+    folder, slides = path.resolve().parent, usable_slides(read_table(path))
     reported = read_json(folder / NUMBERS) if (folder / NUMBERS).is_file() else {}
-    alone, paths = Run(usable_slides(read_table(path)), reported), Paths(folder.parent.parent, folder.name)
+    alone, paths = Run(slides, reported), Paths(folder.parent.parent, folder.name)
     if folder != paths.reports or not paths.data.is_dir():
         return replace(alone, why="a report by itself; the tables behind it lie in the project that made it")
     if not reported:

@@ -174,7 +174,9 @@ def read_map(path: Path) -> tuple[np.ndarray, MapGeometry, MapInfo]:
         AcinusError: no such file, a TIFF of another origin, damaged or changed pixels.
     """
     with open_map(path) as reader:
-        pixels = np.concatenate([band for _, band in reader.bands()], axis=1)
+        pixels = np.empty((len(reader.info.classes), *reader.geometry.shape), dtype=np.uint8)
+        for top, band in reader.bands():
+            pixels[:, top : top + band.shape[1]] = band
         return pixels[0] if len(pixels) == 1 else pixels, reader.geometry, reader.info
 
 

@@ -289,14 +289,18 @@ def _halving(bands: Iterable[np.ndarray], coarser: Path) -> Iterator[np.ndarray]
     """
     with coarser.open("wb") as stream:
         for band in bands:
-            odd = band.shape[0] % 2, band.shape[1] % 2
-            even = np.pad(band, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else band
-            rows = np.add(even[::2], even[1::2], dtype=np.uint16)
-            four = rows[:, ::2] + rows[:, 1::2]
-            four += 2
-            four >>= 2
-            stream.write(four.astype(np.uint8).data)
+            stream.write(_halved(band).data)  # its own function: what it needs would else outlive the yield
             yield band
+
+
+def _halved(band: np.ndarray) -> np.ndarray:
+    odd = band.shape[0] % 2, band.shape[1] % 2
+    even = np.pad(band, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else band
+    rows = np.add(even[::2], even[1::2], dtype=np.uint16)
+    four = rows[:, ::2] + rows[:, 1::2]
+    four += 2
+    four >>= 2
+    return four.astype(np.uint8)
 
 
 def _stored(path: Path, width: int) -> Iterator[np.ndarray]:

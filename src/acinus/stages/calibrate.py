@@ -127,11 +127,9 @@ def judge_one(job: Job) -> Path:
     truth, lesions = None, None
     if job.judged:
         labels = open_labels(LabelRow.of(row, job.label), job.rules)
-        bands = [
-            truth_of(labels, geometry, top, min(BAND_ROWS, geometry.rows - top), index)
-            for top in range(0, geometry.rows, BAND_ROWS)
-        ]
-        truth = np.concatenate(bands)
+        truth = np.empty(geometry.shape, dtype=np.uint8)
+        for top in range(0, geometry.rows, BAND_ROWS):
+            truth[top : top + BAND_ROWS] = truth_of(labels, geometry, top, min(BAND_ROWS, geometry.rows - top), index)
         if job.lesions:
             lesions = lesion_grid(labels, (geometry.width, geometry.height), mean_mpp(row), job.positive)
     folder = target.parent / f"{row['slide_id']}.judged"  # no other slide's file is called so

@@ -90,11 +90,7 @@ def classify(rgb: np.ndarray, min_density: float, sizes: Sizes) -> np.ndarray:
         first, bottom = max(0, top - halo), min(rows, top + step)
         strip = _looks(rgb[first : bottom + halo], glass, (first, rows), min_density, sizes.closing)
         looks[top:bottom] = strip[top - first : bottom - first]
-    pieces, number = ndimage.label((looks & (SURE | LIKELY)) > 0, np.ones((3, 3), dtype=bool))
-    hold_sure = np.zeros(number + 1, dtype=bool)
-    hold_sure[pieces[(looks & SURE) > 0]] = True
-    hold_sure[0] = False
-    tissue: np.ndarray = hold_sure[pieces]
+    tissue = _grown((looks & SURE) > 0, (looks & (SURE | LIKELY)) > 0)
     spots = ((looks & SPOTS) > 0) & ~most(tissue, sizes.closing)
     if spots.any():
         cells = pieces_of(spots, most_px=(2 * sizes.closing + 1) ** 2)
@@ -104,6 +100,16 @@ def classify(rgb: np.ndarray, min_density: float, sizes: Sizes) -> np.ndarray:
     tissue |= holes(tissue, sizes.hole)
     tissue &= (looks & PEN) == 0
     return tissue
+
+
+def _grown(sure: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    """Return the pieces of `likely` that hold a sure px; apart, so that their numbers (int32) are let go."""
+    pieces, number = ndimage.label(likely, np.ones((3, 3), dtype=bool))
+    hold_sure = np.zeros(number + 1, dtype=bool)
+    hold_sure[pieces[sure]] = True
+    hold_sure[0] = False
+    grown: np.ndarray = hold_sure[pieces]
+    return grown
 
 
 def find_glass(rgb: np.ndarray) -> Glass:
