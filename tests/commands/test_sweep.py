@@ -33,6 +33,11 @@ if train["lr"] == 60:
 pathlib.Path("models").mkdir(exist_ok=True)
 pathlib.Path(f"models/{sys.argv[1]}.json").write_text(json.dumps(train))
 """
+CODE = """
+import pathlib, time
+pathlib.Path("code").mkdir(exist_ok=True)
+pathlib.Path("code/train.json").write_text(str(time.time_ns()))  # as if the code had been edited before each run
+"""
 REPORT = """
 import json, pathlib, sys
 train = json.loads(pathlib.Path(f"models/{sys.argv[1]}.json").read_text())
@@ -47,7 +52,7 @@ DVC = {
         "train": {
             "matrix": {"recipe": ["mine", "other"]},
             "cmd": "python train.py ${item.recipe}",
-            "deps": ["train.py"],
+            "deps": ["code/train.json", "train.py"],
             "params": [{"recipes/${item.recipe}.yaml": ["train"]}],
             "outs": ["models/${item.recipe}.json"],
         },
@@ -57,6 +62,16 @@ DVC = {
             "deps": ["report.py", "models/${item.recipe}.json"],
             "metrics": ["reports/${item.recipe}/metrics.json"],
         },
+    }
+}
+DVC_OF_CODE = {
+    "stages": {
+        "code": {
+            "cmd": "python code.py",
+            "wdir": "..",
+            "always_changed": True,
+            "outs": [{"code": {"persist": True}}],
+        }
     }
 }
 KINDS = {
@@ -110,8 +125,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str
         shutil.copy(ROOT / "recipes" / "demo-camelyon.yaml", root / "recipes" / f"{name}.yaml")
     (root / "train.py").write_text(TRAIN)
     (root / "report.py").write_text(REPORT)
+    (root / "code.py").write_text(CODE)
     (root / "dvc.yaml").write_text(yaml.safe_dump(DVC, sort_keys=False))
-    (root / ".gitignore").write_text("/models\n/reports\n")
+    (root / "src").mkdir()
+    (root / "src" / "dvc.yaml").write_text(yaml.safe_dump(DVC_OF_CODE, sort_keys=False))
+    (root / ".gitignore").write_text("/code\n/models\n/reports\n")
     write(root, "kinds", KINDS)
     call(root, "git", "init", "--quiet", "--initial-branch", "main")
     call(root, "git", "config", "user.name", "a test")
@@ -129,8 +147,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str
 
 def state(root: Path) -> dict[str, bytes]:
     """What a sweep must put back."""
-    files = [*root.glob("recipes/*"), *root.glob("models/*"), *root.glob("reports/*/metrics.json"), *root.glob("*.*")]
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files) if path.is_file()}
+    patterns = ("recipes/*", "models/*", "reports/*/metrics.json", "code/*", "src/*", "*.*")
+    files = sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def test_every_variant_is_a_row_with_its_own_figures(swept) -> None:
