@@ -131,8 +131,8 @@ def test_the_commit_is_whole_and_says_when_tracked_files_differ(tmp_path: Path) 
 
 def test_what_the_pipeline_writes_does_not_make_a_clean_clone_dirty(tmp_path: Path) -> None:
     names = ("a", *WRITTEN)
-    (tmp_path / "reports").mkdir()
     for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", *names)
