@@ -1,9 +1,10 @@
 """`python -m benchmarks.real_point --work DIR`: what the chosen operating point does on real patients it never saw.
 
-Needs GlaS (../shared/data/glas), two pictures to a slide. One network is trained on three patients as `benchmarks.real`
-trains. Of the other twelve, six choose the operating point and six are held out, then the other way round. Said of the
+Needs GlaS (../shared/data/glas), two pictures to a slide. A network is trained on three patients as `benchmarks.real`
+trains. Of the other twelve, six choose the operating point and six are held out; then the other way round, with another
+training, since the temperature is fitted on scores that training leaves of its own validation patches. Said of the
 held-out slides: how many benign ones are clean or below the rule, and the mean Dice of the malignant ones beside the
-best that any threshold alone gives on the same maps (an oracle: it knows the truth). About half an hour of one core.
+best that any threshold alone gives on the same maps (an oracle: it knows the truth). About an hour of one core.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from PIL import Image
 from acinus.maps.tiff import read_map
 from acinus.params import Recipe, check_recipe
 from acinus.paths import Paths
+from acinus.scoring.burden import tumour_by_burden
 from benchmarks import real, real_script
 from benchmarks.measure import ROOT
 from benchmarks.real_cohort import GlasSlide, Plan, read_slides, write_cohort
@@ -50,25 +52,22 @@ def best_dice(paths: Paths, slides: Sequence[GlasSlide], downsample: float) -> t
 
 
 def main() -> int:
-    """Train once, choose and hold out twice, print."""
+    """Train, choose and hold out, twice; print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_point", description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="keep cohort, model and maps here")
+    parser.add_argument("--work", type=Path, required=True, help="a new folder for cohorts, models and maps")
     parser.add_argument("--steps", type=int, default=real_script.STEPS, help="of 12 crops (default: %(default)s)")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real slides")
     options = parser.parse_args()
     if not (options.shared / "glas").is_dir():
         sys.exit(f"error: {options.shared / 'glas'}: not here; this benchmark needs the pictures of GlaS")
-    slides, recipe, paths = (
-        read_slides(options.shared / "glas", PER_SLIDE),
-        recipe_of(options.steps),
-        Paths(options.work, real.NAME),
-    )
+    slides, recipe = read_slides(options.shared / "glas", PER_SLIDE), recipe_of(options.steps)
     torch.set_num_threads(1)
     clean, benign, short = 0, 0, []
-    for plan in PLANS:
-        write_cohort(slides, plan, options.work / "cohort")
-        fresh = () if paths.model.is_dir() else ("train",)
-        real.run_stages(options.work, recipe, (*real.BEFORE, *fresh, *real.AFTER))
+    for number, plan in enumerate(PLANS, start=1):
+        root = options.work / f"plan_{number}"
+        write_cohort(slides, plan, root / "cohort")
+        real.run_stages(root, recipe, (*real.BEFORE, "train", *real.AFTER))
+        paths = Paths(root, real.NAME)
         tests = [slide for slide in slides if slide.split(plan) == "test"]
         ill = [slide for slide in tests if slide.malignant]
         downsample = recipe.infer.map_downsample
@@ -78,12 +77,14 @@ def main() -> int:
         }
         achieved, (best, threshold) = real.figures(tests, masks)["dice_mean"], best_dice(paths, ill, downsample)
         burden = pd.read_parquet(paths.quantities).set_index("slide_id")["burden_pred"]
-        called = [burden[slide.slide_id] >= recipe.grade.burden_percent for slide in tests if not slide.malignant]
-        clean, benign, short = clean + called.count(False), benign + len(called), [*short, best - achieved]
+        calls = [
+            tumour_by_burden(float(burden[slide.slide_id]), recipe.grade.burden_percent)
+            for slide in tests
+            if not slide.malignant
+        ]
+        clean, benign, short = clean + calls.count(0), benign + len(calls), [*short, best - achieved]
         print(paths.operating_point.read_text())
-        print(
-            f"held out: patients {', '.join(plan[0])}; {called.count(False)} of {len(called)} benign slides are right"
-        )
+        print(f"held out: patients {', '.join(plan[0])}; {calls.count(0)} of {len(calls)} benign slides are right")
         print(
             f"Dice of {len(ill)} malignant slides {achieved:.4f}; best threshold, {threshold:.2f}: {best:.4f}",
             flush=True,
