@@ -3,8 +3,8 @@
 Needs GlaS (../shared/data/glas). Each fold trains both on the same patients, with the same encoder, on the same number
 of crops less what validation takes; the pipeline in batches of half the size, so in twice the steps. It is measured as
 it is and with test-time augmentation (d4), on the same weights, which are the moving average. All figures are of
-level-0 px within the pictures of the test slides. What is known of a fold is kept in DIR and read again. About an hour
-of one core a fold.
+level-0 px within the pictures of the test slides. What is known of a fold is kept in DIR and read again; another seed
+wants another DIR. About an hour of one core a fold, a few minutes on a GPU.
 """
 
 import argparse
@@ -95,11 +95,15 @@ def recipe_of(tta: str, steps: int) -> Recipe:
     return check_recipe(NAME, recipe)
 
 
-def run_stages(root: Path, recipe: Recipe, stages: Sequence[str]) -> float:
-    """Run stages in the folder `root`; return the seconds until the last one's last epoch ended, if it has any."""
+def run_stages(root: Path, recipe: Recipe, stages: Sequence[str], device: str, seed: int = 1) -> float:
+    """Run stages in the folder `root`; return the seconds until the last one's last epoch ended, if it has any.
+
+    A GPU is so fast that it would wait for patches: three processes read them.
+    """
     project = yaml.safe_load((ROOT / "params.yaml").read_text())
-    project |= {"recipes": [NAME], "raw_cohorts": [NAME], "demo": {"families": []}}
-    project["compute"] |= {"workers": 1, "threads": 1, "device": "cpu"}
+    project |= {"recipes": [NAME], "raw_cohorts": [NAME], "demo": {"families": []}, "seed": seed}
+    loaders = 0 if device == "cpu" else 3
+    project["compute"] |= {"workers": 1, "threads": 1, "device": device, "loader_workers": loaders}
     checked, start = Project.model_validate(project), time.perf_counter()
     heard = Heard()
     for name in stages:
@@ -139,7 +143,9 @@ def figures(slides: Sequence[GlasSlide], predicted: Mapping[str, Sequence[np.nda
     }
 
 
-def fold(number: int, slides: list[GlasSlide], work: Path, steps: int, seed: int = 1) -> dict[str, dict[str, float]]:
+def fold(
+    number: int, slides: list[GlasSlide], work: Path, steps: int, device: str, seed: int
+) -> dict[str, dict[str, float]]:
     """Return way -> figures of one fold, with the seconds that training took; each is kept in `work`."""
     root, kept = work / f"fold_{number}", work / f"fold_{number}.json"
     known: dict[str, dict[str, float]] = read_json(kept) if kept.is_file() else {}
@@ -153,17 +159,17 @@ def fold(number: int, slides: list[GlasSlide], work: Path, steps: int, seed: int
 
     if "script" not in known:
         training = [picture for slide in slides if slide.split(FOLDS[number]) == "train" for picture in slide.pictures]
-        model, seconds = real_script.train(training, seed, steps)
+        model, seconds = real_script.train(training, seed, steps, device)
         guesses = {one.slide_id: [real_script.predict(model, picture) for picture in one.pictures] for one in tests}
         keep("script", guesses, seconds)
     if set(WAYS) <= set(known):
         return known
     write_cohort(slides, FOLDS[number], root / "cohort")
-    run_stages(root, recipe_of("none", steps), BEFORE)
-    seconds = run_stages(root, recipe_of("none", steps), ("train",))
+    run_stages(root, recipe_of("none", steps), BEFORE, device, seed)
+    seconds = run_stages(root, recipe_of("none", steps), ("train",), device, seed)
     for way, tta in zip(WAYS[1:], ("none", "d4"), strict=True):
         recipe = recipe_of(tta, steps)
-        run_stages(root, recipe, AFTER)
+        run_stages(root, recipe, AFTER, device, seed)
         masks = {one.slide_id: np.asarray(Image.open(Paths(root, NAME).masks / f"{one.slide_id}.png")) for one in tests}
         keep(way, {one.slide_id: cut(masks[one.slide_id], one, recipe.infer.map_downsample) for one in tests}, seconds)
     return known
@@ -194,6 +200,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="keep cohorts, models and finished folds here")
     parser.add_argument("--folds", default=",".join(map(str, range(len(FOLDS)))), help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, default=real_script.STEPS, help="of the script (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of both (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, for both (default: %(default)s)")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real slides")
     options = parser.parse_args()
     glas = options.shared / "glas"
@@ -201,7 +209,7 @@ def main() -> int:
         sys.exit(f"error: {glas}: not here; this benchmark needs the pictures of GlaS")
     slides, done = read_slides(glas), {}
     for number in map(int, options.folds.split(",")):
-        done[number] = fold(number, slides, options.work, options.steps)
+        done[number] = fold(number, slides, options.work, options.steps, options.device, options.seed)
         print(table(done), flush=True)
     return 0
 

@@ -10,6 +10,7 @@ best that any threshold alone gives on the same maps (an oracle: it knows the tr
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,45 +52,66 @@ def best_dice(paths: Paths, slides: Sequence[GlasSlide], downsample: float) -> t
     return dice[best], best
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What the point chosen in one half does on the other's slides.
+
+    benign, clean: slides, and those of them that are called normal. dice: mean of the malignant slides; best: the
+    highest that one threshold gives, at `threshold`.
+    """
+
+    benign: int
+    clean: int
+    dice: float
+    best: float
+    threshold: float
+    point: str
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return (
+            f"{self.point}held out: {self.clean} of {self.benign} benign slides are called normal; "
+            f"Dice of malignant slides {self.dice:.4f}, with the best threshold ({self.threshold:.2f}) {self.best:.4f}"
+        )
+
+
+def half(number: int, slides: list[GlasSlide], work: Path, steps: int, device: str) -> HeldOut:
+    """Train, choose the operating point on one half of the other patients, and apply it to the other half."""
+    plan, root, recipe = PLANS[number], work / f"plan_{number}", recipe_of(steps)
+    torch.set_num_threads(1)
+    write_cohort(slides, plan, root / "cohort")
+    real.run_stages(root, recipe, (*real.BEFORE, "train", *real.AFTER), device)
+    paths, downsample = Paths(root, real.NAME), recipe.infer.map_downsample
+    tests = [slide for slide in slides if slide.split(plan) == "test"]
+    masks = {
+        slide.slide_id: real.cut(np.asarray(Image.open(paths.masks / f"{slide.slide_id}.png")), slide, downsample)
+        for slide in tests
+    }
+    best, threshold = best_dice(paths, [slide for slide in tests if slide.malignant], downsample)
+    burden = pd.read_parquet(paths.quantities).set_index("slide_id")["burden_pred"]
+    benign = [float(burden[slide.slide_id]) for slide in tests if not slide.malignant]
+    clean = [tumour_by_burden(percent, recipe.grade.burden_percent) for percent in benign].count(0)
+    dice = real.figures(tests, masks)["dice_mean"]
+    return HeldOut(len(benign), clean, dice, best, threshold, paths.operating_point.read_text())
+
+
 def main() -> int:
     """Train, choose and hold out, twice; print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_point", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="a new folder for cohorts, models and maps")
     parser.add_argument("--steps", type=int, default=real_script.STEPS, help="of 12 crops (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real slides")
     options = parser.parse_args()
     if not (options.shared / "glas").is_dir():
         sys.exit(f"error: {options.shared / 'glas'}: not here; this benchmark needs the pictures of GlaS")
-    slides, recipe = read_slides(options.shared / "glas", PER_SLIDE), recipe_of(options.steps)
-    torch.set_num_threads(1)
-    clean, benign, short = 0, 0, []
-    for number, plan in enumerate(PLANS, start=1):
-        root = options.work / f"plan_{number}"
-        write_cohort(slides, plan, root / "cohort")
-        real.run_stages(root, recipe, (*real.BEFORE, "train", *real.AFTER))
-        paths = Paths(root, real.NAME)
-        tests = [slide for slide in slides if slide.split(plan) == "test"]
-        ill = [slide for slide in tests if slide.malignant]
-        downsample = recipe.infer.map_downsample
-        masks = {
-            slide.slide_id: real.cut(np.asarray(Image.open(paths.masks / f"{slide.slide_id}.png")), slide, downsample)
-            for slide in tests
-        }
-        achieved, (best, threshold) = real.figures(tests, masks)["dice_mean"], best_dice(paths, ill, downsample)
-        burden = pd.read_parquet(paths.quantities).set_index("slide_id")["burden_pred"]
-        calls = [
-            tumour_by_burden(float(burden[slide.slide_id]), recipe.grade.burden_percent)
-            for slide in tests
-            if not slide.malignant
-        ]
-        clean, benign, short = clean + calls.count(0), benign + len(calls), [*short, best - achieved]
-        print(paths.operating_point.read_text())
-        print(f"held out: patients {', '.join(plan[0])}; {calls.count(0)} of {len(calls)} benign slides are right")
-        print(
-            f"Dice of {len(ill)} malignant slides {achieved:.4f}; best threshold, {threshold:.2f}: {best:.4f}",
-            flush=True,
-        )
-    print(f"both: {clean} of {benign} benign slides; Dice below the best threshold's by at most {max(short):.4f}")
+    slides, halves = read_slides(options.shared / "glas", PER_SLIDE), []
+    for number in range(len(PLANS)):
+        halves.append(half(number, slides, options.work, options.steps, options.device))
+        print(halves[-1], flush=True)
+    clean, benign, short = (sum(one.clean for one in halves), sum(one.benign for one in halves),
+                            max(one.best - one.dice for one in halves))  # fmt: skip
+    print(f"both: {clean} of {benign} benign slides; Dice below the best threshold's by at most {short:.4f}")
     return 0
 
 

@@ -31,14 +31,14 @@ def build() -> nn.Module:
     return model
 
 
-def train(pictures: Sequence[Picture], seed: int, steps: int = STEPS) -> tuple[nn.Module, float]:
+def train(pictures: Sequence[Picture], seed: int, steps: int = STEPS, device: str = "cpu") -> tuple[nn.Module, float]:
     """Return the trained network and the seconds that its steps took."""
     torchvision_hook.install()
     import segmentation_models_pytorch as smp
 
     torch.manual_seed(seed)
     draw, model = np.random.default_rng(seed), build()
-    model.to(memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     bce, dice = nn.BCEWithLogitsLoss(), smp.losses.DiceLoss("binary")
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
@@ -52,7 +52,8 @@ def train(pictures: Sequence[Picture], seed: int, steps: int = STEPS) -> tuple[n
             y, x = draw.integers(height - CROP_PX + 1), draw.integers(width - CROP_PX + 1)
             images.append(picture.image[y : y + CROP_PX, x : x + CROP_PX])
             masks.append(picture.mask[y : y + CROP_PX, x : x + CROP_PX])
-        logits, target = model(_input(np.stack(images))), torch.from_numpy(np.stack(masks))[:, None].float()
+        logits = model(_input(np.stack(images)).to(device))
+        target = torch.from_numpy(np.stack(masks))[:, None].to(device).float()
         loss = bce(logits, target) + dice(logits, target)
         optimizer.zero_grad()
         loss.backward()
@@ -66,8 +67,9 @@ def predict(model: nn.Module, picture: Picture) -> np.ndarray:
     height, width = picture.mask.shape
     padded = np.pad(picture.image, ((0, -height % 32), (0, -width % 32), (0, 0)), mode="reflect")
     with torch.inference_mode():
-        probs: Tensor = model(_input(padded[None])).sigmoid()[0, 0, :height, :width]
-    return probs.numpy() >= 0.5
+        shown = _input(padded[None]).to(next(model.parameters()).device)
+        probs: Tensor = model(shown).sigmoid()[0, 0, :height, :width]
+    return probs.cpu().numpy() >= 0.5
 
 
 def _input(images: np.ndarray) -> Tensor:
