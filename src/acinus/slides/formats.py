@@ -123,13 +123,19 @@ def format_of(path: Path) -> Format | None:
     return _DICOM if is_dicom(path) or is_dicom_folder(path) else None
 
 
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF does."""
+    return _head(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file begins as a PNG or a JPEG does."""
+    return _head(path, 8).startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
+
+
 def is_dicom(path: Path) -> bool:
     """Return whether a file begins as a DICOM file does, or, where it is not there, is called one."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return path.suffix.lower() in (".dcm", ".dicom")
+    return _head(path, 132)[128:] == b"DICM" or (not path.exists() and path.suffix.lower() in (".dcm", ".dicom"))
 
 
 def is_dicom_folder(path: Path) -> bool:
@@ -171,3 +177,12 @@ def parts(files: Collection[str]) -> dict[str, str]:
 def _compound(name: str) -> str:
     """Return the last two suffixes of a name, such as .ome.tif."""
     return "".join(PurePath(name).suffixes[-2:])
+
+
+def _head(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file, none where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(count)
+    except OSError:
+        return b""

@@ -5,12 +5,9 @@ from pathlib import Path, PurePosixPath
 from acinus.errors import AcinusError, SlideError
 from acinus.slides import dicom
 from acinus.slides.array import ArraySlide, array_row
-from acinus.slides.picture import PictureSlide
+from acinus.slides.formats import is_picture, is_tiff
 from acinus.slides.pixels import SlidePixels
-from acinus.slides.raster import is_picture
 from acinus.slides.slide import Slide
-from acinus.slides.tiff_layout import is_tiff, sees_more
-from acinus.slides.tiff_slide import TiffSlide
 
 
 def open_slide(path: Path, slide_id: str) -> SlidePixels:
@@ -28,18 +25,28 @@ def open_slide(path: Path, slide_id: str) -> SlidePixels:
     if path.is_dir() and path.suffix.lower() != ".zarr":
         path = dicom.file_of(path, slide_id)
     if is_picture(path):
+        from acinus.slides.picture import PictureSlide  # libvips, for those who need it
+
         return PictureSlide(path, slide_id)
     try:
         slide = Slide(path, slide_id)
     except SlideError:
         if not is_tiff(path):
             raise
-        return TiffSlide(path, slide_id)
-    one_level = slide.properties.get("openslide.vendor") == "generic-tiff" and len(slide.level_dimensions) == 1
-    if one_level and sees_more(path):
-        slide.close()
-        return TiffSlide(path, slide_id)
+        return _tiff_slide(path, slide_id)
+    if slide.properties.get("openslide.vendor") == "generic-tiff" and len(slide.level_dimensions) == 1:
+        from acinus.slides.tiff_layout import sees_more
+
+        if sees_more(path):
+            slide.close()
+            return _tiff_slide(path, slide_id)
     return slide
+
+
+def _tiff_slide(path: Path, slide_id: str) -> SlidePixels:
+    from acinus.slides.tiff_slide import TiffSlide  # tifffile and imagecodecs, for those who need them
+
+    return TiffSlide(path, slide_id)
 
 
 def readable_file(path: Path) -> Path:

@@ -9,12 +9,13 @@ import tifffile
 
 from acinus.files import atomic_path
 from acinus.params import section_hash
+from acinus.slides.formats import is_picture
 from acinus.slides.jpeg_tiles import JpegTiles, tiles_of
 from acinus.slides.open import open_slide
 from acinus.slides.pages import read_pages
 from acinus.slides.picture import FLAT_PX, open_picture
 from acinus.slides.pixels import SlidePixels
-from acinus.slides.raster import TILE_PX, is_picture, on_white, open_raster, regrouped, stripes, tiles
+from acinus.slides.raster import TILE_PX, on_white, open_raster, regrouped, stripes, tiles
 from acinus.slides.slide import Slide
 
 _LOSSLESS: dict[str, Any] = {"compression": "zstd", "predictor": True}

@@ -65,16 +65,6 @@ def declared_size(path: Path) -> tuple[int, int]:
     return image.width, image.height
 
 
-def is_picture(path: Path) -> bool:
-    """Return whether a file begins as a PNG or a JPEG does."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(8)
-    except OSError:
-        return False
-    return any(head.startswith(magic) and loader != "tiffload" for magic, loader in LOADERS.items())
-
-
 def check_budget(size: tuple[int, int], max_pixels: int, name: str) -> None:
     """Refuse a raster of more pixels than the recipe allows, before anything is decoded."""
     width, height = size

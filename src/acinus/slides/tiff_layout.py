@@ -37,15 +37,6 @@ def sees_more(path: Path) -> bool:
         return False
 
 
-def is_tiff(path: Path) -> bool:
-    """Return whether a file begins as a TIFF does."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    except OSError:
-        return False
-
-
 def layout_of(tiff: tifffile.TiffFile) -> Layout:
     """Return the levels of the slide in a TIFF: of an OME-TIFF those of the first image of 8-bit RGB.
 
