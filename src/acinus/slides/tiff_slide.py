@@ -7,9 +7,11 @@ OpenSlide would (jpeg_tiles), the others by tifffile, and the last ones are kept
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -30,12 +32,15 @@ _PIECE_BYTES = 2**18
 class _Level:
     """One level: its directory, tifffile's decoder of its tiles (or strips), their (width, height).
 
-    planes: 3 where red, green and blue lie in tiles of their own. plain: the pieces are px as they are.
+    samples: per px. alpha: the last of them is to be laid on white. planes: how many of them lie in tiles of their
+    own. plain: the pieces are px as they are.
     """
 
     page: Page
-    source: tifffile.TiffPage
+    decode: Callable[..., Any]
     tile_px: tuple[int, int]
+    samples: int
+    alpha: bool
     planes: int
     plain: bool
 
@@ -54,7 +59,8 @@ class _Level:
         plain = page.tile is None and page.compression == 1 and planes == 1 and source.predictor == 1
         if plain and page.counts.size == 1:  # one strip for all, as ImageJ writes it: read in pieces
             page, tile_px = _in_pieces(page, samples)
-        level = cls(page, source, tile_px, planes, plain)
+        alpha = tuple(source.extrasamples or ()) == (2,)
+        level = cls(page, source.decode, tile_px, samples, alpha, planes, plain)
         if min(tile_px) < 1 or page.counts.size < level.across * level.down * planes:
             raise ValueError(f"{page.counts.size} tiles of {tile_px[0]} x {tile_px[1]} px")
         return level
@@ -172,7 +178,7 @@ class TiffSlide(FileSlide):
             return pixels
         if level.page.photometric != RGB or pixels.shape[2] != 4:
             raise self.fault(f"level {number}, tile {tile}: {pixels.shape[2]} samples come out; expected 3")
-        return on_white(pixels) if tuple(level.source.extrasamples) == (2,) else np.ascontiguousarray(pixels[..., :3])
+        return on_white(pixels) if level.alpha else np.ascontiguousarray(pixels[..., :3])
 
     def _decode_segment(self, number: int, index: int) -> np.ndarray:
         """Return uint8 (height, width, samples) of one stored piece of a level."""
@@ -181,7 +187,7 @@ class TiffSlide(FileSlide):
         wide, high = level.tile_px
         row = index % (level.across * level.down) // level.across
         high_here = high if level.page.tile is not None else min(high, level.page.height - row * high)
-        samples = 1 if level.planes > 1 else int(level.source.samplesperpixel)
+        samples = 1 if level.planes > 1 else level.samples
         if count == 0:
             return np.full((high_here, wide, samples), 255, dtype=np.uint8)
         data = self.bytes_at(int(level.page.offsets[index]), count)
@@ -191,7 +197,7 @@ class TiffSlide(FileSlide):
         if level.plain:
             return np.frombuffer(data, np.uint8, math.prod(expected)).reshape(expected)
         try:
-            decoded = level.source.decode(data, index, jpegtables=level.page.jpeg_tables or None)[0]
+            decoded = level.decode(data, index, jpegtables=level.page.jpeg_tables or None)[0]
         except TILE_DAMAGE as error:
             raise self.fault(f"level {number}, tile {index}: cannot be decoded ({self._plain(error)[:100]})") from error
         shape = decoded.shape[1:] if decoded is not None and decoded.dtype == np.uint8 else ()
