@@ -16,7 +16,8 @@ from acinus.cohorts import splits, tables
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.records import LONGEST_ID, MANIFEST, is_safe_id
 from acinus.slides.open import SlidePixels, below, open_slide
-from acinus.slides.slide import MPP_RANGE
+from acinus.slides.pyramid import made_fingerprint, slide_file
+from acinus.slides.slide import MPP_RANGE, is_default_mpp
 from acinus.slides.tiles import probe
 
 Row = dict[str, Any]
@@ -37,7 +38,8 @@ class Order(Generic[Section]):
 
     root: the cohort's folder. rasters: a folder that it may fill with images made from the cohort's. files: every
     file below the root (the inventory), relative path -> fingerprint. map: applies a picklable function
-    to jobs, in order, perhaps in other processes; an Order itself does not travel there.
+    to jobs, in order, perhaps in other processes; an Order itself does not travel there. say: told to the person who
+    runs the stage, a line each.
     """
 
     root: Path
@@ -48,6 +50,7 @@ class Order(Generic[Section]):
     files: Mapping[str, str]
     seed: int
     map: MapSlides
+    say: Callable[[str], None] = print
 
 
 def new_row(slide_id: str, image: str, fingerprint: str, **known: Any) -> Row:
@@ -84,31 +87,52 @@ def judged(row: Row, root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(row: Row, root: Path, cohort: params.Cohort, seed: int) -> Iterator[SlidePixels]:
-    """Give the slide of a row, open, after its size is noted in `row` itself and its tiles are probed."""
+def opened(
+    row: Row, root: Path, cohort: params.Cohort, seed: int, rasters: Path | None = None
+) -> Iterator[SlidePixels]:
+    """Give the slide of a row, open, after its size is noted in `row` itself and its tiles are probed.
+
+    rasters: a folder for the pyramid of a large slide without levels, which is then what is opened, here and later.
+    """
     path = below(root, row["image"])
+    if rasters is not None:
+        made = rasters / f"{row['slide_id']}.tif"
+        path = slide_file(path, row["slide_id"], made)
+        if path == made:
+            row |= {"derived": True, "fingerprint": made_fingerprint(row["fingerprint"])}
     with open_slide(path, row["slide_id"]) as slide:
         row |= {"width": slide.width, "height": slide.height}
         probe(slide, cohort.probe_tiles, seed)
         yield slide
 
 
-def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool) -> Row:
-    """Return mpp_x, mpp_y (um per level-0 px) and mpp_source: the slide's own tag, else cohort.mpp, else nulls.
+def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool, stated: float | None = None) -> Row:
+    """Return mpp_x, mpp_y (um per level-0 px) and mpp_source: `stated`, the slide's own tag, cohort.mpp, else nulls.
+
+    stated: what a table says of this slide by name. cohort.mpp stands in for a tag that is absent, and for none else.
 
     Raises:
-        SlideError: neither says it, though it is `needed`.
+        SlideError: a tag that is not plausible, or nothing says it, though it is `needed`.
     """
+    if stated is not None:
+        return {"mpp_x": stated, "mpp_y": stated, "mpp_source": "table"}
     if slide.tag_mpp is not None:
         return {"mpp_x": slide.tag_mpp[0], "mpp_y": slide.tag_mpp[1], "mpp_source": "tag"}
+    tag = slide.properties.get("openslide.mpp-x")
+    low, high = MPP_RANGE
+    if tag is not None and not is_default_mpp(tag):
+        raise SlideError(
+            f"slide {slide.slide_id}: its tag says {float(tag):g} um/px, which is not plausible ({low:g} to {high:g}); correct "
+            "the tag, give its um/px in column mpp of slides.csv (family slides), or list the slide under "
+            "cohort.exclude"
+        )
     if cohort.mpp is not None:
         return {"mpp_x": cohort.mpp, "mpp_y": cohort.mpp, "mpp_source": "override"}
     if not needed:
         return {"mpp_x": None, "mpp_y": None, "mpp_source": None}
-    tag = slide.properties.get("openslide.mpp-x")
     raise SlideError(
         f"slide {slide.slide_id}: no plausible mpp ({f'the tag says {tag}' if tag else 'no tag'}; plausible is "
-        f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g} um/px); set cohort.mpp"
+        f"{low:g} to {high:g} um/px); set cohort.mpp"
     )
 
 
