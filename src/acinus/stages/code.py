@@ -17,7 +17,7 @@ def run(root: Path) -> None:
         f"{stage}.json": json.dumps(package().facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
         for stage in package().stages()
     }
-    for path in folder.glob("*") if folder.is_dir() else ():
+    for path in folder.glob("*.json"):
         if path.name not in texts:
             path.unlink()  # of a stage that is no more
     changed = []
