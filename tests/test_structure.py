@@ -24,7 +24,7 @@ DVC = {
 RANKS = [
     {"errors", "seeds", "paths", "threads"},
     {"files", "params", "scoring"},
-    {"code", "records", "slides", "acinus_demo"},
+    {"code", "records", "slides", "templates", "acinus_demo"},
     {"cluster", "project", "labels", "metrics"},
     {"parallel", "tissue", "charts", "cohorts", "validation"},
     {"stage", "patches", "pages"},
@@ -32,7 +32,7 @@ RANKS = [
     {"tracking", "preflight", "search", "maps"},
     {"execution", "regions"},
     {"calibration", "grading", "drawing", "commands"},
-    {"stages", "predict"},
+    {"stages", "predict", "cli_group"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
