@@ -135,7 +135,7 @@ def _git(folder: Path, *words: str) -> str:
 
 def _call(folder: Path, *command: str) -> str:
     """Run a command to its end; return what it says where it fails, else nothing."""
-    outer = ("DVC_", "GIT_DIR", "GIT_INDEX", "GIT_WORK")
+    outer = ("GIT_DIR", "GIT_INDEX", "GIT_WORK")  # of a git hook around this
     environment = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     said = " ".join((done.stderr or done.stdout).split())
