@@ -142,9 +142,7 @@ def test_the_pinned_version_is_the_one_that_runs_and_another_is_refused(slides: 
     assert f"acinus[weights]=={pinned(root)}\n" in pin.read_text()
     text = pin.read_text()
     pin.write_text("numpy\r\nacinus[weights]==0.0.7 # old\n")
-    with pytest.raises(
-        AcinusError, match=r"made with acinus 0.0.7, but 0.1.0 runs; install that one .*acinus upgrade"
-    ):
+    with pytest.raises(AcinusError, match=r"made with acinus 0.0.7, but 0.1.0 runs; install that one .*acinus upgrade"):
         check_pin(root)
     assert pin_anew(root) == "numpy\nacinus[weights]==0.1.0 # old\n"
     assert "acinus[weights]==0.1.0" in text

@@ -32,7 +32,7 @@ def run(root: Path, check: bool) -> str:
     if check:
         return "\n".join(lines)
     for path, file in PIPELINE.items():
-        lines += _put(root / path, template(file))
+        lines += _put(root, path, template(file))
     pin = pin_anew(root)
     if pin is not None and wanted != running:
         write_text(root / PIN, pin)
@@ -40,16 +40,15 @@ def run(root: Path, check: bool) -> str:
     return "\n".join([*lines, "next: dvc repro"])
 
 
-def _put(path: Path, text: str) -> Iterator[str]:
+def _put(root: Path, name: str, text: str) -> Iterator[str]:
     """Write a file of the pipeline, where it differs; what stood there stays beside it."""
-    before = path.read_text(encoding="utf-8") if path.is_file() else None
+    before = (root / name).read_text(encoding="utf-8") if (root / name).is_file() else None
     if before == text:
         return
     if before is not None:
-        write_text(path.with_name(f"{path.name}.old"), before)
-    write_text(path, text)
-    kept = "" if before is None else f"; as it was: {path.name}.old"
-    yield f"{path.parent.name + '/' if path.parent.name == 'code' else ''}{path.name}: written anew{kept}"
+        write_text(root / f"{name}.old", before)
+    write_text(root / name, text)
+    yield f"{name}: written anew" + ("" if before is None else f"; what stood there: {name}.old")
 
 
 def _reruns(root: Path) -> list[str]:
