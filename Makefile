@@ -75,5 +75,5 @@ lock: ## write requirements.lock anew from the packages in .venv
 	@mv requirements.lock.new requirements.lock
 
 clean: ## remove what the pipeline made here (the DVC cache and MLflow's memory stay)
-	rm -rf code data/demo/*/ data/raw/*.json models .acinus
+	rm -rf code/*.json data/demo/*/ data/raw/*.json models .acinus
 	find data reports -mindepth 1 -maxdepth 1 -type d ! -name demo ! -name raw -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The command line: every stage is a command, and what a person can mend is one line and exit 1."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,14 +48,24 @@ def error_line(done: Result) -> str:
     return lines[0].removeprefix("error: ")
 
 
-def test_help_lists_every_stage_in_the_way_of_the_data() -> None:
+def test_help_lists_every_command_once_in_groups_and_the_stages_in_the_way_of_the_data(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     done = run("--help")
     assert done.exit_code == 0
-    listed = [line.split()[0] for line in done.output.partition("Commands:\n")[2].splitlines()]
-    assert [name for name in listed if name in STAGES] == STAGES
-    assert set(listed) - set(STAGES) == {
-        *("results", "predict", "compare", "show", "sweep", "setup", "reproduce", "verify", "stop")
-    }
+    groups = dict(
+        re.findall(r"^(\w+).*:\n((?:  \S.*\n)+)", done.output.partition("Show this message")[2], re.MULTILINE)
+    )
+    assert list(groups) == ["Start", "Run", "Look", "Models", "Maintain"]
+    listed = [line.split()[0] for lines in groups.values() for line in lines.splitlines()]
+    assert sorted(listed) == sorted(main.commands)
+    assert [name for name in listed if name in STAGES and name != "code"] == STAGES[1:]
+
+
+def test_help_is_readable_at_80_columns(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("--help").output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines[1:] if line.endswith("...")] == []  # nothing is cut off
 
 
 @pytest.mark.parametrize("name", list(main.commands))

@@ -16,7 +16,7 @@ SRC = ROOT / "src"
 STAGES = sorted(p.stem for p in (SRC / "acinus" / "stages").glob("*.py") if p.stem != "__init__")
 DVC = {
     name: stage
-    for file in ("src/dvc.yaml", "dvc.yaml")
+    for file in ("code/dvc.yaml", "dvc.yaml")
     for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
 
@@ -24,7 +24,7 @@ DVC = {
 RANKS = [
     {"errors", "seeds", "paths", "threads"},
     {"files", "params", "scoring"},
-    {"annotations", "code", "records", "slides", "acinus_demo"},
+    {"annotations", "code", "records", "slides", "templates", "acinus_demo"},
     {"cluster", "project", "labels", "metrics"},
     {"parallel", "tissue", "charts", "cohorts", "validation"},
     {"stage", "patches", "pages"},
@@ -32,7 +32,7 @@ RANKS = [
     {"tracking", "preflight", "search", "maps"},
     {"execution", "regions"},
     {"calibration", "grading", "drawing", "commands"},
-    {"stages", "predict"},
+    {"stages", "predict", "cli_group"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
@@ -116,7 +116,7 @@ def test_stage_module_command_and_dvc_stage_are_the_same_names() -> None:
 
 def test_every_stage_depends_on_the_digest_of_its_code_and_on_no_source_file() -> None:
     assert set(package().stages()) == set(STAGES) - set(ALWAYS_RUN)
-    assert DVC["code"]["outs"] == [{"code": {"persist": True}}]
+    assert DVC["code"]["outs"] == [{f"{stage}.json": {"persist": True}} for stage in package().stages()]
     for stage, definition in DVC.items():
         if stage in ALWAYS_RUN:
             assert definition["always_changed"]

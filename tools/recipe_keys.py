@@ -3,13 +3,10 @@
 `python -m tools.recipe_keys` writes them anew; tests/test_docs.py holds that the page is current.
 """
 
-import ast
 import inspect
-import re
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from acinus import params
 from acinus.params.base import Section
+from acinus.params.meanings import meanings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "recipes.md"
@@ -88,42 +86,17 @@ def _table(
     title: str, model: type[Section], values: Sequence[Any], level: int = 2, column: str = "in the demos"
 ) -> str:
     """Return heading, contract and table of one section; values: what each demo recipe says there."""
-    meanings, hints = _meanings(model), get_type_hints(model, include_extras=True)
+    texts, hints = meanings(model, but=params.Cohort), get_type_hints(model, include_extras=True)
     head = ["key", "allowed", "default", *([column] if values else []), "meaning"]
     rows = [head, ["---"] * len(head)]
     for name, field in model.model_fields.items():
-        if name not in meanings:
+        if name not in texts:
             continue
         said = [_shown([getattr(one, name) for one in values])] if values else []
         choices = FILLED_IN.get(name, (allowed(hints[name]), _default(field)))
-        rows.append([f"`{field.alias or name}`", *choices, *said, meanings[name]])
+        rows.append([f"`{field.alias or name}`", *choices, *said, texts[name]])
     lines = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
     return f"{'#' * level} {title}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{lines}"
-
-
-@cache
-def _meanings(model: type[Section]) -> Mapping[str, str]:
-    """Return field -> the text below it, of a model and of what it inherits beside `Section` and `Cohort`.
-
-    Sections are left out that have a table of their own and say nothing.
-
-    Raises:
-        ValueError: a field that no text explains.
-    """
-    found: dict[str, str] = {}
-    for kind in reversed(model.__mro__):
-        if not issubclass(kind, Section) or kind is Section or (kind is params.Cohort and model is not kind):
-            continue
-        body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
-        for field, text in zip(body, [*body[1:], None], strict=True):
-            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-                continue
-            name = field.target.id
-            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[name] = re.sub(r"\s+", " ", str(text.value.value)).strip()
-            elif not _section(model.model_fields[name]):
-                raise ValueError(f"{kind.__name__}.{name}: write below the field what it means")
-    return found
 
 
 def _default(field: FieldInfo) -> str:

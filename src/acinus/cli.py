@@ -1,78 +1,42 @@
 """Every command a person types. A stage is a command; its libraries load only when it runs."""
 
 import importlib
-import os
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from acinus.errors import AcinusError
+from acinus.cli_group import CommandGroup
 from acinus.project import checkout
 from acinus.project.startup import without_collection
 
 RECIPE_STAGES = {
-    "watch": "look at a cohort outside DVC: path, size and fingerprint of its files",
+    "watch": "look at the files of a cohort outside DVC",
     "inventory": "identify the cohort's files without hashing them whole",
     "ingest": "find slides, labels, splits and mpp; open each slide once",
-    "index": "tissue masks and every candidate patch with its fractions and label",
+    "index": "find tissue, and every candidate patch with its label",
     "sample": "draw a balanced, seeded sample of patches",
     "validate": "hold the tables against Great Expectations suites",
     "extract": "write the patch store",
     "tune": "search train's settings with Optuna, as the recipe says",
-    "train": "train the patch model and score the validation and test patches",
-    "calibrate": "choose temperature, threshold and clean-up on the validation slides",
+    "train": "train the patch model; score validation and test patches",
+    "calibrate": "choose temperature, threshold, clean-up on validation slides",
     "infer": "write whole-slide probability maps",
     "quantify": "turn maps into masks, regions, burden and areas",
-    "grade": "grade slides by attention MIL over their most suspicious patches",
+    "grade": "grade slides by attention MIL over suspicious patches",
     "report": "figures, tables, pictures and the recipe's page",
 }
 """Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
 
 RECIPE = click.option("--recipe", required=True, help="Name of a file in recipes/, without .yaml.")
 
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit status of a command that Ctrl-C stopped, as shells have it."""
 
-
-class _Group(click.Group):
-    """Print an expected failure as one line and exit 1, Ctrl-C as one and exit 130; a traceback is for our faults."""
-
-    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
-        if args is None:  # typed in a shell, not called from Python
-            try:
-                checkout.run_own_code()
-            except AcinusError as error:
-                sys.exit(f"error: {error}")
-        return super().main(args, *more, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except AcinusError as error:
-            click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)  # a file's name may hold a line break
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from what is finished", err=True)
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(1)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="acinus")
 def main() -> None:
     """From a folder of whole-slide images to results that can be defended. For research, not for diagnosis."""
 
 
-@main.command("code")
+@main.command("code", short_help="Write what the code of every stage is, code/<stage>.json.")
 def _code() -> None:
     """Write what the code of every stage is, code/<stage>.json: a comment or a docstring changes none."""
     from acinus.stages import code
@@ -108,7 +72,7 @@ def _recipe_command(name: str, text: str) -> click.Command:
     return command
 
 
-@click.command("tune")
+@click.command("tune", short_help="Search train's settings with Optuna, as the recipe says.")
 @RECIPE
 @click.option("--join", is_flag=True, help="Work on trials of a study that another process runs; write no results.")
 def _tune(recipe: str, join: bool) -> None:
@@ -126,7 +90,7 @@ for _name, _text in RECIPE_STAGES.items():
     main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
 
 
-@main.command("stop")
+@main.command("stop", short_help="End a running training after its step; the best so far stays.")
 @RECIPE
 def _stop(recipe: str) -> None:
     """End a recipe's running training after its step; the best so far becomes the model.
@@ -159,7 +123,7 @@ def _results(markdown: bool) -> None:
         results.show(checkout.project_root())
 
 
-@main.command("predict")
+@main.command("predict", short_help="Map, measure and grade slides with a trained model.")
 @click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="A trained model: models/<recipe>.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
@@ -184,7 +148,7 @@ def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp:
         raise click.exceptions.Exit(1)
 
 
-@main.command("compare")
+@main.command("compare", short_help="Compare two runs on the same test slides.")
 @click.argument("run_a")
 @click.argument("run_b")
 @click.option("--metric", help="One figure only, by its name in the table.")
@@ -199,7 +163,7 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
     click.echo(compare.run(checkout.project_root(), run_a, run_b, out, metric))
 
 
-@main.command("show")
+@main.command("show", short_help="Write a picture of a slide with its annotation over it.")
 @RECIPE
 @click.option("--slide", help="A slide_id of the manifest; else one that has tumour.")
 @click.option(
@@ -212,7 +176,7 @@ def _show(recipe: str, slide: str | None, out: str | None) -> None:
     click.echo(show.run(checkout.project_root(), recipe, slide, out))
 
 
-@main.command("sweep")
+@main.command("sweep", short_help="Run variants of a recipe as experiments; print their table.")
 @click.argument("name")
 @click.option("--recipe", help="Another recipe than the sweep's own.")
 def _sweep(name: str, recipe: str | None) -> None:
@@ -225,7 +189,34 @@ def _sweep(name: str, recipe: str | None) -> None:
     click.echo(sweep.run(root, name, recipe))
 
 
-@main.command("setup")
+@main.command("init", short_help="Make a project for your slides, without source code.")
+@click.argument("name", type=click.Path(path_type=Path))
+@click.option("--slides", required=True, type=click.Path(path_type=Path), help="The folder of your slides.")
+@click.option("--task", type=click.Choice(["patches", "segmentation", "slides"]), help="What is to be learned.")
+@click.option("--like", help="A published recipe or family to start from, or the path of a recipe's .yaml file.")
+def _init(name: Path, slides: Path, task: str | None, like: str | None) -> None:
+    """Make a project for your slides: recipe, settings, pipeline; no source code.
+
+    NAME is a new folder, and the name of its recipe. Nothing is asked, no slide is copied or changed.
+    """
+    from acinus.commands import init
+
+    click.echo(init.run(name, slides, task, like))  # type: ignore[arg-type]
+
+
+@main.command("upgrade", short_help="Say what this version of Acinus runs again, and take it.")
+@click.option("--check", is_flag=True, help="Only say what would run again; write nothing.")
+def _upgrade(check: bool) -> None:
+    """Take this version of Acinus in a project, after saying what it runs again.
+
+    dvc.yaml is written anew and the version is pinned; recipes and settings stay.
+    """
+    from acinus.commands import upgrade
+
+    click.echo(upgrade.run(checkout.project_root(), check))
+
+
+@main.command("setup", short_help="Make ready for a plain `dvc repro`.")
 def _setup() -> None:
     """Make ready for `dvc repro`: MLflow's database, and a lock that a killed DVC left behind."""
     from acinus import execution
@@ -233,7 +224,7 @@ def _setup() -> None:
     execution.prepare(execution.project_root())
 
 
-@main.command("reproduce")
+@main.command("reproduce", short_help="Rebuild all in a clean clone and compare with dvc.lock.")
 @click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
 def _reproduce(keep: bool) -> None:
     """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
@@ -242,7 +233,7 @@ def _reproduce(keep: bool) -> None:
     reproduce.run(checkout.project_root(), keep=keep)
 
 
-@main.command("verify")
+@main.command("verify", short_help="Check a recipe's patch store against its checksums.")
 @RECIPE
 def _verify(recipe: str) -> None:
     """Check every shard of a recipe's patch store against its checksum."""

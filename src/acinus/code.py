@@ -12,7 +12,7 @@ import importlib.util
 import json
 import platform
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -207,6 +207,11 @@ def installed(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not from a package"
+
+
+def facts_text(facts: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the text of code/<stage>.json."""
+    return json.dumps(facts, indent=1, sort_keys=True) + "\n"
 
 
 def without_build(number: str) -> str:

@@ -29,5 +29,5 @@ def brief(error: BaseException, most: int = 160) -> str:
 
 
 def install_extra(name: str) -> str:
-    """Return how the packages of an extra of this project come onto the machine."""
-    return f"install the extra {name}: make install, or pip install '.[{name}]' in Acinus's folder"
+    """Return how the packages of an extra of acinus come onto the machine."""
+    return f"install the extra {name}: make install, or pip install 'acinus[{name}]'"

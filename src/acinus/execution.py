@@ -22,6 +22,7 @@ from acinus.project import startup
 from acinus.project.checkout import project_root
 from acinus.project.dvc_process import dvc_above, dvc_runs
 from acinus.project.lineage import git_commit, outputs, stage_inputs
+from acinus.project.pin import check_pin
 from acinus.stage import ProjectStage, Stage
 from acinus.tracking import Run, RunFacts, create_database, stage_run
 
@@ -64,6 +65,7 @@ def prepare(root: Path) -> None:
     DVC 3 cannot read an empty or half-written .dvc/tmp/rwlock and refuses every later command; while a DVC
     process runs in this project the file is left alone.
     """
+    check_pin(root)
     lock = root / ".dvc" / "tmp" / "rwlock"
     if lock.exists():
         try:

@@ -35,8 +35,7 @@ pathlib.Path(f"models/{sys.argv[1]}.json").write_text(json.dumps(train))
 """
 CODE = """
 import pathlib, time
-pathlib.Path("code").mkdir(exist_ok=True)
-pathlib.Path("code/train.json").write_text(str(time.time_ns()))  # as if the code had been edited before each run
+pathlib.Path("train.json").write_text(str(time.time_ns()))  # as if the code had been edited before each run
 """
 REPORT = """
 import json, pathlib, sys
@@ -67,10 +66,9 @@ DVC = {
 DVC_OF_CODE = {
     "stages": {
         "code": {
-            "cmd": "python code.py",
-            "wdir": "..",
+            "cmd": "python ../code.py",
             "always_changed": True,
-            "outs": [{"code": {"persist": True}}],
+            "outs": [{"train.json": {"persist": True}}],
         }
     }
 }
@@ -127,9 +125,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str
     (root / "report.py").write_text(REPORT)
     (root / "code.py").write_text(CODE)
     (root / "dvc.yaml").write_text(yaml.safe_dump(DVC, sort_keys=False))
-    (root / "src").mkdir()
-    (root / "src" / "dvc.yaml").write_text(yaml.safe_dump(DVC_OF_CODE, sort_keys=False))
-    (root / ".gitignore").write_text("/code\n/models\n/reports\n")
+    (root / "code").mkdir()
+    (root / "code" / "dvc.yaml").write_text(yaml.safe_dump(DVC_OF_CODE, sort_keys=False))
+    (root / ".gitignore").write_text("/code/*.json\n/models\n/reports\n")
     write(root, "kinds", KINDS)
     call(root, "git", "init", "--quiet", "--initial-branch", "main")
     call(root, "git", "config", "user.name", "a test")
@@ -147,7 +145,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str
 
 def state(root: Path) -> dict[str, bytes]:
     """What a sweep must put back."""
-    patterns = ("recipes/*", "models/*", "reports/*/metrics.json", "code/*", "src/*", "*.*")
+    patterns = ("recipes/*", "models/*", "reports/*/metrics.json", "code/*", "*.*")
     files = sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 

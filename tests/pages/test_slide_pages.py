@@ -204,10 +204,15 @@ def test_a_point_that_was_not_searched_for_is_not_called_chosen(graded) -> None:
 def test_the_tracked_runs_can_be_found(graded) -> None:
     page = page_of(graded, [])
     own = dataclasses.replace(page.provenance, mlflow_run="run-7")
-    assert "training run-7; run make ui and open this id" in said_by(dataclasses.replace(page, provenance=own))
+    assert "training run-7; acinus results says how to open MLflow, where it has this id" in said_by(
+        dataclasses.replace(page, provenance=own)
+    )
     whole = dataclasses.replace(own, mlflow_parent="run-1")
     said = said_by(dataclasses.replace(page, provenance=whole))
-    assert "training run-7, in the pipeline's run run-1; run make ui and open these ids" in said
+    assert (
+        "training run-7, in the pipeline's run run-1; acinus results says how to open MLflow, where they have these ids"
+        in said
+    )
 
 
 def test_the_page_says_which_file_holds_which_table(graded) -> None:

@@ -44,7 +44,7 @@ FAMILIES: dict[str, dict[str, int]] = {  # every drawn cohort as small as it can
     "rgb_mask": {"train": 2, "val": 1, "test": 1, "width_px": 512, "height_px": 512},
     "pannuke": {"tiles_per_fold": 4},
 }
-MADE_BY_RUNS = ("dvc.lock", "src/dvc.lock", "reports/metrics.json", "reports/machine.json")
+MADE_BY_RUNS = ("dvc.lock", "code/dvc.lock", "reports/metrics.json", "reports/machine.json")
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ class Miniature:
     @staticmethod
     def ran(output: str) -> set[str]:
         """Return the stages that DVC says it ran; `code` always does."""
-        return set(re.findall(r"^Running stage '(?:src/dvc.yaml:)?([^']+)'", output, re.MULTILINE))
+        return set(re.findall(r"^Running stage '(?:code/dvc.yaml:)?([^']+)'", output, re.MULTILINE))
 
     def changed(self) -> dict[str, Any]:
         """Return what `dvc status` says of stages that changed, but for `code`, which it never knows beforehand."""
         status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
-        assert status.pop("src/dvc.yaml:code") == ["always changed"]
+        assert status.pop("code/dvc.yaml:code") == ["always changed"]
         return status
 
     def lock(self) -> dict[str, dict[str, Any]]:

@@ -76,12 +76,12 @@ class Project:
         """Run `dvc repro` and return the stages that ran, in order, but for `code`, which always does."""
         lines = self.shell("dvc", "repro", *targets).splitlines()
         ran = [line.split("'")[1].removesuffix("@glas") for line in lines if line.startswith("Running stage")]
-        return [stage for stage in ran if stage != "src/dvc.yaml:code"]
+        return [stage for stage in ran if stage != "code/dvc.yaml:code"]
 
     def changed(self) -> set[str]:
         """The stages that `dvc status` calls changed, but for `code`."""
         status = json.loads(self.shell("dvc", "status", "--json"))
-        return {name.removesuffix("@glas") for name in status} - {"src/dvc.yaml:code"}
+        return {name.removesuffix("@glas") for name in status} - {"code/dvc.yaml:code"}
 
     def table(self, table: records.Table, name: str) -> pd.DataFrame:
         return records.read(table, self.root / "data" / "glas" / f"{name}.parquet").set_index("slide_id")
@@ -89,7 +89,7 @@ class Project:
 
 def write_project(root: Path) -> None:
     """A copy of this project as a user has it, with a recipe for a cohort that lies elsewhere."""
-    for name in ("dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", "code/dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPO / name, root / name)
     for name in ("data/demo", "data/raw"):

@@ -1,4 +1,4 @@
-"""The table of results as `make demo` prints it."""
+"""The table of results, as `acinus results` prints it."""
 
 from pathlib import Path
 
@@ -21,7 +21,8 @@ def show(root: Path) -> None:
     rows = [read_row(root / "reports" / "summary" / f"{name}.json") for name in project.recipes]
     print(console_table(rows))
     print(f"report:  {root / 'reports' / 'index.html'}")
-    print(f"MLflow:  {project.tracking.uri}  (make ui)")
+    uri = project.tracking.uri
+    print(f"MLflow:  {uri}" + (f"  (mlflow ui --backend-store-uri {uri})" if "sqlite:" in uri else ""))
     cpu_s, stages = startup.total(root, project.recipes)
     if stages:
         print(f"startup: {cpu_s:.0f} s of CPU before the work of {stages} stages began, as each was run last")

@@ -123,7 +123,7 @@ def _metrics(path: Path, names: list[str]) -> dict[str, float | None]:
 @contextmanager
 def _put_back(root: Path, recipe: str) -> Iterator[Callable[[], None]]:
     """Give a function that puts recipe and both locks back; the block ends with it and with their outputs."""
-    files = (f"recipes/{recipe}.yaml", "dvc.lock", "src/dvc.lock")
+    files = (f"recipes/{recipe}.yaml", "dvc.lock", "code/dvc.lock")
     before = {path: _content(path) for path in (root / name for name in files)}
 
     def put_back() -> None:

@@ -13,7 +13,7 @@ try:  # the C loader is ten times faster on a long dvc.lock
 except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
 
-WRITTEN = ("dvc.lock", "src/dvc.lock", "reports/metrics.json", "reports/machine.json")
+WRITTEN = ("dvc.lock", "code/dvc.lock", "reports/metrics.json", "reports/machine.json")
 """Files in git that the pipeline writes."""
 
 CODE = ("code/", "src/", "recipes/", "params.yaml")

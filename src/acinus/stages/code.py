@@ -1,23 +1,24 @@
 """code: the package -> code/<stage>.json, on every `dvc repro`; what stages depend on in place of source files."""
 
-import json
 from pathlib import Path
 
-from acinus.code import STAGES, package
+from acinus.code import STAGES, facts_text, package
 from acinus.files import write_text
+from acinus.project.pin import check_pin
 
 
 def run(root: Path) -> None:
     """Write what the code of every stage is, a file only where it is no longer what it says.
 
     It runs each time that anything else may run: neither parameters nor MLflow are touched, and nothing heavy loads.
+
+    Raises:
+        AcinusError: the project was made with another version.
     """
+    check_pin(root)
     folder = root / "code"
-    texts = {
-        f"{stage}.json": json.dumps(package().facts(f"{STAGES}.{stage}"), indent=1, sort_keys=True) + "\n"
-        for stage in package().stages()
-    }
-    for path in folder.glob("*") if folder.is_dir() else ():
+    texts = {f"{stage}.json": facts_text(package().facts(f"{STAGES}.{stage}")) for stage in package().stages()}
+    for path in folder.glob("*.json"):
         if path.name not in texts:
             path.unlink()  # of a stage that is no more
     changed = []

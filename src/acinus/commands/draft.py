@@ -1,0 +1,119 @@
+"""The recipe that `acinus init` writes: a published one for these slides, or one made from what lies there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
+from acinus.cohorts.adapter import Order
+from acinus.cohorts.inventory import inventory
+from acinus.errors import AcinusError
+from acinus.params import Recipe, check_recipe
+from acinus.params.strict_yaml import read_mapping
+from acinus.paths import Paths
+from acinus.templates.reading import published
+
+Task = Literal["patches", "segmentation", "slides"]
+TASKS: tuple[Task, ...] = get_args(Task)
+TEST_FRACTION = 0.2
+DISCOVER: dict[str, Any] = {
+    "camelyon": camelyon.discover,
+    "panda": panda.discover,
+    "rgb_mask": rgb_mask.discover,
+    "pannuke": pannuke.folds,
+}
+"""What finds the slides of each family, from an `Order`, without opening them."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe to be written. origin: what it was made from; notes: dotted key -> what to say of its value."""
+
+    document: dict[str, Any]
+    origin: str
+    notes: Mapping[str, str]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as its family's model."""
+        return check_recipe(self.origin, self.document)
+
+
+def like_draft(like: str, task: Task | None) -> Draft:
+    """Return a published recipe, or the first of its family that does the task; or the recipe in a file.
+
+    Raises:
+        AcinusError: no such recipe or family, or none that does the task; names those there are.
+    """
+    if Path(like).suffix in {".yaml", ".yml"}:
+        document = read_mapping(Path(like))
+        check_recipe(like, document)
+        return _doing(task, {like: document}, like)
+    recipes = {name: read_mapping(path) for name, path in published().items()}
+    family = recipes[like]["family"] if like in recipes else like
+    alike = {name: one for name, one in recipes.items() if one["family"] == family and _is_full(name) == _is_full(like)}
+    if not alike:
+        families = ", ".join(sorted({one["family"] for one in recipes.values()}))
+        raise AcinusError(
+            f"--like {like}: no such recipe; published are {', '.join(recipes)}; or give a family ({families}) or the "
+            "path of a recipe's .yaml file"
+        )
+    return _doing(task, ({like: recipes[like]} if like in recipes else {}) | alike, like)
+
+
+def _is_full(name: str) -> bool:
+    """Return whether a published recipe has the published size, rather than a laptop's."""
+    return not name.startswith("demo-")
+
+
+def _doing(task: Task | None, recipes: Mapping[str, dict[str, Any]], like: str) -> Draft:
+    """Return the first recipe that does the task."""
+    for name, document in recipes.items():
+        if task is None or task in _tasks(document):
+            return Draft(document, f"from {name}", {})
+    done = "; ".join(f"{name}: {' and '.join(_tasks(document))}" for name, document in recipes.items())
+    raise AcinusError(f"--task {task}: not done by --like {like} ({done}); give another of the two")
+
+
+def _tasks(document: Mapping[str, Any]) -> list[Task]:
+    """Return what a recipe does, in the words of --task."""
+    tasks: list[Task] = ["segmentation" if document["task"] == "segmentation" else "patches"]
+    return [*tasks, "slides"] if document["grade"].get("target", "none") != "none" else tasks
+
+
+def slides_draft(slides: Path, task: Task | None) -> Draft:
+    """Return a recipe made from what lies in the folder of the slides."""
+    del slides, task
+    raise AcinusError(
+        f"--like is missing; give the published recipe to start from: {', '.join(filter(_is_full, published()))}"
+    )
+
+
+def looked_at(draft: Draft, slides: Path, paths: Paths, seed: int) -> tuple[Draft, str]:
+    """Return the draft with a test split, and how many slides of its family there are; files are remembered.
+
+    Raises:
+        AcinusError: none, or files that do not fit together.
+    """
+    recipe = draft.recipe
+    cohort = recipe.cohort
+    entries = inventory(slides, paths.inventory_memory)
+    files = {entry.path: entry.fingerprint for entry in entries}
+    classes, positive = tuple(recipe.classes), tuple(recipe.positive)
+    order = Order(slides, paths.rasters, cohort, classes, positive, files, seed, map)
+    rows = DISCOVER[recipe.family](order)
+    if not rows:
+        raise AcinusError(
+            f"{slides}: no slide of family {recipe.family} among {len(files)} files; give another folder or "
+            "another --like"
+        )
+    if recipe.family == "pannuke":
+        return draft, f"{len(rows)} folds"
+    usable = [row for row in rows if row["status"] == "ok"]
+    count = f"{len(rows)} slides" + (f", {len(rows) - len(usable)} of them not used" if len(usable) < len(rows) else "")
+    if cohort.test_fraction or any(row["split"] == "test" for row in usable):
+        return draft, count
+    draft.document["cohort"]["test_fraction"] = TEST_FRACTION
+    note = "Nothing names the slides of the test split, so it is drawn."
+    return Draft(draft.document, draft.origin, {**draft.notes, "cohort.test_fraction": note}), count

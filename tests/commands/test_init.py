@@ -1,0 +1,169 @@
+"""`acinus init`: a whole project or none, nothing asked, the right recipe."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from acinus.commands import init
+from acinus.errors import AcinusError
+from acinus.params import load_project, load_recipe
+from acinus.project.pin import check_pin, pin_anew, pinned
+from acinus.templates.reading import published, tracked
+
+
+@pytest.fixture(autouse=True)
+def git_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [one for one in os.environ if one.startswith(("DVC_", "GIT_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "a test")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@localhost")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    """A cohort by its names alone: no slide is opened by init."""
+    folder = tmp_path / "my slides"
+    folder.mkdir()
+    for name in (
+        "normal_001.tif",
+        "normal_002.tif",
+        "tumor_001.tif",
+        "tumor_001.xml",
+        "tumor_002.tif",
+        "tumor_002.xml",
+    ):
+        (folder / name).write_bytes(b"II*\0")
+    return folder
+
+
+def test_a_project_has_no_source_code_and_all_that_dvc_needs(slides: Path, tmp_path: Path) -> None:
+    said = init.run(Path("study"), slides, None, "camelyon")
+    root = tmp_path / "study"
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    assert listed == [
+        *(".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "README.md", "code/dvc.yaml"),
+        *("data/demo/README.md", "data/raw/README.md", "dvc.yaml", "params.yaml", "recipes/study.yaml"),
+        "requirements.txt",
+    ]
+    assert said.splitlines()[0] == f"{root}: a project for 4 slides in {slides}"
+    assert load_project(root).recipes == load_project(root).raw_cohorts == ["study"]
+    recipe = load_recipe(root, "study")
+    assert recipe.cohort.root == str(slides)
+    assert recipe.train == load_recipe(published()["camelyon"].parents[1], "camelyon").train
+    status = subprocess.run(["git", "status", "--short"], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert status == ""
+    assert {path.name for path in tmp_path.iterdir()} - {"site"} == {"my slides", "study"}
+
+
+def test_a_test_split_is_never_empty_by_default(slides: Path, tmp_path: Path) -> None:
+    """CAMELYON's own test slides are called so; a cohort without them needs a draw."""
+    said = init.run(Path("drawn"), slides, None, "camelyon")
+    assert load_recipe(tmp_path / "drawn", "drawn").cohort.test_fraction == 0.2
+    assert "cohort.test_fraction = 0.2: Nothing names the slides of the test split, so it is drawn." in said
+    (slides / "test_001.tif").write_bytes(b"II*\0")
+    init.run(Path("named"), slides, None, "camelyon")
+    assert load_recipe(tmp_path / "named", "named").cohort.test_fraction == 0.0
+
+
+def test_a_task_chooses_among_the_recipes_of_a_family(slides: Path, tmp_path: Path) -> None:
+    init.run(Path("one"), slides, "segmentation", "camelyon")
+    assert load_recipe(tmp_path / "one", "one").task == "segmentation"
+    init.run(Path("two"), slides, "slides", "camelyon")
+    assert load_recipe(tmp_path / "two", "two").grade.target == "tumor"
+    with pytest.raises(AcinusError, match=r"^--task slides: not done by --like pannuke \(pannuke: segmentation\)"):
+        init.run(Path("three"), slides, "slides", "pannuke")
+
+
+def test_a_recipe_of_ones_own_may_be_the_beginning(slides: Path, tmp_path: Path) -> None:
+    document = yaml.safe_load(published()["demo-camelyon"].read_text())
+    document["train"]["lr"] = 0.123
+    Path("mine.yaml").write_text(yaml.safe_dump(document))
+    init.run(Path("study"), slides, None, "mine.yaml")
+    assert load_recipe(tmp_path / "study", "study").train.lr == 0.123
+
+
+def test_nothing_is_left_where_something_is_wrong(slides: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    for name, folder, like, said in [
+        ("full", slides, "camelyon", r"full: is there and not empty; name a new folder"),
+        ("a b", slides, "camelyon", r"^'a b': a project's name has letters"),
+        ("summary", slides, "camelyon", r"^'summary': a project's name"),
+        ("new", tmp_path / "nowhere", "camelyon", r"nowhere: no such folder; give the folder of your slides"),
+        ("new", slides, "mouse", r"^--like mouse: no such recipe; published are biopsy, "),
+        ("new", slides, "rgb_mask", r"no slide of family rgb_mask among 6 files"),
+        ("new", slides, "missing.yaml", r"missing.yaml: no such file"),
+        ("my slides/new", slides, "camelyon", r"lies in the folder of the slides"),
+    ]:
+        with pytest.raises(AcinusError, match=said):
+            init.run(Path(name), folder, None, like)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "site") == ["full", "my slides"]
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]
+    (slides / "orphan.xml").write_text("<x/>")
+    with pytest.raises(AcinusError, match=r"orphan.xml: annotation without a slide"):
+        init.run(Path("new"), slides, None, "camelyon")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_empty_folder_and_a_folder_below_another_repository_do(slides: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    (outer / "study").mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=outer, check=True)
+    said = init.run(outer / "study", slides, None, "camelyon")
+    assert "part of the git repository that it lies in" in said
+    assert not (outer / "study" / ".git").exists()
+    assert (outer / "study" / ".dvc" / "config").is_file()
+
+
+def test_without_git_it_is_a_project_all_the_same(slides: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    said = init.run(Path("study"), slides, None, "camelyon")
+    assert "git is not installed" in said
+    assert not (tmp_path / "study" / ".git").exists()
+    assert "no_scm = true" in (tmp_path / "study" / ".dvc" / "config").read_text()
+
+
+def test_the_pinned_version_is_the_one_that_runs_and_another_is_refused(slides: Path, tmp_path: Path) -> None:
+    document = yaml.safe_load(published()["demo-camelyon"].read_text())
+    assert document["train"]["weights"] == "package"
+    init.run(Path("study"), slides, None, "demo-camelyon")
+    root = tmp_path / "study"
+    check_pin(root)
+    pin = root / "requirements.txt"
+    assert f"acinus[weights]=={pinned(root)}\n" in pin.read_text()
+    text = pin.read_text()
+    pin.write_text("numpy\r\nacinus[weights]==0.0.7 # old\n")
+    with pytest.raises(AcinusError, match=r"made with acinus 0.0.7, but 0.1.0 runs; install that one .*acinus upgrade"):
+        check_pin(root)
+    assert pin_anew(root) == "numpy\nacinus[weights]==0.1.0 # old\n"
+    assert "acinus[weights]==0.1.0" in text
+    pin.unlink()
+    check_pin(root)
+    assert pin_anew(root) is None
+
+
+def test_every_key_that_dvc_looks_for_stands_in_the_files(slides: Path, tmp_path: Path) -> None:
+    """Regression: DVC knows no defaults, and stopped at tune after every stage before it."""
+    document = yaml.safe_load(published()["demo-camelyon"].read_text())
+    for section, key in [("infer", "engine"), ("grade", "burden_percent")]:
+        del document[section][key]
+    del document["positive"]
+    Path("short.yaml").write_text(yaml.safe_dump(document))
+    init.run(Path("study"), slides, None, "short.yaml")
+    for file, recipe in (("params.yaml", False), ("recipes/study.yaml", True)):
+        written = yaml.safe_load((tmp_path / "study" / file).read_text())
+        for key in tracked(recipe):
+            section = written
+            for part in key.split("."):
+                assert part in section, f"{file}: {key}"
+                section = section[part]
+    assert load_recipe(tmp_path / "study", "study").positive == ["tumor"]
