@@ -1,5 +1,6 @@
 """params.yaml and recipes: what is wrong is said in one line with file, key, value and what is allowed."""
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -632,3 +633,81 @@ def test_what_yaml_itself_stumbles_over_is_one_line(root: Path, text: str) -> No
 
 def test_no_slides_to_infer_is_refused(root: Path) -> None:
     assert "infer.splits" in refusal(root, "splits: [test]", "splits: []")
+
+
+MANY = [
+    ("task: segmentation", "task: patch_classification"),
+    ("  encoder: tf_efficientnet_lite0\n", ""),
+    ("  model: unet", "  model: test_resnet.r160_in1k"),
+    ("  trials: 4\n  objective: miou", "  trials: 4\n  objective: auc_macro"),
+    ("  tumor_min_fraction: 0.1\n", "  min_class_fraction: 0.7\n"),
+    ("  normal_per_tumor: 0.0 #", "  max_class_ratio: 2.0 #"),
+]
+"""What makes the segmentation of rasters a classification of their patches by six classes."""
+
+
+def many(root: Path, *changes: tuple[str, str]) -> params.Recipe:
+    text = (ROOT / "recipes" / "demo-biopsy.yaml").read_text()
+    for old, new in (*MANY, *changes):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (root / "recipes" / "many.yaml").write_text(text)
+    return params.load_recipe(root, "many")
+
+
+def test_patches_may_be_of_more_than_two_classes(root: Path) -> None:
+    recipe = many(root)
+    assert recipe.many_labels
+    assert (recipe.index.min_class_fraction, recipe.sample.max_class_ratio) == (0.7, 2.0)
+    assert params.with_values(recipe, {"lr": 0.01}).index.min_class_fraction == 0.7
+    plain = many(root, ("  min_class_fraction: 0.7\n", ""))
+    assert plain.index.min_class_fraction == 0.5
+    assert params.with_values(plain, {"lr": 0.01}).index == plain.index
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  min_class_fraction: 0.7\n", "  tumor_min_fraction: 0.1\n", "tumor_min_fraction = 0.1: is for two classes"),
+        ("  min_class_fraction: 0.7\n", "  normal_max_fraction: 0.1\n", "set index.min_class_fraction"),
+        ("  min_class_fraction: 0.7\n", "  min_class_fraction: 0.0\n", "min_class_fraction = 0.0: Input should be"),
+        ("max_class_ratio: 2.0", "normal_per_tumor: 2.0", "leave it out and set sample.max_class_ratio"),
+        ("max_class_ratio: 2.0", "max_class_ratio: 0.5", "sample.max_class_ratio = 0.5: Input should be greater"),
+        ("  scheme: balanced", "  scheme: cells", "sample.scheme = cells: "),
+        ("objective: auc_macro", "objective: patch_auc", "allowed for task patch_classification: accuracy, auc_macro"),
+    ],
+)  # fmt: skip
+def test_keys_of_two_classes_are_refused_where_there_are_more(root: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        many(root, (old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  tumor_min_fraction: 0.5\n", "  min_class_fraction: 0.7\n", "min_class_fraction = 0.7: is for task p"),
+        ("  normal_per_tumor: 1.0\n", "  max_class_ratio: 2.0\n", "set sample.normal_per_tumor"),
+    ],
+)  # fmt: skip
+def test_keys_of_more_classes_are_refused_where_there_are_two(root: Path, old: str, new: str, said: str) -> None:
+    assert said in refusal(root, old, new)
+
+
+def test_two_classes_of_any_name_may_be_told_apart_patch_by_patch(root: Path) -> None:
+    text = (ROOT / "recipes" / "demo-biopsy.yaml").read_text()
+    for old, new in (*MANY[:3], ("  trials: 4\n  objective: miou", "  trials: 4\n  objective: patch_auc")):
+        text = text.replace(old, new)
+    text = text.replace("classes: [background, yellow, grey, green, blue, red]", "classes: [background, yellow]")
+    text = text.replace("positive: [yellow, grey, green, blue, red]", "positive: [yellow]")
+    text = re.sub(r"    (grey|green|blue|red): \[.*\n", "", text).replace("[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]", "equal")
+    (root / "recipes" / "two.yaml").write_text(text)
+    assert not params.load_recipe(root, "two").many_labels
+
+
+def test_what_is_written_down_of_two_classes_has_no_key_of_more() -> None:
+    """A model's card and its hash are those of before there were any."""
+    recipe = params.load_recipe(ROOT, "demo-camelyon")
+    assert "min_class_fraction" not in recipe.index.model_dump(mode="json")
+    assert "max_class_ratio" not in recipe.sample.model_dump(mode="json")
+    again = params.Index.model_validate(recipe.index.model_dump(mode="json"))
+    assert again == recipe.index

@@ -25,6 +25,7 @@ clean-up.
 AVERAGED = {"slides": "every slide", "patches": "every patch or px drawn from one", "pooled": "all slides pooled"}
 BETTER = {"higher": "higher", "lower": "lower", "near zero": "near 0", "neither": "neither"}
 TASKS = {PATCHES: "patch classifiers only", SEGMENTATION: "segmentations only"}
+CLASSES = {"any": "", "two": "of two classes only", "many": "of more than two classes only"}
 UNITS = {"share": "share", "percent": "share", "points": "percentage points", "mm²": "mm²", "number": "number"}
 
 SUFFIXES: dict[str, str] = {
@@ -86,7 +87,7 @@ def glossary() -> str:
         "## What may follow a name\n",
         *(f"- `<metric>{suffix}`: {about}" for suffix, about in SUFFIXES.items()),
         "\n## Counts\n",
-        *(f"- `{metric.name}`: {metric.about}" for metric in plain),
+        *(f"- `{_name(metric)}`: {metric.about}" for metric in plain),
         *(f"- `{name}`: {things} behind {metrics}" for name, things, metrics in _counts()),
         "\n## Settings and what other stages measured\n",
         *(f"- `{name}`: {about}" for name, about in IN_WORDS.items()),
@@ -94,15 +95,20 @@ def glossary() -> str:
     return "\n".join(parts) + "\n"
 
 
+def _name(metric: Metric) -> str:
+    return f"{metric.name}.<class>" if metric.per_class else metric.name
+
+
 def _entry(metric: Metric) -> str:
     """Return a metric's name, its sentence, and a line of what it is."""
-    name = f"{metric.name}.<class>" if metric.per_class else metric.name
+    name = _name(metric)
     facts = [
         f"unit: {UNITS[metric.unit]}",
         f"better: {BETTER[metric.better]}",
         f"counts once: {AVERAGED[metric.averaged]}",
         f"over: `{metric.counts}`" if metric.counts else "",
         TASKS[metric.tasks[0]] if len(metric.tasks) == 1 else "",
+        CLASSES[metric.classes],
         "" if metric.reported else "in `acinus compare` only",
         "95 % interval over patients" if metric.interval and metric.reported else "",
     ]

@@ -87,9 +87,9 @@ def test_one_curve_per_slide_of_both_classes_with_its_auc(monkeypatch: pytest.Mo
     monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda self, **how: None)
     scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
     curves = {"b": (scores, labels), "a": (labels.astype(float), labels), "one": (scores, np.zeros(4, dtype=int))}
-    charts.slide_roc_chart(curves)
+    charts.named_roc_chart(curves)
     assert drawn[1:] == ["a 1.000", "b 0.750"]  # the second is scikit-learn's documented example
 
 
 def test_slides_without_both_classes_give_an_empty_chart() -> None:
-    assert charts.slide_roc_chart({"one": (np.array([0.5]), np.array([1]))}).startswith(b"\x89PNG")
+    assert charts.named_roc_chart({"one": (np.array([0.5]), np.array([1]))}).startswith(b"\x89PNG")

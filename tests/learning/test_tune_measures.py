@@ -16,7 +16,7 @@ from acinus.learning.course import DivergedError
 from acinus.learning.dataset import PatchDataset, plain_tickets
 from acinus.learning.fit import FitJob, fit
 from acinus.learning.inputs import to_input
-from acinus.learning.measures import measured
+from acinus.learning.measures import gauge, measured
 from tests.learning import fit_case
 
 
@@ -43,6 +43,21 @@ def test_auc_of_patches_is_that_of_scikit_learn(tmp_path: Path) -> None:
     probs, labels = answers(job, test)
     assert measured(job, "patch_auc", test) == pytest.approx(roc_auc_score(labels, probs[:, 1]), abs=1e-9)
     assert measured(job, "accuracy", test) == accuracy_score(labels, probs.argmax(axis=1))
+
+
+def test_auc_of_three_classes_is_the_mean_of_each_against_the_rest_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    logits, labels = torch.tensor(random.normal(size=(60, 3)), dtype=torch.float32), random.integers(0, 3, 60)
+    probs = torch.softmax(logits, dim=1).numpy().astype(np.float64)
+    counted = gauge("auc_macro", 3)
+    for start in (0, 25, 50):
+        counted.batch(logits[start : start + 25], torch.tensor(labels[start : start + 25]))
+    own = np.mean([roc_auc_score(labels == label, probs[:, label]) for label in range(3)])
+    assert counted.close() == pytest.approx(own, abs=1e-12)
+    counted.batch(logits[labels < 2], torch.tensor(labels[labels < 2]))
+    assert counted.close() is None  # a class is missing
+    counted.batch(torch.full((2, 3), torch.nan), torch.tensor([0, 1]))
+    assert counted.close() == 0.0  # diverged
 
 
 def test_figures_of_a_segmentation_are_those_of_scikit_learn_over_all_known_px(tmp_path: Path) -> None:

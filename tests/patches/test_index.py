@@ -12,7 +12,7 @@ import shapely
 from acinus import params, records
 from acinus.errors import SlideError
 from acinus.patches import index as index_module
-from acinus.patches.index import LabelRule, SlideFacts, cell_tissue, cell_truth, foreground_of, label_of
+from acinus.patches.index import LabelRule, SlideFacts, cell_tissue, cell_truth, class_of, foreground_of, label_of
 from acinus.slides.geometry import Resolution
 from acinus.tissue.mask import TissueMask
 
@@ -122,6 +122,39 @@ def test_label_rule_worked_by_hand():
     ignored = np.array([0.0, 0.2, 0.0, 0.2, 0.0, 0.0, 0.5, 0.0])
     assert label_of(tumour, ignored, 0.5, 0.1).tolist() == [0, -1, 0, -1, -1, 1, 1, 1]
     assert label_of(np.array([1.0 - 1e-12]), np.zeros(1), 1.0, 0.0).tolist() == [1]  # a whole patch, but for rounding
+
+
+def test_label_rule_of_three_classes_worked_by_hand():
+    shares = np.array(
+        [  # of classes 0, 1, 2; what is missing to 1 is ignored
+            (1.0, 0.0, 0.0, 0),
+            (0.0, 0.5, 0.3, 1),
+            (0.3, 0.3, 0.4, -1),  # the largest is too small
+            (0.5, 0.5, 0.0, -1),  # two alike
+            (0.0, 0.5 - 1e-12, 0.5, -1),  # alike, but for rounding
+            (0.0, 0.0, 0.5 - 1e-12, 2),  # enough, but for rounding
+            (0.0, 0.0, 0.4, -1),  # all that is known, but most is not
+            (0.0, 0.0, 0.0, -1),
+        ]
+    )
+    assert class_of(shares[:, :3].T, 0.5).tolist() == shares[:, 3].tolist()
+    thirds = np.array([[0.34, 0.2], [0.33, 0.35], [0.33, 0.45]])
+    assert class_of(thirds, 0.34).tolist() == [0, 2]
+    assert class_of(thirds, 0.34).dtype == np.int64
+
+
+def test_patches_and_cells_of_three_classes_have_one_rule():
+    labels = Outlines(shapely.box(0, 0, 60, 100), shapely.box(60, 0, 100, 100), (shapely.box(100, 0, 145, 200),))
+    rule, settings = LabelRule(3, (1, 2), "patch_classification"), SETTINGS.model_copy(update={"patch_px": 100})
+    index = index_slide(SLIDE, AT, ALL, labels, settings, rule)
+    assert kept(index) == {(0, 0): 1, (100, 0): 0, (200, 0): 0, (300, 0): 0} | {(x, 100): 0 for x in range(0, 400, 100)}
+    strict = settings.model_copy(update={"min_class_fraction": 0.61})
+    assert kept(index_slide(SLIDE, AT, ALL, labels, strict, rule)) == kept(index) | {
+        (0, 0): -1, (100, 0): -1, (100, 100): -1
+    }  # fmt: skip
+    truth = cell_truth(labels, 4, 2, 100.0, 0, strict.model_copy(update={"cell_px": 100}))
+    assert truth.tolist() == [[255, 255, 0, 0], [0, 255, 0, 0]]
+    assert cell_truth(labels, 4, 2, 100.0, 0, settings.model_copy(update={"cell_px": 100}))[0, 0] == 1
 
 
 def test_class_fractions_are_in_class_order_and_leave_out_what_is_ignored():

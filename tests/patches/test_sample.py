@@ -50,6 +50,80 @@ def counts(sample: pd.DataFrame, label: int) -> dict[str, int]:
     return sample[sample["label"] == label].groupby("slide_id").size().to_dict()
 
 
+def of_classes(slide_id: str, split: str, *numbers: int, ignore: int = 0) -> list[dict[str, object]]:
+    """Patches of a slide, so many of each class."""
+    labels = np.concatenate([np.repeat(np.arange(len(numbers)), numbers), np.repeat(records.IGNORE, ignore)])
+    rows = patches(slide_id, split, len(labels), 0)
+    return [row | {"label": int(label)} for row, label in zip(rows, labels, strict=True)]
+
+
+THREE = ("stroma", "gland", "lymph")
+MANY = table(
+    of_classes("a", "train", 50, 9, 0, ignore=4),
+    of_classes("b", "train", 30, 3, 4),
+    of_classes("c", "train", 0, 40, 6),
+    of_classes("t", "test", 9, 1, 3, ignore=2),
+)
+
+
+def drawn_of(settings: params.Sample, seed: int = 1, classes: tuple[str, ...] = THREE) -> pd.DataFrame:
+    return MANY.iloc[drawn_rows(records.check(records.INDEX, MANY), settings, seed, classes)]
+
+
+def per_class(rows: pd.DataFrame) -> list[int]:
+    return [int((rows["label"] == label).sum()) for label in range(3)]
+
+
+def test_more_than_two_classes_get_as_many_patches_as_the_rarest() -> None:
+    train = drawn_of(params.Sample(balance=["train"])).query("split == 'train'")
+    assert per_class(train) == [10, 10, 10]
+    assert counts(train, 0) == {"a": 5, "b": 5}  # spread over the slides
+    assert counts(train, 2) == {"b": 4, "c": 6}
+    assert sorted(counts(train, 1).values()) == [3, 3, 4]
+    test = drawn_of(params.Sample(balance=["train"])).query("split == 'test'")
+    assert per_class(test) == [9, 1, 3]
+
+
+def test_a_ratio_lets_the_commoner_classes_give_more_and_a_cap_less() -> None:
+    assert per_class(drawn_of(params.Sample(balance=["train"], max_class_ratio=2.5)).query("split == 'train'")) == [
+        25, 25, 10
+    ]  # fmt: skip
+    capped = params.Sample(balance=["train"], max_tumor_per_slide=3, max_normal_per_slide=2)
+    train = drawn_of(capped).query("split == 'train'")
+    assert per_class(train) == [4, 4, 4]  # class 0 has two slides of at most 2
+    assert set(counts(train, 0).values()) == {2}
+
+
+def test_a_class_that_a_split_lacks_makes_the_others_no_smaller() -> None:
+    test = drawn_of(params.Sample(balance=["test"]), classes=(*THREE, "fat")).query("split == 'test'")
+    assert per_class(test) == [1, 1, 1]
+
+
+def test_a_larger_draw_of_a_class_adds_to_a_smaller_one() -> None:
+    small, large = (
+        set(drawn_of(params.Sample(balance=["train"], max_class_ratio=ratio)).index) for ratio in (1.0, 2.0)
+    )
+    assert small < large
+
+
+def test_statistics_of_three_classes_by_hand() -> None:
+    drawn = drawn_of(params.Sample(balance=["train"]))
+    found = statistics(MANY, drawn, THREE)
+    assert found.columns.tolist() == [
+        *("slide_id", "split", "candidates", "patches.stroma", "patches.gland", "patches.lymph", "ignored"),
+        *("drawn.stroma", "drawn.gland", "drawn.lymph"),
+    ]
+    a = found.set_index("slide_id").loc["a"]
+    assert a[["candidates", "patches.stroma", "patches.gland", "patches.lymph", "ignored"]].tolist() == [
+        63,
+        50,
+        9,
+        0,
+        4,
+    ]
+    assert found[["drawn.stroma", "drawn.gland", "drawn.lymph"]].sum().tolist() == [19, 11, 13]
+
+
 INDEX = table(
     patches("a", "train", 30, 100, 5),
     patches("b", "train", 10, 3, 5),

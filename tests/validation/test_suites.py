@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from acinus import params
+from acinus.validation.suites import all_suites
+from acinus.validation.tables import patch_view, split_view
+from acinus.validation.verdict import judge
 
 
 @dataclass(frozen=True)
@@ -204,3 +207,30 @@ def test_a_recipe_that_splits_by_slide_may_tear_a_patient_apart(case, tmp_path) 
     torn = case.having("manifest", 5, patient="patient_0_tumor")
     assert torn.judge(tmp_path / "a", "manifest").failures
     assert not replace(torn, split_by="slide").judge(tmp_path / "b", "manifest").failures
+
+
+@pytest.mark.parametrize(
+    ("labels", "broken"),
+    [
+        ([0, 1, 2] * 6, []),
+        ([0, 1, 1] * 6, [("patches.lymph", 3)]),
+        ([0, 0, 0, 0, 1, 2] * 3, [("largest_per_rarest", 2)]),  # the test split is not balanced
+    ],
+)
+def test_every_class_is_needed_in_every_split_and_none_too_often(case, tmp_path, labels, broken) -> None:
+    classes = ("stroma", "gland", "lymph")
+    sample = case.sample.sort_values("split", kind="stable").reset_index(drop=True)
+    assert (len(sample), sample["split"].value_counts().unique().tolist()) == (18, [6])
+    sample["label"] = labels
+    suites = all_suites(
+        params.Sample(max_class_ratio=2.0), params.Validate(), "patient", "patch_classification", classes
+    )
+    frames = {**case.frames(), "sample": patch_view(sample, case.manifest)}
+    frames["splits"] = split_view(case.manifest, sample, classes)
+    suites = tuple(suite for suite in suites if suite.table in ("sample", "splits"))
+    verdict = judge(frames, suites, 5, tmp_path)
+    found = {table: one["expectations"] for table, one in verdict.document["tables"].items()}
+    assert [
+        (line["arguments"]["column"], line["broken_rows"]) for line in found["splits"] if not line["success"]
+    ] == broken
+    assert all(line["success"] for line in found["sample"])

@@ -172,3 +172,22 @@ def test_candidate_table_keeps_ignored_patches_apart(case) -> None:
         "val": {"normal": 3, "tumor": 3, "ignore": 0},
         "test": {"normal": 2, "tumor": 3, "ignore": 1},
     }
+
+
+def test_tables_of_three_classes_by_hand(case) -> None:
+    classes = ("stroma", "gland", "lymph")
+    sample = case.sample.copy()
+    sample["label"] = [0, 1, 2, 0, 0, 0, *[1] * (len(sample) - 6)]
+    view = split_view(case.manifest, sample, classes).set_index("split")
+    assert "normal" not in view.columns
+    for split, rows in sample.groupby("split"):
+        counts = [int((rows["label"] == label).sum()) for label in range(3)]
+        assert view.loc[split, [f"patches.{name}" for name in classes]].tolist() == counts
+        present = [count for count in counts if count]
+        assert view.loc[split, "largest_per_rarest"] == max(present) / min(present)
+    index = case.having("index", 0, label=2).having("index", 1, label=records.IGNORE).index
+    found = candidate_table(index, classes)
+    assert {name: sum(split[name] for split in found.values()) for name in (*classes, "ignore")} == {
+        name: int((index["label"] == label).sum())
+        for name, label in (*zip(classes, range(3), strict=True), ("ignore", -1))
+    }

@@ -39,8 +39,11 @@ def roc_chart(figure: Figure, curves: dict[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 @chart(5.2, 5.2)
-def slide_roc_chart(figure: Figure, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Draw one ROC curve per slide of {slide_id: (scores, labels 0/1)} with its AUC, where both classes are."""
+def named_roc_chart(figure: Figure, curves: dict[str, tuple[np.ndarray, np.ndarray]], thing: str = "slide") -> None:
+    """Draw one ROC curve per slide, or per other `thing`, of {name: (scores, labels 0/1)} with its AUC.
+
+    One with a single class has none.
+    """
     both = {name: curve for name, curve in curves.items() if np.unique(curve[1]).size == 2}
     axes = _unit_square(figure, "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2)
@@ -49,7 +52,7 @@ def slide_roc_chart(figure: Figure, curves: dict[str, tuple[np.ndarray, np.ndarr
         colour = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
         axes.plot(false_rate, true_rate, color=colour, linewidth=1.6, label=f"{name} {auc(scores, labels):.3f}")
     if 0 < len(both) <= MOST_NAMED:
-        axes.legend(loc="lower right", title="slide, AUC")
+        axes.legend(loc="lower right", title=f"{thing}, AUC")
 
 
 @chart(5.2, 5.2)

@@ -57,6 +57,6 @@ def learn_colours(
     stain = stain_summary([optical_density(patches(keys)) for keys in slides])
     in_order = [learned[key] for key in patch_keys(chosen)]
     if masks is None:
-        return fit_colours(np.stack(in_order), rows["label"].to_numpy(dtype=np.int64)), stain
+        return fit_colours(np.stack(in_order), rows["label"].to_numpy(dtype=np.int64), classes), stain
     colours, labels = (np.concatenate(parts) for parts in zip(*in_order, strict=True))
     return fit_colours(pixel_features(colours), labels, classes, seed=seed("colour")), stain

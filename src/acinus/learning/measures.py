@@ -41,22 +41,29 @@ class ConfusionGauge:
 
 
 class AucGauge:
-    """The AUC of P(tumor) over the patches of the split."""
+    """The AUC of P(tumor) over the patches of the split; of more than two classes the mean, each against the rest.
 
-    def __init__(self) -> None:
+    Undefined where a class is missing.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._judged = [TUMOUR] if classes == 2 else list(range(classes))
         self._probs: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
 
     def batch(self, logits: Tensor, target: Tensor) -> None:
-        self._probs.append(torch.softmax(logits.detach().float(), dim=1)[:, TUMOUR].cpu().numpy())
-        self._labels.append((target == TUMOUR).cpu().numpy().astype(np.int64))
+        self._probs.append(torch.softmax(logits.detach().float(), dim=1)[:, self._judged].cpu().numpy())
+        self._labels.append(target.cpu().numpy())
 
     def close(self) -> float | None:
         probs, labels = np.concatenate(self._probs), np.concatenate(self._labels)
         self._probs, self._labels = [], []
         if not np.isfinite(probs).all():  # a training that diverged; its loss says so in a moment
             return 0.0
-        return auc(probs, labels)
+        pairs = zip(probs.T, self._judged, strict=True)
+        aucs = [auc(scores, (labels == judged).astype(np.int64)) for scores, judged in pairs]
+        defined = [value for value in aucs if value is not None]
+        return sum(defined) / len(defined) if len(defined) == len(aucs) else None
 
 
 Gauge = ConfusionGauge | AucGauge
@@ -67,7 +74,7 @@ close: returns it, None where it is undefined on what was counted, and starts ov
 
 METRICS: dict[Task, str] = {"segmentation": "val_dice", "patch_classification": "val_auc"}
 """The metric of the validation patches that every epoch is logged with: Dice of the foreground classes (all but the
-first, their mean), summed over all patches; AUC of a classifier."""
+first, their mean), summed over all patches; AUC of a classifier, of more than two classes their mean."""
 
 OF_CONFUSION: dict[str, Callable[[np.ndarray], float | None]] = {
     "accuracy": pixel_accuracy,
@@ -79,7 +86,7 @@ OF_CONFUSION: dict[str, Callable[[np.ndarray], float | None]] = {
 
 def gauge(metric: str, classes: int) -> Gauge:
     """Return a gauge of a `Measure`, or of one of METRICS, for a network of so many classes."""
-    return ConfusionGauge(OF_CONFUSION[metric], classes) if metric in OF_CONFUSION else AucGauge()
+    return ConfusionGauge(OF_CONFUSION[metric], classes) if metric in OF_CONFUSION else AucGauge(classes)
 
 
 def measured(job: FitJob, measure: Measure, data: PatchDataset) -> float | None:

@@ -1,7 +1,7 @@
 """How far probabilities can be believed: calibration error and Brier score on the test split."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,19 @@ def believed(usable: pd.DataFrame, tables: Tables, setup: MetricSetup, scaling: 
         AcinusError: offsets of another number of classes.
     """
     setup.offsets(scaling.bias)
-    place = pd.Index(usable["slide_id"].astype("object")).get_indexer(tables.class_scores["slide_id"].astype("object"))
-    known = (place >= 0) & tables.class_scores["label"].ge(0).to_numpy(dtype=bool)
-    scores = tables.class_scores[known]
+    trained = as_trained(usable, tables.class_scores, setup)
+    return replace(trained, probs=scaled(trained.probs, scaling))
+
+
+def as_trained(usable: pd.DataFrame, class_scores: pd.DataFrame, setup: MetricSetup) -> Believed:
+    """Return the records.CLASS_SCORES of the usable slides as they are.
+
+    Raises:
+        TableError: scores of another number of classes.
+    """
+    place = pd.Index(usable["slide_id"].astype("object")).get_indexer(class_scores["slide_id"].astype("object"))
+    known = (place >= 0) & class_scores["label"].ge(0).to_numpy(dtype=bool)
+    scores = class_scores[known]
     wrong = scores[scores["probs"].map(len) != len(setup.classes)]
     if len(wrong):
         raise TableError(
@@ -51,7 +61,7 @@ def believed(usable: pd.DataFrame, tables: Tables, setup: MetricSetup, scaling: 
             f"{wrong['slide_id'].iloc[0]}, expected {len(setup.classes)}, one per class; run train again"
         )
     probs = np.array(scores["probs"].tolist(), dtype=np.float64).reshape(len(scores), len(setup.classes))
-    return Believed(place[known].astype(np.int64), scaled(probs, scaling), scores["label"].to_numpy(dtype=np.int64))
+    return Believed(place[known].astype(np.int64), probs, scores["label"].to_numpy(dtype=np.int64))
 
 
 def _after(case: Case) -> Believed:

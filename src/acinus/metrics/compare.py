@@ -182,7 +182,7 @@ def why_not(pair: Pair, metric: str, names: tuple[str, str]) -> str:
 def missing(pair: Pair) -> dict[str, str]:
     """Return the headlines of either run that cannot be compared, each with the reason."""
     runs = (pair.first, pair.second)
-    headline = {name for run in runs for name in headlines(run.setup.task)}
+    headline = {name for run in runs for name in headlines(run.setup.task, len(run.setup.classes))}
     known = {name for run in runs for name, value in run.reported.items() if value is not None}
     if not (pair.first.reported or pair.second.reported):
         # of what a table alone cannot give, every report of a task has what is of that task only

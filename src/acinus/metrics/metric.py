@@ -128,7 +128,8 @@ class Metric:
     about: a sentence without its first capital and its stop. counts: the number that says over how many `things` it is
     taken. tables, columns: what it needs of `Tables` and of the per-slide table. interval: whether a report gives one.
     compared: whether two runs are compared by it. reported: whether metrics.json has it. shown: where pages have it
-    (card, summary, or a section of the recipe's page). tolerance: by how much another machine may differ.
+    (card, summary, or a section of the recipe's page). tolerance: by how much another machine may differ. classes: how
+    many the recipe must have.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Metric:
     counts: str = ""
     things: str = "slides"
     tasks: tuple[str, ...] = (PATCHES, SEGMENTATION)
+    classes: Literal["any", "two", "many"] = "any"
     columns: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     interval: bool = True
@@ -158,9 +160,14 @@ class Metric:
         """Whether it may be below 0."""
         return self.better == "near zero"
 
+    def suits(self, task: str, classes: int) -> bool:
+        """Return whether a recipe of a task with so many classes may have the metric."""
+        return task in self.tasks and self.classes in ("any", "two" if classes == 2 else "many")
+
     def measures(self, case: Case) -> dict[str, Measure]:
         """Return the metric of a case under its name, or by `<name>.<class>`; nothing where it cannot be taken."""
-        if case.setup.task not in self.tasks or not set(self.columns) <= set(case.slides.columns):
+        suits = self.suits(case.setup.task, len(case.setup.classes))
+        if not suits or not set(self.columns) <= set(case.slides.columns):
             return {}
         taken = self.take(case) if not self.tables or case.tables is not None else None
         if isinstance(taken, Measure):
@@ -170,7 +177,7 @@ class Metric:
     def worded(self, task: str, classes: int = 2) -> "Metric":
         """Return the metric in the words of a task of so many classes, background included."""
         if task != SEGMENTATION:
-            return self
+            return replace(self, **self.many) if classes > 2 and SEGMENTATION not in self.tasks else self
         drawn = replace(self, things="pixels drawn from the patches") if self.things == "patches" else self
         return replace(drawn, **self.many) if classes > 2 else drawn
 

@@ -100,7 +100,7 @@ def _of_matrix(measure: OfMatrix, by: str = "") -> Callable[[Case], Measure]:
             stacks = {name: case_confusions(case, column)[0] for name, column in BASELINES.items()}
             return {f"baseline_{name}": measure(stack.sum(axis=0)) for name, stack in stacks.items()}
 
-        return Measure(known, _summed(stack, measure), case.kind, case.scored, by=by, beside=baselines)
+        return Measure(known, summed(stack, measure), case.kind, case.scored, by=by, beside=baselines)
 
     return take
 
@@ -112,14 +112,14 @@ def _of_classes(per_class: Callable[[np.ndarray], list[float | None]]) -> Callab
         stack, known = case.once(case_confusions)
 
         def of_class(index: int) -> Measure:
-            return Measure(known, _summed(stack, lambda matrix: per_class(matrix)[index]), case.kind, case.scored)
+            return Measure(known, summed(stack, lambda matrix: per_class(matrix)[index]), case.kind, case.scored)
 
         return {name: of_class(index) for index, name in enumerate(case.setup.classes)}
 
     return take
 
 
-def _summed(stack: np.ndarray, measure: OfMatrix) -> Callable[[np.ndarray], float | None]:
+def summed(stack: np.ndarray, measure: OfMatrix) -> Callable[[np.ndarray], float | None]:
     """Return `measure` of the matrices summed over chosen rows."""
     return lambda rows: measure(np.tensordot(np.bincount(rows, minlength=len(stack)), stack, axes=1))
 

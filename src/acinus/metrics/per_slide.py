@@ -13,7 +13,7 @@ from acinus.metrics.metric import stacked
 from acinus.metrics.overlap import COUNTS_PX, confusions
 from acinus.metrics.setup import MetricSetup, Tables
 from acinus.metrics.tissue import CEILING
-from acinus.records import NORMAL, TUMOR, rows
+from acinus.records import rows
 from acinus.scoring import confusion
 from acinus.scoring.auc import auc
 from acinus.scoring.burden import burden_error, tumour_by_burden
@@ -111,9 +111,11 @@ def per_slide(tables: Tables, setup: MetricSetup) -> pd.DataFrame:
     """
     _refuse_strangers(tables)
     quantities = tables.quantities
-    labelled = tables.patch_scores[tables.patch_scores["label"].isin([NORMAL, TUMOR])]
-    of_slide = labelled.groupby("slide_id")
-    aucs = {name: auc(patches["probs"].to_numpy(), patches["label"].to_numpy("int64")) for name, patches in of_slide}
+    of_slide = tables.patch_scores[tables.patch_scores["label"].ge(0)].groupby("slide_id")
+    aucs = {
+        name: auc(patches["probs"].to_numpy(), np.isin(patches["label"], setup.positive_indices).astype(np.int64))
+        for name, patches in of_slide
+    }
     counts = of_slide.size()
     amounts = {row["slide_id"]: row for row in rows(quantities)}
     grades = {row["slide_id"]: row for row in rows(tables.grades)} if setup.graded else {}

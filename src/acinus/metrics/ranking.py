@@ -5,7 +5,7 @@ import pandas as pd
 
 from acinus.metrics.metric import Case, Measure, Metric, Metrics, OverRows, mean
 from acinus.metrics.setup import PATCHES
-from acinus.records import NORMAL, TUMOR
+from acinus.records import TUMOR
 from acinus.scoring.auc import auc
 
 
@@ -38,7 +38,7 @@ def pairwise_auc(slide_ids: pd.Series, patches: pd.DataFrame) -> OverRows:
 
 def labelled_patches(slides: pd.DataFrame, patch_scores: pd.DataFrame) -> pd.DataFrame:
     """Return the patches (records.SCORES) of known label of some slides."""
-    return patch_scores[patch_scores["slide_id"].isin(slides["slide_id"]) & patch_scores["label"].isin([NORMAL, TUMOR])]
+    return patch_scores[patch_scores["slide_id"].isin(slides["slide_id"]) & patch_scores["label"].ge(0)]
 
 
 def _patch_auc(case: Case) -> Measure:
@@ -69,6 +69,7 @@ METRICS = (
         counts="n_patches",
         things="patches",
         tasks=(PATCHES,),
+        classes="two",
         tables=("patch_scores",),
         tolerance=0.02,
     ),
@@ -80,6 +81,7 @@ METRICS = (
         counts="n_within_slide_auc",
         tasks=(PATCHES,),
         columns=("within_slide_auc",),
+        many={"about": "AUC of any positive class against the rest inside each slide that has both, then the mean"},
         tolerance=0.02,
     ),
 )

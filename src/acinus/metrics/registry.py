@@ -7,7 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from acinus.errors import AcinusError
-from acinus.metrics import burden, calibration, calls, counts, grades, instances, lesions, overlap, ranking, tissue
+from acinus.metrics import (
+    burden,
+    calibration,
+    calls,
+    classes,
+    counts,
+    grades,
+    instances,
+    lesions,
+    overlap,
+    ranking,
+    tissue,
+)
 from acinus.metrics.metric import Case, Measure, Metric, Metrics
 from acinus.metrics.setup import SEGMENTATION
 
@@ -30,6 +42,7 @@ def register(*metrics: Metric) -> None:
 _KINDS = (
     counts.METRICS,
     ranking.METRICS,
+    classes.METRICS,
     overlap.METRICS,
     burden.METRICS,
     grades.METRICS,
@@ -38,6 +51,7 @@ _KINDS = (
     instances.METRICS,
     calibration.METRICS,
     overlap.PER_CLASS,
+    classes.PER_CLASS,
     instances.PER_CLASS,
     tissue.METRICS,
     lesions.COMPARED,
@@ -51,7 +65,7 @@ MAIN_OF_FAMILY: dict[str, str] = {
     "rgb_mask": "dice_mean",
     "pannuke": "miou",
 }
-"""The metric by which a segmentation of each family is known; a patch classifier's is patch_auc."""
+"""The metric by which a segmentation of each family is known; a patch classifier's is patch_auc or auc_macro."""
 
 BASELINES: dict[str, dict[str, tuple[str, str]]] = {
     "patch_classification": {
@@ -80,12 +94,12 @@ def shown_in(place: str, metrics: Metrics, task: str) -> list[str]:
     ]
 
 
-def headlines(task: str) -> list[str]:
-    """Return the metrics of a task that a report gives an interval and whose name is their own."""
+def headlines(task: str, classes: int = 2) -> list[str]:
+    """Return the metrics of a task with so many classes that a report gives an interval and whose name is their own."""
     return [
         name
         for name, metric in METRICS.items()
-        if metric.interval and metric.reported and not metric.per_class and task in metric.tasks
+        if metric.interval and metric.reported and not metric.per_class and metric.suits(task, classes)
     ]
 
 
@@ -94,11 +108,13 @@ def tolerances() -> dict[str, float]:
     return {name: metric.tolerance for name, metric in METRICS.items() if metric.tolerance is not None}
 
 
-def main_metric(family: str, task: str) -> str:
-    """Return the name of the metric by which a recipe is known."""
-    return MAIN_OF_FAMILY.get(family, "dice_mean") if task == SEGMENTATION else "patch_auc"
+def main_metric(family: str, task: str, classes: int = 2) -> str:
+    """Return the name of the metric by which a recipe of so many classes is known."""
+    if task == SEGMENTATION:
+        return MAIN_OF_FAMILY.get(family, "dice_mean")
+    return "patch_auc" if classes == 2 else "auc_macro"
 
 
 def classes_of(metrics: Mapping[str, Any]) -> int:
-    """Return how many classes metrics are of: a segmentation's have the Dice of every class, others are of two."""
-    return max(2, sum(name.startswith("class_dice.") for name in metrics))
+    """Return how many classes metrics are of: those with the Dice or AUC of every class have more than two."""
+    return max(2, *(sum(name.startswith(start) for name in metrics) for start in ("class_dice.", "class_auc.")))

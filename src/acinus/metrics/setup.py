@@ -76,6 +76,7 @@ class Tables:
     patch_scores: pd.DataFrame  # records.SCORES
     regions: pd.DataFrame = field(default_factory=_empty(records.REGIONS))
     class_scores: pd.DataFrame = field(default_factory=_empty(records.CLASS_SCORES))  # of the test split
+    colour_scores: pd.DataFrame = field(default_factory=_empty(records.CLASS_SCORES))  # of the colour-only baseline
     grades: pd.DataFrame = field(default_factory=_empty(records.GRADES))
     log: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LOG_COLUMNS), dtype="float64"))
     tuning: Mapping[str, Any] = field(default_factory=dict)  # tune/best.yaml: trials and the settings chosen

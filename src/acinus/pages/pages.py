@@ -70,7 +70,7 @@ def recipe_page(page: RecipePage) -> str:
 
 def _cards(page: RecipePage, labelled: bool) -> list[Metric]:
     """Return the metrics of the cards, the main one first; those of slide labels only where a segmentation has any."""
-    setup, main = page.setup, main_metric(page.provenance.family, page.setup.task)
+    setup, main = page.setup, main_metric(page.provenance.family, page.setup.task, len(page.setup.classes))
     left_out = "slide_label" if setup.segments and not labelled else ""
     names = [name for name in shown_in("card", page.metrics, setup.task) if left_out not in METRICS[name].columns]
     return [

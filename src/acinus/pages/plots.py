@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from acinus.charts import curves as charts
-from acinus.metrics.calibration import believed
+from acinus.metrics.calibration import as_trained, believed
 from acinus.metrics.grades import confusions_of, graded_slides
 from acinus.metrics.lesions import lesion_curve
 from acinus.metrics.metric import floats, is_tumor, scored_slides, usable_slides
@@ -80,7 +80,16 @@ def _patch_scores(usable: pd.DataFrame, tables: Tables, setup: MetricSetup) -> S
         positive = setup.positive_indices
         return known.probs[:, positive].sum(axis=1), np.isin(known.labels, positive).astype(np.int64)
     labelled = labelled_patches(usable, tables.patch_scores)
-    return floats(labelled, "probs"), labelled["label"].to_numpy(dtype=np.int64)
+    return floats(labelled, "probs"), np.isin(labelled["label"], setup.positive_indices).astype(np.int64)
+
+
+def _class_scores(usable: pd.DataFrame, tables: Tables, setup: MetricSetup) -> dict[str, Scored]:
+    """Return class -> its probability, as trained, and whether it is the true one, of known test patches."""
+    known = as_trained(usable, tables.class_scores, setup)
+    return {
+        name: (known.probs[:, label], (known.labels == label).astype(np.int64))
+        for label, name in enumerate(setup.classes)
+    }
 
 
 def _slide_scores(scored: pd.DataFrame) -> Scored:
@@ -173,13 +182,14 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
 
 CHARTS: dict[str, tuple[str, str, str]] = {
     "training": ("Training", "loss and accuracy per epoch, training and validation", "training"),
-    "confusion": ("Confusion", "which class the pixels of each true class were given, in percent", "results"),
+    "confusion": ("Confusion", "which class the {counted} of each true class were given, in percent", "results"),
     "roc": ("ROC", "ROC curves of the test patches and of the test slides", "results"),
     "roc_slides": (
         "ROC within slides",
         "ROC curve and AUC of the patches of each test slide that has both classes",
         "results",
     ),
+    "roc_classes": ("ROC of classes", "ROC curve and AUC of each class against all others, test patches", "results"),
     "pr": ("Precision and recall", "precision against recall of the {things}", "results"),
     "burden": ("Burden", "predicted against annotated {burden} per slide", "results"),
     "bland_altman": (
@@ -221,13 +231,16 @@ def draw(tables: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[st
     curves, usable, scored = plots(tables, per_slide, setup), usable_slides(per_slide), scored_slides(per_slide)
     patches = _patch_scores(usable, tables, setup)
     pngs = {"training": charts.training_chart(tables.log)}
-    if setup.segments:
+    many_labels = not setup.segments and len(setup.classes) > 2
+    if setup.segments or many_labels:
         pngs["confusion"] = charts.confusion_chart(_confusion(tables, per_slide, setup), setup.classes)
-    else:
+    if not setup.segments:
         pngs["roc"] = charts.roc_chart({"patches": patches, "slides": _slide_scores(scored)})
         slides = {str(name): usable[usable["slide_id"] == name] for name in usable["slide_id"]}
         by_slide = {name: _patch_scores(slide, tables, setup) for name, slide in slides.items()}
-        pngs["roc_slides"] = charts.slide_roc_chart(by_slide)
+        pngs["roc_slides"] = charts.named_roc_chart(by_slide)
+    if many_labels:
+        pngs["roc_classes"] = charts.named_roc_chart(_class_scores(usable, tables, setup), "class")
     if not curves["pr"].empty:
         pngs["pr"] = charts.pr_chart(curves["pr"], float(np.mean(patches[1])))
     predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
@@ -249,6 +262,7 @@ def draw(tables: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[st
     positive = ", ".join(setup.classes[index] for index in setup.positive_indices)
     words = {
         "things": "pixels drawn from the test patches" if setup.segments else "test patches",
+        "counted": "pixels" if setup.segments else "patches",
         "burden": "tumour burden" if len(setup.classes) == 2 else f"burden (share of tissue that is {positive})",
         "graders": "attention MIL and by the rule" if "rule" in confusions else "attention MIL",
     }

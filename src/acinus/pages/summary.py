@@ -43,7 +43,8 @@ HEAD = ["recipe", "main metric, test split", "majority class", "colour only", "s
 
 def main_of(family: str, task: str, metrics: Metrics) -> Metric:
     """Return a recipe's main metric in the words of its task."""
-    return METRICS[main_metric(family, task)].worded(task, classes_of(metrics))
+    classes = classes_of(metrics)
+    return METRICS[main_metric(family, task, classes)].worded(task, classes)
 
 
 def console_table(rows: list[SummaryRow]) -> str:

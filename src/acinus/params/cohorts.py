@@ -131,10 +131,10 @@ class RgbMaskCohort(Cohort):
 
 
 class RgbMaskRecipe(Recipe):
-    """Giant rasters with colour-coded masks."""
+    """Giant rasters with colour-coded masks: what the colours tell apart segmented, or patches of them classified."""
 
     family: Literal["rgb_mask"]
-    task: Literal["segmentation"]
+    task: Task
     cohort: RgbMaskCohort
 
     def _faults(self) -> Iterator[str | None]:

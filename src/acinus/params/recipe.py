@@ -94,9 +94,15 @@ class Recipe(Section):
         """The places of the positive classes among `classes`."""
         return tuple(self.classes.index(name) for name in self.positive)
 
+    @property
+    def many_labels(self) -> bool:
+        """Whether patches are classified, and by more than two classes."""
+        return self.task == "patch_classification" and len(self.classes) > 2
+
     def _faults(self) -> Iterator[str | None]:
         """Yield what does not fit together; a family adds what it asks for."""
         yield from self._faults_of_classes()
+        yield from self._faults_of_labels()
         edge_key = "patch_px" if self.index.cell_px is None else "cell_px"
         edge = self.index.cell_px or self.index.patch_px
         if self.infer.stride_px > edge:
@@ -122,10 +128,26 @@ class Recipe(Section):
         if strangers or not self.positive or len(set(self.positive)) != len(self.positive):
             yield f"positive = {self.positive}: must name some of {', '.join(self.classes[1:])}, each once"
 
+    def _faults_of_labels(self) -> Iterator[str]:
+        """Yield the keys of patches of two classes where there are more, and the other way round."""
+        of_two = (
+            (self.index, "index", "tumor_min_fraction", "index.min_class_fraction"),
+            (self.index, "index", "normal_max_fraction", "index.min_class_fraction"),
+            (self.sample, "sample", "normal_per_tumor", "sample.max_class_ratio"),
+        )
+        of_many = (
+            (self.index, "index", "min_class_fraction", "index.tumor_min_fraction"),
+            (self.sample, "sample", "max_class_ratio", "sample.normal_per_tumor"),
+        )
+        which = "two classes" if self.many_labels else "task patch_classification with more than two classes"
+        for section, name, key, instead in of_two if self.many_labels else of_many:
+            if (value := getattr(section, key)) != type(section).model_fields[key].default:
+                yield f"{name}.{key} = {value}: is for {which}; leave it out and set {instead}"
+        if self.many_labels and self.sample.scheme == "cells":
+            yield "sample.scheme = cells: is for two classes; write balanced"
+
     def _faults_of_classifier(self) -> Iterator[str]:
         train, cell_px = self.train, self.index.cell_px
-        if self.classes != ["normal", "tumor"]:
-            yield f"classes = {self.classes}: must be [normal, tumor] for task patch_classification"
         if train.encoder is not None:
             yield f"train.encoder = {train.encoder!r}: is for task segmentation; leave it out"
         strangers = sorted(set(train.loss.terms) - {"cross_entropy", "focal"})
@@ -167,7 +189,8 @@ class Recipe(Section):
 
     def _faults_of_results(self) -> Iterator[str]:
         objective, target = self.tune.objective, self.grade.target
-        allowed = ("accuracy", "patch_auc") if self.task == "patch_classification" else ("mdice", "miou")
+        patch_auc = "auc_macro" if self.many_labels else "patch_auc"
+        allowed = ("accuracy", patch_auc) if self.task == "patch_classification" else ("mdice", "miou")
         if objective is not None and objective not in allowed:
             yield f"tune.objective = {objective!r}: allowed for task {self.task}: {', '.join(allowed)}"
         missing = {"train", "val", "test"} - set(self.infer.splits)

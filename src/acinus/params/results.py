@@ -13,7 +13,7 @@ Area = Annotated[float, Field(ge=0.0, le=1e12)]
 """In um2, at most a square metre."""
 
 Value = bool | int | float | str
-Measure = Literal["patch_auc", "accuracy", "mdice", "miou"]
+Measure = Literal["patch_auc", "auc_macro", "accuracy", "mdice", "miou"]
 
 
 class Range(Section):
@@ -63,8 +63,8 @@ class Tune(Section):
     """How many trainings are tried; 0: no search, the recipe's own values are taken. A search needs an objective and
     a space."""
     objective: Measure | None = None
-    """What the search makes as high as it can, on the validation patches. `patch_auc` and `accuracy` of a classifier,
-    `mdice` and `miou` of a segmentation."""
+    """What the search makes as high as it can, on the validation patches. `patch_auc` (of more than two
+    classes `auc_macro`) and `accuracy` of a classifier, `mdice` and `miou` of a segmentation."""
     pruner: Literal["median", "hyperband", "none"] = "median"
     """How hopeless trials are ended early."""
     startup_trials: Count = 3

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from acinus.params.base import Count, Fraction, Mpp, NotNegative, Positive, Section, Split
 
+EVEN_SHARE = 0.5
+"""Left out of what is written down, so that a recipe of two classes is written as it was before there were more."""
+
 
 class Tissue(Section):
     """Where to look, and what burden is divided by.
@@ -37,10 +40,10 @@ class Tissue(Section):
 
 
 class Index(Section):
-    """The grid of patches, and the rule that turns a share of tumour into a label.
+    """The grid of patches, and the rule that turns shares of classes into a label.
 
     Give exactly one of `level` and `mpp`. `cell_px` may not exceed `patch_px`, and `normal_max_fraction` must be
-    below `tumor_min_fraction`.
+    below `tumor_min_fraction`. Patches of more than two classes are labelled by `min_class_fraction` alone.
     """
 
     level: Annotated[int, Field(ge=0, le=15)] | None = None
@@ -65,6 +68,11 @@ class Index(Section):
     normal_max_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of tumour up to which a patch is labelled normal. Patches between the two shares are left out. Patch
     classification only."""
+    min_class_fraction: Annotated[float, Field(gt=0.0, le=1.0, exclude_if=lambda value: value == EVEN_SHARE)] = (
+        EVEN_SHARE
+    )
+    """A patch is of the class that takes the largest share of it, if that share is at least this; others are left out,
+    and so are those of two such classes alike. Patch classification with more than two classes only."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -90,10 +98,14 @@ class Sample(Section):
     their tumour cells and some normal cells, normal slides fill up the balance evenly; needs `index.cell_px`."""
     normal_per_tumor: NotNegative = 1.0
     """Normal patches for each tumour patch."""
+    max_class_ratio: Annotated[float, Field(ge=1.0, exclude_if=lambda value: value == 1.0)] = 1.0
+    """Instead of it: at most this many patches of a class for each patch of the rarest one. Patch classification with
+    more than two classes only."""
     max_tumor_per_slide: Count | None = None
-    """At most this many tumour patches of one slide; null: no limit."""
+    """At most this many tumour patches of one slide; of more than two classes of each but the first; null: no
+    limit."""
     max_normal_per_slide: Count | None = None
-    """At most this many normal patches of one slide; null: no limit."""
+    """At most this many normal patches of one slide (of the first class); null: no limit."""
     tumor_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1 / 3
     """With `cells`: the share of a tumour slide's tumour cells that is taken."""
     own_normal_per_tumor: NotNegative = 0.5
@@ -130,7 +142,8 @@ class Validate(Section):
     """The rules that the tables must meet before anything is learned from them."""
 
     balance_tolerance: Positive = 0.25
-    """How far the balance of classes may be off: 0.25 is a quarter more or less than `sample.normal_per_tumor`."""
+    """How far the balance of classes may be off: 0.25 is a quarter more or less than `sample.normal_per_tumor`, or a
+    quarter more than `sample.max_class_ratio`."""
     rows_shown: Annotated[int, Field(ge=1, le=100)] = 5
     """How many of the rows that break a rule are shown."""
     tolerate: list[Finding] = []

@@ -71,8 +71,8 @@ def index_slide(
 ) -> pa.Table:
     """Return records.INDEX rows of a slide's candidate patches by y0, then x0 (an empty, valid table for none).
 
-    A candidate has enough tissue *or* any tumour: a coarse tissue mask must not lose a small lesion. A
-    segmentation may ask for a share of foreground besides (settings.min_foreground_fraction). The label
+    A candidate has enough tissue *or* any tumour (any positive class): a coarse tissue mask must not lose a small
+    lesion. A segmentation may ask for a share of foreground besides (settings.min_foreground_fraction). The label
     is never a reason to drop a patch. With settings.cell_px the fractions and the label are those of the
     cell in the middle of the patch, which may begin left of or above the slide.
 
@@ -96,7 +96,7 @@ def index_slide(
         unknown = ignored >= at_squares.on_slide(slide.width, slide.height) - ROUNDING
         label = foreground_of(tumour, unknown, settings.tumor_min_fraction)
     else:
-        label = label_of(tumour, ignored, settings.tumor_min_fraction, settings.normal_max_fraction)
+        label = labels_of(shares, settings)
     columns: dict[str, np.ndarray | float] = {
         "x0": at_squares.x0[keep],
         "y0": at_squares.y0[keep],
@@ -125,14 +125,13 @@ def squares(slide: SlideFacts, at: Resolution, settings: params.Index) -> Square
 
 
 def cell_truth(labels: Labels, columns: int, rows: int, edge0: float, top: int, settings: params.Index) -> np.ndarray:
-    """Return the truth of cells, uint8 (rows, columns): 0, 1 or 255 (not known). edge0: of a cell, level-0 px.
+    """Return the truth of cells, uint8 (rows, columns): a class or 255 (not known). edge0: of a cell, level-0 px.
 
     top: the first row. The rule is the index's own (any tumour in a cell may be enough), which a look at the
     cell's centre would miss.
     """
     x0, y0 = _cell_corners(columns, rows, edge0, top)
-    shares = np.clip(labels.fractions(x0, y0, edge0), 0.0, 1.0)
-    label = label_of(shares[TUMOR], shares[-1], settings.tumor_min_fraction, settings.normal_max_fraction)
+    label = labels_of(np.clip(labels.fractions(x0, y0, edge0), 0.0, 1.0), settings)
     return np.where(label == IGNORE, UNKNOWN, label).astype(np.uint8).reshape(rows, columns)
 
 
@@ -144,6 +143,24 @@ def cell_tissue(tissue: TissueMask, columns: int, rows: int, edge0: float, top: 
 
 def _cell_corners(columns: int, rows: int, edge0: float, top: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tile(np.arange(columns) * edge0, rows), np.repeat((top + np.arange(rows)) * edge0, columns)
+
+
+def labels_of(shares: np.ndarray, settings: params.Index) -> np.ndarray:
+    """Return int64 (n,) labels of patches from area shares (classes + 1, n), the last what is ignored."""
+    if len(shares) > 3:
+        return class_of(shares[:-1], settings.min_class_fraction)
+    return label_of(shares[TUMOR], shares[-1], settings.tumor_min_fraction, settings.normal_max_fraction)
+
+
+def class_of(shares: np.ndarray, min_class_fraction: float) -> np.ndarray:
+    """Return int64 labels from the area shares of more than two classes (classes, n): the class of the largest share.
+
+    IGNORE where that is below `min_class_fraction` of the patch, what is ignored in it included, and where two
+    classes have it alike.
+    """
+    largest = shares.max(axis=0)
+    alone = (shares >= largest - ROUNDING).sum(axis=0) == 1
+    return np.where(alone & (largest >= min_class_fraction - ROUNDING), shares.argmax(axis=0), IGNORE).astype(np.int64)
 
 
 def label_of(

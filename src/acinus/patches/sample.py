@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,10 @@ Counts = dict[str, int]
 """Patches per slide."""
 
 
-def drawn_rows(index: pd.DataFrame, settings: params.Sample, seed: int) -> np.ndarray:
+def drawn_rows(index: pd.DataFrame, settings: params.Sample, seed: int, classes: Sequence[str] = ()) -> np.ndarray:
     """Return which patches are kept, int64 (n,) row numbers, ascending: of the splits of `settings.balance` those
     drawn, of the others every labelled patch (up to `max_per_slide`). index: records.INDEX rows, sorted by its key.
+    classes: those of the patches' labels, where there are more than tumour and normal.
 
     Patches to ignore are dropped. How many each slide gives is the scheme's affair (see SCHEMES); which
     ones is not: choice within a slide depends on (seed, slide, class) only, so that another slide in the
@@ -29,7 +30,7 @@ def drawn_rows(index: pd.DataFrame, settings: params.Sample, seed: int) -> np.nd
     chosen = [np.empty(0, dtype=np.int64)]
     for split, rows in labelled.groupby("split", sort=True):
         if split in settings.balance:
-            chosen += _drawn(rows, settings, seed)
+            chosen += _drawn_alike(rows, settings, seed, classes) if classes else _drawn(rows, settings, seed)
         else:
             for slide, numbers in _by_slide(rows).items():
                 chosen.append(_choose(numbers, settings.max_per_slide, derive(seed, slide, "any")))
@@ -47,6 +48,27 @@ def _drawn(rows: pd.DataFrame, settings: params.Sample, seed: int) -> list[np.nd
         *(_choose(rows, taken.get(slide, 0), derive(seed, slide, "tumor")) for slide, rows in tumour.items()),
         *(_choose(rows, shares[slide], derive(seed, slide, "normal")) for slide, rows in normal.items()),
     ]
+
+
+def _drawn_alike(rows: pd.DataFrame, settings: params.Sample, seed: int, classes: Sequence[str]) -> list[np.ndarray]:
+    """Return the numbers of the drawn rows of one split, per class and slide.
+
+    Every class gives as many patches as the rarest one that the split has, or max_class_ratio times as many where it
+    has them, spread over all slides. A class that is absent makes no other one smaller: validation says so.
+    """
+    numbers = {name: _by_slide(rows[rows["label"] == label]) for label, name in enumerate(classes)}
+    caps = [settings.max_normal_per_slide] + [settings.max_tumor_per_slide] * (len(classes) - 1)
+    offered = {
+        name: {slide: _capped(len(found), cap) for slide, found in numbers[name].items()}
+        for name, cap in zip(classes, caps, strict=True)
+    }
+    rarest = min(total for counts in offered.values() if (total := sum(counts.values())))
+    most = int(settings.max_class_ratio * rarest + 1e-9)
+    drawn = []
+    for name, counts in offered.items():
+        shares = spread(counts, min(most, sum(counts.values())), derive(seed, "class", name))
+        drawn += [_choose(numbers[name][slide], count, derive(seed, slide, name)) for slide, count in shares.items()]
+    return drawn
 
 
 def _balanced(tumour: Counts, offered: Counts, settings: params.Sample, seed: int) -> tuple[Counts, Counts]:
@@ -115,15 +137,18 @@ def spread(offered: Counts, target: int, seed: int) -> Counts:
     return shares
 
 
-def statistics(index: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
+def statistics(index: pd.DataFrame, sample: pd.DataFrame, classes: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per slide of the index, sorted by slide_id: what there was and what was drawn.
 
     Columns: slide_id, split, candidates (patches with tissue or tumour), of them tumour, normal and
-    ignored; drawn_tumour, drawn_normal.
+    ignored; drawn_tumour, drawn_normal. Of more than these two classes: patches.<class>, ignored; drawn.<class>.
     """
     table = index.groupby("slide_id", sort=True).agg(split=("split", "first"), candidates=("label", "size"))
-    kinds = (("tumour", index, TUMOR), ("normal", index, NORMAL), ("ignored", index, IGNORE))
-    for name, rows, label in (*kinds, ("drawn_tumour", sample, TUMOR), ("drawn_normal", sample, NORMAL)):
+    names = {label: (f"patches.{name}", f"drawn.{name}") for label, name in enumerate(classes)}
+    names = names or {TUMOR: ("tumour", "drawn_tumour"), NORMAL: ("normal", "drawn_normal")}
+    kinds = [(there, index, label) for label, (there, _) in names.items()]
+    kinds += [("ignored", index, IGNORE), *((drawn, sample, label) for label, (_, drawn) in names.items())]
+    for name, rows, label in kinds:
         counts = rows[rows["label"] == label].groupby("slide_id").size()
         table[name] = counts.reindex(table.index, fill_value=0).astype("int64")
     return table.reset_index()

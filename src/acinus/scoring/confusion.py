@@ -50,6 +50,22 @@ def class_accuracy(matrix: np.ndarray) -> list[float | None]:
     return _ratios(np.diagonal(matrix), matrix.sum(axis=1))
 
 
+def class_precision(matrix: np.ndarray) -> list[float | None]:
+    """Return hits / predicted of every class; None where it was never predicted."""
+    return _ratios(np.diagonal(matrix), matrix.sum(axis=0))
+
+
+def balanced_accuracy(matrix: np.ndarray) -> float | None:
+    """Return the mean recall over the classes in the truth."""
+    return _mean(class_accuracy(matrix))
+
+
+def weighted_dice(matrix: np.ndarray) -> float | None:
+    """Return the mean Dice (of single items: F1) over the classes, each weighted by how often it is true."""
+    true, total = matrix.sum(axis=1).tolist(), int(matrix.sum())
+    return sum(n * (value or 0.0) for n, value in zip(true, class_dice(matrix), strict=True)) / total if total else None
+
+
 def pixel_accuracy(matrix: np.ndarray) -> float | None:
     """Return the share of right pixels; None without known pixels."""
     total = int(matrix.sum())

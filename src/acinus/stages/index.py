@@ -43,23 +43,26 @@ def run(stage: Stage) -> None:
     rule = LabelRule(len(classes), stage.recipe.positive_indices, stage.recipe.task)
     rules = LabelRules.of(classes, stage.recipe.cohort)
     places = Places(stage.cohort_root, stage.paths.rasters)
-    counted = Counter[str]()
+    counted = Counter[int]()
     with atomic_path(stage.paths.tissue) as folder:
         folder.mkdir()
         jobs = [Job(row, places, folder, stage.recipe.index, rules, rule) for row in usable]
         write_index(_counted(stage.map(index_one, jobs), counted), stage.paths.index)
-    patches, tumour, ignored = (counted[name] for name in ("patches", "tumour", "ignored"))
-    stage.say(f"{patches} candidates of {len(jobs)} slides: {tumour} tumour, {ignored} to ignore")
-    stage.log.log_metrics({"n_slides": len(jobs), "n_patches": patches, "n_tumor": tumour, "n_ignore": ignored})
+    ignored = counted[records.IGNORE]
+    if stage.recipe.many_labels:
+        said = ", ".join(f"{counted[label]} {name}" for label, name in enumerate(classes))
+        metrics = {f"n_patches.{name}": counted[label] for label, name in enumerate(classes)}
+    else:
+        said, metrics = f"{counted[records.TUMOR]} tumour", {"n_tumor": counted[records.TUMOR]}
+    stage.say(f"{counted.total()} candidates of {len(jobs)} slides: {said}, {ignored} to ignore")
+    stage.log.log_metrics({"n_slides": len(jobs), "n_patches": counted.total(), **metrics, "n_ignore": ignored})
 
 
-def _counted(slides: Iterator[pa.Table], counted: Counter[str]) -> Iterator[pa.Table]:
-    """Yield the slides' rows on their way to the file, counting them."""
+def _counted(slides: Iterator[pa.Table], counted: Counter[int]) -> Iterator[pa.Table]:
+    """Yield the slides' rows on their way to the file, counting them by label."""
     for rows in slides:
-        label = rows["label"].to_numpy()
-        counted["patches"] += rows.num_rows
-        counted["tumour"] += int((label == records.TUMOR).sum())
-        counted["ignored"] += int((label == records.IGNORE).sum())
+        labels, numbers = np.unique(rows["label"].to_numpy(), return_counts=True)
+        counted.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
         yield rows
 
 

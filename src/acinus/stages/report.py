@@ -99,13 +99,15 @@ def _setup(stage: Stage) -> MetricSetup:
 
 def _tables(stage: Stage, point: OperatingPoint) -> Tables:
     """Read what the report is reduced from."""
-    paths = stage.paths
+    paths, nothing = stage.paths, records.frame(records.CLASS_SCORES, [])
+    by_colour = paths.model / "colour_test.parquet"
     return Tables(
         manifest=records.read(records.MANIFEST, paths.manifest),
         quantities=records.read(records.QUANTITIES, paths.quantities),
         patch_scores=records.read(records.SCORES, paths.model / "patch_scores.parquet"),
         regions=records.read(records.REGIONS, paths.region_table),
         class_scores=records.read(records.CLASS_SCORES, paths.model / "scores_test.parquet"),
+        colour_scores=records.read(records.CLASS_SCORES, by_colour) if stage.recipe.many_labels else nothing,
         grades=records.read(records.GRADES, paths.grades),
         log=pd.read_csv(paths.model / "training_log.csv"),
         tuning=read_mapping(paths.tune / "best.yaml"),

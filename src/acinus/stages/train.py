@@ -191,18 +191,36 @@ def _score(
             class_table = records.frame(records.CLASS_SCORES, probs)
             records.write(records.CLASS_SCORES, class_table, folder / f"scores_{split}.parquet")
             if masks is None and split == "test":
-                scores = _patch_scores(stage, class_table, images, colour)
+                by_colour = _colour_scores(class_table, images, colour)
+                scores = _patch_scores(stage, class_table, by_colour)
+                if stage.recipe.many_labels:  # of two classes patch_scores.parquet has it all
+                    records.write(records.CLASS_SCORES, by_colour, folder / "colour_test.parquet")
     records.write(records.SCORES, scores, folder / "patch_scores.parquet")
     return len(scores)
 
 
-def _patch_scores(stage: Stage, scored: pd.DataFrame, store: Store, colour: ColourModel) -> pd.DataFrame:
-    """Return records.SCORES of patches: P(tumor), the class with the highest probability, and the baseline's P."""
-    tumour = stage.recipe.positive_indices[0]
+def _colour_scores(scored: pd.DataFrame, store: Store, colour: ColourModel) -> pd.DataFrame:
+    """Return records.CLASS_SCORES of the same patches as the baseline that knows colours only sees them."""
+    if not len(scored):
+        return scored
+    features = np.stack([patch_features(store.read(key)) for key in patch_keys(scored)])
+    return scored.assign(probs=pd.Series(list(map(tuple, colour.probs(features).tolist())), index=scored.index))
+
+
+def _patch_scores(stage: Stage, scored: pd.DataFrame, by_colour: pd.DataFrame) -> pd.DataFrame:
+    """Return records.SCORES of patches: P(any positive class), the class of highest probability, the baseline's P."""
     if not len(scored):
         return records.frame(records.SCORES, [])
-    probs = np.array(scored["probs"].tolist())
-    features = np.stack([patch_features(store.read(key)) for key in patch_keys(scored)])
+    positive = list(stage.recipe.positive_indices)
+    probs, colour_probs = (np.array(table["probs"].tolist()) for table in (scored, by_colour))
     return scored[["slide_id", "x0", "y0", "label"]].assign(
-        probs=probs[:, tumour], preds=probs.argmax(axis=1), colour_probs=colour.probs(features)[:, tumour]
+        probs=_together(probs[:, positive]),
+        preds=probs.argmax(axis=1),
+        colour_probs=_together(colour_probs[:, positive]),
     )
+
+
+def _together(probs: np.ndarray) -> np.ndarray:
+    """Return the sum of the classes' probabilities (n, some classes), at most 1."""
+    summed: np.ndarray = np.minimum(probs.sum(axis=1), 1.0)
+    return summed

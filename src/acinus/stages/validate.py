@@ -25,16 +25,17 @@ def run(stage: Stage) -> None:
     index = records.read(records.INDEX, stage.paths.index, without=records.FRACTIONS)
     sample = records.read(records.SAMPLE, stage.paths.sample, without=records.FRACTIONS)
     classes = stage.recipe.classes
+    labels = classes if stage.recipe.many_labels else []
     places = Places(stage.cohort_root, stage.paths.rasters)
     frames = {
         "manifest": manifest_view(manifest, places, stage.recipe.validate_.tolerate),
         "index": patch_view(index, manifest),
         "sample": patch_view(sample, manifest),
-        "splits": split_view(manifest, sample),
+        "splits": split_view(manifest, sample, labels),
     }
     cohort = stage.recipe.cohort
     split_by = "slide" if cohort.allow_shared_patients else cohort.split_by
-    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, split_by, stage.recipe.task)
+    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, split_by, stage.recipe.task, labels)
     with atomic_path(stage.paths.reports / "data_docs") as docs:
         verdict = judge(frames, suites, stage.recipe.validate_.rows_shown, docs)
     document = {
@@ -42,7 +43,7 @@ def run(stage: Stage) -> None:
         "split_by": cohort.split_by,
         "allow_shared_patients": cohort.allow_shared_patients,
         "split_rules": sorted(set(manifest.loc[manifest["status"] == "ok", "split_rule"])),
-        "candidates": candidate_table(index),
+        "candidates": candidate_table(index, labels),
         "class_shares": class_shares(
             index["split"], class_fractions(stage.paths.index, len(classes)), manifest, classes
         ),

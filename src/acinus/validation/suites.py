@@ -1,5 +1,6 @@
 """The expectations: which rule, over which table and column, and what a person does when it is broken."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,23 +86,34 @@ def patch_suite(table: str, labels: list[int]) -> Suite:
     return Suite(table, row_names, rules)
 
 
-def split_suite(sample: Sample, settings: Validate, task: str) -> Suite:
+def split_suite(sample: Sample, settings: Validate, task: str, classes: Sequence[str] = ()) -> Suite:
     """Return the rules over the splits: each has slides and patches, balanced splits the balance asked for.
 
-    A classifier needs both classes in every split; a segmentation has its classes within each patch.
+    A classifier needs all classes in every split; a segmentation has its classes within each patch. classes: those of
+    a classifier of more than two.
     """
     asked, slack = sample.normal_per_tumor, settings.balance_tolerance
+    balanced = {"column": "split", "among": list(sample.balance)}
     rules = [
         _within("slides", "no slide in this split: change cohort.val_fraction or splits.csv", 1),
         _within("unlabelled_share", _UNLABELLED, 0.0, settings.max_unlabelled),
         _within("patches", "no patch in this split: lower index.min_tissue_fraction or change splits.csv", 1),
     ]
+    if classes:
+        remedy = (
+            "no patch of class {} in this split: every class is needed; change splits.csv or index.min_class_fraction"
+        )
+        rules += [_within(f"patches.{name}", remedy.format(name), 1) for name in classes]
+        if sample.balance:
+            remedy = "the class balance is not as asked: raise sample.max_class_ratio"
+            most = sample.max_class_ratio * (1 + slack)
+            rules.append(_within("largest_per_rarest", remedy, 1, most, row_condition=balanced))
+        return Suite("splits", ("split",), tuple(rules))
     if task == "patch_classification":
         rules += [
             _within("normal", "no normal patch in this split: both classes are needed; change splits.csv", 1),
             _within("tumor", "no tumour patch in this split: both classes are needed; change splits.csv", 1),
         ]
-    balanced = {"column": "split", "among": list(sample.balance)}
     if sample.balance and task != "patch_classification":
         remedy = "no patch with a positive class: take the split off sample.balance"
         rules.append(_within("tumor", remedy, 1, row_condition=balanced))
@@ -112,11 +124,17 @@ def split_suite(sample: Sample, settings: Validate, task: str) -> Suite:
     return Suite("splits", ("split",), tuple(rules))
 
 
-def all_suites(sample: Sample, settings: Validate, split_by: str, task: str) -> tuple[Suite, ...]:
-    """Return every suite of a recipe, in the way of the data; split_by: patient or slide (cohort.split_by)."""
+def all_suites(
+    sample: Sample, settings: Validate, split_by: str, task: str, classes: Sequence[str] = ()
+) -> tuple[Suite, ...]:
+    """Return every suite of a recipe, in the way of the data; split_by: patient or slide (cohort.split_by).
+
+    classes: those of the patches' labels, where there are more than tumour and normal.
+    """
+    labels = list(range(len(classes))) or [NORMAL, TUMOR]
     return (
         manifest_suite(split_by),
-        patch_suite("index", [IGNORE, NORMAL, TUMOR]),
-        patch_suite("sample", [NORMAL, TUMOR]),
-        split_suite(sample, settings, task),
+        patch_suite("index", [IGNORE, *labels]),
+        patch_suite("sample", labels),
+        split_suite(sample, settings, task, classes),
     )

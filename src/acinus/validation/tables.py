@@ -9,7 +9,7 @@ import pandas as pd
 
 from acinus.labels.places import Places
 from acinus.params.base import SPLITS
-from acinus.records import IGNORE, NORMAL, TUMOR, is_safe_id, rows
+from acinus.records import IGNORE, is_safe_id, rows
 from acinus.slides.open import readable_file
 
 
@@ -105,11 +105,12 @@ def patch_view(patches: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
     return view
 
 
-def split_view(manifest: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
+def split_view(manifest: pd.DataFrame, sample: pd.DataFrame, classes: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per split: slides and patches of each class, and normal patches per tumour patch.
 
     Columns: split, slides, unlabelled_share (of the slides: nothing is known of them; NaN without slides), patches,
-    normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour).
+    normal, tumor (patches of the sample), normal_per_tumor (NaN without tumour). Of more than these two `classes`:
+    patches.<class> and largest_per_rarest, patches of the largest class for each of the rarest that there is.
     """
     splits = []
     usable = manifest[manifest["status"] == "ok"]
@@ -117,24 +118,35 @@ def split_view(manifest: pd.DataFrame, sample: pd.DataFrame) -> pd.DataFrame:
     for split in SPLITS:
         slides = unlabelled[usable["split"] == split]
         labels = sample.loc[sample["split"] == split, "label"]
-        normal, tumor = int((labels == NORMAL).sum()), int((labels == TUMOR).sum())
         splits.append(
             {
                 "split": split,
                 "slides": len(slides),
                 "unlabelled_share": float(slides.mean()) if len(slides) else np.nan,
                 "patches": len(labels),
-                "normal": normal,
-                "tumor": tumor,
-                "normal_per_tumor": normal / tumor if tumor else np.nan,
+                **_patches_of_classes(labels, classes),
             }
         )
     return pd.DataFrame(splits)
 
 
-def candidate_table(index: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return candidate patches per split and class, as the verdict shows them."""
-    names = {NORMAL: "normal", TUMOR: "tumor", IGNORE: "ignore"}
+def _patches_of_classes(labels: pd.Series, classes: Sequence[str]) -> dict[str, float]:
+    """Return the patches of each class and how uneven they are, as `split_view` names them."""
+    counts = [int((labels == label).sum()) for label in range(max(2, len(classes)))]
+    if not classes:
+        normal, tumor = counts
+        return {"normal": normal, "tumor": tumor, "normal_per_tumor": normal / tumor if tumor else np.nan}
+    present = [number for number in counts if number]
+    named = {f"patches.{name}": number for name, number in zip(classes, counts, strict=True)}
+    return named | {"largest_per_rarest": max(present) / min(present) if present else np.nan}
+
+
+def candidate_table(index: pd.DataFrame, classes: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Return candidate patches per split and class, as the verdict shows them.
+
+    classes: those of the patches' labels, where there are more than tumour and normal.
+    """
+    names = dict(enumerate(classes or ("normal", "tumor"))) | {IGNORE: "ignore"}
     return {
         str(split): {name: int((group["label"] == label).sum()) for label, name in names.items()}
         for split, group in index.groupby("split", sort=True)
