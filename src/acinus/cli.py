@@ -224,6 +224,18 @@ def _setup() -> None:
     execution.prepare(execution.project_root())
 
 
+@main.command("dvc", short_help="DVC's commands, quicker at every stage: acinus dvc repro.", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def _dvc(arguments: tuple[str, ...]) -> None:
+    """DVC with all its commands and options, quicker at every stage: `acinus dvc repro`.
+
+    One process loads MLflow for all stages, and dvc.lock, which comes out the same, is not written whole each time.
+    """
+    from acinus.commands import dvc
+
+    raise click.exceptions.Exit(dvc.run(arguments))
+
+
 @main.command("reproduce", short_help="Rebuild all in a clean clone and compare with dvc.lock.")
 @click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
 def _reproduce(keep: bool) -> None:

@@ -181,12 +181,12 @@ def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
 
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
-    """The project after one `dvc repro`, committed. Look at it, change it only in a copy."""
+    """The project after one `acinus dvc repro`, committed. Look at it, change it only in a copy."""
     project = fresh(tmp_path_factory.mktemp("tiny") / "project")
     where = project.run(sys.executable, "-c", "import acinus; print(acinus.__file__)").strip()
     assert Path(where).is_relative_to(project.root), "another checkout's code would be under test"
     project.run("acinus", "setup")
-    project.run("dvc", "repro")
+    project.run("acinus", "dvc", "repro")
     project.commit()
     return project
 
@@ -196,7 +196,7 @@ def experiment(tiny_project: Miniature, tmp_path_factory: pytest.TempPathFactory
     """A copy of the project after an experiment with another learning rate, and what DVC printed."""
     project = tiny_project.copy(tmp_path_factory.mktemp("experiment") / "project")
     setting = f"recipes/{project.recipe}.yaml:train.lr=1e-3"
-    return project, project.run("dvc", "exp", "run", "--name", "slower", "--set-param", setting)
+    return project, project.run("acinus", "dvc", "exp", "run", "--name", "slower", "--set-param", setting)
 
 
 def run_stage(function: Callable[[Stage], None], stage: Stage) -> None:

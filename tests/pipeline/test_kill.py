@@ -1,4 +1,4 @@
-"""SIGKILL of `dvc repro` in the middle of extract and of train, then the same commands again."""
+"""SIGKILL of `dvc repro` in the middle of extract, of `acinus dvc repro` in that of train, then the same again."""
 
 import time
 from dataclasses import dataclass
@@ -49,8 +49,8 @@ def alive(processes: list[psutil.Process], within_s: float) -> list[str]:
         time.sleep(0.05)
 
 
-def kill(project: Any, pattern: str, count: int, finals: list[Path], shell: str) -> Wreck:
-    """Kill `dvc repro`, and dvc alone, when a stage has finished `count` files and would finish another.
+def kill(project: Any, command: tuple[str, ...], pattern: str, count: int, finals: list[Path], shell: str) -> Wreck:
+    """Kill a command, DVC's process alone, when a stage has finished `count` files and would finish another.
 
     DVC starts stages through `shell`: bash gives way to its command, others (dash) stay between the two.
     """
@@ -59,7 +59,7 @@ def kill(project: Any, pattern: str, count: int, finals: list[Path], shell: str)
         return sorted(path for path in project.root.glob(pattern) if path.is_file())
 
     hold = {"HOLD_AT": f"{project.root.as_posix()}/{pattern}", "HOLD_AFTER": str(count), "SHELL": shell}
-    with project.running("dvc", "repro", environment=hold) as dvc:
+    with project.running(*command, environment=hold) as dvc:
         deadline = time.monotonic() + PATIENCE_S
         while len(seen()) < count:
             assert time.monotonic() < deadline, "the stage did not come as far as it should"
@@ -76,7 +76,7 @@ def kill_in_extract(project: Any) -> Wreck:
     store = project.root / "data" / project.recipe / "patches"
     project.run("acinus", "setup")
     ledger = f".acinus/shards/{project.recipe}/*.json"
-    notes = kill(project, ledger, 3, [store / "store.json"], "/bin/sh")
+    notes = kill(project, ("dvc", "repro"), ledger, 3, [store / "store.json"], "/bin/sh")
     shards = [store / "shards" / f"{note.stem}.lmdb" for note in notes.files]
     return Wreck({path: path.stat().st_mtime_ns for path in shards}, notes.finals, notes.orphans)
 
@@ -84,7 +84,8 @@ def kill_in_extract(project: Any) -> Wreck:
 def kill_in_train(project: Any) -> Wreck:
     project.run("acinus", "setup")
     checkpoints = f".acinus/checkpoints/{project.recipe}/epoch_*.ckpt"
-    return kill(project, checkpoints, 2, [project.root / "models" / project.recipe], "/bin/bash")
+    command = ("acinus", "dvc", "repro")
+    return kill(project, command, checkpoints, 2, [project.root / "models" / project.recipe], "/bin/bash")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def killed(fresh_project: Any) -> Killed:
     in_extract = kill_in_extract(fresh_project)
     in_train = kill_in_train(fresh_project)
     fresh_project.run("acinus", "setup")
-    fresh_project.run("dvc", "repro")
+    fresh_project.run("acinus", "dvc", "repro")
     return Killed(fresh_project, in_extract, in_train)
 
 

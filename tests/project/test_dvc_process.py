@@ -23,6 +23,7 @@ class Process:
     [
         ([Process(5, "sh", "-c", "acinus"), Process(4, "/x/python", "/x/bin/dvc", "repro")], "4-1250"),
         ([Process(3, "/x/python", "-m", "dvc", "repro")], "3-1250"),
+        ([Process(5, "sh"), Process(2, "/x/python", "/x/bin/acinus", "dvc", "repro")], "2-1250"),
         ([Process(5, "bash"), Process(1, "init", "a", "b", "dvc")], None),
     ],
 )

@@ -73,8 +73,8 @@ class Project:
         return done.stdout
 
     def repro(self, *targets: str) -> list[str]:
-        """Run `dvc repro` and return the stages that ran, in order, but for `code`, which always does."""
-        lines = self.shell("dvc", "repro", *targets).splitlines()
+        """Run `acinus dvc repro` and return the stages that ran, in order, but for `code`, which always does."""
+        lines = self.shell("acinus", "dvc", "repro", *targets).splitlines()
         ran = [line.split("'")[1].removesuffix("@glas") for line in lines if line.startswith("Running stage")]
         return [stage for stage in ran if stage != "code/dvc.yaml:code"]
 
@@ -121,7 +121,7 @@ def laid(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 @pytest.fixture(scope="module")
 def finished(laid: tuple[Project, list[Any]]) -> Project:
-    """The project after its first `dvc repro`."""
+    """The project after its first run."""
     project, _ = laid
     write_project(project.root)
     for words in (["git", "init", "-q"], ["git", "add", "."], ["git", "commit", "-q", "-m", "start"]):

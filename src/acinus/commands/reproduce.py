@@ -167,7 +167,7 @@ def _repro(clone: Path) -> None:
         "PYTHONPATH": str(clone / "src"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    for command in (["acinus", "setup"], ["dvc", "repro"]):
+    for command in (["acinus", "setup"], ["acinus", "dvc", "repro"]):
         done = subprocess.run(command, cwd=clone, env=environment, check=False)
         if done.returncode:
             raise AcinusError(f"reproduce: `{' '.join(command)}` failed in the clean clone (see above)")

@@ -11,6 +11,7 @@ import psutil
 
 from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
+from acinus.tracking.server import ServerError
 
 
 def remember(note: Path, run_ids: Sequence[str | None]) -> None:
@@ -18,14 +19,12 @@ def remember(note: Path, run_ids: Sequence[str | None]) -> None:
     write_json(note, {"process": this_process(), "runs": [run_id for run_id in run_ids if run_id]})
 
 
-def end_killed(client: Any, own: Path) -> None:
+def end_killed(server: Any, own: Path) -> None:
     """End as KILLED what earlier executions left open.
 
     The one of `own`: a stage runs once at a time, so it is gone. Others (joined workers, each with a name of its own)
     where their process was one of this machine and is no more.
     """
-    from mlflow.exceptions import MlflowException
-
     for note in sorted(own.parent.glob("*.json")):
         try:
             noted = read_json(note)
@@ -35,8 +34,8 @@ def end_killed(client: Any, own: Path) -> None:
         if not is_over:
             continue
         for run_id in run_ids:
-            with suppress(MlflowException):  # gone with a deleted database
-                client.set_terminated(run_id, "KILLED")
+            with suppress(ServerError):  # gone with a deleted database
+                server.end_run(run_id, "KILLED")
         note.unlink(missing_ok=True)
 
 

@@ -13,14 +13,11 @@ from typing import Any
 
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.paths import home
 from acinus.project.dvc_process import pipeline_key
 from acinus.project.lineage import Input
-from acinus.project.startup import without_collection
-from acinus.tracking.model import save_pyfunc, send_model
-from acinus.tracking.moved import ARTIFACTS
+from acinus.tracking import recorder
 from acinus.tracking.open_runs import end_killed, remember
-from acinus.tracking.server import connect, defined, log_batch, log_params, now, one_line, quiet, unreachable
+from acinus.tracking.server import ServerError, defined, now, one_line, unreachable
 
 PARENT, NAME = "mlflow.parentRunId", "mlflow.runName"
 STATUS = {"complete": "FINISHED", "pruned": "KILLED"}
@@ -53,7 +50,7 @@ class Child:
     """The open record of one trial; safe to use with no server there."""
 
     def __init__(self, record: dict[str, Any], send: Callable[[Callable[[Any], None]], None]) -> None:
-        """record: what is kept locally. send: makes a call with the client, if the server is there."""
+        """record: what is kept locally. send: makes a call to the server, if it is there."""
         self.run_id: str | None = None
         self._record, self._send = record, send
 
@@ -62,15 +59,15 @@ class Child:
         values = defined(metrics)
         self._record["metrics"].append({"step": step, **values})
         if values and self.run_id:
-            self._send(lambda client: log_batch(client, self.run_id, values, step))
+            self._send(lambda server: server.log_metrics(self.run_id, values, step))
 
     def end(self, state: str) -> None:
         """Close the record as complete, pruned or fail; the first call decides."""
         if self._record["state"] is None:
             self._record["state"] = state
             if self.run_id:
-                self._send(lambda client: client.set_tag(self.run_id, "acinus.trial_state", state))
-                self._send(lambda client: client.set_terminated(self.run_id, STATUS.get(state, "FAILED")))
+                self._send(lambda server: server.set_tag(self.run_id, "acinus.trial_state", state))
+                self._send(lambda server: server.end_run(self.run_id, STATUS.get(state, "FAILED")))
 
 
 def _nothing() -> dict[str, Any]:
@@ -84,7 +81,7 @@ class Run:
     facts: RunFacts
     run_id: str | None = None
     parent_id: str | None = None
-    _client: Any = None
+    _server: Any = None
     _experiment_id: str | None = None
     _open_children: list[str] = field(default_factory=list)
     _local: dict[str, Any] = field(default_factory=_nothing)
@@ -94,27 +91,26 @@ class Run:
         values = defined(metrics)
         self._local["metrics"].append({"step": step, **values})
         if values:
-            self._send(lambda client: log_batch(client, self.run_id, values, step))
+            self._send(lambda server: server.log_metrics(self.run_id, values, step))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a small file or a folder of pictures to the run."""
         self._local["artifacts"].append(str(path))
-        name = "log_artifacts" if path.is_dir() else "log_artifact"
-        self._send(lambda client: getattr(client, name)(self.run_id, str(path), folder))
+        self._send(lambda server: server.log_artifact(self.run_id, str(path.resolve()), folder))
 
     def share_metrics(self, metrics: Metrics) -> None:
         """Put the final metrics on the pipeline's run as well, where runs are compared."""
         values = defined(metrics)
         self._local["shared"].update(values)
         if self.parent_id and values:
-            self._send(lambda client: log_batch(client, self.parent_id, values, 0))
+            self._send(lambda server: server.log_metrics(self.parent_id, values, 0))
 
     def share_params(self, params: Mapping[str, str]) -> None:
         """Put what was settled on the way (the best settings of a search) on this run and the pipeline's."""
         self._local["shared_params"].update(params)
         for run_id in (self.run_id, self.parent_id):
             if run_id and params:
-                self._send(partial(log_params, run_id=run_id, params=params))
+                self._send(partial(_log_params, run_id=run_id, params=params))
 
     @contextmanager
     def child(self, name: str, params: Mapping[str, str]) -> Iterator[Child]:
@@ -125,9 +121,9 @@ class Run:
         tags = {"acinus.kind": "trial", "acinus.stage": self.facts.stage, NAME: name, PARENT: str(self.run_id)}
         tags |= {key: self.facts.tags[key] for key in ("acinus.recipe",) if key in self.facts.tags}
 
-        def begin(client: Any) -> None:
-            run_id = str(client.create_run(str(self._experiment_id), tags=tags).info.run_id)
-            log_params(client, run_id, params)
+        def begin(server: Any) -> None:
+            run_id = server.create_run(str(self._experiment_id), tags)
+            server.log_params(run_id, params)
             child.run_id = run_id
             self._open_children.append(run_id)
             self.remember()
@@ -148,14 +144,13 @@ class Run:
         What fails costs a warning, never the work (unless `tracking.required`).
         """
         self._local["models"].append(str(folder))
-        if self._client is None:
+        if self._server is None:
             return
-        from mlflow.exceptions import MlflowException
-
         try:
-            with save_pyfunc(folder, str(self.run_id)) as saved:
-                send_model(self._client, saved, str(self._experiment_id), str(self.run_id), self.facts.register)
-        except (MlflowException, OSError) as error:
+            self._server.log_model(
+                str(self.run_id), str(folder.resolve()), str(self._experiment_id), self.facts.register
+            )
+        except (ServerError, OSError) as error:
             line = f"tracking.uri = {self.facts.uri!r}: the model cannot be recorded ({one_line(error)})"
             if self.facts.required:
                 raise AcinusError(f"params.yaml: {line}; mend the server, or set tracking.required: false") from error
@@ -167,15 +162,17 @@ class Run:
 
     def _send(self, call: Callable[[Any], None]) -> None:
         """Make one call; when the server is gone, warn once and go on with the local record."""
-        if self._client is None:
+        if self._server is None:
             return
-        from mlflow.exceptions import MlflowException
-
         try:
-            call(self._client)
-        except (MlflowException, OSError) as error:
-            self._client = None
+            call(self._server)
+        except (ServerError, OSError) as error:
+            self._server = None
             unreachable(self.facts.uri, self.facts.required, error)
+
+
+def _log_params(server: Any, run_id: str, params: Mapping[str, str]) -> None:
+    server.log_params(run_id, params)
 
 
 @contextmanager
@@ -188,76 +185,54 @@ def stage_run(facts: RunFacts) -> Iterator[Run]:
         yield run
         status = "FINISHED"
     finally:
-        run._send(lambda client: _close(client, run, status))
-        if run._client is None:
+        run._send(lambda server: _close(server, run, status))
+        if run._server is None:
             _write_local(run, status)
 
 
 def _open(run: Run) -> None:
     """Create the run (and the pipeline's, when this is its first stage) with params, tags and inputs."""
     facts = run.facts
-    quiet()
-    with without_collection():
-        from mlflow.exceptions import MlflowException
-
     try:
-        client = connect(facts.uri, facts.root)
-        end_killed(client, facts.note)
-        run._experiment_id = _experiment(client, facts)
-        run.parent_id = _parent(client, run._experiment_id, facts)
+        server = recorder.connect(facts.uri, facts.root)
+        end_killed(server, facts.note)
+        run._experiment_id = server.experiment(facts.experiment)
+        run.parent_id = _parent(server, run._experiment_id, facts)
         tags = {**facts.tags, NAME: facts.stage}
         above = run.parent_id or os.environ.get("MLFLOW_RUN_ID")  # by hand: the run of `mlflow run`, if any
         if above:
             tags[PARENT] = above
-        run.run_id = client.create_run(run._experiment_id, tags=tags).info.run_id
+        run.run_id = server.create_run(run._experiment_id, tags)
         run.remember()
-        _describe(client, run.run_id, facts)
-        run._client = client
-    except (MlflowException, OSError) as error:
+        server.log_params(run.run_id, facts.params)
+        server.log_inputs(run.run_id, {data.path: data.md5 for data in facts.inputs if data.md5}, facts.stage)
+        run._server = server
+    except (ServerError, OSError) as error:
         run.run_id = None
         unreachable(facts.uri, facts.required, error)
 
 
-def _close(client: Any, run: Run, status: str) -> None:
-    client.set_terminated(run.run_id, status)
+def _close(server: Any, run: Run, status: str) -> None:
+    server.end_run(run.run_id, status)
     if run.parent_id:  # nobody tells the last stage that it is the last: each one closes, the next opens again
-        client.set_terminated(run.parent_id, status)
+        server.end_run(run.parent_id, status)
     run.facts.note.unlink(missing_ok=True)
 
 
-def _experiment(client: Any, facts: RunFacts) -> str:
-    """Return the id of the recipe's experiment, made on first use."""
-    from mlflow.exceptions import MlflowException
-
-    experiment = client.get_experiment_by_name(facts.experiment)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    location = (home(facts.root) / ARTIFACTS / facts.experiment).as_uri() if facts.uri.startswith("sqlite:") else None
-    try:
-        return str(client.create_experiment(facts.experiment, artifact_location=location))
-    except MlflowException:  # another stage made it in the meantime
-        experiment = client.get_experiment_by_name(facts.experiment)
-        if experiment is None:
-            raise
-        return str(experiment.experiment_id)
-
-
-def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
+def _parent(server: Any, experiment: str, facts: RunFacts) -> str | None:
     """Return the pipeline's run for this experiment: one per `dvc repro`, none for a stage run by hand.
 
     The pipeline is the dvc process above this one; its id and start time name a small file that the
     stages of one execution share.
     """
-    from mlflow.exceptions import MlflowException
-
     pipeline = pipeline_key()
     if pipeline is None:
         return None
     memo = facts.root / ".acinus" / "pipelines" / f"{pipeline}-{facts.experiment}.json"
     if memo.exists():
         parent = str(json.loads(memo.read_text(encoding="utf-8"))["run_id"])
-        with suppress(MlflowException):  # the run is gone when the database was deleted meanwhile: open a new one
-            client.update_run(parent, status="RUNNING")
+        with suppress(ServerError):  # the run is gone when the database was deleted meanwhile: open a new one
+            server.reopen_run(parent)
             return parent
     tags = {
         **{key: value for key, value in facts.tags.items() if key != "acinus.stage"},
@@ -266,28 +241,10 @@ def _parent(client: Any, experiment: str, facts: RunFacts) -> str | None:
     }
     if os.environ.get("MLFLOW_RUN_ID"):  # started by `mlflow run`: that run is above ours
         tags[PARENT] = os.environ["MLFLOW_RUN_ID"]
-    parent = str(client.create_run(experiment, tags=tags).info.run_id)
-    log_params(client, parent, facts.params)
+    parent = str(server.create_run(experiment, tags))
+    server.log_params(parent, facts.params)
     write_json(memo, {"run_id": parent})
     return parent
-
-
-def _describe(client: Any, run_id: str, facts: RunFacts) -> None:
-    """Log the parameters, and the data sets that the stage reads, each with DVC's digest."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    log_params(client, run_id, facts.params)
-    datasets = [
-        Dataset(
-            name=data.path,
-            digest=data.md5[:36],
-            source_type="local",
-            source=json.dumps({"uri": data.path, "dvc_md5": data.md5}),
-        )
-        for data in facts.inputs
-        if data.md5
-    ]
-    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", facts.stage)]) for data in datasets])
 
 
 def _write_local(run: Run, status: str) -> None:

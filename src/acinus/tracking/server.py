@@ -1,5 +1,6 @@
-"""The MLflow server: a client of it, what a run keeps there, and what it costs when it is not there."""
+"""The MLflow server: what a run keeps there, and what it costs when it is not there."""
 
+import json
 import logging
 import math
 import os
@@ -7,15 +8,131 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from acinus.errors import AcinusError
 from acinus.paths import home
 from acinus.project.startup import without_collection
-from acinus.tracking.moved import follow
+from acinus.tracking.model import save_pyfunc, send_model
+from acinus.tracking.moved import ARTIFACTS, follow
 
 _SQLITE = "sqlite:///"
+
+
+class ServerError(Exception):
+    """MLflow refuses a call, or cannot be reached."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raise what MLflow raises as a ServerError, which processes without MLflow know too."""
+    with without_collection():
+        from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise ServerError(str(error)) from error
+
+
+class Server:
+    """MLflow's client. Calls take and give plain values, so that another process can make them (recorder.py).
+
+    Every call raises ServerError or OSError where the server is gone or refuses.
+    """
+
+    def __init__(self, uri: str, root: Path) -> None:
+        """Connect; see `connect`."""
+        quiet()
+        self._uri, self._root = uri, root
+        with _told():
+            self._client = connect(uri, root)
+
+    def connected(self) -> None:
+        """Do nothing: whoever asks wants to know that it is there."""
+
+    @_told()
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, made on first use."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        location = (home(self._root) / ARTIFACTS / name).as_uri() if self._uri.startswith("sqlite:") else None
+        try:
+            return str(self._client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # another stage made it in the meantime
+            experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
+
+    @_told()
+    def create_run(self, experiment: str, tags: Mapping[str, str]) -> str:
+        """Open a run and return its id."""
+        return str(self._client.create_run(experiment, tags=dict(tags)).info.run_id)
+
+    @_told()
+    def reopen_run(self, run_id: str) -> None:
+        """Let a run that has ended run again."""
+        self._client.update_run(run_id, status="RUNNING")
+
+    @_told()
+    def end_run(self, run_id: str, status: str) -> None:
+        """End a run."""
+        self._client.set_terminated(run_id, status)
+
+    @_told()
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        """Tag a run."""
+        self._client.set_tag(run_id, key, value)
+
+    @_told()
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+        """Send metrics in one call."""
+        from mlflow.entities import Metric
+
+        at = now()
+        self._client.log_batch(run_id, [Metric(key, value, at, step) for key, value in metrics.items()])
+
+    @_told()
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Send parameters in one call, cut where MLflow would refuse their length."""
+        from mlflow.entities import Param
+
+        self._client.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in params.items()])
+
+    @_told()
+    def log_inputs(self, run_id: str, digests: Mapping[str, str], stage: str) -> None:
+        """Name the data sets that a stage reads: path -> DVC's digest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        context = [InputTag("mlflow.data.context", stage)]
+        datasets = [
+            Dataset(
+                name=path,
+                digest=md5[:36],
+                source_type="local",
+                source=json.dumps({"uri": path, "dvc_md5": md5}),
+            )
+            for path, md5 in digests.items()
+        ]
+        self._client.log_inputs(run_id, [DatasetInput(data, context) for data in datasets])
+
+    @_told()
+    def log_artifact(self, run_id: str, path: str, folder: str | None) -> None:
+        """Copy a file, or what a folder holds, to a run."""
+        log = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
+        log(run_id, path, folder)
+
+    @_told()
+    def log_model(self, run_id: str, folder: str, experiment: str, register: str | None) -> None:
+        """Record a trained model as one that MLflow can serve, and register it; see tracking.model."""
+        with save_pyfunc(Path(folder), run_id) as saved:
+            send_model(self._client, saved, experiment, run_id, register)
 
 
 def quiet() -> None:
@@ -116,21 +233,6 @@ def one_line(error: BaseException) -> str:
 def defined(metrics: Mapping[str, float | int | None]) -> dict[str, float]:
     """Return the metrics that are numbers; None and NaN are undefined."""
     return {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}
-
-
-def log_batch(client: Any, run_id: str | None, metrics: Mapping[str, float], step: int) -> None:
-    """Send metrics in one call."""
-    from mlflow.entities import Metric
-
-    at = now()
-    client.log_batch(run_id, [Metric(key, value, at, step) for key, value in metrics.items()])
-
-
-def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
-    """Send parameters in one call, cut where MLflow would refuse their length."""
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(key, value[:6000]) for key, value in params.items()])
 
 
 def now() -> int:
