@@ -224,7 +224,12 @@ def _setup() -> None:
     execution.prepare(execution.project_root())
 
 
-@main.command("dvc", short_help="DVC's commands, quicker at every stage: acinus dvc repro.", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@main.command(
+    "dvc",
+    short_help="DVC's commands, quicker at every stage: acinus dvc repro.",
+    context_settings={"ignore_unknown_options": True},
+    add_help_option=False,
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def _dvc(arguments: tuple[str, ...]) -> None:
     """DVC with all its commands and options, quicker at every stage: `acinus dvc repro`.
