@@ -79,7 +79,8 @@ def imagescope(shapes: list[shapely.Polygon], name: str) -> str:
 def asap(shapes: list[shapely.Polygon], name: str) -> str:
     """ASAP has no holes: a cut-out is an outline of a class that lies on top."""
     drawn = "".join(
-        f'<Annotation Name="A{number}" Type="Polygon" PartOfGroup="{"Hole" if hole else name}" Color="#F4FA58"><Coordinates>'
+        f'<Annotation Name="A{number}" Type="Polygon" PartOfGroup="{"Hole" if hole else name}" Color="#F4FA58">'
+        + "<Coordinates>"
         + "".join(f'<Coordinate Order="{place}" X="{x!r}" Y="{y!r}"/>' for place, (x, y) in enumerate(ring.tolist()))
         + "</Coordinates></Annotation>"
         for number, (ring, hole) in enumerate(rings(shapes))
@@ -161,6 +162,6 @@ def test_a_recipe_of_the_family_is_read(name: str) -> None:
     assert params.check_recipe("x.yaml", recipe).classes == list(CLASSES)
     recipe["cohort"]["annotations"] = {"classes": {"T": "tumour"}, "outside": "none"}
     with pytest.raises(
-        params.reading.RecipeError, match="cohort.annotations.classes names tumour; allowed are background"
+        params.reading.RecipeError, match=r"cohort\.annotations\.classes names tumour; allowed are background"
     ):
         params.check_recipe("x.yaml", recipe)
