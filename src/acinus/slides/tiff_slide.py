@@ -92,7 +92,8 @@ class TiffSlide(FileSlide):
                 layout = layout_of(tiff)
                 self._levels = [_Level.of(page) for page in layout.pages]
         except TILE_DAMAGE as error:
-            raise unread(self, self._plain(error)[:400]) from error
+            why = "its directory is damaged" if isinstance(error, LookupError) else self._plain(error)[:500]
+            raise unread(self, why) from error
         self.directories = tuple(level.page for level in self._levels)
         self.level_dimensions = tuple((page.width, page.height) for page in self.directories)
         self.width, self.height = self.level_dimensions[0]
