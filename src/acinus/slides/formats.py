@@ -15,12 +15,12 @@ class Format:
 
 
 _TO_OME = "convert it to an OME-TIFF with bfconvert (Bio-Formats)"
-_ORIGINAL = "replace the file"
+REPLACE = "replace the file"
 _SAVE = "save it as 8-bit RGB PNG, JPEG or TIFF"
 _VENDOR = "export it as SVS or TIFF with its vendor's viewer"
 
 
-def _read(name: str, remedy: str = _ORIGINAL) -> Format:
+def _read(name: str, remedy: str = REPLACE) -> Format:
     return Format(name, True, remedy)
 
 
