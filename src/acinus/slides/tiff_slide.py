@@ -61,8 +61,10 @@ class _Level:
             page, tile_px = _in_pieces(page, samples)
         alpha = tuple(source.extrasamples or ()) == (2,)
         level = cls(page, source.decode, tile_px, samples, alpha, planes, plain)
-        if min(tile_px) < 1 or page.counts.size < level.across * level.down * planes:
-            raise ValueError(f"{page.counts.size} tiles of {tile_px[0]} x {tile_px[1]} px")
+        if min(page.width, page.height, *tile_px) < 1 or page.counts.size < level.across * level.down * planes:
+            raise ValueError(
+                f"{page.width} x {page.height} px in {page.counts.size} tiles of {tile_px[0]} x {tile_px[1]} px"
+            )
         return level
 
 
@@ -195,9 +197,9 @@ class TiffSlide(FileSlide):
         if len(data) < count:
             raise self.fault(f"level {number}, tile {index}: the file ends within it")
         expected = (high_here, wide, samples)
-        if level.plain:
-            return np.frombuffer(data, np.uint8, math.prod(expected)).reshape(expected)
         try:
+            if level.plain:
+                return np.frombuffer(data, np.uint8, math.prod(expected)).reshape(expected)
             decoded = level.decode(data, index, jpegtables=level.page.jpeg_tables or None)[0]
         except TILE_DAMAGE as error:
             raise self.fault(f"level {number}, tile {index}: cannot be decoded ({self._plain(error)[:100]})") from error
