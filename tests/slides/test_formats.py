@@ -6,7 +6,7 @@ import pytest
 
 from acinus.cohorts.camelyon import SLIDE_SUFFIXES
 from acinus.errors import SlideError
-from acinus.slides.formats import FORMATS, format_of, is_dicom_folder, parts
+from acinus.slides.formats import FORMATS, format_of, is_dicom_folder, parts, unread
 from acinus.slides.open import open_slide
 
 
@@ -35,6 +35,7 @@ def test_every_format_has_a_name_and_a_remedy() -> None:
         ("a.png", "picture"),
         ("a.geojson", None),
         ("a.csv", None),
+        ("notes.txt", None),
         ("svs", None),
         (".svs", None),
         ("", None),
@@ -109,3 +110,16 @@ def test_parts_belong_to_their_slide() -> None:
         "five.jpg": None,
     }
     assert parts(files) == {file: slide for file, slide in files.items() if slide}
+
+
+def test_slides_that_nothing_reads_are_named_once_each() -> None:
+    files = ["b/x.zarr/0/0.0.0", "b/x.zarr/.zattrs", "two.VSI", "_two_/s/t.ets", "_lost_/s/t.ets", "a.svs"]
+    files += ["b.xml", "c.lif", "d.zarr/thumb.gif", "e.mrxs", "e/Data.dat"]
+    found = {file: form.name for file, form in unread(files).items()}
+    assert found == {
+        "_lost_/s/t.ets": "part of a slide",
+        "b/x.zarr": "OME-Zarr",
+        "c.lif": "Leica LIF",
+        "d.zarr": "OME-Zarr",
+        "two.VSI": "Olympus VSI",
+    }

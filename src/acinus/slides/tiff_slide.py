@@ -203,7 +203,7 @@ class TiffSlide(FileSlide):
             decoded = level.decode(data, index, jpegtables=level.page.jpeg_tables or None)[0]
         except TILE_DAMAGE as error:
             raise self.fault(f"level {number}, tile {index}: cannot be decoded ({self._plain(error)[:100]})") from error
-        shape = decoded.shape[1:] if decoded is not None and decoded.dtype == np.uint8 else ()
+        shape: tuple[int, ...] = decoded.shape[1:] if decoded is not None and decoded.dtype == np.uint8 else (0,)
         if shape[1:] != expected[1:] or not shape[0] >= high_here:
             raise self.fault(f"level {number}, tile {index}: {shape} comes out; expected {expected}")
         return np.asarray(decoded[0])

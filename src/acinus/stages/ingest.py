@@ -10,6 +10,7 @@ from acinus.cohorts.inventory import fingerprints, read_inventory
 from acinus.cohorts.manifest import FINDINGS, build_manifest, unlabelled_lines
 from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort
+from acinus.slides import formats
 from acinus.stage import Stage
 
 FAMILIES: dict[str, Any] = {
@@ -57,7 +58,9 @@ def run(stage: Stage) -> None:
 
 
 def _name_unread(stage: Stage, files: Collection[str]) -> None:
-    """Say which tables of the cohort no rule looks at: a label in a file of another name would be missed in silence."""
+    """Say which tables and slides of the cohort nothing reads: they would be missed in silence."""
+    for path, form in formats.unread(files).items():
+        stage.say(f"not read: {path} ({form.name}); {form.remedy}")
     by_name = {*COMMON_TABLES, *FAMILIES[stage.recipe.family].TABLES}
     listed = stage.recipe.cohort.doubtful if isinstance(stage.recipe.cohort, PandaCohort) else []
     unread = unread_tables(files, {*by_name, *listed})
