@@ -122,8 +122,8 @@ def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool, stated: 
     low, high = MPP_RANGE
     if tag is not None and not is_default_mpp(tag):
         raise SlideError(
-            f"slide {slide.slide_id}: its tag says {float(tag):g} um/px, which is not plausible ({low:g} to {high:g}); correct "
-            "the tag, give its um/px in column mpp of slides.csv (family slides), or list the slide under "
+            f"slide {slide.slide_id}: its tag says {float(tag):g} um/px, which is not plausible ({low:g} to {high:g}); "
+            "correct the tag, give its um/px in column mpp of slides.csv (family slides), or list the slide under "
             "cohort.exclude"
         )
     if cohort.mpp is not None:

@@ -1,6 +1,7 @@
 """One slide's annotation, of any tool or a mask, as what later stages read, and what the manifest says of it."""
 
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image
 
 from acinus import params
 from acinus.annotations.frame import Frame
-from acinus.annotations.outline import AnnotationFile
+from acinus.annotations.outline import AnnotationFile, ClassCount
 from acinus.annotations.reading import read_annotations
 from acinus.cohorts.matching import is_mask
 from acinus.errors import SlideError
@@ -22,7 +23,7 @@ from acinus.files import atomic_path
 from acinus.labels import layers
 from acinus.labels.colours import to_class_mask
 from acinus.labels.drawn import write_areas
-from acinus.labels.labels import LabelRow, LabelRules, check_source
+from acinus.labels.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.labels.places import mpp_of
 from acinus.params import section_hash
 from acinus.scoring.confusion import IGNORE
@@ -195,3 +196,24 @@ def _index_mask(source: Path, target: Path, rules: LabelRules) -> None:
             software=False,
             metadata=None,
         )
+
+
+def mask_values(path: Path, size: tuple[int, int], grid: tuple[int, int]) -> tuple[list[ClassCount], np.ndarray]:
+    """Return how many px of a mask have each value (the name of the class), and its values on a small grid.
+
+    size: (width, height) of the slide, level-0 px. grid: (columns, rows); the values are uint8 (rows, columns).
+
+    Raises:
+        SlideError: coloured, lossy, damaged, of another shape than the slide.
+    """
+    names = tuple(str(value) for value in range(IGNORE))
+    rules = LabelRules(names, {"*": {**dict(enumerate(names)), IGNORE: "ignore"}})
+    with tempfile.TemporaryDirectory() as scratch:
+        if path.suffix.lower() == ".png":
+            _index_mask(path, made := Path(scratch) / path.with_suffix(".tif").name, rules)
+            path = made
+        row = LabelRow(path.stem, path, "mask", True, "*", *size)
+        counts = check_source(row, rules)
+        values = open_labels(row, rules).raster(*grid, max(size[0] / grid[0], size[1] / grid[1]))
+    assert counts is not None, "a mask has pixels"
+    return [ClassCount(str(value), 1, float(px), None) for value, px in enumerate(counts) if px], values
