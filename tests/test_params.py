@@ -638,7 +638,7 @@ def test_no_slides_to_infer_is_refused(root: Path) -> None:
 MANY = [
     ("task: segmentation", "task: patch_classification"),
     ("  encoder: tf_efficientnet_lite0\n", ""),
-    ("  model: unet", "  model: test_resnet.r160_in1k"),
+    ("  model: unet", "  model: tf_efficientnet_lite0"),
     ("  trials: 4\n  objective: miou", "  trials: 4\n  objective: auc_macro"),
     ("  tumor_min_fraction: 0.1\n", "  min_class_fraction: 0.7\n"),
     ("  normal_per_tumor: 0.0 #", "  max_class_ratio: 2.0 #"),
@@ -699,7 +699,9 @@ def test_two_classes_of_any_name_may_be_told_apart_patch_by_patch(root: Path) ->
         text = text.replace(old, new)
     text = text.replace("classes: [background, yellow, grey, green, blue, red]", "classes: [background, yellow]")
     text = text.replace("positive: [yellow, grey, green, blue, red]", "positive: [yellow]")
-    text = re.sub(r"    (grey|green|blue|red): \[.*\n", "", text).replace("[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]", "equal")
+    text = re.sub(r"    (grey|green|blue|red): \[.*\n", "", text).replace(
+        "[0.5, 0.7, 0.7, 0.9, 0.9, 0.9]", "[0.5, 0.7]"
+    )
     (root / "recipes" / "two.yaml").write_text(text)
     assert not params.load_recipe(root, "two").many_labels
 

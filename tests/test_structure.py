@@ -157,6 +157,10 @@ def test_every_library_has_its_version_in_digests_or_has_no_part_in_numbers() ->
     )
 
 
+PROPERTIES = {"positive_indices": {"classes", "positive"}, "many_labels": {"classes", "task"}}
+"""What a recipe makes of its keys."""
+
+
 @pytest.mark.parametrize("stage", sorted(set(STAGES) - {"watch"}))
 def test_params_of_dvc_are_those_that_the_stage_reads(stage: str) -> None:
     tree = ast.parse(MODULES[f"acinus.stages.{stage}"].read_text())
@@ -164,8 +168,8 @@ def test_params_of_dvc_are_those_that_the_stage_reads(stage: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             match = re.match(r"stage\.(recipe|project)\.(\w+)", ast.unparse(node))
-            if match and match[2] == "positive_indices":
-                read["recipe"] |= {"classes", "positive"}
+            if match and match[2] in PROPERTIES:
+                read["recipe"] |= PROPERTIES[match[2]]
             elif match:
                 read[match[1]].add(match[2].rstrip("_"))
             elif re.fullmatch(r"stage\.seed", ast.unparse(node)):

@@ -59,7 +59,8 @@ class Paths:
         """records.ATTENTION."""
 
         self.model = models / recipe
-        """The trained model: weights, card, log, patch scores, scores_val.parquet, scores_test.parquet, stain.json."""
+        """The trained model: weights, card, log, patch scores, scores_val.parquet, scores_test.parquet, stain.json, and
+        of a classifier of more than two classes colour_test.parquet."""
         self.model_run = models / f"{recipe}.run.json"
         """Which MLflow run trained the model. Beside the model, since a run id differs from run to run."""
         self.operating_point = models / f"{recipe}.operating_point.yaml"

@@ -78,7 +78,7 @@ _PATCH: dict[str, pa.DataType] = {
     "tissue_fraction": _F,
     "tumour_fraction": _F,  # exact area share of the positive classes, [0, 1]; of the cell where index.cell_px is set
     "class_fractions": _LF,  # area share of every class, in class order; what is missing to 1 is to be ignored
-    "label": _I,  # 1 tumour (or foreground), 0 normal, -1 ignore
+    "label": _I,  # class index (1 tumour, 0 normal); of a segmentation 1 foreground, 0 not; -1 ignore
     "split": _S,
 }
 INDEX = Table("index", ("slide_id", "y0", "x0")).of(**_PATCH)
@@ -92,9 +92,9 @@ SCORES = Table("patch_scores", ("slide_id", "y0", "x0")).of(
     x0=_I,
     y0=_I,
     label=_I,
-    probs=_F,  # P(tumor)
+    probs=_F,  # P(tumor): that of all positive classes together
     preds=_I,  # class index
-    colour_probs=_F,  # P(tumor) of the colour-only baseline
+    colour_probs=_F,  # the same of the colour-only baseline
 )
 """Scores of the test patches of a patch classifier; empty for a segmentation."""
 

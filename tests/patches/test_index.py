@@ -145,16 +145,16 @@ def test_label_rule_of_three_classes_worked_by_hand():
 
 def test_patches_and_cells_of_three_classes_have_one_rule():
     labels = Outlines(shapely.box(0, 0, 60, 100), shapely.box(60, 0, 100, 100), (shapely.box(100, 0, 145, 200),))
-    rule, settings = LabelRule(3, (1, 2), "patch_classification"), SETTINGS.model_copy(update={"patch_px": 100})
-    index = index_slide(SLIDE, AT, ALL, labels, settings, rule)
+    rule = LabelRule(3, (1, 2), "patch_classification")
+    index = index_slide(SLIDE, AT, ALL, labels, SETTINGS, rule)
     assert kept(index) == {(0, 0): 1, (100, 0): 0, (200, 0): 0, (300, 0): 0} | {(x, 100): 0 for x in range(0, 400, 100)}
-    strict = settings.model_copy(update={"min_class_fraction": 0.61})
+    strict = SETTINGS.model_copy(update={"min_class_fraction": 0.61})
     assert kept(index_slide(SLIDE, AT, ALL, labels, strict, rule)) == kept(index) | {
         (0, 0): -1, (100, 0): -1, (100, 100): -1
     }  # fmt: skip
-    truth = cell_truth(labels, 4, 2, 100.0, 0, strict.model_copy(update={"cell_px": 100}))
+    truth = cell_truth(labels, 4, 2, 100.0, 0, strict)
     assert truth.tolist() == [[255, 255, 0, 0], [0, 255, 0, 0]]
-    assert cell_truth(labels, 4, 2, 100.0, 0, settings.model_copy(update={"cell_px": 100}))[0, 0] == 1
+    assert cell_truth(labels, 4, 2, 100.0, 0, SETTINGS)[0, 0] == 1
 
 
 def test_class_fractions_are_in_class_order_and_leave_out_what_is_ignored():

@@ -89,8 +89,7 @@ def _confusions(case: Case) -> np.ndarray:
 
 
 def _has_patches(case: Case) -> np.ndarray:
-    known: np.ndarray = case.once(_confusions).any(axis=(1, 2))
-    return known
+    return np.array(case.once(_confusions).sum(axis=(1, 2)) > 0)
 
 
 def _of_matrix(measure: OfMatrix) -> Callable[[Case], Measure]:

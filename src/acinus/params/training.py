@@ -162,7 +162,8 @@ class Train(Section):
     """Epochs from one checkpoint that is kept for good to the next. The last and the best one are kept anyway; a killed
     training goes on from the last."""
     positive_augmentation: bool = True
-    """Each tumour patch also comes turned or mirrored, `aug_factor` times. Patch classification only."""
+    """Each tumour patch (of any class but the first) also comes turned or mirrored, `aug_factor` times. Patch
+    classification only."""
     aug_factor: Annotated[int, Field(ge=0)] = 1
     """With `positive_augmentation`: the number of copies."""
     train_augmentation: bool = False
