@@ -9,7 +9,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo repro ui lint test test-all reproduce bench docs lock clean
+.PHONY: help install demo repro ui lint test test-all reproduce bench docs site lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,8 +59,11 @@ sweep-%: install ## run sweeps/<name>.yaml: sweep-biopsy, sweep-pannuke, sweep-c
 bench: install ## speed and memory beside plain scripts and the machine's limits (about 11 minutes)
 	python -m benchmarks
 
-docs: install $(DOCS_VENV)/.installed ## the pages of docs/ as a site in site/; a broken link or a stale command fails
+docs: install ## the pages of docs/ as a site in site/; a broken link or a stale command fails
 	python -m pytest -q tests/test_docs.py
+	@$(MAKE) --no-print-directory site
+
+site: $(DOCS_VENV)/.installed # the same without the tests of the pages, which make test runs too
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
 $(DOCS_VENV)/.installed: requirements-docs.lock

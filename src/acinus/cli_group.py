@@ -22,7 +22,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Look": ("show", "results"),
     "Models": ("predict", "compare"),
-    "Maintain": ("upgrade", "verify", "reproduce", "code"),
+    "Maintain": ("upgrade", "verify", "reproduce", "dvc", "code"),
 }
 """What `acinus --help` lists, heading -> commands in their order."""
 

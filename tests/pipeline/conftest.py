@@ -142,8 +142,11 @@ class Miniature:
         return Miniature(root)
 
 
-def fresh(root: Path) -> Miniature:
-    """Return a project of this working tree's files, small settings, committed, nothing run."""
+def fresh(root: Path, workers: int) -> Miniature:
+    """Return a project of this working tree's files, small settings, committed, nothing run.
+
+    workers: processes over slides; no result depends on it, and each takes seconds to load its libraries.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -162,7 +165,7 @@ def fresh(root: Path) -> Miniature:
     project = Miniature(root)
     params = yaml.safe_load((root / "params.yaml").read_text())
     small = {"recipes": [RECIPE], "raw_cohorts": [], "demo": {"families": ["camelyon"], "camelyon": DEMO}}
-    local = {"compute": params["compute"] | {"scheduler": "local", "workers": 2}, "tracking": TRACKING}
+    local = {"compute": params["compute"] | {"scheduler": "local", "workers": workers}, "tracking": TRACKING}
     (root / "params.yaml").write_text(yaml.safe_dump(params | small | local, sort_keys=False))
     project.edit(f"recipes/{RECIPE}.yaml", SMALL)
     for command in (["init", "--quiet"], ["config", "user.name", "a test"], ["config", "user.email", "test@localhost"]):
@@ -175,14 +178,14 @@ def fresh(root: Path) -> Miniature:
 
 @pytest.fixture(scope="session")
 def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
-    """Another project of the same files, in which nothing has run yet."""
-    return fresh(tmp_path_factory.mktemp("fresh") / "elsewhere")
+    """Another project of the same files, in which nothing has run yet; slides are shared out among processes."""
+    return fresh(tmp_path_factory.mktemp("fresh") / "elsewhere", workers=2)
 
 
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
     """The project after one `acinus dvc repro`, committed. Look at it, change it only in a copy."""
-    project = fresh(tmp_path_factory.mktemp("tiny") / "project")
+    project = fresh(tmp_path_factory.mktemp("tiny") / "project", workers=1)
     where = project.run(sys.executable, "-c", "import acinus; print(acinus.__file__)").strip()
     assert Path(where).is_relative_to(project.root), "another checkout's code would be under test"
     project.run("acinus", "setup")
