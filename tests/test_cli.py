@@ -53,7 +53,7 @@ def test_help_lists_every_stage_in_the_way_of_the_data() -> None:
     listed = [line.split()[0] for line in done.output.partition("Commands:\n")[2].splitlines()]
     assert [name for name in listed if name in STAGES] == STAGES
     assert set(listed) - set(STAGES) == {
-        *("results", "predict", "compare", "show", "sweep", "setup", "reproduce", "verify", "stop")
+        *("results", "predict", "compare", "look", "show", "sweep", "setup", "reproduce", "verify", "stop")
     }
 
 
