@@ -93,7 +93,7 @@ def disjoint(shapes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> dict[
 
 def _within(area: shapely.Geometry, box: shapely.Geometry) -> bool:
     """Return whether an area lies in a box, by its bounds: to cut many polygons takes long."""
-    return bool(shapely.covers(box, shapely.box(*shapely.bounds(area)))) if not area.is_empty else True
+    return bool(shapely.covers(box, shapely.box(*shapely.bounds(area)))) or bool(shapely.is_empty(area))
 
 
 def _label(meaning: str | None, classes: Sequence[str]) -> int:
