@@ -19,6 +19,10 @@ _SHOWN = 5
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, cm
 
 
+class NoRgbError(ValueError):
+    """A sound TIFF that has no picture of the kind that is read here."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """The directories of the levels, finest first; mpp: um per px (x, y) as the file tells it, however odd."""
@@ -41,13 +45,14 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
     """Return the levels of the slide in a TIFF: of an OME-TIFF those of the first image of 8-bit RGB.
 
     Raises:
-        ValueError: there is none, with the reason of each image; one of pages.TILE_DAMAGE: a damaged directory.
+        NoRgbError: there is none, with the reason of each image.
+        One of pages.TILE_DAMAGE: a damaged directory.
     """
     first = tiff.pages.first
     images = ome.images(first.description) if ome.is_ome(first.description) else []
     if not images:
         if why := unusable(first) or _stack(tiff):
-            raise ValueError(why)
+            raise NoRgbError(why)
         return Layout(_levels(tiff, first, of_file=True), _tag_mpp(first))
     reasons = []
     for number, image in enumerate(images):
@@ -59,7 +64,7 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
                 return Layout(_levels(tiff, page, of_file=False), image.mpp or _tag_mpp(page))
         reasons.append(f"image {number} {image.name!r}: {why}")
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    raise ValueError(f"no image of 8-bit RGB ({'; '.join(reasons[:_SHOWN])}{more})")
+    raise NoRgbError(f"no image of 8-bit RGB ({'; '.join(reasons[:_SHOWN])}{more})")
 
 
 def unusable(page: tifffile.TiffPage) -> str:
