@@ -72,7 +72,7 @@ class PictureSlide(MemorySlide):
         """Return uint8 (height, width, 3), decoded once."""
         if self.width * self.height > FLAT_PX:
             raise SlideError(
-                f"slide {self.slide_id}: {self.path.name} has {self.width} x {self.height} px, more than {FLAT_PX} px without "
-                "levels; convert it to a tiled pyramid (TIFF)"
+                f"slide {self.slide_id}: {self.path.name} has {self.width} x {self.height} px, more than {FLAT_PX} px "
+                "without levels; convert it to a tiled pyramid (TIFF)"
             )
         return np.concatenate(list(rows_of(open_picture(self.path, self.slide_id), self.slide_id)))
