@@ -1,6 +1,7 @@
 """Which directories of a TIFF are a slide's levels, how large a px is, and why a directory cannot be one."""
 
 import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
         NoRgbError: there is none, with the reason of each image.
         One of pages.TILE_DAMAGE: a damaged directory.
     """
+    _check_chain(tiff)
     first = tiff.pages.first
     images = ome.images(first.description) if ome.is_ome(first.description) else []
     if not images:
@@ -65,6 +67,17 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
         reasons.append(f"image {number} {image.name!r}: {why}")
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     raise NoRgbError(f"no image of 8-bit RGB ({'; '.join(reasons[:_SHOWN])}{more})")
+
+
+def _check_chain(tiff: tifffile.TiffFile) -> None:
+    """Pass if the last directory that tifffile comes to is the last one: it stops where the chain leads nowhere."""
+    form, last = tiff.tiff, tiff.pages[len(tiff.pages) - 1]
+    tiff.filehandle.seek(last.offset)
+    (tags,) = struct.unpack(form.tagnoformat, tiff.filehandle.read(form.tagnosize))
+    tiff.filehandle.seek(last.offset + form.tagnosize + tags * form.tagsize)
+    (following,) = struct.unpack(form.offsetformat, tiff.filehandle.read(form.offsetsize))
+    if following != 0:
+        raise ValueError(f"directory {len(tiff.pages)} is not where directory {len(tiff.pages) - 1} says")
 
 
 def unusable(page: tifffile.TiffPage) -> str:
@@ -119,9 +132,11 @@ def _levels(tiff: tifffile.TiffFile, page: tifffile.TiffPage, of_file: bool) -> 
     """Return a page and the reductions of it: its SubIFDs or, where `of_file`, the file's reduced pages."""
     if page.subifds is not None and len(page.subifds) > MAX_SUBIFDS:
         raise ValueError(f"{len(page.subifds)} SubIFDs; expected at most {MAX_SUBIFDS}")
-    smaller = page.pages if page.subifds else tiff.pages[1:] if of_file else ()
+    smaller = list(page.pages) if page.subifds else tiff.pages[1:] if of_file else []
+    if page.subifds and len(smaller) < len(page.subifds):
+        raise ValueError(f"{len(page.subifds) - len(smaller)} of {len(page.subifds)} SubIFDs cannot be read")
     levels = [page]
-    candidates = [other for other in smaller or () if isinstance(other, tifffile.TiffPage) and not unusable(other)]
+    candidates = [other for other in smaller if isinstance(other, tifffile.TiffPage) and not unusable(other)]
     for other in sorted(candidates, key=lambda other: -int(other.imagewidth)):
         if _reduces(page, other) and other.imagewidth < levels[-1].imagewidth:
             levels.append(other)
