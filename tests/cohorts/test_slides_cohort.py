@@ -45,7 +45,9 @@ class Folder:
     """A folder of slides to fill, and the manifest rows that ingest makes of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.root, self.rasters, self.said = folder / "cohort", folder / "rasters", []
+        self.root, self.rasters = folder / "cohort", folder / "rasters"
+        self.said: list[str] = []
+        self.classes: tuple[str, ...] = CLASSES
         self.rasters.mkdir()
 
     def path(self, path: str) -> Path:
@@ -73,7 +75,7 @@ class Folder:
         files = inventory.fingerprints(inventory.inventory(self.root, None))
         self.said.clear()
         order = Order(
-            *(self.root, self.rasters, self.cohort, CLASSES, CLASSES[1:], files, 7),
+            *(self.root, self.rasters, self.cohort, self.classes, self.classes[1:], files, 7),
             map=partial(map_over, workers=workers),
             say=self.said.append,
         )
@@ -402,6 +404,24 @@ def test_a_cohort_goes_through_ingest_index_and_sample(folder: Folder, task: str
     drawn = table.iloc[drawn_rows(table, params.Sample(normal_per_tumor=1.0), 7)]
     by_split = drawn.groupby(["split", "label"]).size().to_dict()
     assert by_split == {("train", 0): 4, ("train", 1): 4, ("val", 0): 4, ("val", 1): 4}
+
+
+def test_outlines_of_a_class_tissue_tell_tissue_from_glass(folder: Folder) -> None:
+    folder.slide("a.tif")
+    folder.outlines(
+        "a.geojson", feature(shapely.box(0, 0, 64, 64), "Tissue"), feature(shapely.box(0, 0, 32, 32), "Tumor")
+    )
+    folder.classes = ("glass", "tissue", "tumor")
+    rules = {"classes": {"Tissue": "tissue", "Tumor": "tumor"}, "outside": "glass"}
+    row = folder.rows(annotations=rules)["a"]
+    index = params.Index.model_validate(GRID | {"tissue": {"method": "annotation", "downsample": 8.0}})
+    job = Job(
+        *(row, Places(folder.root, folder.rasters), folder.rasters, index),
+        *(LabelRules.of(folder.classes, folder.cohort), LabelRule(3, (2,), "segmentation")),
+    )
+    table = index_one(job).to_pandas()
+    assert set(zip(table["x0"], table["y0"], strict=True)) == {(0, 0), (32, 0), (0, 32), (32, 32)}
+    assert (table["tissue_fraction"] == 1.0).all()
 
 
 def test_an_annotation_of_200_000_outlines_takes_seconds(folder: Folder) -> None:

@@ -71,8 +71,8 @@ def many_fractions(area: shapely.Geometry, x0: np.ndarray, y0: np.ndarray, edge0
         return area_fractions(area, x0, y0, edge0)
     rings, owner = shapely.get_rings(parts, return_index=True)
     sign = np.where(np.diff(owner, prepend=-1) > 0, 1.0, -1.0)  # the first ring of a polygon is its outer one
-    shapes = shapely.polygons(rings)
-    large = shapely.get_num_coordinates(shapes) > _MANY_VERTICES
+    shapes = np.asarray(shapely.polygons(rings))
+    large = np.asarray(shapely.get_num_coordinates(shapes)) > _MANY_VERTICES
     x, y = np.asarray(x0, dtype=np.float64), np.asarray(y0, dtype=np.float64)
     squares = shapely.box(x, y, x + edge0, y + edge0)
     square, ring = shapely.STRtree(shapes).query(squares, predicate="intersects")

@@ -28,6 +28,12 @@ class Areas:
     by_label: Mapping[int, shapely.Geometry]
     rest: int
 
+    def tissue(self) -> "Areas":
+        """Return the areas of two classes: what is of any class but the first, and the rest."""
+        tissue = polygonal(shapely.union_all([area for label, area in self.by_label.items() if 0 < label < IGNORE]))
+        others = {label: area for label, area in self.by_label.items() if label in (0, IGNORE)}
+        return Areas({**others, 1: tissue}, self.rest)
+
 
 def name_of(outline: Outline) -> str:
     """Return the class as `cohort.annotations.classes` names it: UNCLASSIFIED where the tool gives none."""
