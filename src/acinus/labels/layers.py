@@ -28,6 +28,12 @@ class Areas:
     by_label: Mapping[int, shapely.Geometry]
     rest: int
 
+    def tissue(self) -> "Areas":
+        """Return the areas of two classes: what is of any class but the first, and the rest."""
+        tissue = polygonal(shapely.union_all([area for label, area in self.by_label.items() if 0 < label < IGNORE]))
+        others = {label: area for label, area in self.by_label.items() if label in (0, IGNORE)}
+        return Areas({**others, 1: tissue}, self.rest)
+
 
 def name_of(outline: Outline) -> str:
     """Return the class as `cohort.annotations.classes` names it: UNCLASSIFIED where the tool gives none."""
@@ -60,7 +66,7 @@ def areas_of(
     labels = np.array([_label(drawn.classes.get(name_of(outline)), classes) for outline in layers], dtype=np.int64)
     shapes = np.array([outline.area for outline in layers], dtype=object)
     by_label = {
-        label: polygonal(shapely.intersection(area, inside))
+        label: area if not judged and _within(area, slide) else polygonal(shapely.intersection(area, inside))
         for label, area in disjoint(shapes, labels, _ranks(layers, shapes, drawn)).items()
     }
     rest = IGNORE if judged or drawn.outside == IGNORED else 0
@@ -89,6 +95,11 @@ def disjoint(shapes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> dict[
         int(label): polygonal(shapely.disjoint_subset_union_all(visible[labels == label]))
         for label in np.unique(labels)
     }
+
+
+def _within(area: shapely.Geometry, box: shapely.Geometry) -> bool:
+    """Return whether an area lies in a box, by its bounds: to cut many polygons takes long."""
+    return bool(shapely.covers(box, shapely.box(*shapely.bounds(area)))) or bool(shapely.is_empty(area))
 
 
 def _label(meaning: str | None, classes: Sequence[str]) -> int:
