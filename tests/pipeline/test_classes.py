@@ -22,8 +22,8 @@ from tests.pipeline.three_classes import CLASSES, COLOURS
 def ran(undrawn: Direct, tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """The files of the recipe after all its stages."""
     project = Direct(tmp_path_factory.mktemp("three"), undrawn.project)
-    three_classes.draw(project.root / "data" / "three")
-    recipe = check_recipe("three", three_classes.recipe(REPOSITORY, "data/three"))
+    three_classes.draw(project.root / "data" / "drawn")
+    recipe = check_recipe("three", three_classes.recipe(REPOSITORY, "data/drawn"))
     return project.run("three", recipe, *STAGES)
 
 
@@ -35,7 +35,7 @@ def metrics(ran: Paths) -> dict[str, Any]:
 
 def test_shares_and_labels_are_those_of_the_masks_px(ran: Paths) -> None:
     index = records.read(records.INDEX, ran.index)
-    folder = ran.root / "data" / "three" / "masks"
+    folder = ran.root / "data" / "drawn" / "masks"
     masks = {name: np.asarray(Image.open(folder / f"{name}.png")) for name in index["slide_id"].unique()}
     assert set(index["label"]) == {-1, 0, 1, 2}
     for row in index.to_dict("records"):

@@ -153,7 +153,7 @@ METRICS = (
     Metric(
         "auc_weighted",
         "Patch AUC, weighted",
-        "the same mean, every class by the number of its patches",
+        "as the macro AUC, but every class counts by the number of its patches",
         _mean_auc(weighted=True),
         **_MEAN,
     ),
@@ -183,7 +183,7 @@ METRICS = (
     Metric(
         "f1_weighted",
         "Patch F1, weighted",
-        "the same mean, every class by the number of its patches",
+        "as the macro F1, but every class counts by the number of its patches",
         _of_matrix(confusion.weighted_dice),
         **_MEAN,
     ),

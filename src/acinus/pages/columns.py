@@ -29,7 +29,7 @@ def shown_columns(scored: pd.DataFrame, setup: MetricSetup, noun: str) -> list[C
 
     segments, isup = setup.segments, setup.grade == "isup"
     many = segments and len(setup.classes) > 2
-    labelled = not segments or filled("slide_label")
+    labelled = filled("slide_label") or not (segments or len(setup.classes) > 2)
     outside = bool((scored["tumour_outside_share"] > 0).any())
     annotated = bool((scored["burden_source"] == "annotation").fillna(False).any())
     lesions = filled("num_lesions")

@@ -69,9 +69,12 @@ def recipe_page(page: RecipePage) -> str:
 
 
 def _cards(page: RecipePage, labelled: bool) -> list[Metric]:
-    """Return the metrics of the cards, the main one first; those of slide labels only where a segmentation has any."""
+    """Return the metrics of the cards, the main one first.
+
+    Those of slide labels are left out where there are none, but of a classifier of two classes.
+    """
     setup, main = page.setup, main_metric(page.provenance.family, page.setup.task, len(page.setup.classes))
-    left_out = "slide_label" if setup.segments and not labelled else ""
+    left_out = "slide_label" if (setup.segments or len(setup.classes) > 2) and not labelled else ""
     names = [name for name in shown_in("card", page.metrics, setup.task) if left_out not in METRICS[name].columns]
     return [
         METRICS[name].worded(setup.task, len(setup.classes)) for name in sorted(names, key=lambda name: name != main)
