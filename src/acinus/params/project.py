@@ -117,7 +117,7 @@ class Project(Section):
     raw_cohorts: list[Name] = []
     """Recipes of the run list with slides of your own; every `dvc repro` checks their files for changes."""
     seed: Annotated[int, Field(ge=0)]
-    """The seed from which all randomness is derived."""
+    """What all randomness is derived from."""
     compute: Compute
     tracking: Tracking
     demo: Demo
