@@ -59,7 +59,7 @@ IN_WORDS: dict[str, str] = {
     "n_slides_calibrated": "validation slides on which the operating point was chosen",
     "n_point_trials": "trials of the search for the operating point",
     "val.<metric>": "metric of whole validation slides at the chosen operating point",
-    "val.<metric>.at_half": "the same at the plain operating point: threshold 0.5, no clean-up",
+    "val.<metric>.at_half": "the same at the plain operating point: threshold 0.5, the recipe's own limits of clean-up",
     "val.<score>": "ece, brier or nll (log-loss) of validation patches after calibration",
     "val.<score>.uncalibrated": "the same before calibration",
     "patches_tile": "patches, of all splits, that are whole tiles of their slide, copied as its own JPEG bytes",
