@@ -14,63 +14,63 @@ HEAD = """# Glossary of metrics
 Every number in a report's `metrics.json`, on its pages, in MLflow and in `acinus compare`. This page is written from
 the registry: change `src/acinus/metrics/` and run `python -m tools.glossary`.
 
-All are of the test split, unless their name says `val`. A number is `null` where it is undefined, never 0.
+All are of the test split, unless their name says `val`. An undefined number is `null`, never 0.
 
-**Dice** is twice the shared area over the sum of the predicted and the annotated area, **IoU** the shared over the
-joint area, **AUC** the chance that a positive scores above a negative, **burden** the tumour's share of the tissue in
-percent. The **operating point** says how a map of probabilities becomes regions: temperature, threshold, smoothing,
-clean-up.
+**Dice** is twice the intersection of the predicted and the annotated area divided by the sum of both areas, **IoU** the
+intersection divided by the union, **AUC** the area under the ROC curve (the chance that a positive scores above a
+negative), **burden** the tumour area in percent of the tissue area. The **operating point** says how a probability map
+becomes regions: temperature, threshold, smoothing, clean-up.
 """
 
-AVERAGED = {"slides": "every slide", "patches": "every patch or px drawn from one", "pooled": "all slides pooled"}
+AVERAGED = {"slides": "per slide", "patches": "per patch or px drawn from one", "pooled": "pooled over slides"}
 BETTER = {"higher": "higher", "lower": "lower", "near zero": "near 0", "neither": "neither"}
-TASKS = {PATCHES: "patch classifiers only", SEGMENTATION: "segmentations only"}
-CLASSES = {"any": "", "two": "of two classes only", "many": "of more than two classes only"}
+TASKS = {PATCHES: "patch classification only", SEGMENTATION: "segmentation only"}
+CLASSES = {"any": "", "two": "two classes only", "many": "more than two classes only"}
 UNITS = {"share": "share", "percent": "share", "points": "percentage points", "mm²": "mm²", "number": "number"}
 
 SUFFIXES: dict[str, str] = {
     "_ci_low": "lower end of the 95 % interval of a metric, by resampling whole patients",
     "_ci_high": "its upper end",
-    ".baseline_majority": "what the majority class reaches on the same slides",
-    ".baseline_colour": "what colour alone reaches on the same slides",
-    ".seeds_low": "worst seed, graders alone; the metric itself is of their mean",
-    ".seeds_high": "best seed, graders alone; the metric itself is of their mean",
-    ".seeds_mean": "mean of seeds, graders alone; the metric itself is of their mean",
-    ".seeds_std": "standard deviation of seeds, graders alone; the metric itself is of their mean",
+    ".baseline_majority": "the value of always predicting the most common class on the same slides",
+    ".baseline_colour": "the value of a logistic regression on colours on the same slides",
+    ".seeds_low": "worst seed; graders only: the metric itself is of the mean of their seeds",
+    ".seeds_high": "best seed; graders only",
+    ".seeds_mean": "mean of the seeds' own values; graders only",
+    ".seeds_std": "standard deviation of the seeds' own values; graders only",
 }
 """What may follow a metric's name, and what the number then is."""
 
 IN_WORDS: dict[str, str] = {
-    "tumor_rule_burden_percent": "predicted burden, percent of tissue, from which on the rule calls a slide tumour",
-    "n_resamples_undefined": "most resamples in which a metric that has a value was undefined; they are left out",
+    "tumor_rule_burden_percent": "smallest predicted burden (percent of tissue) that the rule calls tumour",
+    "n_resamples_undefined": "largest number of bootstrap resamples in which a metric was undefined; they are left out",
     "n_trials": "trials of the search for settings",
-    "best.<setting>": "a number among the settings that the search chose",
+    "best.<setting>": "a numeric setting that the search chose",
     "tuned.<metric>": "metric of the test patches with the settings that the search chose",
     "tuned.val.<metric>": "metric of the validation patches with the settings that the search chose",
     "untuned.<metric>": "metric of the test patches with the recipe's own settings",
     "untuned.val.<metric>": "metric of the validation patches with the recipe's own settings",
-    "temperature": "what the network's logits are divided by; above 1 it was too sure of itself",
+    "temperature": "what the network's logits are divided by; above 1: the network was overconfident",
     "bias.<class>": "what is added to the logit of a class",
     "threshold": "probability from which a pixel of the map is tumour, chosen on validation slides",
-    "smoothing_px": "how far a map is smoothed, map pixels",
+    "smoothing_px": "smoothing of the map: sigma in map pixels",
     "min_region_um2": "regions smaller than this are removed, µm²",
-    "min_peak": "regions that reach this probability nowhere are removed",
+    "min_peak": "regions whose highest probability is below this are removed",
     "max_hole_um2": "holes up to this size are filled, µm²",
-    "n_slides_calibrated": "validation slides that chose the operating point",
+    "n_slides_calibrated": "validation slides on which the operating point was chosen",
     "n_point_trials": "trials of the search for the operating point",
     "val.<metric>": "metric of whole validation slides at the chosen operating point",
-    "val.<metric>.at_half": "the same at the plain operating point: threshold 0.5, no clean-up",
+    "val.<metric>.at_half": "the same at the plain operating point: threshold 0.5, the recipe's own limits of clean-up",
     "val.<score>": "ece, brier or nll (log-loss) of validation patches after calibration",
     "val.<score>.uncalibrated": "the same before calibration",
-    "patches_tile": "patches, of all splits, that are whole tiles of their slide, in its own JPEG bytes",
-    "patches_cut": "patches cut from tiles without loss, in their slide's own JPEG bytes",
+    "patches_tile": "patches, of all splits, that are whole tiles of their slide, copied as its own JPEG bytes",
+    "patches_cut": "patches cut from tiles without loss, as their slide's own JPEG data",
     "patches_encoded": "patches decoded and encoded as JPEG again",
-    "patches_stored": "patches decoded and kept exactly",
-    "patches_openslide": "patches of these last two that were read through OpenSlide",
-    "source_tiles": "distinct JPEG tiles of the slides under the patches",
-    "second_jpeg_sampled": "encoded patches of which the loss was measured",
-    "second_jpeg_psnr_db": "what encoding cost these patches in the mean: PSNR in dB",
-    "second_jpeg_psnr_db_min": "what encoding cost at worst: PSNR in dB",
+    "patches_stored": "patches decoded and stored without loss",
+    "patches_openslide": "patches of the last two kinds that were read through OpenSlide",
+    "source_tiles": "distinct JPEG tiles of the slides that the patches overlap",
+    "second_jpeg_sampled": "re-encoded patches on which the loss was measured",
+    "second_jpeg_psnr_db": "mean loss of these patches by re-encoding: PSNR in dB",
+    "second_jpeg_psnr_db_min": "worst loss by re-encoding: PSNR in dB",
 }
 """What each number is that no metric of the registry makes; <...> stands for a name."""
 
@@ -81,8 +81,9 @@ def glossary() -> str:
     plain = [metric for metric in METRICS.values() if metric.unit == "count"]
     parts = [
         HEAD,
-        "## Metrics\n\n**Counts once** says what is averaged: the value of every slide, or of every patch, or the "
-        "pixels, lesions\nand instances of all slides pooled. **Over** names the number that says how many.\n",
+        "## Metrics\n\n*Averaging* says how slides are combined: the mean of their values (per slide), all patches "
+        "alike (per patch),\nor the sums of their pixels, lesions or instances (pooled). *Count* names the number that "
+        "says how many there are.\n",
         *(_entry(metric) for metric in scores),
         "## What may follow a name\n",
         *(f"- `<metric>{suffix}`: {about}" for suffix, about in SUFFIXES.items()),
@@ -105,8 +106,8 @@ def _entry(metric: Metric) -> str:
     facts = [
         f"unit: {UNITS[metric.unit]}",
         f"better: {BETTER[metric.better]}",
-        f"counts once: {AVERAGED[metric.averaged]}",
-        f"over: `{metric.counts}`" if metric.counts else "",
+        f"averaging: {AVERAGED[metric.averaged]}",
+        f"count: `{metric.counts}`" if metric.counts else "",
         TASKS[metric.tasks[0]] if len(metric.tasks) == 1 else "",
         CLASSES[metric.classes],
         "" if metric.reported else "in `acinus compare` only",

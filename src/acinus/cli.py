@@ -1,4 +1,4 @@
-"""Every command a person types. A stage is a command; its libraries load only when it runs."""
+"""Every command. A stage is a command; its libraries load only when it runs."""
 
 import importlib
 from pathlib import Path
@@ -10,20 +10,20 @@ from acinus.project import checkout
 from acinus.project.startup import without_collection
 
 RECIPE_STAGES = {
-    "watch": "look at the files of a cohort outside DVC",
-    "inventory": "identify the cohort's files without hashing them whole",
+    "watch": "check the files of a cohort outside DVC for changes",
+    "inventory": "fingerprint the cohort's files without hashing them whole",
     "ingest": "find slides, labels, splits and mpp; open each slide once",
     "index": "find tissue, and every candidate patch with its label",
     "sample": "draw a balanced, seeded sample of patches",
-    "validate": "hold the tables against Great Expectations suites",
+    "validate": "check the tables with Great Expectations",
     "extract": "write the patch store",
-    "tune": "search train's settings with Optuna, as the recipe says",
+    "tune": "search training settings with Optuna, as the recipe says",
     "train": "train the patch model; score validation and test patches",
     "calibrate": "choose temperature, threshold, clean-up on validation slides",
     "infer": "write whole-slide probability maps",
     "quantify": "turn maps into masks, regions, burden and areas",
     "grade": "grade slides by attention MIL over suspicious patches",
-    "report": "figures, tables, pictures and the recipe's page",
+    "report": "write metrics, tables, pictures and the recipe's page",
 }
 """Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
 
@@ -36,9 +36,9 @@ def main() -> None:
     """From a folder of whole-slide images to results that can be defended. For research, not for diagnosis."""
 
 
-@main.command("code", short_help="Write what the code of every stage is, code/<stage>.json.")
+@main.command("code", short_help="Write a digest of each stage's code, code/<stage>.json.")
 def _code() -> None:
-    """Write what the code of every stage is, code/<stage>.json: a comment or a docstring changes none."""
+    """Write a digest of each stage's code, code/<stage>.json. Comments and docstrings do not change it."""
     from acinus.stages import code
 
     code.run(checkout.project_root())
@@ -46,7 +46,7 @@ def _code() -> None:
 
 @main.command("demo")
 @click.option("--family", help="One of demo.families in params.yaml.")
-@click.option("--recipe", help="Instead: the family of this recipe.")
+@click.option("--recipe", help="Instead of --family: the family of this recipe.")
 def _demo(family: str | None, recipe: str | None) -> None:
     """Draw the demonstration cohort of a family."""
     from acinus import execution
@@ -72,11 +72,11 @@ def _recipe_command(name: str, text: str) -> click.Command:
     return command
 
 
-@click.command("tune", short_help="Search train's settings with Optuna, as the recipe says.")
+@click.command("tune", short_help="Search training settings with Optuna, as the recipe says.")
 @RECIPE
 @click.option("--join", is_flag=True, help="Work on trials of a study that another process runs; write no results.")
 def _tune(recipe: str, join: bool) -> None:
-    """Search train's settings with Optuna, as the recipe's section tune says."""
+    """Search training settings with Optuna, as the recipe's section tune says."""
     from acinus import execution
     from acinus.stages import tune
 
@@ -90,10 +90,10 @@ for _name, _text in RECIPE_STAGES.items():
     main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
 
 
-@main.command("stop", short_help="End a running training after its step; the best so far stays.")
+@main.command("stop", short_help="End a running training early; keep the best epoch.")
 @RECIPE
 def _stop(recipe: str) -> None:
-    """End a recipe's running training after its step; the best so far becomes the model.
+    """End a recipe's running training after the current step; the best epoch so far becomes the model.
 
     SIGTERM to the process of `acinus train` does the same.
     """
@@ -112,7 +112,7 @@ def _summary() -> None:
 
 
 @main.command("results")
-@click.option("--markdown", is_flag=True, help="As the README's table, from reports/metrics.json.")
+@click.option("--markdown", is_flag=True, help="Print the README's table, from reports/metrics.json.")
 def _results(markdown: bool) -> None:
     """Print the table of results and where the pages are."""
     from acinus.commands import results
@@ -126,20 +126,22 @@ def _results(markdown: bool) -> None:
 @main.command("predict", short_help="Map, measure and grade slides with a trained model.")
 @click.argument("slides", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="A trained model: models/<recipe>.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder for the results."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 @click.option(
-    "--mpp", type=float, help="um per level-0 px of all these slides, instead of what they say; noted in each result."
+    "--mpp", type=float, help="um per level-0 px of all these slides, overriding their tags; noted in each result."
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Do slides again that are finished; else they are kept while file, model and --mpp are the same.",
+    help="Process finished slides again; else they are skipped while file, model and --mpp are the same.",
 )
 def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp: float | None, force: bool) -> None:
     """Map, measure and grade slides with a trained model; needs no recipe, no DVC and no MLflow.
 
-    Exits 1 where a slide failed; the others are done all the same.
+    Exits with 1 if a slide failed; the others are processed all the same.
     """
     from acinus import predict
 
@@ -151,8 +153,12 @@ def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp:
 @main.command("compare", short_help="Compare two runs on the same test slides.")
 @click.argument("run_a")
 @click.argument("run_b")
-@click.option("--metric", help="One figure only, by its name in the table.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Else reports/compare/<a>-<b>.")
+@click.option("--metric", help="One metric only, by its name in the table.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Default: reports/compare/<a>-<b>.",
+)
 def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> None:
     """Compare two runs on the same test slides: difference, interval, p value, a dot per slide.
 
@@ -165,12 +171,12 @@ def _compare(run_a: str, run_b: str, metric: str | None, out: Path | None) -> No
 
 @main.command("show", short_help="Write a picture of a slide with its annotation over it.")
 @RECIPE
-@click.option("--slide", help="A slide_id of the manifest; else one that has tumour.")
+@click.option("--slide", help="A slide_id of the manifest; default: one that has tumour.")
 @click.option(
-    "--out", type=click.Path(dir_okay=False), help="The PNG to write; else reports/<recipe>/show/<slide>.png."
+    "--out", type=click.Path(dir_okay=False), help="The PNG to write; default: reports/<recipe>/show/<slide>.png."
 )
 def _show(recipe: str, slide: str | None, out: str | None) -> None:
-    """Write a picture of a slide with its annotation over it, to check by eye that they lie on each other."""
+    """Write a picture of a slide with its annotation over it, to check by eye that they line up."""
     from acinus.commands import show
 
     click.echo(show.run(checkout.project_root(), recipe, slide, out))
@@ -198,7 +204,7 @@ def _look(folder: Path, out: Path) -> None:
 
 @main.command("sweep", short_help="Run variants of a recipe as experiments; print their table.")
 @click.argument("name")
-@click.option("--recipe", help="Another recipe than the sweep's own.")
+@click.option("--recipe", help="A recipe other than the sweep's own.")
 def _sweep(name: str, recipe: str | None) -> None:
     """Run the variants of sweeps/NAME.yaml as DVC experiments and print their table."""
     from acinus.commands import sweep
@@ -217,28 +223,28 @@ def _sweep(name: str, recipe: str | None) -> None:
 def _init(name: Path, slides: Path, task: str | None, like: str | None) -> None:
     """Make a project for your slides: recipe, settings, pipeline; no source code.
 
-    NAME is a new folder, and the name of its recipe. Nothing is asked, no slide is copied or changed.
+    NAME is a new folder, and the name of its recipe. No questions are asked; no slide is copied or changed.
     """
     from acinus.commands import init
 
     click.echo(init.run(name, slides, task, like))  # type: ignore[arg-type]
 
 
-@main.command("upgrade", short_help="Say what this version of Acinus runs again, and take it.")
-@click.option("--check", is_flag=True, help="Only say what would run again; write nothing.")
+@main.command("upgrade", short_help="Switch to this version of Acinus; list what it reruns.")
+@click.option("--check", is_flag=True, help="Only list what would rerun; write nothing.")
 def _upgrade(check: bool) -> None:
-    """Take this version of Acinus in a project, after saying what it runs again.
+    """Switch a project to this version of Acinus, after listing what it reruns.
 
-    dvc.yaml is written anew and the version is pinned; recipes and settings stay.
+    dvc.yaml is rewritten and the version is pinned; recipes and settings stay.
     """
     from acinus.commands import upgrade
 
     click.echo(upgrade.run(checkout.project_root(), check))
 
 
-@main.command("setup", short_help="Make ready for a plain `dvc repro`.")
+@main.command("setup", short_help="Prepare for a plain `dvc repro`.")
 def _setup() -> None:
-    """Make ready for `dvc repro`: MLflow's database, and a lock that a killed DVC left behind."""
+    """Prepare for `dvc repro`: create MLflow's database, remove a lock that a killed DVC left behind."""
     from acinus import execution
 
     execution.prepare(execution.project_root())
@@ -246,13 +252,13 @@ def _setup() -> None:
 
 @main.command(
     "dvc",
-    short_help="DVC's commands, quicker at every stage: acinus dvc repro.",
+    short_help="Any DVC command, faster at every stage: acinus dvc repro.",
     context_settings={"ignore_unknown_options": True},
     add_help_option=False,
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def _dvc(arguments: tuple[str, ...]) -> None:
-    """DVC with all its commands and options, quicker at every stage: `acinus dvc repro`.
+    """DVC with all its commands and options, faster at every stage: `acinus dvc repro`.
 
     One process loads MLflow for all stages, and dvc.lock, which comes out the same, is not written whole each time.
     """
@@ -261,10 +267,10 @@ def _dvc(arguments: tuple[str, ...]) -> None:
     raise click.exceptions.Exit(dvc.run(arguments))
 
 
-@main.command("reproduce", short_help="Rebuild all in a clean clone and compare with dvc.lock.")
-@click.option("--keep", is_flag=True, help="Keep the temporary clone to look into it.")
+@main.command("reproduce", short_help="Rebuild everything in a clean clone; compare with dvc.lock.")
+@click.option("--keep", is_flag=True, help="Keep the temporary clone for inspection.")
 def _reproduce(keep: bool) -> None:
-    """Rebuild the run list in a clean clone and compare every output with the committed dvc.lock."""
+    """Rebuild all recipes of params.yaml in a clean clone; compare every output with the committed dvc.lock."""
     from acinus.commands import reproduce
 
     reproduce.run(checkout.project_root(), keep=keep)

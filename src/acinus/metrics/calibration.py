@@ -138,8 +138,8 @@ METRICS = (
     Metric(
         "ece",
         "Calibration error",
-        "gap between the probability of the likeliest class and how often it is right, after calibration, 15 bins; "
-        "0 is best",
+        "expected calibration error: mean gap between the probability of the likeliest class and its accuracy, after "
+        "calibration, 15 bins; 0 is best",
         _calibrated("gap", lambda gaps: np.abs(gaps).sum(), _ece),
         tolerance=0.03,
         **(_COMMON | {"shown": ("summary",)}),

@@ -45,7 +45,7 @@ METRICS = (
     Metric(
         "tumor_mil_accuracy",
         "Tumour by attention MIL, accuracy",
-        "share of slides labelled normal or tumour that the grade given calls rightly: above 0 is tumour",
+        "share of slides labelled normal or tumour that the predicted grade calls correctly; above 0 is tumour",
         _by_grade,
         counts="n_tumor_mil",
         columns=("isup_mil", "slide_label"),
@@ -54,7 +54,7 @@ METRICS = (
     Metric(
         "tumor_rule_accuracy",
         "Tumour by burden, accuracy",
-        "share of slides labelled normal or tumour that the predicted burden alone calls rightly",
+        "share of slides labelled normal or tumour that the predicted burden alone calls correctly",
         lambda case: _rightly(case, case.floats("tumor_rule")),
         counts="n_tumor_rule",
         columns=("tumor_rule", "slide_label"),
@@ -63,7 +63,7 @@ METRICS = (
     Metric(
         "false_area_share",
         "False area, normal slides",
-        "mean share of the tissue of a normal slide that is predicted as tumour",
+        "mean share of the tissue of normal slides that is predicted as tumour",
         lambda case: _mean(case.floats("false_area_percent") / 100, case),
         unit="percent",
         better="lower",
@@ -74,7 +74,7 @@ METRICS = (
     Metric(
         "false_area_mm2",
         "False area, normal slides, mm²",
-        "mean area of a normal slide that is predicted as tumour, where its um per px are known",
+        "mean area of normal slides that is predicted as tumour, where the µm per px is known",
         lambda case: _mean(case.floats("false_area_mm2"), case),
         unit="mm²",
         better="lower",

@@ -160,7 +160,7 @@ METRICS = (
     Metric(
         "balanced_accuracy",
         "Balanced accuracy",
-        "share of a class's patches given their class, the mean over the classes that the patches have",
+        "share of a class's patches predicted as it, the mean over the classes that the patches have",
         _of_matrix(confusion.balanced_accuracy),
         tolerance=0.05,
         **_MEAN,
@@ -168,7 +168,7 @@ METRICS = (
     Metric(
         "patch_accuracy",
         "Patch accuracy",
-        "share of the labelled test patches given their class, the likeliest one",
+        "share of the labelled test patches whose likeliest class is right",
         _of_matrix(confusion.pixel_accuracy),
         **_MEAN,
     ),
@@ -200,14 +200,14 @@ PER_CLASS = (
     Metric(
         "class_recall",
         "Recall of a class",
-        "share of the patches of a class that were given it (sensitivity)",
+        "share of the patches of a class that are predicted as it (sensitivity)",
         _of_classes(confusion.class_accuracy),
         **_CLASS,
     ),
     Metric(
         "class_precision",
         "Precision of a class",
-        "share of the patches that were given a class that are of it",
+        "share of the patches predicted as a class that truly are of it",
         _of_classes(confusion.class_precision),
         **_CLASS,
     ),
@@ -215,7 +215,7 @@ PER_CLASS = (
     Metric(
         "patch_confusion",
         "Confusion of patches",
-        "labelled test patches of a true class that were given a class, as patch_confusion.<true>.<predicted>",
+        "labelled test patches of a true class predicted as a class, as patch_confusion.<true>.<predicted>",
         _cells,
         **(_CLASS | {"unit": "count", "better": "neither", "averaged": "none"}),
     ),

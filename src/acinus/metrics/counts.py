@@ -26,7 +26,7 @@ METRICS = (
     ),
     count(
         "n_slides_unlabelled",
-        "scored slides without an annotation, which are in no metric that compares with one",
+        "scored slides without an annotation, left out of every metric that needs one",
         _unlabelled,
         tables=("manifest",),
     ),
@@ -35,7 +35,7 @@ METRICS = (
     ),
     count(
         "n_patients_seen",
-        "patients of the scored slides that have training slides too, which no interval makes good",
+        "patients of the scored slides who also have training slides; no interval corrects for that",
         _seen,
         tables=("manifest",),
     ),

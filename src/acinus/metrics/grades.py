@@ -149,7 +149,7 @@ METRICS = (
     Metric(
         "qwk",
         "Quadratic kappa",
-        "agreement of the ISUP grade with the true one, weights (i - j)² / 25 over grades 0 to 5, all slides at once",
+        "Cohen's kappa of predicted and true ISUP grade, weights (i - j)² / 25 over grades 0 to 5, all slides at once",
         _agreement("qwk", quadratic_weighted_kappa, "isup"),
         counts="n_graded",
         columns=("isup_true", "isup_mil"),
@@ -160,7 +160,7 @@ METRICS = (
     Metric(
         "qwk.rule",
         "Quadratic kappa, rule",
-        "the same of the grade that follows from the predicted area shares of the Gleason patterns",
+        "the same for the grade computed from the predicted area shares of the Gleason patterns",
         _agreement("qwk.rule", quadratic_weighted_kappa, "isup", by_rule=True),
         counts="n_graded_rule",
         columns=("isup_true", "isup_rule"),
@@ -169,7 +169,7 @@ METRICS = (
     Metric(
         "grade_accuracy",
         "Grade accuracy",
-        "share of slides given exactly their grade",
+        "share of slides whose predicted grade is exactly right",
         _agreement("grade_accuracy", _same),
         counts="n_graded",
         shown=("grades",),
@@ -178,7 +178,7 @@ METRICS = (
     Metric(
         "grade_accuracy.rule",
         "Grade accuracy, rule",
-        "the same of a slide called tumour from a stated predicted burden on",
+        "the same for the rule that calls a slide tumour from a given predicted burden on",
         _agreement("grade_accuracy.rule", _same, "tumor", by_rule=True),
         counts="n_graded_rule",
         columns=("tumor_true",),

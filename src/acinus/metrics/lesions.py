@@ -115,7 +115,10 @@ METRICS = (
         _targets,
     ),
     _count(
-        "n_itc", "Isolated tumour cells", "cells too small to be lesions: neither to be found nor wrong to find", _small
+        "n_itc",
+        "Isolated tumour cells",
+        "groups of cells too small to be lesions: neither hits nor false positives",
+        _small,
     ),
 )
 
@@ -123,7 +126,7 @@ COMPARED = (
     Metric(
         "lesions_hit_share",
         "Lesions hit",
-        "lesions hit by a region of the operating point, of all lesions; froc is over all thresholds",
+        "share of the lesions hit by a region at the operating point; froc is over all thresholds",
         _hit_share,
         averaged="pooled",
         columns=("lesions_hit", "num_lesions"),

@@ -194,7 +194,7 @@ METRICS = (
     Metric(
         "pixel_accuracy",
         "Pixel accuracy",
-        "share of the pixels of known truth given their class",
+        "share of the pixels with known truth whose class is predicted correctly",
         _of_matrix(confusion.pixel_accuracy),
         **_MATRIX,
     ),
@@ -228,7 +228,7 @@ METRICS = (
     ),
     count(
         "n_truth_px",
-        "map pixels of known truth, of all slides",
+        "map pixels with known truth, of all slides",
         lambda case: int(case.once(case_confusions)[0].sum()),
         tasks=(SEGMENTATION,),
         tables=("quantities",),
@@ -254,7 +254,7 @@ PER_CLASS = (
     Metric(
         "class_accuracy",
         "Accuracy of a class",
-        "share of the true pixels of a class that were found, over all slides",
+        "share of the true pixels of a class predicted as it (recall), over all slides",
         _of_classes(confusion.class_accuracy),
         **_CLASS,
     ),

@@ -39,7 +39,7 @@ METRICS = (
     Metric(
         "ceiling_dice_mean",
         "Ceiling of Dice",
-        "dice_mean of a model that is right wherever a window looked: what the tissue mask leaves to be reached",
+        "dice_mean of a model that is right in every processed window: the most that the tissue mask allows",
         lambda case: mean(case.floats("dice_ceiling"), case.scored),
         columns=("dice_ceiling",),
         **ONLY_TOLD,
@@ -47,7 +47,7 @@ METRICS = (
     Metric(
         "ceiling_dice_mean_tumor",
         "Ceiling of Dice, tumour slides",
-        "the same of dice_mean_tumor",
+        "the same for dice_mean_tumor",
         lambda case: mean(np.where(case.tumor, case.floats("dice_ceiling"), np.nan), case.scored),
         columns=("dice_ceiling", "slide_label"),
         **ONLY_TOLD,
@@ -55,7 +55,7 @@ METRICS = (
     Metric(
         "ceiling_dice_pooled",
         "Ceiling of the pooled Dice",
-        "the same of dice_pooled",
+        "the same for dice_pooled",
         _pooled,
         averaged="pooled",
         tables=("quantities",),

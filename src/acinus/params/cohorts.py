@@ -13,10 +13,10 @@ from acinus.params.recipe import Cohort, Recipe, Task
 
 
 class CamelyonCohort(Cohort):
-    """CAMELYON16/17: outlines in ASAP XML, or mask TIFFs whose values are declared."""
+    """CAMELYON16/17: outlines in ASAP XML, or mask TIFFs."""
 
     labels: Literal["asap_xml", "mask"] = "asap_xml"
-    """Where the annotation is: outlines `<id>.xml`, or masks `<id>_mask.tif`."""
+    """The form of the annotations: outlines `<id>.xml`, or masks `<id>_mask.tif`."""
     positive_groups: list[str] = ["_0", "_1", "Tumor", "metastases"]
     """Groups of outlines that are tumour."""
     subtracted_groups: list[str] = ["_2", "Exclusion", "normal"]
@@ -24,9 +24,9 @@ class CamelyonCohort(Cohort):
     none_group: Literal["refuse", "tumor", "subtract", "ignore"] = "refuse"
     """What an outline of group None means. `refuse`: the slide cannot be used."""
     mask_values: dict[Channel, Literal["normal", "tumor", "ignore"]] = {0: "normal", 255: "tumor"}
-    """With `mask`: a mask's value and what it means."""
+    """With `labels: mask`: what each value of a mask means."""
     not_exhaustive: list[str] = []
-    """Slides on which only a part of the tumour is outlined: outside the outlines nothing is known."""
+    """Slides on which only a part of the tumour is outlined: outside the outlines the truth is unknown."""
 
     def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what groups of outlines and the values of masks mean, whoever made them."""
@@ -55,9 +55,9 @@ class PandaCohort(Cohort):
     """PANDA: the meaning of a mask's values differs by provider."""
 
     mask_values: dict[Literal["karolinska", "radboud"], dict[Channel, str]]
-    """For each provider: a mask's value and the class of the recipe it means, or ignore."""
+    """For each provider: which class of the recipe each mask value means, or ignore."""
     tissue_values: dict[Literal["karolinska", "radboud"], list[Channel]] = {}
-    """For each provider: the values that are tissue rather than glass. Left out: the mask does not tell."""
+    """For each provider: the mask values that are tissue, not glass. Left out: the masks do not show tissue."""
     doubtful: list[str] = []
     """CSV files below the root that list doubtful slides with a reason."""
     doubtful_policy: Literal["keep", "exclude"] = "exclude"
@@ -105,16 +105,16 @@ class PandaRecipe(Recipe):
 
 
 class RgbMaskCohort(Cohort):
-    """Rasters (PNG, JPEG, TIFF) in `images/` beside RGB masks of the same name in `masks/`."""
+    """Raster images (PNG, JPEG, TIFF) in `images/`, and RGB masks of the same name in `masks/`."""
 
     colours: dict[str, Annotated[list[Channel], Field(min_length=3, max_length=3)]]
-    """A class and its colour in the masks; all classes, in their order, each with a colour of its own."""
+    """The colour of each class in the masks: all classes, in the order of `classes`, each with its own colour."""
     tolerance: Annotated[int, Field(ge=0, le=127)] = 0
-    """A px of another colour takes the class of the nearest one if no channel differs by more; else it is ignored."""
+    """A px of another colour gets the class of the nearest colour if no channel differs by more; else it is ignored."""
     max_near_fraction: Fraction = 0.1
-    """A larger share of px in a mask that are only near to a colour is a finding."""
+    """If more than this share of a mask's px matches a colour only nearly, that is a finding."""
     max_pixels: Count = 400_000_000
-    """Largest raster taken, in px by its header, before it is decoded."""
+    """Largest image accepted, in px. The image's header is checked before anything is decoded."""
     pyramid_quality: Annotated[int, Field(ge=1, le=100)] = 90
     """JPEG quality of the tiled pyramid made of each raster."""
 
@@ -150,7 +150,7 @@ class PannukeCohort(Cohort):
     """PanNuke's arrays of tiles in three folds."""
 
     protocol: Literal["official-1", "official-2", "official-3", "random"] = "official-1"
-    """Which fold trains, validates and tests; `random` draws by the fractions instead."""
+    """Which fold is used for training, validation and test; `random` splits at random by the fractions instead."""
     mpp: Mpp | None = 0.25
     """µm per px of the tiles."""
 

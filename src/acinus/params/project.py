@@ -19,21 +19,21 @@ class Compute(Section):
     scheduler: Annotated[str, Field(pattern=r"^(local|(tcp|tls)://.+:\d+)$")] = "local"
     """`local`: processes on this machine. `tcp://host:port`: the workers of a Dask cluster."""
     workers: Count = 2
-    """With `local`: this many processes, each with a slide of its own."""
+    """With `local`: number of processes, each working on one slide."""
     threads: Count = 2
-    """Threads of torch. Results are bit-identical for the same number only."""
+    """Threads of torch. Results are bit-identical only for the same number."""
     device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?|mps)$")] = "cpu"
     """What the network runs on: `cpu`, `cuda` (or `cuda:1` ...), `mps`, or `auto`."""
     decode_threads: Count = 2
-    """Threads of one process that decode tiles ahead of what uses them; no result depends on it."""
+    """Threads per process that decode tiles in advance; no result depends on it."""
     memory_mib: Annotated[int, Field(ge=16)] = 256
-    """MiB of decoded tiles that one process holds at most; beyond it a tile is decoded again."""
+    """Most MiB of decoded tiles that one process keeps; tiles beyond it are decoded again."""
     loader_workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read training's patches; 0: a thread beside the steps. A GPU wants some."""
+    """Processes that read training patches; 0: a thread of the training process. A GPU needs some."""
     channels_last: bool = True
-    """How torch lays out pictures; false is often slower, and gives other last bits."""
+    """Memory layout of images in torch; false is often slower, and changes the last bits of results."""
     compile_: bool = Field(default=False, alias="compile")
-    """Whether torch compiles the network: needs a compiler, pays off in long runs, gives other last bits."""
+    """Whether torch compiles the network: needs a compiler, pays off in long runs, changes the last bits of results."""
 
 
 class Tracking(Section):
@@ -42,7 +42,7 @@ class Tracking(Section):
     uri: str = "sqlite:///mlflow.db"
     """A database file of the project, or an MLflow server: `http://host:5000`."""
     required: bool = False
-    """Whether a server that is down is an error; false: it costs a warning."""
+    """Whether a server that is down is an error; false: a warning."""
     register_: Annotated[str, Field(min_length=1)] | None = Field(default=None, alias="register")
     """A name in MLflow's model registry, under which each trained model becomes a version; `{recipe}` stands for the
     recipe's name. null: none."""
@@ -60,9 +60,9 @@ class CamelyonDemo(Section):
     training_normal: Annotated[int, Field(ge=0, le=500)] = 4
     """Normal slides for training and validation."""
     test_tumor: Annotated[int, Field(ge=0, le=500)] = 4
-    """Tumour slides for the test."""
+    """Tumour slides for the test split."""
     test_normal: Annotated[int, Field(ge=0, le=500)] = 2
-    """Normal slides for the test."""
+    """Normal slides for the test split."""
 
 
 class PandaDemo(Section):
@@ -84,7 +84,7 @@ class RgbMaskDemo(Section):
     val: Annotated[int, Field(ge=1, le=500)] = 2
     """Rasters for validation."""
     test: Annotated[int, Field(ge=1, le=500)] = 4
-    """Rasters for the test."""
+    """Rasters for the test split."""
     width_px: Annotated[int, Field(ge=512, le=16384)] = 1901
     """Width of a raster, in px."""
     height_px: Annotated[int, Field(ge=512, le=16384)] = 1607
@@ -115,7 +115,7 @@ class Project(Section):
     recipes: list[Name]
     """The run list: every stage runs for each of these recipes."""
     raw_cohorts: list[Name] = []
-    """Those of the run list whose slides are your own; every `dvc repro` looks at their files anew."""
+    """Recipes of the run list with slides of your own; every `dvc repro` checks their files for changes."""
     seed: Annotated[int, Field(ge=0)]
     """What all randomness is derived from."""
     compute: Compute

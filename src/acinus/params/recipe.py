@@ -19,21 +19,22 @@ class Cohort(Section):
     """Where the slides are, and how they are split. Every family has these keys."""
 
     root: str
-    """The folder of the slides; a relative one is meant from the project's folder, `~` is your home."""
+    """The folder of the slides. A relative path starts at the project's folder; `~` is your home."""
     exclude: dict[str, str] = {}
     """Slides to leave out: slide id and the reason."""
     mpp: Mpp | None = None
-    """µm per px of level 0, for slides that do not tell it; null: such slides cannot be used (rasters can)."""
+    """µm per px of level 0, for slides without a resolution tag; null: such slides cannot be used (rasters can)."""
     split_by: Literal["patient", "slide"] = "patient"
-    """What is kept in one split: all slides of a patient, or each slide by itself."""
+    """`patient`: a random split keeps all slides of a patient together. `slide`: each slide is drawn by itself."""
     allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
-    """Why an official split may have one patient in several splits; the report then says so. null: it may not."""
+    """The reason why an official split may have one patient in several splits; the report then says so. null: it may
+    not."""
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of the patients drawn for the test split, among those whose split nothing else decides."""
+    """Share of the patients drawn for the test split, among those whose split no other rule decides."""
     val_fraction: Share = 0.2
     """Share of the remaining patients drawn for the validation split."""
     max_bad_fraction: Fraction = 0.1
-    """Share of slides that may be unusable; more stop the pipeline."""
+    """Share of slides that may be unusable; if more are, the pipeline stops."""
     probe_tiles: Count = 16
     """`ingest` decodes this many tiles of each slide (or of each fold of arrays), to find damaged files early."""
 
@@ -48,16 +49,16 @@ class Cohort(Section):
 
 
 class Recipe(Section):
-    """One experiment on one page. What its section `cohort` may hold depends on the family."""
+    """All settings of one experiment. The keys of its section `cohort` depend on the family."""
 
     title: str
-    """What the report's page is called."""
+    """Title of the report's page."""
     family: str
-    """What lies on disk, and how its labels are read: see [Cohorts](cohorts.md)."""
+    """Which files the cohort has, and how labels are read from them: see [Cohorts](cohorts.md)."""
     task: Task
     """`patch_classification`: a label for each patch. `segmentation`: a class for each px."""
     classes: Annotated[list[Name], Field(min_length=2, max_length=64)] = ["normal", "tumor"]
-    """Names of the classes. The first is what is not looked for (normal, background)."""
+    """Names of the classes. The first is the negative one (normal, background)."""
     positive: list[str] = []
     """The classes that count as tumour for burden and metrics; left out: all but the first class."""
     cohort: Cohort

@@ -24,7 +24,7 @@ class Range(Section):
     high: float
     """The highest value, included."""
     log: bool = False
-    """Draw evenly over the logarithm."""
+    """Sample on a logarithmic scale."""
     whole: bool = False
     """Whole numbers only."""
 
@@ -60,21 +60,21 @@ class Tune(Section):
     """A search with Optuna over settings of `train`. See [Tuning](tuning.md#tuning)."""
 
     trials: Annotated[int, Field(ge=0)] = 0
-    """How many trainings are tried; 0: no search, the recipe's own values are taken. A search needs an objective and
-    a space."""
+    """Number of trials (trainings); 0: no search, the recipe's own values are used. A search needs an objective and a
+    space."""
     objective: Measure | None = None
-    """What the search makes as high as it can, on the validation patches. `patch_auc` (of more than two
-    classes `auc_macro`) and `accuracy` of a classifier, `mdice` and `miou` of a segmentation."""
+    """What the search maximises on the validation patches: `patch_auc` (`auc_macro` with more than two classes) or
+    `accuracy` for classification, `mdice` or `miou` for segmentation."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """How hopeless trials are ended early."""
+    """How unpromising trials are ended early."""
     startup_trials: Count = 3
-    """Trials drawn at random before the search learns from them and trials are ended early."""
+    """Random trials before the search learns from earlier ones and ends trials early."""
     max_epochs: Count | None = None
     """Epochs of a trial; null: as `train.max_epochs`."""
     storage: Annotated[str, Field(pattern=r"^(journal|[a-z]+(\+[a-z0-9]+)?://.+)$")] = "journal"
-    """Where the study is kept: `journal`, a file of the project, or the URL of a database that Optuna knows."""
+    """Where the study is kept: `journal`, a file of the project, or the URL of a database that Optuna supports."""
     space: dict[str, Space] = {}
-    """Dotted key below `train`: what it may be, a range or choices (below)."""
+    """A dotted key of section `train`, and its range or choices (below)."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -84,72 +84,73 @@ class Tune(Section):
 
 
 class Calibrate(Section):
-    """Temperature, then a search of threshold and clean-up, on validation slides only; each is kept where it wins.
+    """Temperature, then a search of threshold and clean-up, on validation slides only; each is kept only if better.
 
-    See [Calibration](tuning.md#calibration). A region below 200 µm², a disc of 16 µm, is one cell or two nuclei: no
-    finding at the magnifications of whole slides. Where nuclei are what is to be found, write 0. 5000 µm², a disc of
+    See [Calibration](tuning.md#calibration). A region below 200 µm², a disc of 16 µm diameter, is one cell or two
+    nuclei: too small for a finding at the magnifications of whole slides. To find nuclei, write 0. 5000 µm², a disc of
     80 µm, is the section of a whole gland.
     """
 
     temperature: bool = True
-    """Fit a temperature, one number that corrects how sure the network is of its answers."""
+    """Fit a temperature, one number that corrects over- or underconfidence of the network."""
     bias: bool = False
-    """Fit one offset per class too, for a network that takes one class too often. Segmentation only."""
+    """Fit one offset per class too, for a network that predicts one class too often. Segmentation only."""
     trials: Annotated[int, Field(ge=0)] = 0
-    """How many operating points are tried; 0: the plain point (threshold 0.5, no smoothing) is taken."""
+    """Number of operating points tried; 0: the plain point (threshold 0.5, no smoothing) is taken."""
     objective: Literal["dice", "f1", "froc"] = "dice"
-    """What is judged on whole slides: [Dice](tuning.md#calibration), F1 of tumour against normal slides, or FROC
-    (needs `quantify.froc`)."""
+    """The score on whole slides: [Dice](tuning.md#calibration), F1 of tumour against normal slides, or FROC (needs
+    `quantify.froc`)."""
     max_smoothing_px: NotNegative = 2.0
-    """Largest smoothing searched: sigma of a Gauss filter, in px of the map; 0: not searched."""
+    """Largest smoothing searched: sigma of a Gaussian filter, in px of the map; 0: not searched."""
     false_half_percent: Positive = 5.0
-    """With `dice`: the false area, in percent of the tissue, at which a slide without the class counts one half."""
+    """With `dice`: the false-positive area, in percent of the tissue, at which a slide without the class scores one
+    half."""
     min_specificity: Fraction = 0.9
-    """With 5 normal validation slides or more: least share of them that must be called normal."""
+    """With 5 or more normal validation slides: smallest share of them that must be called normal."""
     min_region_um2: Area = 200.0
     """At the plain point: smaller regions (µm²) are dropped."""
     max_hole_um2: Area = 200.0
     """At the plain point: holes up to this area (µm²) are filled."""
     most_region_um2: Area = 5000.0
-    """Largest `min_region_um2` searched; not above the plain one: not searched."""
+    """Largest region limit searched; not searched if it is not above `min_region_um2`."""
     most_hole_um2: Area = 5000.0
-    """Largest `max_hole_um2` searched; not above the plain one: not searched."""
+    """Largest hole limit searched; not searched if it is not above `max_hole_um2`."""
     most_peak: Fraction = 0.99
-    """Largest peak searched: the probability that a region must reach somewhere to be kept; 0: not searched."""
+    """Largest `min_peak` searched: the probability that a region must reach somewhere to be kept; 0: not searched."""
     max_slides: Count | None = None
     """At most this many validation slides, evenly chosen; null: all."""
 
 
 class Quantify(Section):
-    """How a probability map becomes regions and amounts."""
+    """How a probability map becomes regions and areas."""
 
     threshold: Share | None = None
     """Instead of the operating point's threshold; null: the operating point's."""
     froc: bool = False
-    """Whether regions are held against annotated lesions (FROC)."""
+    """Whether regions are compared with annotated lesions (FROC)."""
 
 
 class Grade(Section):
-    """Grades of slides by attention over their most suspicious patches. See [Grades](tuning.md#grades)."""
+    """Grading of slides by attention MIL over their most suspicious patches. See [Grades](tuning.md#grades)."""
 
     target: Literal["none", "isup", "tumor"] = "none"
-    """What a slide is graded by: nothing, the ISUP grade (family `panda`), or tumour against normal."""
+    """What is graded: nothing, the ISUP grade (family `panda`), or tumour against normal."""
     encoder: str = "model"
     """What turns a patch into features: `model` is the trained network's own encoder; or a network that timm knows."""
     weights: Literal["none", "imagenet", "package"] = "imagenet"
     """Weights of a timm `encoder`, as for `train.weights`."""
     top_patches: Count = 16
-    """The most suspicious patches of a slide by its map."""
+    """Number of patches per slide: the most suspicious by its map."""
     random_patches: Annotated[int, Field(ge=0)] = 4
-    """Others drawn at random beside them."""
+    """Number of random patches added to them."""
     min_distance: NotNegative = 1.0
-    """How far apart the top patches lie at least, in patch edges."""
+    """Smallest distance between top patches, in patch edges."""
     loss: Literal["ordinal", "cross_entropy"] = "ordinal"
-    """`ordinal` knows that grades have an order."""
+    """`ordinal` uses the order of the grades."""
     hidden_units: Count = 64
-    """Units of the layer that takes the features."""
+    """Units of the first layer, which reads the features."""
     attention_units: Count = 32
-    """Units of the attention."""
+    """Units of the attention layer."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """Share of hidden units dropped at random in training."""
     max_epochs: Count = 60
@@ -159,6 +160,6 @@ class Grade(Section):
     weight_decay: NotNegative = 1e-4
     """How strongly weights are pulled to 0."""
     seeds: Count = 3
-    """This many models are trained; their mean is the grade."""
+    """This many models are trained; the grade is that of their mean."""
     burden_percent: NotNegative = 0.5
-    """The rule beside it: a slide is called tumour from this predicted burden (percent of the tissue) on."""
+    """The simple rule: a slide is called tumour if its predicted burden (percent of the tissue) is at least this."""

@@ -31,20 +31,20 @@ ClassWeights = Annotated[
 class Loss(Section):
     """A weighted sum of terms. With two classes `cross_entropy` over both is binary cross-entropy.
 
-    Patch classification knows `cross_entropy` and `focal` only.
+    Patch classification allows `cross_entropy` and `focal` only.
     """
 
     terms: Annotated[dict[Term, Positive], Field(min_length=1)] = {"cross_entropy": 1.0}
-    """Name of a term: its weight in the sum."""
+    """Each term and its weight in the sum."""
     class_weights: ClassWeights = "balanced"
-    """With `cross_entropy` and `focal`. `balanced`: all patches (or px) divided by those of the class. `equal`: 1 each.
-    Or a list of one number per class."""
+    """With `cross_entropy` and `focal`. `balanced`: the number of all patches (or px) divided by that of the class.
+    `equal`: 1 each. Or a list of one number per class."""
     focal_gamma: NotNegative = 2.0
-    """With `focal`: how much less the easy examples count; 0 is cross-entropy."""
+    """With `focal`: how much less easy examples count; 0 is cross-entropy."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """With `cross_entropy`: the share of a label that is spread evenly over all classes."""
     tversky_alpha: NotNegative = 0.5
-    """With `tversky`: the weight of false positives. With 0.5 and 0.5 it is Dice."""
+    """With `tversky`: the weight of false positives. If both weights are 0.5, it is Dice."""
     tversky_beta: NotNegative = 0.5
     """With `tversky`: the weight of false negatives."""
     ohem: bool = False
@@ -52,42 +52,43 @@ class Loss(Section):
     ohem_ratio: Positive = 3.0
     """With `ohem`: this many normal patches for each tumour patch of the batch."""
     ohem_min_negatives: Count = 64
-    """With `ohem`: this many normal patches of a batch that has no tumour patch."""
+    """With `ohem`: this many normal patches where a batch has no tumour patch."""
 
 
 class Photometric(Section):
-    """Random changes of colour of a training patch: the largest relative change of each kind, 0 = none."""
+    """Random colour changes of training patches: the largest relative change of each kind, 0 = none."""
 
     brightness: Amplitude = 0.0
-    """All values are multiplied by 1 plus or minus up to this."""
+    """All values are multiplied by a random factor between 1 minus this and 1 plus this."""
     contrast: Amplitude = 0.0
-    """Differences from the patch's mean grey are multiplied so."""
+    """Differences from the patch's mean grey are multiplied by such a factor."""
     saturation: Amplitude = 0.0
-    """Differences from each px's own grey are multiplied so."""
+    """Differences from each px's own grey are multiplied by such a factor."""
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    """The largest turn of the hue, as a share of the colour circle."""
+    """Largest rotation of the hue, as a share of the colour circle."""
     stain: Amplitude = 0.0
-    """The amounts of haematoxylin, eosin and the rest are multiplied so, each by itself."""
+    """The amounts of haematoxylin, eosin and the rest are each multiplied by such a factor of their own."""
 
 
 class Geometric(Section):
-    """Random changes of shape of a training patch and its mask, beside flips and quarter turns; 0 = none."""
+    """Random changes of shape of training patches and their masks, in addition to flips and quarter turns; 0 = none."""
 
     scale: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """The largest relative change of size."""
     elastic_px: Annotated[float, Field(ge=0.0, le=16.0)] = 0.0
-    """Bending: the standard deviation by which points 32 px apart are moved, in px; what lies between follows."""
+    """Elastic deformation: standard deviation, in px, of random shifts of points 32 px apart; px in between are
+    interpolated."""
 
 
 class HardNegatives(Section):
-    """A second pass over the training patches, in which the worst normal ones come more often. Segmentation only."""
+    """A second pass over the training patches, in which the worst normal ones are repeated. Segmentation only."""
 
     epochs: Annotated[int, Field(ge=0)] = 0
     """Length of the second pass; 0: there is none."""
     share: Share = 0.2
-    """The share of the sampled normal patches, those with most false positives, that come again."""
+    """Share of the sampled normal patches that is repeated: those with most false positives."""
     copies: Count = 2
-    """How many times more they come."""
+    """How many more times they come."""
 
 
 class Train(Section):
@@ -99,12 +100,12 @@ class Train(Section):
     encoder: str | None = None
     """Segmentation only: the network's encoder, by its name in timm."""
     weights: str = "imagenet"
-    """Where the weights come from at the start. `none`: random. `imagenet`: timm's hub. `package`: those of
-    `tf_efficientnet_lite0` that come as a Python package. Or the path of a `.safetensors` file."""
+    """Initial weights. `none`: random. `imagenet`: from timm's hub. `package`: those of `tf_efficientnet_lite0` that
+    come as a Python package. Or the path of a `.safetensors` file."""
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """SHA-256 of the `.safetensors` file; needed where `weights` is one."""
+    """SHA-256 of the `.safetensors` file; required if `weights` is one."""
     freeze: bool = False
-    """Only the last layers learn; the rest stays as it was loaded. Patch classification only."""
+    """Only the last layers are trained; the rest keeps the loaded weights. Patch classification only."""
     head_units: Count | None = None
     """Units of a hidden layer before the last one; null: none. Patch classification only."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -112,8 +113,8 @@ class Train(Section):
     input_px: Annotated[int, Field(ge=32)] | None = None
     """Edge to which a patch is scaled for the network; null: as it is stored."""
     crop_px: Annotated[int, Field(ge=8)] | None = None
-    """Segmentation only: training sees random crops of this edge, anywhere in the stored patches. Validation patches
-    and windows of maps are seen whole at the same scale, so `input_px` stays null."""
+    """Segmentation only: training uses random crops of this edge, anywhere in the stored patches. Validation patches
+    and windows of maps are used whole at the same scale, so `input_px` stays null."""
     batch_size: Count = 32
     """Patches per step."""
     max_epochs: Count = 50
@@ -121,48 +122,49 @@ class Train(Section):
     max_iterations: Count | None = None
     """Instead of `max_epochs`: at most this many steps, rounded up to whole epochs."""
     iterations_per_epoch: Count | None = None
-    """This many batches are an epoch, whatever the cohort's size; null: every patch once. No patch comes again before
-    all have come."""
+    """Batches per epoch, whatever the cohort's size; null: every patch once. No patch is repeated before all have been
+    used."""
     max_val_patches: Count | None = None
-    """This many validation patches, evenly taken, are scored after each epoch; null: all."""
+    """This many validation patches, evenly chosen, are scored after each epoch; null: all."""
     val_every_steps: Count | None = None
-    """Steps after which validation patches are scored within an epoch too, for a person to read; null: never."""
+    """Steps after which validation patches are also scored within an epoch, for the log only; null: never."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     """The optimiser, as torch has it."""
     lr: Positive = 1e-3
-    """Learning rate; the highest one where the schedule changes it."""
+    """Learning rate; if a schedule changes it, the highest one."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """With `sgd` and `rmsprop`."""
+    """Momentum of `sgd` and `rmsprop`."""
     weight_decay: NotNegative = 0.0
     """How strongly weights are pulled to 0."""
     schedule: Literal["plateau", "poly", "cosine", "one_cycle", "constant"] = "plateau"
-    """How the learning rate changes: lowered when validation stands still, by a power of the steps left, along a
-    cosine, up and down once, or never."""
+    """How the learning rate changes: lowered when validation stops improving (`plateau`), by a power of the remaining
+    steps (`poly`), along a cosine, up and down once (`one_cycle`), or never."""
     warmup_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
     """With `cosine` and `one_cycle`: the part of all steps in which the rate rises to `lr`."""
     poly_power: Positive = 0.9
-    """With `poly`: the power."""
+    """With `poly`: the exponent."""
     plateau_factor: Share = 0.5
     """With `plateau`: what the rate is multiplied by."""
     plateau_patience: Annotated[int, Field(ge=0)] = 3
     """With `plateau`: epochs without a better validation loss before the rate falls."""
     stop_patience: Annotated[int, Field(ge=0)] | None = 2
-    """Epochs without a better validation loss (a better metric with `keep: val_metric`) before training stops; null: it
-    never stops early."""
+    """Epochs without a better validation loss (with `keep: val_metric`: metric) before training stops; null: no early
+    stopping."""
     keep: Literal["val_loss", "val_metric", "last", "ema"] = "val_loss"
-    """Whose weights become the model: those of the epoch of lowest validation loss; of best validation metric (Dice of
-    the foreground, AUC of a classifier); of the last epoch; or `ema`, the moving average over the steps."""
+    """Which weights become the model: those of the epoch with the lowest validation loss; with the best validation
+    metric (Dice of the foreground, AUC of a classifier); of the last epoch; or `ema`, the moving average over the
+    steps."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.99
-    """With `ema`: how much of the average each step keeps."""
+    """With `ema`: the share of the old average that each step keeps."""
     members: Annotated[int, Field(ge=1, le=5)] = 1
-    """This many networks with other seeds are trained and their probabilities averaged: as many times the work."""
+    """This many networks with different seeds are trained and their probabilities averaged: as many times the work."""
     final: Literal["train", "train+val"] = "train"
-    """What the model is fitted on. `train+val`: after the fit that validation guides, a second one on both splits."""
+    """The data the model is fitted on. `train+val`: after a fit guided by validation, a second one on both splits."""
     checkpoint_every: Count = 5
-    """Epochs from one checkpoint that is kept for good to the next. The last and the best one are kept anyway; a killed
-    training goes on from the last."""
+    """A checkpoint is kept for good every this many epochs. The last and the best one are always kept; a killed
+    training resumes from the last."""
     positive_augmentation: bool = True
-    """Each tumour patch (of any class but the first) also comes turned or mirrored, `aug_factor` times. Patch
+    """Each tumour patch (of any class but the first) is also used turned or mirrored, `aug_factor` times. Patch
     classification only."""
     aug_factor: Annotated[int, Field(ge=0)] = 1
     """With `positive_augmentation`: the number of copies."""
@@ -177,4 +179,4 @@ class Train(Section):
     loss: Loss = Loss()
     """See [train.loss](#trainloss)."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Numbers of the network in training; bf16 and fp16 are for GPUs."""
+    """Numeric precision of training; bf16 and fp16 are for GPUs."""
