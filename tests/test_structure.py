@@ -24,7 +24,7 @@ DVC = {
 RANKS = [
     {"errors", "seeds", "paths", "threads"},
     {"files", "params", "scoring"},
-    {"code", "records", "slides", "templates", "acinus_demo"},
+    {"annotations", "code", "records", "slides", "templates", "acinus_demo"},
     {"cluster", "project", "labels", "metrics"},
     {"parallel", "tissue", "charts", "cohorts", "validation"},
     {"stage", "patches", "pages"},

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from acinus import params
 from acinus.errors import RecipeError, SlideError
+from acinus.annotations import safe_xml
 from acinus.labels import asap
 
 POSITIVE, SUBTRACTED = ["_0", "_1", "Tumor", "metastases"], ["_2", "Exclusion", "normal"]
@@ -227,7 +228,7 @@ def test_a_missing_or_oversized_file_is_one_line(tmp_path):
         asap.parse(tmp_path / "gone.xml", POSITIVE, SUBTRACTED, "refuse")
     huge = tmp_path / "huge.xml"
     with huge.open("wb") as stream:
-        stream.truncate(asap.MAX_BYTES + 1)
+        stream.truncate(safe_xml.MAX_BYTES + 1)
     with pytest.raises(SlideError, match=r"huge\.xml: 200000001 bytes"):
         asap.parse(huge, POSITIVE, SUBTRACTED, "refuse")
 
@@ -267,5 +268,5 @@ def test_a_coordinate_means_the_same_in_whatever_company_it_stands(tmp_path_fact
 
     at_once = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asap, "_plain_vertices", lambda attributes: None)
+        patch.setattr(safe_xml, "plain_points", lambda vertices, most: None)
         assert outcome() == at_once

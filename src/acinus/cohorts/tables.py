@@ -5,6 +5,7 @@ Every CSV of a cohort is read here: commas, semicolons or tabs, quoted or not, w
 
 import csv
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,9 +20,10 @@ _REMEDY = "save it with one separator (comma, semicolon or tab) and texts that h
 
 
 def read_text(path: Path) -> str:
-    """Return a small text file (UTF-8, with or without a byte order mark)."""
+    """Return a small text file: UTF-8, with or without a byte order mark, or UTF-16 with one (Excel's Unicode text)."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise AcinusError(f"{path.name}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
     except OSError as error:

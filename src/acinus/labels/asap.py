@@ -3,35 +3,20 @@
 Source: the files that CAMELYON16/17 ship and that ASAP writes. Groups, not names, carry the meaning.
 """
 
-import itertools
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
-from xml.etree.ElementTree import Element, ParseError
+from typing import Literal
 
 import numpy as np
 import shapely
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import iterparse
 
+from acinus.annotations import asap
+from acinus.annotations.areas import distinct_points, made_valid, polygonal
 from acinus.errors import RecipeError, SlideError
-from acinus.labels.outlines import polygonal
-
-MAX_BYTES = 200_000_000
-"""No annotation file is larger; the largest of CAMELYON16 has a few megabytes."""
-MAX_COORDINATE = 1e8
-"""Level-0 pixels; no slide is larger."""
 
 Role = Literal["tumor", "subtract", "ignore"]
 NonePolicy = Literal["refuse", "tumor", "subtract", "ignore"]
-_AREA_TYPES = ("Polygon", "Spline", "Rectangle")
-_POINT_TYPES = ("Dot", "PointSet", "Measurement")
-_NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*\Z")
-_PLAIN = re.compile(r"[0-9.eE+-]*", re.ASCII)
-"""Of these characters Python's float() takes what _NUMBER does, and no more."""
-_ORDER = re.compile(r"\s*\d{1,9}\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -80,18 +65,13 @@ def parse(
     roles = _roles(positive, subtracted, none_group)
     outlines: list[Outline] = []
     points = 0
-    for number, annotation in enumerate(_annotations(path)):
-        name = annotation.get("Name") or f"number {number}"
-        where = f"{path.name}: annotation {name!r}"
-        kind = annotation.get("Type", "")
-        if kind in _POINT_TYPES:
+    for name, annotation, where in asap.annotations(path):
+        kind = asap.checked_type(annotation, where)
+        if kind in asap.POINT_TYPES:
             points += 1
-        elif kind in _AREA_TYPES:
-            role = _role(roles, annotation.get("PartOfGroup") or "None", where)
-            outlines.append(Outline(name, role, _area(kind, _vertices(annotation, where), where)))
         else:
-            types = ", ".join(_AREA_TYPES + _POINT_TYPES)
-            raise SlideError(f"{where} has unknown type {kind!r}; allowed: {types}; redraw it as a polygon")
+            role = _role(roles, annotation.get("PartOfGroup") or "None", where)
+            outlines.append(Outline(name, role, _area(kind, asap.vertices(annotation, where), where)))
     union = {
         role: polygonal(shapely.union_all([outline.area for outline in outlines if outline.role == role]))
         for role in ("tumor", "subtract", "ignore")
@@ -129,103 +109,17 @@ def _role(roles: dict[str, Role], group: str, where: str) -> Role:
     )
 
 
-def _annotations(path: Path) -> Iterator[Element]:
-    """Yield every Annotation element with its children; each is emptied once the next is asked for."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SlideError(
-                f"{path.name}: {size} bytes, more than the {MAX_BYTES} an annotation file may have; check the file"
-            )
-        with path.open("rb") as stream:
-            yield from _elements(stream, path.name)
-    except DefusedXmlException as error:
-        raise SlideError(
-            f"{path.name}: declares a document type or entities ({type(error).__name__}), which ASAP never"
-            " writes and which can be hostile; save it again from ASAP"
-        ) from error
-    except (ParseError, LookupError, ValueError) as error:  # ValueError: an encoding that expat does not take
-        raise SlideError(f"{path.name}: not well-formed XML ({error}); save it again from ASAP, as UTF-8") from error
-    except OSError as error:
-        raise SlideError(f"{path.name}: cannot be read ({error.strerror}); check the file") from error
-
-
-def _elements(stream: IO[bytes], file_name: str) -> Iterator[Element]:
-    root: Element | None = None
-    for event, element in iterparse(stream, events=("start", "end"), forbid_dtd=True):
-        if root is None:
-            root = element
-            if element.tag != "ASAP_Annotations":
-                raise SlideError(
-                    f"{file_name}: root element is <{element.tag}>, not <ASAP_Annotations>; export the"
-                    " annotations as ASAP XML"
-                )
-        if event == "end" and element.tag == "Annotation":
-            yield element
-            element.clear()
-    if root is None or root.find("Annotations") is None:
-        raise SlideError(f"{file_name}: has no <Annotations> element; save it again from ASAP")
-
-
-def _vertices(annotation: Element, where: str) -> np.ndarray:
-    """Return the vertices in Order, float64 (n, 2) of x0, y0."""
-    attributes = [coordinate.attrib for coordinate in annotation.iterfind("Coordinates/Coordinate")]
-    plain = _plain_vertices(attributes)
-    if plain is not None:
-        return plain
-    rows = []
-    for values in attributes:
-        order = values.get("Order")
-        if order is None or not _ORDER.match(order):
-            raise SlideError(f"{where}: a coordinate has Order {order!r}; expected a whole number from 0")
-        rows.append((int(order), *(_number(values.get(axis), axis, where) for axis in ("X", "Y"))))
-    rows.sort(key=lambda row: row[0])
-    for (before, *_), (after, *_) in itertools.pairwise(rows):
-        if after != before + 1:
-            what = f"Order {after} stands twice" if after == before else f"Order {before + 1} is missing"
-            raise SlideError(f"{where}: {what}; number its coordinates 0, 1, 2, ... without gap or repetition")
-    return np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2)
-
-
-def _plain_vertices(attributes: list[dict[str, str]]) -> np.ndarray | None:
-    """Return what `_vertices` does where they are as ASAP writes them, all at once; None: look at them one by one."""
-    try:
-        orders = [a["Order"] for a in attributes]
-        texts = [a[axis] for axis in ("X", "Y") for a in attributes]
-        if orders != [str(place) for place in range(len(orders))] or not _PLAIN.fullmatch("".join(texts)):
-            return None
-        values = np.array([float(text) for text in texts], dtype=np.float64)
-    except (KeyError, ValueError):
-        return None
-    return values.reshape(2, -1).T.copy() if (np.abs(values) <= MAX_COORDINATE).all() else None
-
-
-def _number(text: str | None, axis: str, where: str) -> float:
-    """Return a level-0 coordinate; a comma is a decimal mark, as some locales write it."""
-    if text is None or not _NUMBER.match(text):
-        raise SlideError(f"{where}: a coordinate has {axis} {text!r}; expected a number of level-0 pixels")
-    value = float(text.replace(",", "."))
-    if not abs(value) <= MAX_COORDINATE:
-        raise SlideError(f"{where}: a coordinate has {axis} {text!r}; expected a level-0 pixel")
-    return value
-
-
 def _area(kind: str, vertices: np.ndarray, where: str) -> shapely.Geometry:
     """Return the valid polygonal area an outline goes around."""
-    distinct = np.unique(vertices[:, 0] + 1j * vertices[:, 1]).size
+    distinct = distinct_points(vertices)
     if kind == "Rectangle":
-        # Corner order must not matter: two opposite corners, or all four in any order.
-        if distinct not in (2, 4):
-            raise SlideError(f"{where}: a Rectangle with {distinct} distinct corners; expected 2 or 4; redraw it")
-        hull = polygonal(shapely.convex_hull(shapely.MultiPoint(vertices)))
-        area = shapely.box(*vertices.min(0), *vertices.max(0)) if distinct == 2 else hull
+        area: shapely.Geometry = shapely.Polygon(asap.corners(vertices, where))
     else:
         if distinct < 3:
             raise SlideError(
                 f"{where}: {distinct} distinct points enclose no area; delete it in ASAP, or draw at least 3"
             )
-        # "structure" fills what a ring goes around more than once; "linework" would punch a hole there.
-        area = polygonal(shapely.make_valid(shapely.Polygon(vertices), method="structure", keep_collapsed=False))
+        area = made_valid(shapely.Polygon(vertices))
     if not shapely.area(area) > 0:
         raise SlideError(f"{where}: its points lie on a line and enclose no area; delete it in ASAP, or redraw it")
     return area

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from acinus.annotations.areas import polygonal
 from acinus.scoring.confusion import IGNORE
 from acinus.slides.geometry import pixel_centres, window_centres
 
@@ -83,15 +84,6 @@ class Outlined:
             labels[~rasterise(self.looked_at, x, y)] = IGNORE
         labels[rasterise(self.tumour, x, y)] = OUTLINED
         return labels
-
-
-def polygonal(geometry: shapely.Geometry) -> shapely.Polygon | shapely.MultiPolygon:
-    """Return the polygons of a geometry as one (Multi)Polygon; points and lines, which have no area, are dropped."""
-    if isinstance(geometry, shapely.Polygon | shapely.MultiPolygon):
-        return geometry
-    parts = geometry.geoms if isinstance(geometry, shapely.GeometryCollection) else ()
-    polygons = [polygon for part in parts for polygon in shapely.get_parts(polygonal(part))]
-    return shapely.MultiPolygon(polygons)
 
 
 def area_fractions(geometry: shapely.Geometry, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:

@@ -1,7 +1,15 @@
 """params.yaml and recipes/<name>.yaml as frozen, strict models: one class per section."""
 
 from acinus.params.base import Fraction, Mpp, Section, Split
-from acinus.params.cohorts import RECIPES, CamelyonCohort, PandaCohort, PannukeCohort, RgbMaskCohort
+from acinus.params.cohorts import (
+    RECIPES,
+    Annotations,
+    CamelyonCohort,
+    PandaCohort,
+    PannukeCohort,
+    RgbMaskCohort,
+    SlidesCohort,
+)
 from acinus.params.project import (
     RESERVED,
     CamelyonDemo,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from acinus.params.base import Channel, Count, Fraction, Mpp
+from acinus.params.base import Channel, Count, Fraction, Mpp, Section
 from acinus.params.recipe import Cohort, Recipe, Task
 
 
@@ -172,10 +172,99 @@ class PannukeRecipe(Recipe):
             yield f"classes = {self.classes}: must be [{', '.join(PANNUKE_CLASSES)}], in the data set's order"
 
 
+IGNORED, REGION, UNCLASSIFIED = "ignore", "region", "unclassified"
+"""Words of `cohort.annotations`: what is not to be judged, what alone is, and the class of outlines without one."""
+
+
+class Annotations(Section):
+    """What the outlines mean that people drew, with whatever tool."""
+
+    classes: Annotated[dict[str, str], Field(min_length=1)]
+    """A class as the tool names it, and what it means: a class of the recipe, `ignore` (not judged) or `region` (only
+    inside such outlines is the slide judged). `unclassified`: outlines without a class."""
+    unmapped: Literal["refuse", "ignore"] = "refuse"
+    """What a class means that `classes` does not name: the cohort is refused, or such outlines are not judged."""
+    outside: str
+    """What is not outlined: a class of the recipe, or `ignore` where only a part of the slide was annotated."""
+    overlap: Literal["order", "smaller"] = "order"
+    """Which of two outlines lies on top: the one whose class stands later in `classes`, or the smaller one."""
+    objects: Annotated[list[Literal["annotation", "detection", "tile", "cell", "tma_core"]], Field(min_length=1)] = [
+        "annotation"
+    ]
+    """Kinds of QuPath's objects that count; the others are counted and named. Other tools have annotations only."""
+
+
+class SlideLabel(Section):
+    """Which column of the table says what whole slides are."""
+
+    column: str
+    """A column of `cohort.table`."""
+    values: Annotated[dict[str, Literal["normal", "tumor", "unknown"]], Field(min_length=1)]
+    """A text of the column and what it means. `normal`: nothing of a positive class is on the slide, so that without an
+    annotation all of it is of the first class. `tumor`: something is. `unknown`: as an empty field."""
+
+
+class SlidesCohort(Cohort):
+    """Slides anywhere below the root, with outlines of any tool, masks, or only a table."""
+
+    table: str = "slides.csv"
+    """The table of the slides: its path below the root, or its name. Only `slides.csv` may be missing."""
+    unlisted: Literal["refuse", "exclude"] = "refuse"
+    """What is done where the table and the slides do not go together. `exclude`: slides without a row are left out, and
+    rows without a slide are named."""
+    annotations: Annotations | None = None
+    """See [cohort.annotations](#cohortannotations); null: there are no outlines."""
+    mask_values: dict[Channel, str] = {}
+    """A mask's value and the class of the recipe it means, or ignore."""
+    mask_colours: dict[str, Annotated[list[Channel], Field(min_length=3, max_length=3)]] = {}
+    """Instead, where masks are coloured: a class of the recipe and its colour; px of other colours are ignored."""
+    label: SlideLabel | None = None
+    """See [cohort.label](#cohortlabel); null: what a slide is, its annotation alone says."""
+    max_pixels: Count = 400_000_000
+    """Largest flat picture (PNG, JPEG) taken as a slide or as a mask, in px by its header, before it is decoded."""
+    pyramid_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """JPEG quality of the tiled pyramid made of each flat picture."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_masks(self) -> Self:
+        if self.mask_values and self.mask_colours:
+            raise ValueError("mask_values and mask_colours are both given; keep the one that the masks have")
+        if len({tuple(colour) for colour in self.mask_colours.values()}) != len(self.mask_colours):
+            raise ValueError("mask_colours gives two classes one colour")
+        return self
+
+    def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return what the values of masks mean."""
+        del classes
+        return {"mask_values": {"*": dict(self.mask_values)}}
+
+
+class SlidesRecipe(Recipe):
+    """Slides of one's own."""
+
+    family: Literal["slides"]
+    task: Task
+    cohort: SlidesCohort
+
+    def _faults(self) -> Iterator[str | None]:
+        yield from super()._faults()
+        cohort, allowed = self.cohort, ", ".join(self.classes)
+        meanings = {"cohort.mask_values": (cohort.mask_values.values(), {IGNORED})}
+        meanings["cohort.mask_colours"] = (cohort.mask_colours, set())
+        if cohort.annotations is not None:
+            meanings["cohort.annotations.classes"] = (cohort.annotations.classes.values(), {IGNORED, REGION})
+            meanings["cohort.annotations.outside"] = ([cohort.annotations.outside], {IGNORED})
+        for key, (names, more) in meanings.items():
+            strangers = sorted(set(names) - {*self.classes, *more})
+            if strangers:
+                yield f"{key} names {', '.join(strangers)}; allowed are {', '.join([allowed, *sorted(more)])}"
+
+
 RECIPES: dict[str, type[Recipe]] = {
     "camelyon": CamelyonRecipe,
     "panda": PandaRecipe,
     "rgb_mask": RgbMaskRecipe,
     "pannuke": PannukeRecipe,
+    "slides": SlidesRecipe,
 }
 """Family -> its recipe."""

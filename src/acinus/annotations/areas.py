@@ -1,0 +1,175 @@
+"""Rings as valid polygons, and the collector that every reader fills."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from acinus.annotations.frame import Frame, placement
+from acinus.annotations.outline import AnnotationFile, Colour, Outline
+from acinus.errors import SlideError
+
+MAX_COORDINATE = 1e8
+"""Level-0 pixels; no slide is larger."""
+MAX_CLASS_NAME = 200
+"""Characters."""
+NO_AREA = "without area"
+_ELLIPSE_VERTICES = 128
+
+
+def polygonal(geometry: shapely.Geometry) -> shapely.Polygon | shapely.MultiPolygon:
+    """Return the polygons of a geometry as one (Multi)Polygon; points and lines, which have no area, are dropped."""
+    if isinstance(geometry, shapely.Polygon | shapely.MultiPolygon):
+        return geometry
+    parts = geometry.geoms if isinstance(geometry, shapely.GeometryCollection) else ()
+    polygons = [polygon for part in parts for polygon in shapely.get_parts(polygonal(part))]
+    return shapely.MultiPolygon(polygons)
+
+
+def made_valid(geometry: shapely.Geometry) -> shapely.Polygon | shapely.MultiPolygon:
+    """Return all that the rings go around at least once (non-zero winding): both halves of a bow-tie, no new hole."""
+    # "structure" fills what a ring goes around more than once; "linework" would punch a hole there.
+    return polygonal(shapely.make_valid(geometry, method="structure", keep_collapsed=False))
+
+
+def distinct_points(vertices: np.ndarray) -> int:
+    """Return how many different points (n, 2) there are."""
+    return np.unique(vertices[:, 0] + 1j * vertices[:, 1]).size
+
+
+def rectangle(vertices: np.ndarray) -> np.ndarray | None:
+    """Return the ring of a rectangle given by 2 opposite or by 4 corners in any order; None: other than that."""
+    distinct = distinct_points(vertices)
+    if distinct == 2:
+        return shapely.get_coordinates(shapely.box(*vertices.min(0), *vertices.max(0)))
+    if distinct != 4:
+        return None
+    hull = shapely.convex_hull(shapely.MultiPoint(vertices))
+    return shapely.get_coordinates(hull) if isinstance(hull, shapely.Polygon) else vertices  # on a line: no area
+
+
+def ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Return a ring (n, 2) of the area of an ellipse (pi a b), within 0.03 % of its radii (2,)."""
+    turn = 2 * math.pi / _ELLIPSE_VERTICES
+    angles = turn * np.arange(_ELLIPSE_VERTICES)
+    unit = np.stack([np.cos(angles), np.sin(angles)], axis=1) * math.sqrt(turn / math.sin(turn))
+    return centre + radii * unit
+
+
+def cleaned_name(name: str) -> str:
+    """Return a name on one line; what cannot be printed becomes the replacement character."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(name.split()))
+
+
+class Drawing:
+    """Collects the objects of one file.
+
+    tool: reading.Tool.  counts_from_bounds: its coordinates, already moved, were relative to the slide's bounds.
+    """
+
+    def __init__(self, path: Path, tool: str, counts_from_bounds: bool = False) -> None:
+        self.path, self.tool, self._from_bounds = path, tool, counts_from_bounds
+        self.passed_over: Counter[str] = Counter()
+        self.warnings: list[str] = []
+        self._outlines: list[Outline] = []
+        self._names: dict[str, str] = {}
+        self._cuts: list[tuple[int, int, shapely.Polygon]] = []
+
+    def add(
+        self,
+        polygons: Iterable[Sequence[np.ndarray]],
+        class_name: str | None,
+        source_id: str,
+        colour: Colour | None = None,
+        object_type: str = "annotation",
+    ) -> None:
+        """Add one object: polygons, each rings (n, 2) in level-0 px of the full frame, the outer one first."""
+        parts = [part for rings in polygons if (part := self._polygon(rings)) is not None]
+        if not parts:
+            return
+        area = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+        name = None if class_name is None else self._name(class_name)
+        self._outlines.append(Outline(area, name or None, cleaned_name(source_id)[:100], colour, object_type))
+
+    def _polygon(self, rings: Sequence[np.ndarray]) -> shapely.Polygon | None:
+        opened = [ring[:-1] if len(ring) and (ring[0] == ring[-1]).all() else ring for ring in rings]
+        usable = [len(ring) >= 3 for ring in opened]
+        if not usable or not usable[0]:
+            self.passed_over[NO_AREA] += 1
+            return None
+        holes = [ring for ring, good in zip(opened[1:], usable[1:], strict=True) if good]
+        self.passed_over[NO_AREA] += len(opened) - 1 - len(holes)
+        return shapely.Polygon(opened[0], holes)
+
+    def _name(self, name: str) -> str:
+        if name not in self._names:
+            clean = cleaned_name(name)
+            if len(clean) > MAX_CLASS_NAME:
+                raise SlideError(
+                    f"{self.path.name}: a class name of {len(clean)} characters ({clean[:40]!r} ...); a class may have"
+                    f" {MAX_CLASS_NAME}; rename it in the tool"
+                )
+            if not clean.isascii() and "\N{REPLACEMENT CHARACTER}" in clean and clean != name:
+                self.warnings.append(
+                    f"{self.path.name}: class {clean!r} had characters that cannot be printed; rename it in the tool"
+                )
+            self._names[name] = clean
+        return self._names[name]
+
+    def cut(self, since: int, rings: Sequence[np.ndarray]) -> None:
+        """Take rings (n, 2) out of the outlines that were added since there were `since` of them."""
+        polygons = [polygon for ring in rings if (polygon := self._polygon([ring])) is not None]
+        self._cuts += [(since, len(self._outlines), polygon) for polygon in polygons]
+
+    def pass_over(self, kind: str, count: int = 1) -> None:
+        """Count objects of a kind that give no area."""
+        self.passed_over[kind] += count
+
+    def __len__(self) -> int:
+        return len(self._outlines)
+
+    def file(self, frame: Frame) -> AnnotationFile:
+        """Return what was collected, with every area valid and in place.
+
+        Raises:
+            SlideError: see `frame.placement`.
+        """
+        areas = np.array([outline.area for outline in self._outlines], dtype=object)
+        repaired = _repair(areas)
+        repaired += self._take_out(areas)
+        kept = [
+            outline if area is outline.area else replace(outline, area=area)
+            for outline, area, size in zip(self._outlines, areas, shapely.area(areas), strict=True)
+            if size > 0
+        ]
+        self.passed_over[NO_AREA] += len(areas) - len(kept)
+        where = placement(self.path, kept, frame, self._from_bounds)
+        passed_over = {kind: count for kind, count in sorted(self.passed_over.items()) if count}
+        return AnnotationFile(self.path, self.tool, tuple(kept), passed_over, repaired, (*self.warnings, *where))
+
+    def _take_out(self, areas: np.ndarray) -> int:
+        """Take the cuts out of `areas`; return how many of their rings were repaired."""
+        if not self._cuts:
+            return 0
+        holes = np.array([polygon for *_, polygon in self._cuts], dtype=object)
+        repaired = _repair(holes)
+        first, last = (np.array(places) for places in list(zip(*self._cuts, strict=True))[:2])
+        which_hole, which_area = shapely.STRtree(areas).query(holes, predicate="intersects")
+        same = (which_area >= first[which_hole]) & (which_area < last[which_hole])
+        for place in np.unique(which_area[same]):
+            cut = shapely.union_all(holes[which_hole[same & (which_area == place)]])
+            areas[place] = polygonal(shapely.difference(areas[place], cut))
+        self.passed_over["cut-outs over no outline"] += len(holes) - np.unique(which_hole[same]).size
+        return repaired
+
+
+def _repair(areas: np.ndarray) -> int:
+    """Make polygons valid in place; return how many were not."""
+    broken = np.flatnonzero(~shapely.is_valid(areas))
+    for place in broken:
+        areas[place] = made_valid(areas[place])
+    return len(broken)

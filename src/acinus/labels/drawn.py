@@ -1,0 +1,86 @@
+"""Labels from outlines of several classes: exact shares of patches, rasters and windows, and their file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from acinus.errors import SlideError
+from acinus.files import atomic_path
+from acinus.labels.layers import Areas
+from acinus.labels.outlines import area_fractions, rasterise, snapped, windows_of
+from acinus.scoring.confusion import IGNORE
+from acinus.slides.geometry import pixel_centres
+
+_SCHEMA = pa.schema([("label", pa.int64()), ("area", pa.binary())])
+_HAIR = np.array([2.0**-20, 3 * 2.0**-21])
+"""A px is looked at so little (level-0 px) right of and below its centre: a centre on a border that two outlines share
+is then in one of them, not in neither."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Labels of a slide of width x height level-0 px whose outlines have been made disjoint."""
+
+    areas: Areas
+    width: int
+    height: int
+    classes: int
+
+    def fractions(self, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
+        """See labels.Labels."""
+        shares = np.zeros((self.classes + 1, len(x0)))
+        for label, area in self.areas.by_label.items():
+            shares[self._row(label)] = area_fractions(area, x0, y0, edge0)
+        shares[self._row(self.areas.rest)] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
+        return shares
+
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
+        """See labels.Labels."""
+        x = pixel_centres(columns, downsample, self.width)
+        return self._at(x, pixel_centres(rows, downsample, self.height, top))
+
+    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
+        """See labels.Labels."""
+        return windows_of(self._at, (self.width, self.height), x0, y0, edge_px, downsample)
+
+    def _row(self, label: int) -> int:
+        return self.classes if label == IGNORE else label
+
+    def _at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the labels at a grid of level-0 points, uint8 (len(y), len(x))."""
+        labels = np.full((len(y), len(x)), self.areas.rest, dtype=np.uint8)
+        for label, area in self.areas.by_label.items():
+            labels[rasterise(area, x + _HAIR[0], y + _HAIR[1])] = label
+        return labels
+
+
+def write_areas(areas: Areas, path: Path) -> None:
+    """Write areas to a Parquet file, a row each (WKB); the row without an area has the label of the rest."""
+    rows = [(areas.rest, None), *((label, shapely.to_wkb(area)) for label, area in areas.by_label.items())]
+    columns = [pa.array(values, kind.type) for values, kind in zip(zip(*rows, strict=True), _SCHEMA, strict=True)]
+    with atomic_path(path) as part:
+        pq.write_table(pa.table(columns, schema=_SCHEMA), part, compression="zstd")
+
+
+def read_areas(path: Path) -> Areas:
+    """Return what write_areas wrote.
+
+    Raises:
+        SlideError: missing, or not such a file.
+    """
+    try:
+        table = pq.read_table(path, schema=_SCHEMA)
+        labels, areas = table["label"].to_pylist(), table["area"].to_pylist()
+        by_label = {
+            label: shapely.from_wkb(area) for label, area in zip(labels, areas, strict=True) if area is not None
+        }
+        return Areas(by_label, labels[areas.index(None)])
+    except (OSError, ValueError, pa.ArrowException, shapely.errors.GEOSException) as error:
+        raise SlideError(
+            f"{path.name}: cannot be read ({' '.join(str(error).split())[:100]}); run ingest again"
+        ) from error
