@@ -19,7 +19,7 @@ from acinus.patches.extract import (
 from acinus.patches.store import StoreFormat, open_store
 from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
-from acinus.slides.raster import to_pyramid
+from acinus.slides.pyramid import to_pyramid
 from acinus.slides.tile_pass import TilePass
 from benchmarks.rasters import COLOURS
 from benchmarks.references import some

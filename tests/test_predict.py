@@ -29,7 +29,7 @@ from acinus.maps.tiff import read_map
 from acinus.predict import one, opening
 from acinus.predict.opening import STEPS
 from acinus.regions.operating_point import Maps, OperatingPoint, read_point, write_point
-from acinus.slides.raster import to_pyramid
+from acinus.slides.pyramid import to_pyramid
 
 EDGE, WIDTH, HEIGHT = 32, 150, 100
 LOGIT = 2.0

@@ -18,7 +18,7 @@ def rows(*known: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.fixture
 def series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     known: dict[str, str | None] = {}
-    monkeypatch.setattr(dicom, "series_of", lambda root, image, slide_id: known.get(slide_id))
+    monkeypatch.setattr(dicom, "series_of", lambda root, image: known.get(image.removesuffix(".dcm")))
     return known
 
 
@@ -73,7 +73,7 @@ def test_the_series_of_a_real_file(shared_data: Path, tmp_path: Path) -> None:
     shutil.copyfile(shared_data / "slides" / "multiframe_camelyon_challenge_image.dcm", tmp_path / "four.dcm")
     (tmp_path / "five.dcm").write_bytes(b"DICM")
     names = ("a/one.dcm", "a/two.dcm", "b/three.dcm", "four.dcm", "five.dcm")
-    assert [dicom.series_of(tmp_path, name, "s") for name in names] == [
+    assert [dicom.series_of(tmp_path, name) for name in names] == [
         *["1.2.826.0.1.3680043.9.7433.3.57084118109582350083572639456817453"] * 3,
         "1.3.6.1.4.1.11129.5.7.0.1.517182092386.24422120.1688792467737634",
         None,

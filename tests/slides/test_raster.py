@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from acinus.errors import SlideError
-from acinus.slides import raster
+from acinus.slides import pyramid, raster
 from acinus.slides.slide import Slide
 
 HEIGHT, WIDTH = 611, 1030
@@ -88,7 +88,7 @@ def test_every_form_becomes_a_pyramid_that_openslide_opens(form: str, tmp_path: 
     write(source)
     expected = as_rgb(source) if expected is None else expected
     assert raster.declared_size(source) == (WIDTH, HEIGHT)
-    raster.to_pyramid(source, target, 97)
+    pyramid.to_pyramid(source, target, 97)
     with openslide.OpenSlide(target) as slide:
         assert slide.level_dimensions == ((1030, 611), (515, 306), (258, 153))
         pixels = np.asarray(slide.read_region((0, 0), 0, (WIDTH, HEIGHT)).convert("RGB")).astype(float)
@@ -111,7 +111,7 @@ def test_colour_is_stored_as_finely_as_brightness(quality: int, tmp_path: Path) 
     columns = np.zeros((64, 64, 3), dtype=np.uint8)
     columns[:, ::2], columns[:, 1::2] = (200, 0, 0), (0, 60, 255)
     Image.fromarray(columns).save(tmp_path / "a.png")
-    raster.to_pyramid(tmp_path / "a.png", tmp_path / "a.tif", quality)
+    pyramid.to_pyramid(tmp_path / "a.png", tmp_path / "a.tif", quality)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff_file:
         assert tiff_file.pages.first.subsampling == (1, 1)
     pixels = np.asarray(openslide.OpenSlide(tmp_path / "a.tif").read_region((0, 0), 0, (64, 64)).convert("RGB"))
@@ -120,7 +120,7 @@ def test_colour_is_stored_as_finely_as_brightness(quality: int, tmp_path: Path) 
 
 def test_coarser_levels_are_means_of_the_finest(tmp_path: Path) -> None:
     pillow("RGB")(tmp_path / "a.png")
-    raster.to_pyramid(tmp_path / "a.png", tmp_path / "a.tif", 97)
+    pyramid.to_pyramid(tmp_path / "a.png", tmp_path / "a.tif", 97)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff_file:
         levels = [page.asarray() for page in tiff_file.pages]
     for level, pixels in enumerate(levels):
@@ -133,7 +133,7 @@ def test_coarser_levels_are_means_of_the_finest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (512, 512), (513, 1), (1, 1025)])
 def test_odd_sizes(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size, (250, 20, 90)).save(tmp_path / "a.png")
-    raster.to_pyramid(tmp_path / "a.png", tmp_path / "a.tif", 90)
+    pyramid.to_pyramid(tmp_path / "a.png", tmp_path / "a.tif", 90)
     with openslide.OpenSlide(tmp_path / "a.tif") as slide:
         assert slide.dimensions == size
         pixels = np.asarray(slide.read_region((0, 0), 0, size).convert("RGB")).astype(int)
@@ -144,7 +144,7 @@ def test_odd_sizes(size: tuple[int, int], tmp_path: Path) -> None:
 def test_the_same_source_gives_the_same_bytes_and_nothing_else(tmp_path: Path) -> None:
     pillow("RGB")(tmp_path / "a.png")
     for name in ("one", "two"):
-        raster.to_pyramid(tmp_path / "a.png", tmp_path / name / "a.tif", 90)
+        pyramid.to_pyramid(tmp_path / "a.png", tmp_path / name / "a.tif", 90)
     assert (tmp_path / "one/a.tif").read_bytes() == (tmp_path / "two/a.tif").read_bytes()
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["a.tif"]
 
@@ -163,7 +163,7 @@ def test_only_plausible_resolutions_are_handed_on(
     suffix: str, dpi: tuple[int, int] | None, mpp: tuple[float, float] | None, tmp_path: Path
 ) -> None:
     Image.fromarray(PICTURE).save(tmp_path / f"a{suffix}", **({"dpi": dpi} if dpi else {}))
-    raster.to_pyramid(tmp_path / f"a{suffix}", tmp_path / "b.tif", 90)
+    pyramid.to_pyramid(tmp_path / f"a{suffix}", tmp_path / "b.tif", 90)
     with Slide(tmp_path / "b.tif", "b") as slide:
         assert slide.tag_mpp == (None if mpp is None else pytest.approx(mpp, rel=1e-4))
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(case: str, tmp_path:
     write, message = REFUSED[case]
     path = write(tmp_path)
     with pytest.raises(SlideError, match=message) as caught:
-        raster.to_pyramid(path, tmp_path / "out" / "a.tif", 90)
+        pyramid.to_pyramid(path, tmp_path / "out" / "a.tif", 90)
     assert str(caught.value).startswith(path.name)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
@@ -258,7 +258,7 @@ def test_what_cannot_be_streamed_is_refused_where_it_is_large(
 PEAK = """
 import sys
 from pathlib import Path
-from acinus.slides.raster import to_pyramid
+from acinus.slides.pyramid import to_pyramid
 to_pyramid(Path(sys.argv[1]), Path(sys.argv[2]), 90)
 print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024)
 """
@@ -299,7 +299,7 @@ def test_tiles_that_libvips_would_paint_black_are_refused(compression: str, tmp_
     with pytest.raises(
         SlideError, match=r"a\.tif: tiles of compression \w+ cannot be read; save it with LZW or deflate"
     ):
-        raster.to_pyramid(tmp_path / "a.tif", tmp_path / "made" / "a.tif", 90)
+        pyramid.to_pyramid(tmp_path / "a.tif", tmp_path / "made" / "a.tif", 90)
     assert not list((tmp_path / "made").iterdir())
 
 

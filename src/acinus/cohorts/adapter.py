@@ -16,6 +16,7 @@ from acinus.cohorts import splits, tables
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.records import LONGEST_ID, MANIFEST, is_safe_id
 from acinus.slides.open import SlidePixels, below, open_slide
+from acinus.slides.pyramid import made_fingerprint, slide_file
 from acinus.slides.slide import MPP_RANGE
 from acinus.slides.tiles import probe
 
@@ -84,9 +85,19 @@ def judged(row: Row, root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(row: Row, root: Path, cohort: params.Cohort, seed: int) -> Iterator[SlidePixels]:
-    """Give the slide of a row, open, after its size is noted in `row` itself and its tiles are probed."""
+def opened(
+    row: Row, root: Path, cohort: params.Cohort, seed: int, rasters: Path | None = None
+) -> Iterator[SlidePixels]:
+    """Give the slide of a row, open, after its size is noted in `row` itself and its tiles are probed.
+
+    rasters: a folder for the pyramid of a large slide without levels, which is then what is opened, here and later.
+    """
     path = below(root, row["image"])
+    if rasters is not None:
+        made = rasters / f"{row['slide_id']}.tif"
+        path = slide_file(path, row["slide_id"], made)
+        if path == made:
+            row |= {"derived": True, "fingerprint": made_fingerprint(row["fingerprint"])}
     with open_slide(path, row["slide_id"]) as slide:
         row |= {"width": slide.width, "height": slide.height}
         probe(slide, cohort.probe_tiles, seed)

@@ -6,23 +6,25 @@ from pathlib import Path, PurePosixPath
 
 from acinus.cohorts.adapter import Row, some
 from acinus.errors import AcinusError
-from acinus.slides.open import below, open_slide
+from acinus.slides import dicom
+from acinus.slides.open import below
 
-SUFFIX = ".dcm"
-_SERIES = "dicom.SeriesInstanceUID"  # one acquisition of one slide (DICOM PS3.3, C.7.3.1)
+SUFFIXES = frozenset({"", ".dcm", ".dicom"})
+"""Of files that may be DICOM: archives give theirs none."""
 
 
 def one_per_series(rows: Sequence[Row], root: Path) -> list[Row]:
     """Return the manifest rows with one slide for every DICOM series; all files else would be slides with one picture.
 
     The file that has an annotation stands for the slide, else one that splits.csv names, else the first by id; its
-    fingerprint covers them all. The others become excluded. A series with two annotations is bad. Rows that are
-    excluded already, and files that do not open, belong to no series.
+    fingerprint covers them all. Among equals one that opened is taken. The others become excluded; a bad one keeps its
+    reason. A series with two annotations is bad. Rows that are excluded already, and files without a DICOM header,
+    belong to no series.
     """
     members: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        if PurePosixPath(row["image"]).suffix.lower() == SUFFIX and row["status"] != "excluded":
-            series = series_of(root, row["image"], row["slide_id"])
+        if PurePosixPath(row["image"]).suffix.lower() in SUFFIXES and row["status"] != "excluded":
+            series = series_of(root, row["image"])
             if series is not None:
                 members.setdefault(series, []).append(number)
     result = list(rows)
@@ -33,26 +35,30 @@ def one_per_series(rows: Sequence[Row], root: Path) -> list[Row]:
     return result
 
 
-def series_of(root: Path, image: str, slide_id: str) -> str | None:
-    """Return the series that a DICOM file below the root is of; None where it cannot be opened or names none.
-
-    Whoever examined the file has said why it cannot be opened.
-    """
+def series_of(root: Path, image: str) -> str | None:
+    """Return the series that a DICOM file below the root is of (one acquisition of one slide), None where none is."""
     try:
-        with open_slide(below(root, image), slide_id) as slide:
-            return slide.properties.get(_SERIES) or None
-    except (AcinusError, OSError):
+        return dicom.series_of(below(root, image))
+    except AcinusError:  # it leads out of the root, which whoever examined the file has said
         return None
 
 
 def _settled(rows: list[Row]) -> list[Row]:
     """Return the rows of one series, one of them for the slide."""
-    first = min(rows, key=lambda row: (row["label_source"] is None, row["split_rule"] != "splits.csv", row["slide_id"]))
+    first = min(rows, key=_standing)
     fingerprints = "\n".join(sorted(row["fingerprint"] for row in rows))
     slide = first | {"fingerprint": hashlib.blake2b(fingerprints.encode(), digest_size=16).hexdigest()}
     labelled = sorted(row["slide_id"] for row in rows if row["label_source"] is not None)
     if len(labelled) > 1:
         reason = f"annotations of several files of one DICOM series ({some(labelled)}); keep one"
         slide |= {"status": "bad", "reason": f"slide {first['slide_id']}: {reason}"}
-    left_out = {"status": "excluded", "reason": f"a file of the DICOM series of slide {first['slide_id']}"}
-    return [slide if row is first else row | left_out for row in rows]
+    why = f"a file of the DICOM series of slide {first['slide_id']}"
+    return [
+        slide if row is first else row | {"status": "excluded", "reason": "; ".join(filter(None, [why, row["reason"]]))}
+        for row in rows
+    ]
+
+
+def _standing(row: Row) -> tuple[bool, bool, bool, str]:
+    """Return what the file that stands for its series has less of than all others."""
+    return row["label_source"] is None, row["split_rule"] != "splits.csv", row["status"] != "ok", row["slide_id"]

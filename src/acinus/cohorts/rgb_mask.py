@@ -16,7 +16,8 @@ from acinus.labels.colours import Counts, to_class_mask
 from acinus.params import section_hash
 from acinus.slides import brightfield
 from acinus.slides.open import below, open_slide
-from acinus.slides.raster import check_budget, declared_size, to_pyramid
+from acinus.slides.pyramid import to_pyramid
+from acinus.slides.raster import check_budget, declared_size
 
 TABLES: frozenset[str] = frozenset()
 IMAGES, MASKS = "images", "masks"

@@ -85,7 +85,10 @@ def disjoint(shapes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> dict[
     hidden, starts = np.unique(below[order], return_index=True)
     for shape, on_top in zip(hidden, np.split(above[order], starts[1:]), strict=False):
         visible[shape] = shapely.difference(shapes[shape], shapely.disjoint_subset_union_all(shapes[on_top]))
-    return {int(label): polygonal(shapely.disjoint_subset_union_all(visible[labels == label])) for label in np.unique(labels)}
+    return {
+        int(label): polygonal(shapely.disjoint_subset_union_all(visible[labels == label]))
+        for label in np.unique(labels)
+    }
 
 
 def _label(meaning: str | None, classes: Sequence[str]) -> int:

@@ -25,7 +25,7 @@ class Places:
         """Return the label's file, or None for a slide without one."""
         if row["label_source"] is None:
             return None
-        if row["derived"]:
+        if row["derived"] and row["label_kind"] == "mask":  # outlines are read where they are
             return below(self.rasters, f"{row['slide_id']}_mask.tif")
         return below(self.root, row["label_source"])
 

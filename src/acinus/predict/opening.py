@@ -15,10 +15,12 @@ from acinus.patches.index import SlideFacts, squares
 from acinus.predict.model import Model
 from acinus.regions.operating_point import ASSUMED_MPP, ENGINE, PRECISION
 from acinus.slides import brightfield
+from acinus.slides.formats import is_dicom_folder
 from acinus.slides.geometry import MPP_TOLERANCE, Resolution, at_downsample, resolve
 from acinus.slides.open import SlidePixels, open_slide
-from acinus.slides.raster import declared_size, to_pyramid
-from acinus.slides.slide import Slide
+from acinus.slides.pyramid import to_pyramid
+from acinus.slides.raster import declared_size
+from acinus.slides.slide import FileSlide
 from acinus.slides.tiles import check_under
 from acinus.tissue.mask import TissueMask, find_tissue, save_tissue
 
@@ -115,18 +117,20 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
 
 
 def _openable(order: Order, work: Path) -> Path:
-    """Return the slide itself where OpenSlide opens it, or a pyramid made of a PNG, JPEG or TIFF raster."""
-    if order.path.is_dir():
+    """Return the slide itself where it has levels, or a pyramid made of a PNG, JPEG or TIFF raster."""
+    if order.path.is_dir() and not is_dicom_folder(order.path):
         raise SlideError(f"slide {order.name}: {order.path} is a folder; give the slides' files, such as FOLDER/*.svs")
     if not order.path.exists():
         raise SlideError(f"slide {order.name}: {order.path} is not there; check the path, or mount its disk")
     try:
-        Slide(order.path, order.name).close()
-        return order.path
+        with open_slide(order.path, order.name) as slide:
+            if isinstance(slide, FileSlide) and not (slide.directories and slide.directories[0].tile is None):
+                return order.path
+            width, height = slide.width, slide.height
     except SlideError as error:
         try:
             width, height = declared_size(order.path)
-        except SlideError:  # no raster either: what OpenSlide said is the reason
+        except (SlideError, OSError):  # no raster either: what the reader said is the reason
             raise error from None
     if width * height > MAX_RASTER_PX:
         raise SlideError(

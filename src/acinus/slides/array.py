@@ -1,6 +1,7 @@
 """One image of an array file (N, height, width, 3) as a slide with one level. Source: PanNuke's images.npy."""
 
 import re
+from abc import abstractmethod
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tokenize import TokenError
@@ -68,7 +69,38 @@ def image_of(path: Path, channels: int) -> np.ndarray:
     return array[row]
 
 
-class ArraySlide(SlidePixels):
+class MemorySlide(SlidePixels):
+    """A slide of one level whose pixels are looked at as a whole once and then held in memory."""
+
+    def _sized(self, width: int, height: int) -> None:
+        """Note the size, px; nothing else is known of it."""
+        self.width, self.height = int(width), int(height)
+        self.level_dimensions = ((self.width, self.height),)
+        self.level_downsamples = (1.0,)
+        self.properties = {}
+        self.tag_mpp = None
+
+    @cached_property
+    @abstractmethod
+    def _pixels(self) -> np.ndarray:
+        """Return uint8 (height, width, 3)."""
+
+    def close(self) -> None:
+        """Let go of the image."""
+
+    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
+        """Return `size` px from `corner0` on, white beyond the image: see SlidePixels."""
+        del level  # there is one
+        (x, y), (wide, high) = corner0, size
+        left, top = max(x, 0), max(y, 0)
+        right, bottom = min(x + wide, self.width), min(y + high, self.height)
+        region = np.full((high, wide, 3), 255, dtype=np.uint8)
+        if right > left and bottom > top:
+            region[top - y : bottom - y, left - x : right - x] = self._pixels[top:bottom, left:right]
+        return region
+
+
+class ArraySlide(MemorySlide):
     """One image of an array file, open for reading; a context manager.
 
     Any numeric type whose values lie in 0..255, fractions rounded. Array files carry no mpp.
@@ -84,25 +116,7 @@ class ArraySlide(SlidePixels):
             self._image = image_of(path, 3)
         except SlideError as error:
             raise SlideError(f"slide {slide_id}: {error}") from error
-        self.height, self.width = (int(edge) for edge in self._image.shape[:2])
-        self.level_dimensions = ((self.width, self.height),)
-        self.level_downsamples = (1.0,)
-        self.properties = {}
-        self.tag_mpp = None
-
-    def close(self) -> None:
-        """Let go of the image; the mapped file stays for the next row."""
-
-    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
-        """Return `size` px from `corner0` on, white beyond the image: see SlidePixels."""
-        del level  # there is one
-        (x, y), (wide, high) = corner0, size
-        left, top = max(x, 0), max(y, 0)
-        right, bottom = min(x + wide, self.width), min(y + high, self.height)
-        region = np.full((high, wide, 3), 255, dtype=np.uint8)
-        if right > left and bottom > top:
-            region[top - y : bottom - y, left - x : right - x] = self._pixels[top:bottom, left:right]
-        return region
+        self._sized(self._image.shape[1], self._image.shape[0])
 
     @cached_property
     def _pixels(self) -> np.ndarray:

@@ -17,14 +17,14 @@ import simplejpeg
 from acinus.errors import SlideError
 from acinus.slides import pixels
 from acinus.slides.jpeg_pixels import pixels_of
-from acinus.slides.open import SlidePixels
 from acinus.slides.pages import JPEG, Page, flaw, pages_of
-from acinus.slides.slide import Slide
+from acinus.slides.pixels import SlidePixels
+from acinus.slides.slide import FileSlide
 
 _RGB, _YCBCR = 2, 6  # TIFF photometric
 _ADOBE_TRANSFORM = {_RGB: 0, _YCBCR: 1}  # the last byte of an Adobe marker: what the three components are
-_HOLES_ARE_WHITE = {"generic-tiff": True, "philips": True, "aperio": False}
-"""Formats whose levels OpenSlide lays out as the plain grid of their tiles; Aperio's holes show another level."""
+_HOLES_ARE_WHITE = {"generic-tiff": True, "philips": True, "tiff": True, "aperio": False}
+"""Formats whose levels are the plain grid of their tiles (`tiff`: a TiffSlide); Aperio's holes show another level."""
 
 _APP0, _APP14, _SOS, _DQT, _DHT = 0xE0, 0xEE, 0xDA, 0xDB, 0xC4
 _REMEMBERED = 64  # headers of tiles: those of a level are mostly one
@@ -62,7 +62,7 @@ class JpegTiles:
     across: int
     down: int
     mcu_px: tuple[int, int]
-    slide: Slide
+    slide: FileSlide
     level: int
     page: Page
 
@@ -130,7 +130,7 @@ def tiles_of(slide: SlidePixels, level: int) -> JpegTiles | None:
     Raises:
         SlideError: a damaged directory.
     """
-    if not isinstance(slide, Slide) or slide.properties.get("openslide.vendor") not in _HOLES_ARE_WHITE:
+    if not isinstance(slide, FileSlide) or slide.properties.get("openslide.vendor") not in _HOLES_ARE_WHITE:
         return None
     pages = pages_of(slide, level)
     if len(pages) != 1:  # none, or it cannot be told which of them OpenSlide takes

@@ -10,15 +10,22 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.slides.pixels import REMEDY
-from acinus.slides.slide import Slide
+from acinus.slides.slide import FileSlide
 
 JPEG = 7
 MARKERS = {JPEG: (b"\xff\xd8", b"\xff\xd9"), 33003: (b"\xff\x4f", b"\xff\xd9"), 33005: (b"\xff\x4f", b"\xff\xd9")}
 """TIFF compression -> first and last two bytes of a tile (JPEG, and Aperio's two kinds of JPEG 2000)."""
 
+CANVASES = frozenset({"leica", "ventana"})
+"""Vendors whose levels are canvases on which directories or tiles are laid: a directory of a level's size is so by
+chance."""
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 DAMAGED = (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError, OSError, OverflowError, struct.error)
 """What tifffile raises where a directory is damaged."""
+TILE_DAMAGE = (*DAMAGED, RuntimeError, ArithmeticError)
+"""Also of what pixels are decoded by: imagecodecs' errors are RuntimeErrors, tiles of no width divide by zero."""
+MAX_TILE_PX = 2**25
+"""Largest tile that is decoded: a directory may claim any size."""
 _REMEMBERED = 8  # files whose directories are kept: a directory of 80,000 tiles takes a second to read again
 
 
@@ -44,7 +51,7 @@ class Page:
         return -(-self.width // self.tile[0]), -(-self.height // self.tile[1])
 
 
-def pages_of(slide: Slide, level: int) -> list[Page]:
+def pages_of(slide: FileSlide, level: int) -> list[Page]:
     """Return the tiled directories that may be a level: usually one, none where its tiles are not known.
 
     By their size; Philips' directories are padded to whole tiles, so there by their order.
@@ -52,6 +59,10 @@ def pages_of(slide: Slide, level: int) -> list[Page]:
     Raises:
         SlideError: a damaged directory.
     """
+    if slide.properties.get("openslide.vendor") in CANVASES:
+        return []
+    if slide.directories:
+        return [page for page in slide.directories[level : level + 1] if page.tile is not None]
     tiled = [page for page in read_pages(slide.path, slide.slide_id) if page.tile is not None]
     if slide.properties.get("openslide.vendor") == "philips":
         return tiled[level : level + 1] if len(tiled) == len(slide.level_dimensions) else []
@@ -83,10 +94,15 @@ def _pages(path: Path, size: int, mtime_ns: int) -> tuple[Page, ...]:
         if stream.read(4) not in _MAGIC:
             return ()
     with tifffile.TiffFile(path) as tiff:
-        return tuple(_page(page) for page in tiff.pages if isinstance(page, tifffile.TiffPage))
+        return tuple(page_of(page) for page in tiff.pages if isinstance(page, tifffile.TiffPage))
 
 
-def _page(page: tifffile.TiffPage) -> Page:
+def page_of(page: tifffile.TiffPage) -> Page:
+    """Return what is kept of a directory, after its file is closed.
+
+    Raises:
+        ValueError: as many offsets as byte counts are not there; another of DAMAGED.
+    """
     offsets, counts = (np.array(values, dtype=np.int64) for values in (page.dataoffsets, page.databytecounts))
     if offsets.size != counts.size:
         raise ValueError(f"{offsets.size} tile offsets but {counts.size} byte counts")

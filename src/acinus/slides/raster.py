@@ -1,4 +1,4 @@
-"""Giant PNG, JPEG and TIFF rasters: their size from the header, their pixels in stripes, a pyramid made by streaming.
+"""Giant PNG, JPEG and TIFF rasters: their size from the header, their pixels in stripes.
 
 libvips decodes from top to bottom, so that memory depends on a raster's width, never on its area. What
 cannot be decoded so (interlaced PNG, progressive JPEG) is refused above a stated size.
@@ -15,8 +15,7 @@ import pyvips
 import tifffile
 
 from acinus.errors import SlideError
-from acinus.files import atomic_path
-from acinus.slides.pages import DAMAGED
+from acinus.slides.pages import MAX_TILE_PX, TILE_DAMAGE
 from acinus.slides.slide import plausible_mpp
 
 TILE_PX = 512
@@ -38,10 +37,6 @@ LOADERS = {
 _PICTURES = {"b-w", "grey16", "rgb16", "srgb"}  # other spaces are not told in 8-bit RGB
 TILE_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
 """Those of tiles that libvips decodes, as its wheels are built: none, CCITT, LZW, JPEG, deflate, packbits."""
-_TILE_DAMAGE = (*DAMAGED, RuntimeError, ArithmeticError)
-"""Also of what pixels are decoded by: imagecodecs' errors are RuntimeErrors, tiles of no width divide by zero."""
-MAX_TILE_PX = 2**25
-"""Largest tile that is decoded: a directory may claim any size."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +164,12 @@ def check_tiles(path: Path) -> None:
             for number in range(counts.size):
                 try:
                     next(segments, None)  # None: more places than tiles, which nobody reads
-                except _TILE_DAMAGE as error:
+                except TILE_DAMAGE as error:
                     what = f"damaged ({' '.join(str(error).split())[:100]})"
                     raise SlideError(
                         f"{path.name}: tile {number} of {counts.size} is {what}; replace the file"
                     ) from error
-    except _TILE_DAMAGE as error:
+    except TILE_DAMAGE as error:
         raise SlideError(
             f"{path.name}: does not decode ({' '.join(str(error).split())[:200]}); replace the file"
         ) from error
@@ -207,46 +202,6 @@ def tiles(bands: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             yield np.ascontiguousarray(tile)
 
 
-def to_pyramid(source: Path, target: Path, quality: int) -> None:
-    """Write a raster as a tiled pyramid (BigTIFF, JPEG 4:4:4, halved level by level) that OpenSlide opens.
-
-    Grey becomes RGB, alpha is laid on white. Resolution tags are written where the source has plausible
-    ones. Same source, same bytes. Coarser levels pass through files beside the target.
-
-    Raises:
-        SlideError: a source that `open_raster` refuses, or damaged pixels; nothing is left behind.
-    """
-    raster = open_raster(source)
-    with atomic_path(target) as part, tifffile.TiffWriter(part, bigtiff=True, byteorder="<") as tiff:
-        width, height, level = raster.width, raster.height, 0
-        bands = regrouped((_on_white(stripe) for stripe in stripes(raster)), TILE_PX)
-        while True:
-            coarser = part.with_suffix(f".level{level + 1}") if max(width, height) > TILE_PX else None
-            resolution: dict[str, Any] = {"resolution": (1, 1), "resolutionunit": "NONE"}  # readers know of no mpp then
-            if raster.mpp is not None:
-                px_per_cm = 1e4 / (raster.mpp[0] * 2**level), 1e4 / (raster.mpp[1] * 2**level)
-                resolution = {"resolution": px_per_cm, "resolutionunit": "CENTIMETER"}
-            tiff.write(
-                tiles(bands if coarser is None else _halving(bands, coarser)),
-                shape=(height, width, 3),
-                dtype=np.uint8,
-                photometric="rgb",
-                tile=(TILE_PX, TILE_PX),
-                compression="jpeg",
-                compressionargs={"level": quality},
-                subsampling=(1, 1),
-                subfiletype=1 if level else 0,
-                software=False,
-                metadata=None,
-                maxworkers=1,
-                **resolution,
-            )
-            if coarser is None:
-                return
-            width, height, level = (width + 1) // 2, (height + 1) // 2, level + 1
-            bands = _stored(coarser, width)
-
-
 def _open_image(path: Path) -> tuple[str, Any]:
     """Return libvips' reader and what it reads, opened as far as the header."""
     with _damage(path), path.open("rb") as stream:
@@ -273,39 +228,10 @@ def _damage(path: Path) -> Iterator[None]:
         raise SlideError(f"{path.name}: does not decode ({text}); replace the file") from error
 
 
-def _on_white(stripe: np.ndarray) -> np.ndarray:
+def on_white(stripe: np.ndarray) -> np.ndarray:
     """Return RGB (rows, width, 3) of grey or RGB with or without alpha."""
     colour = stripe[..., : 3 if stripe.shape[2] >= 3 else 1]
     if stripe.shape[2] in (2, 4):
         alpha = stripe[..., -1:].astype(np.uint16)
         colour = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return np.broadcast_to(colour, (*colour.shape[:2], 3))
-
-
-def _halving(bands: Iterable[np.ndarray], coarser: Path) -> Iterator[np.ndarray]:
-    """Yield the bands unchanged and write the rounded means of their 2 x 2 px to a file.
-
-    Bands but the last have an even number of rows; an odd last row or column stands for its missing neighbour.
-    """
-    with coarser.open("wb") as stream:
-        for band in bands:
-            stream.write(_halved(band).data)  # its own function: what it needs would else outlive the yield
-            yield band
-
-
-def _halved(band: np.ndarray) -> np.ndarray:
-    odd = band.shape[0] % 2, band.shape[1] % 2
-    even = np.pad(band, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge") if any(odd) else band
-    rows = np.add(even[::2], even[1::2], dtype=np.uint16)
-    four = rows[:, ::2] + rows[:, 1::2]
-    four += 2
-    four >>= 2
-    return four.astype(np.uint8)
-
-
-def _stored(path: Path, width: int) -> Iterator[np.ndarray]:
-    """Yield a level's bands of TILE_PX rows from its file, which is then removed."""
-    with path.open("rb") as stream:
-        while data := stream.read(TILE_PX * width * 3):
-            yield np.frombuffer(data, dtype=np.uint8).reshape(-1, width, 3)
-    path.unlink()

@@ -12,9 +12,9 @@ import numpy as np
 
 from acinus.seeds import derive
 from acinus.slides.geometry import Resolution
-from acinus.slides.open import SlidePixels
-from acinus.slides.pages import MARKERS, Page, flaw, pages_of, read_pages
-from acinus.slides.slide import Slide
+from acinus.slides.pages import CANVASES, MARKERS, Page, flaw, pages_of, read_pages
+from acinus.slides.pixels import SlidePixels
+from acinus.slides.slide import FileSlide
 
 _UNCOMPRESSED = 1
 _TAIL_BYTES = 16  # enough to see an end marker behind a little padding
@@ -31,10 +31,10 @@ def probe(slide: SlidePixels, samples: int, seed: int) -> None:
     Raises:
         SlideError: names slide, level, tile and what was found.
     """
-    if not isinstance(slide, Slide):
+    if not isinstance(slide, FileSlide):
         slide.read(0, 0, slide.width, slide.height, Resolution(1.0, 0, 1.0))
         return
-    pages = read_pages(slide.path, slide.slide_id)
+    pages = slide.directories or read_pages(slide.path, slide.slide_id)
     size = slide.path.stat().st_size
     for number, page in enumerate(pages):
         outside = np.flatnonzero((page.offsets < 0) | (page.counts > size - page.offsets))
@@ -47,6 +47,8 @@ def probe(slide: SlidePixels, samples: int, seed: int) -> None:
                 f"(tile {first} needs {needed} bytes, the file has {size}): the file is cut off"
             )
     by_size = {(page.width, page.height): page for page in reversed(pages) if page.tile is not None}
+    if slide.properties.get("openslide.vendor") in CANVASES:
+        by_size = {}
     for level, dimensions in enumerate(slide.level_dimensions):
         rng = np.random.default_rng(derive(seed, slide.slide_id, level))
         if dimensions in by_size:
@@ -64,7 +66,7 @@ def check_under(slide: SlidePixels, at: Resolution, x0: np.ndarray, y0: np.ndarr
     Raises:
         SlideError: names slide, level, tile and what was found.
     """
-    if not isinstance(slide, Slide):
+    if not isinstance(slide, FileSlide):
         return
     page = next(iter(pages_of(slide, at.level)), None)
     if page is None or page.compression not in MARKERS:
@@ -102,7 +104,7 @@ def _under(page: Page, at: Resolution, x0: np.ndarray, y0: np.ndarray, edge0: fl
     return np.flatnonzero(squares).tolist()
 
 
-def _probe_page(slide: Slide, level: int, page: Page, samples: int, rng: np.random.Generator) -> None:
+def _probe_page(slide: FileSlide, level: int, page: Page, samples: int, rng: np.random.Generator) -> None:
     """Look at the first, the last and seeded others of the tiles that have bytes."""
     assert page.tile is not None
     chosen = np.flatnonzero(page.counts)
@@ -126,12 +128,12 @@ def _probe_page(slide: Slide, level: int, page: Page, samples: int, rng: np.rand
         raise slide.fault(f"level {level}: the bytes of all {blank} sampled tiles are zero")
 
 
-def _check_markers(slide: Slide, level: int, tile: int, data: bytes, compression: int) -> None:
+def _check_markers(slide: FileSlide, level: int, tile: int, data: bytes, compression: int) -> None:
     if what := flaw(data, compression):
         raise slide.fault(f"level {level}, tile {tile}: {what}")
 
 
-def _probe_places(slide: Slide, level: int, samples: int, rng: np.random.Generator) -> None:
+def _probe_places(slide: FileSlide, level: int, samples: int, rng: np.random.Generator) -> None:
     """Read seeded places of a level whose tiles are not known, corners first; OpenSlide must not fail."""
     width, height = slide.level_dimensions[level]
     wide, high = min(width, _PLACE_PX), min(height, _PLACE_PX)
