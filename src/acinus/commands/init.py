@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from acinus.commands.draft import Draft, Task, like_draft, looked_at, slides_draft
+from acinus.cohorts.inventory import fingerprints, inventory
+from acinus.commands.draft import Draft, like_draft, looked_at, own_draft
+from acinus.commands.own_recipe import Task
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import atomic_path
 from acinus.params import RECIPES, RESERVED, Project
@@ -43,11 +45,13 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
     folder, slides = folder.absolute(), slides.expanduser().resolve()
     _check_places(folder, slides)
     name = folder.name
-    draft = like_draft(like, task) if like else slides_draft(slides, task)
-    draft.document["cohort"]["root"] = str(slides)
+    published = like_draft(like, task) if like else None
     with atomic_path(folder) as part:
         part.mkdir()
-        draft, count = looked_at(draft, slides, Paths(part, name), SETTINGS["seed"])
+        files = fingerprints(inventory(slides, Paths(part, name).inventory_memory))
+        draft = published or own_draft(slides, files, task)
+        draft.document["cohort"]["root"] = str(slides)
+        draft, count = looked_at(draft, slides, files, SETTINGS["seed"])
         repository = _begin(part, folder.parent)
         _write(part, name, draft, repository)
         committed = _commit(part, repository)
@@ -57,6 +61,7 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
             f"{folder}: a project for {count} in {slides}",
             f"  {file}: {title} ({draft.origin}); every key says what it does",
             *(f"  {key} = {_value(draft.document, key)}: {text}" for key, text in draft.notes.items()),
+            *(f"  not understood: {fault}" for fault in draft.faults),
             f"  {committed}",
             f"next: cd {os.path.relpath(folder)} && dvc repro",
         ]
