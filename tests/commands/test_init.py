@@ -12,7 +12,7 @@ from acinus.commands import init
 from acinus.errors import AcinusError
 from acinus.params import load_project, load_recipe
 from acinus.project.pin import check_pin, pin_anew, pinned
-from acinus.templates.reading import published
+from acinus.templates.reading import published, tracked
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +149,21 @@ def test_the_pinned_version_is_the_one_that_runs_and_another_is_refused(slides: 
     pin.unlink()
     check_pin(root)
     assert pin_anew(root) is None
+
+
+def test_every_key_that_dvc_looks_for_stands_in_the_files(slides: Path, tmp_path: Path) -> None:
+    """Regression: DVC knows no defaults, and stopped at tune after every stage before it."""
+    document = yaml.safe_load(published()["demo-camelyon"].read_text())
+    for section, key in [("infer", "engine"), ("grade", "burden_percent")]:
+        del document[section][key]
+    del document["positive"]
+    Path("short.yaml").write_text(yaml.safe_dump(document))
+    init.run(Path("study"), slides, None, "short.yaml")
+    for file, recipe in (("params.yaml", False), ("recipes/study.yaml", True)):
+        written = yaml.safe_load((tmp_path / "study" / file).read_text())
+        for key in tracked(recipe):
+            section = written
+            for part in key.split("."):
+                assert part in section, f"{file}: {key}"
+                section = section[part]
+    assert load_recipe(tmp_path / "study", "study").positive == ["tumor"]

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from acinus.params.strict_yaml import read_mapping
 from acinus.paths import Paths
 from acinus.project.pin import PIN, pin_line
 from acinus.templates.commented import commented
-from acinus.templates.reading import FILES, template
+from acinus.templates.reading import FILES, template, tracked
 
 Repository = Literal["own", "outer", "none"]
 """The git repository of a project: of its own, one around it, or none, since there is no git."""
@@ -86,15 +86,33 @@ def _check_places(folder: Path, slides: Path) -> None:
         )
 
 
+def _completed(document: Mapping[str, Any], values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return a document in which every one of the dotted keys stands, with its value in `values` where it did not.
+
+    DVC looks for the keys of its stages in the file and knows no defaults.
+    """
+    result = dict(document)
+    for key in keys:
+        first, _, rest = key.partition(".")
+        inner = values.get(first)
+        if rest and isinstance(inner, Mapping):
+            result[first] = _completed(result.get(first, {}), inner, [rest])
+        else:
+            result.setdefault(first, inner)
+    return result
+
+
 def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
     """Write the files of a project."""
     recipe = draft.recipe
-    settings = {"recipes": [name], "raw_cohorts": [name], **SETTINGS}
+    document = _completed(draft.document, recipe.model_dump(mode="json", by_alias=True), tracked(recipe=True))
+    settings = Project.model_validate({"recipes": [name], "raw_cohorts": [name], **SETTINGS})
+    dumped = settings.model_dump(mode="json", by_alias=True) | {"demo": SETTINGS["demo"]}
     head = f"Recipe {name}, {draft.origin} by acinus init. Every key is on the page Recipes of Acinus's documentation."
     extras = "[weights]" if "package" in (recipe.train.weights, recipe.grade.weights) else ""
     texts = {path: template(file) for path, file in FILES.items()} | {
-        "params.yaml": commented(settings, Project, "What is global. One experiment is one file in recipes/.", {}),
-        f"recipes/{name}.yaml": commented(draft.document, RECIPES[recipe.family], head, draft.notes),
+        "params.yaml": commented(dumped, Project, "What is global. One experiment is one file in recipes/.", {}),
+        f"recipes/{name}.yaml": commented(document, RECIPES[recipe.family], head, draft.notes),
         "README.md": template("readme.md").format(name=name, title=recipe.title, slides=recipe.cohort.root),
         PIN: f"# The version of Acinus that this project was made with; acinus upgrade takes another.\n"
         f"{pin_line(extras)}\n",
@@ -105,7 +123,7 @@ def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
     written = read_mapping(root / "recipes" / f"{name}.yaml")
-    if written != draft.document:
+    if written != document:
         raise RecipeError(f"{draft.origin}: its values cannot be written as they are; simplify names and texts in it")
 
 

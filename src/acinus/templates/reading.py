@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from acinus.errors import AcinusError
 
 HERE = Path(__file__).resolve().parent
@@ -22,6 +24,16 @@ FILES = PIPELINE | {
 def template(name: str) -> str:
     """Return the text of a template."""
     return (HERE / name).read_text(encoding="utf-8")
+
+
+def tracked(recipe: bool) -> list[str]:
+    """Return the dotted keys of a recipe, or of params.yaml, that DVC looks for in the file itself, by the pipeline."""
+    keys: set[str] = set()
+    for stage in yaml.safe_load(template("pipeline.yaml"))["stages"].values():
+        for entry in stage.get("params", ()):
+            files = entry if isinstance(entry, dict) else {"params.yaml": [entry]}
+            keys |= {key for file, names in files.items() for key in names if (file != "params.yaml") == recipe}
+    return sorted(key for key in keys if "${" not in key)
 
 
 def published() -> dict[str, Path]:
