@@ -176,6 +176,26 @@ def _show(recipe: str, slide: str | None, out: str | None) -> None:
     click.echo(show.run(checkout.project_root(), recipe, slide, out))
 
 
+@main.command("look", short_help="Say what a folder of slides holds and what goes together.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default="acinus-look",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder to write: look.txt and a contact sheet.",
+)
+def _look(folder: Path, out: Path) -> None:
+    """Say what a folder of slides holds, and what of it belongs together; needs no project.
+
+    Slides, annotation files of any tool with their classes, tables, and every file that is not used with the reason;
+    one picture of all slides with their annotations.
+    """
+    from acinus.commands import look
+
+    click.echo(look.run(folder, out))
+
+
 @main.command("sweep", short_help="Run variants of a recipe as experiments; print their table.")
 @click.argument("name")
 @click.option("--recipe", help="Another recipe than the sweep's own.")

@@ -18,6 +18,7 @@ LONGEST_ID = 200
 LOG_COLUMNS = ("epoch", "train_loss", "train_acc", "val_loss", "val_acc")
 """The columns of a training log."""
 
+LABEL_KINDS = ("asap_xml", "mask", "class_mask", "outlines", "fold", "none", "unknown")
 NORMAL, TUMOR, IGNORE = 0, 1, -1
 """Patch labels: class index, or IGNORE where the truth is not known."""
 
@@ -45,7 +46,7 @@ MANIFEST = Table("manifest", ("slide_id",)).of(
     slide_id=_S,  # unique, safe as a file name
     image=_S,  # path relative to the cohort root, '/' separated; <array>.npy#<row> is one tile of an array
     label_source=(_S, None),  # path relative to the cohort root
-    label_kind=_S,  # asap_xml | mask | fold (PanNuke array) | none (known normal: nothing to draw) | unknown
+    label_kind=_S,  # LABEL_KINDS; none: known normal, nothing to draw
     exhaustive=_B,  # False: outside the outlines the label is ignore, not normal
     split=_S,  # train | val | test
     patient=_S,
@@ -53,7 +54,7 @@ MANIFEST = Table("manifest", ("slide_id",)).of(
     slide_label=(_S, None),  # normal | tumor | null where unknown
     mpp_x=(_F, None),  # um per level-0 pixel
     mpp_y=(_F, None),
-    mpp_source=(_S, None),  # tag | override
+    mpp_source=(_S, None),  # table | tag | override
     width=(_I, None),  # level-0 pixels, or null for a slide that does not open
     height=(_I, None),
     isup=(_I, None),  # ISUP grade group 0..5 of the slide

@@ -37,7 +37,7 @@ def test_an_annotation_goes_with_the_slide_of_its_name(slide: str, annotation: s
 
 def test_every_file_is_accounted_for() -> None:
     files = [
-        *("a.svs", "a.jpg", "a.geojson", "labels.csv", "notes.txt", "b.czi", "scan/meta.xml", "c.zarr/0/0/1"),
+        *("a.svs", "a.jpg", "a.geojson", "labels.csv", "notes.txt", "b.lif", "scan/meta.xml", "c.zarr/0/0/1"),
         *("d.mrxs", "d/Data0001.dat", "d/Slidedat.ini", "e.vms", "e-1.jpg", "other/c.geojson", "flat.png", "c.zarr/.z"),
         *("old/a.xml", "s.xlsx", "f.ome.tiff", "annotations/f.json"),
     ]
@@ -45,7 +45,7 @@ def test_every_file_is_accounted_for() -> None:
     assert found.slides == {"a": "a.svs", "d": "d.mrxs", "e": "e.vms", "f": "f.ome.tiff", "flat": "flat.png"}
     assert found.annotations == {"a": "a.geojson", "f": "annotations/f.json"}
     assert found.tables == ["labels.csv", "s.xlsx"]
-    assert set(found.foreign) == {"b.czi", "c.zarr"}
+    assert set(found.foreign) == {"b.lif", "c.zarr"}
     assert found.ignored == {
         "a.jpg": "a picture with the name of a slide beside it",
         "notes.txt": "by its name no slide, annotation or table",

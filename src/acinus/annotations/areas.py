@@ -41,13 +41,13 @@ def distinct_points(vertices: np.ndarray) -> int:
     return np.unique(vertices[:, 0] + 1j * vertices[:, 1]).size
 
 
-def rectangle(vertices: np.ndarray) -> np.ndarray | None:
-    """Return the ring of a rectangle given by 2 opposite or by 4 corners in any order; None: other than that."""
+def rectangle(vertices: np.ndarray, where: str) -> np.ndarray:
+    """Return the ring of a rectangle from 2 opposite corners, or 4 in any order; `where` begins a refusal."""
     distinct = distinct_points(vertices)
+    if distinct not in (2, 4):
+        raise SlideError(f"{where}: a Rectangle with {distinct} distinct corners; expected 2 or 4; redraw it")
     if distinct == 2:
         return shapely.get_coordinates(shapely.box(*vertices.min(0), *vertices.max(0)))
-    if distinct != 4:
-        return None
     hull = shapely.convex_hull(shapely.MultiPoint(vertices))
     return shapely.get_coordinates(hull) if isinstance(hull, shapely.Polygon) else vertices  # on a line: no area
 
@@ -113,7 +113,7 @@ class Drawing:
                     f"{self.path.name}: a class name of {len(clean)} characters ({clean[:40]!r} ...); a class may have"
                     f" {MAX_CLASS_NAME}; rename it in the tool"
                 )
-            if not clean.isascii() and "\N{REPLACEMENT CHARACTER}" in clean and clean != name:
+            if clean != " ".join(name.split()):
                 self.warnings.append(
                     f"{self.path.name}: class {clean!r} had characters that cannot be printed; rename it in the tool"
                 )
@@ -160,9 +160,10 @@ class Drawing:
         first, last = (np.array(places) for places in list(zip(*self._cuts, strict=True))[:2])
         which_hole, which_area = shapely.STRtree(areas).query(holes, predicate="intersects")
         same = (which_area >= first[which_hole]) & (which_area < last[which_hole])
-        for place in np.unique(which_area[same]):
-            cut = shapely.union_all(holes[which_hole[same & (which_area == place)]])
-            areas[place] = polygonal(shapely.difference(areas[place], cut))
+        order = np.argsort(which_area[same], kind="stable")
+        places, starts = np.unique(which_area[same][order], return_index=True)
+        for place, cuts in zip(places, np.split(holes[which_hole[same][order]], starts[1:]), strict=False):
+            areas[place] = polygonal(shapely.difference(areas[place], shapely.union_all(cuts)))
         self.passed_over["cut-outs over no outline"] += len(holes) - np.unique(which_hole[same]).size
         return repaired
 

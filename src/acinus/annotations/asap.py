@@ -38,7 +38,7 @@ def read(path: Path, frame: Frame) -> Drawing:
             continue
         ring = vertices(annotation, where)
         if kind == "Rectangle" and distinct_points(ring) > 1:
-            ring = corners(ring, where)
+            ring = rectangle(ring, where)
         group = annotation.get("PartOfGroup") or "None"
         colour = hex_colour(annotation.get("Color"))
         drawing.add([[ring]], None if group == "None" else group, name, colour)
@@ -79,13 +79,3 @@ def vertices(annotation: Element, where: str) -> np.ndarray:
             what = f"Order {after} stands twice" if after == before else f"Order {before + 1} is missing"
             raise SlideError(f"{where}: {what}; number its coordinates 0, 1, 2, ... without gap or repetition")
     return np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2)
-
-
-def corners(ring: np.ndarray, where: str) -> np.ndarray:
-    """Return the ring of a Rectangle; corner order does not matter: two opposite corners, or all four in any order."""
-    box = rectangle(ring)
-    if box is None:
-        raise SlideError(
-            f"{where}: a Rectangle with {distinct_points(ring)} distinct corners; expected 2 or 4; redraw it"
-        )
-    return box

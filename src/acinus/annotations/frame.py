@@ -42,14 +42,13 @@ class Frame:
 
         mpp: um per px as the project has it (a tag may be wrong, and a table may correct it).
         """
-        bounds = _numbers(properties, *(f"openslide.bounds-{side}" for side in ("x", "y", "width", "height")))
         offset = _numbers(properties, *(f"hamamatsu.{axis}OffsetFromSlideCentre" for axis in "XY"))
         return cls(
             width=size[0],
             height=size[1],
             mpp_x=mpp[0] if mpp else None,
             mpp_y=mpp[1] if mpp else None,
-            bounds=(round(bounds[0]), round(bounds[1]), round(bounds[2]), round(bounds[3])) if bounds else None,
+            bounds=bounds_of(properties),
             hamamatsu_offset=(offset[0], offset[1]) if offset else None,
         )
 
@@ -57,6 +56,18 @@ class Frame:
     def corner(self) -> tuple[int, int]:
         """Level-0 px (x0, y0) of the corner that QuPath counts from."""
         return self.bounds[:2] if self.bounds else (0, 0)
+
+
+def bounds_of(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
+    """Return (x, y, width, height) in level-0 px of the part that holds pixels, where OpenSlide's properties say so."""
+    bounds = _numbers(properties, *(f"openslide.bounds-{side}" for side in ("x", "y", "width", "height")))
+    return (round(bounds[0]), round(bounds[1]), round(bounds[2]), round(bounds[3])) if bounds else None
+
+
+def qupath_corner(properties: Mapping[str, str]) -> tuple[int, int]:
+    """Return the level-0 px (x0, y0) that QuPath counts from, which its GeoJSON is relative to."""
+    bounds = bounds_of(properties)
+    return bounds[:2] if bounds else (0, 0)
 
 
 def _numbers(properties: Mapping[str, str], *names: str) -> list[float] | None:
@@ -94,12 +105,14 @@ def placement(path: Path, outlines: Sequence[Outline], frame: Frame, counts_from
     warnings = []
     over = np.maximum(-drawn[:, :2], drawn[:, 2:] - np.array([width, height])).max(axis=1)
     if (over > _BORDER_PX0).any():
-        what = "the part of the slide that holds pixels (openslide.bounds)" if left or top else "the slide"
+        what = "the slide"
+        if (left, top) != (0, 0):
+            what = f"the part of the slide that holds pixels and that QuPath counts from (corner at {left}, {top}),"
+        first = int(np.argmax(over > _BORDER_PX0))
         warnings.append(
-            f"{path.name}: {int((over > _BORDER_PX0).sum())} of {len(outlines)} outlines pass the border of {what},"
-            f" {width} x {height} px, by up to {over.max():.0f} px, first"
-            f" {outlines[int(np.argmax(over > _BORDER_PX0))].source_id}; what lies beyond has no label;"
-            " check that the file is this slide's"
+            f"{path.name}: {int((over > _BORDER_PX0).sum())} of {len(outlines)} outlines pass the border of {what}"
+            f" {width} x {height} px, by up to {over.max():.0f} px, first {outlines[first].source_id}; what lies beyond"
+            " the slide has no label; check that the file is this slide's"
         )
     warnings += _of_another_level(path, drawn, (width, height))
     return warnings
@@ -126,7 +139,8 @@ def _of_another_level(path: Path, drawn: np.ndarray, size: tuple[int, int]) -> l
     level = 2 ** math.floor(math.log2(factor))
     return [
         f"{path.name}: all coordinates lie in the first 1/{level} of the slide (x to {right:.0f} of {size[0]},"
-        f" y to {bottom:.0f} of {size[1]} px): if they are of a level {level} times smaller, export level-0 pixels"
+        f" y to {bottom:.0f} of {size[1]} px):"
+        f" if they are of a level {level} times smaller, or degrees, export level-0 pixels"
     ]
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-from acinus.annotations.areas import MAX_COORDINATE, Drawing
+from acinus.annotations.areas import MAX_COORDINATE, NO_AREA, Drawing, cleaned_name
 from acinus.annotations.frame import Frame
 from acinus.annotations.outline import Colour
 from acinus.errors import SlideError, brief
@@ -116,7 +116,7 @@ def _members(text: str, at: int, members: dict[str, Any]) -> Generator[Any, None
         if not isinstance(key, str):
             raise ValueError(f"a key {key!r} that is no text")
         at = _expect(text, at, ":")
-        if key == "features" and text[at : at + 1] == "[":
+        if key == "features":
             members[key] = None
             at = yield from _items(text, at)
         else:
@@ -163,15 +163,19 @@ def _add(drawing: Drawing, item: Any, number: int, corner: np.ndarray) -> None:
     object_type = properties.get("objectType") or properties.get("object_type")
     if not isinstance(object_type, str):
         object_type = _OLD_TYPES.get(old[0], (old[1] or "").lower()) if old else "annotation"
-    source = identity if isinstance(identity, str) and identity and not old else f"feature {number}"
-    where = f"feature {number}" if source.startswith("feature") else f"feature {number} ({source[:60]})"
+    named = isinstance(identity, str | int) and identity != "" and not old
+    source = str(identity) if named else f"feature {number}"
+    where = f"feature {number} ({source[:60]!r})" if named else source
     if feature.get("nucleusGeometry") or properties.get("nucleusGeometry"):
         drawing.pass_over("nuclei of cells")
+    counted = drawing.passed_over.total()
     polygons = list(_polygons(drawing, feature.get("geometry"), where))
-    if polygons:
+    if not polygons and drawing.passed_over.total() == counted:  # an empty MultiPolygon or collection
+        drawing.pass_over(NO_AREA)
+    elif polygons:
         name, colour = _classification(properties, where)
         moved = [[ring + corner for ring in rings] for rings in polygons]
-        drawing.add(moved, name, source, colour, object_type)
+        drawing.add(moved, name, source, colour, cleaned_name(object_type.lower())[:40])
 
 
 def _polygons(drawing: Drawing, geometry: Any, where: str) -> Iterator[list[np.ndarray]]:

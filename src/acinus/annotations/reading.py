@@ -7,21 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
-from acinus.annotations import asap, qupath
+from acinus.annotations import asap, imagescope, ndpa, qupath
 from acinus.annotations.areas import Drawing
 from acinus.annotations.frame import Frame
 from acinus.annotations.outline import AnnotationFile
 from acinus.errors import SlideError
 
-Tool = Literal["qupath", "asap"]
+Tool = Literal["asap", "halo", "imagescope", "ndpa", "qupath"]
 READERS: dict[Tool, Callable[[Path, Frame], Drawing]] = {
     "asap": asap.read,
+    "halo": imagescope.read_halo,
+    "imagescope": imagescope.read,
+    "ndpa": ndpa.read,
     "qupath": qupath.read,
 }
 _HEAD_BYTES = 1 << 20
 _ROOT = re.compile(r"<(ASAP_Annotations|Annotations|annotations)\b")
 _GEOJSON = re.compile(r'"type"\s*:\s*"(Feature(Collection)?|(Multi)?(Point|LineString|Polygon)|GeometryCollection)"')
-_BY_SUFFIX: dict[str, Tool] = {".geojson": "qupath"}
+_HALO = re.compile(r"<V\s|<Region\b[^>]*\bType\s*=\s*[\"'][A-Za-z]")
+_BY_SUFFIX: dict[str, Tool] = {".annotations": "halo", ".geojson": "qupath", ".ndpa": "ndpa"}
 """Files that can be nothing else: a damaged one is an error, not passed over."""
 
 
@@ -42,8 +46,8 @@ def tool_of(path: Path) -> Tool | None:
         else:
             raise SlideError(f"{path.name}: cannot be read ({error.strerror}); check the file") from error
     tool = _tool_of_head(head)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    return tool or next((_BY_SUFFIX[suffix] for suffix in suffixes if suffix in _BY_SUFFIX), None)
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zip")
+    return tool or _BY_SUFFIX.get(Path(name).suffix)
 
 
 def _tool_of_head(head: bytes) -> Tool | None:
@@ -52,9 +56,11 @@ def _tool_of_head(head: bytes) -> Tool | None:
     if text[:1] in ("{", "[") and _GEOJSON.search(text):
         return "qupath"
     root = _ROOT.search(text) if text[:1] == "<" else None
-    if root and root[1] == "ASAP_Annotations":
-        return "asap"
-    return None
+    if root is None:
+        return None
+    if root[1] == "Annotations":
+        return "halo" if _HALO.search(text) else "imagescope"
+    return "asap" if root[1] == "ASAP_Annotations" else "ndpa"
 
 
 def read_annotations(path: Path, frame: Frame) -> AnnotationFile:

@@ -70,7 +70,9 @@ def _elements(
         raise SlideError(f"{file_name}: has no <{parent}> element; save it again from {tool}")
 
 
-def points(vertices: Sequence[Mapping[str, str]], where: str, most: float = MAX_COORDINATE) -> np.ndarray:
+def points(
+    vertices: Sequence[Mapping[str, str]], where: str, most: float = MAX_COORDINATE, unit: str = "level-0 pixels"
+) -> np.ndarray:
     """Return float64 (n, 2) from attributes X and Y; a comma is a decimal mark, as some locales write it.
 
     Raises:
@@ -79,7 +81,7 @@ def points(vertices: Sequence[Mapping[str, str]], where: str, most: float = MAX_
     plain = plain_points(vertices, most)
     if plain is not None:
         return plain
-    rows = [[number(vertex.get(axis), axis, where, most) for axis in ("X", "Y")] for vertex in vertices]
+    rows = [[number(vertex.get(axis), axis, where, most, unit) for axis in ("X", "Y")] for vertex in vertices]
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
 
@@ -95,13 +97,13 @@ def plain_points(vertices: Sequence[Mapping[str, str]], most: float) -> np.ndarr
     return values.reshape(2, -1).T.copy() if (np.abs(values) <= most).all() else None
 
 
-def number(text: str | None, axis: str, where: str, most: float = MAX_COORDINATE) -> float:
+def number(
+    text: str | None, axis: str, where: str, most: float = MAX_COORDINATE, unit: str = "level-0 pixels"
+) -> float:
     """Return a coordinate as `points` reads it."""
-    if text is None or not _NUMBER.match(text):
-        raise SlideError(f"{where}: a coordinate has {axis} {text!r}; expected a number of level-0 pixels")
-    value = float(text.replace(",", "."))
+    value = float(text.replace(",", ".")) if text is not None and _NUMBER.match(text) else np.inf
     if not abs(value) <= most:
-        raise SlideError(f"{where}: a coordinate has {axis} {text!r}; expected a level-0 pixel")
+        raise SlideError(f"{where}: a coordinate has {axis} {text!r}; expected a number of {unit}, at most {most:g}")
     return value
 
 

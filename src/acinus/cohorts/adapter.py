@@ -17,7 +17,7 @@ from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.records import LONGEST_ID, MANIFEST, is_safe_id
 from acinus.slides.open import SlidePixels, below, open_slide
 from acinus.slides.pyramid import made_fingerprint, slide_file
-from acinus.slides.slide import MPP_RANGE
+from acinus.slides.slide import MPP_RANGE, is_default_mpp
 from acinus.slides.tiles import probe
 
 Row = dict[str, Any]
@@ -38,7 +38,8 @@ class Order(Generic[Section]):
 
     root: the cohort's folder. rasters: a folder that it may fill with images made from the cohort's. files: every
     file below the root (the inventory), relative path -> fingerprint. map: applies a picklable function
-    to jobs, in order, perhaps in other processes; an Order itself does not travel there.
+    to jobs, in order, perhaps in other processes; an Order itself does not travel there. say: told to the person who
+    runs the stage, a line each.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Order(Generic[Section]):
     files: Mapping[str, str]
     seed: int
     map: MapSlides
+    say: Callable[[str], None] = print
 
 
 def new_row(slide_id: str, image: str, fingerprint: str, **known: Any) -> Row:
@@ -104,22 +106,33 @@ def opened(
         yield slide
 
 
-def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool) -> Row:
-    """Return mpp_x, mpp_y (um per level-0 px) and mpp_source: the slide's own tag, else cohort.mpp, else nulls.
+def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool, stated: float | None = None) -> Row:
+    """Return mpp_x, mpp_y (um per level-0 px) and mpp_source: `stated`, the slide's own tag, cohort.mpp, else nulls.
+
+    stated: what a table says of this slide by name. cohort.mpp stands in for a tag that is absent, and for none else.
 
     Raises:
-        SlideError: neither says it, though it is `needed`.
+        SlideError: a tag that is not plausible, or nothing says it, though it is `needed`.
     """
+    if stated is not None:
+        return {"mpp_x": stated, "mpp_y": stated, "mpp_source": "table"}
     if slide.tag_mpp is not None:
         return {"mpp_x": slide.tag_mpp[0], "mpp_y": slide.tag_mpp[1], "mpp_source": "tag"}
+    tag = slide.properties.get("openslide.mpp-x")
+    low, high = MPP_RANGE
+    if tag is not None and not is_default_mpp(tag):
+        raise SlideError(
+            f"slide {slide.slide_id}: its tag says {float(tag):g} um/px, which is not plausible ({low:g} to {high:g}); "
+            "correct the tag, give its um/px in column mpp of slides.csv (family slides), or list the slide under "
+            "cohort.exclude"
+        )
     if cohort.mpp is not None:
         return {"mpp_x": cohort.mpp, "mpp_y": cohort.mpp, "mpp_source": "override"}
     if not needed:
         return {"mpp_x": None, "mpp_y": None, "mpp_source": None}
-    tag = slide.properties.get("openslide.mpp-x")
     raise SlideError(
         f"slide {slide.slide_id}: no plausible mpp ({f'the tag says {tag}' if tag else 'no tag'}; plausible is "
-        f"{MPP_RANGE[0]:g} to {MPP_RANGE[1]:g} um/px); set cohort.mpp"
+        f"{low:g} to {high:g} um/px); set cohort.mpp"
     )
 
 

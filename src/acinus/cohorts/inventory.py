@@ -79,6 +79,17 @@ def inventory(root: Path, memory: Path | None) -> list[Entry]:
     return [Entry(file.path, file.size, text) for file, text in zip(seen, prints, strict=True)]
 
 
+def listing(root: Path) -> list[str]:
+    """Return the paths that `inventory` has, without reading a file.
+
+    Raises:
+        AcinusError: no such folder, a folder that may not be listed, a name that is not UTF-8.
+    """
+    if not root.is_dir():
+        raise AcinusError(f"{root}: no such folder; give the one that holds the slides")
+    return sorted(file.path for file in _walk(root))
+
+
 def fingerprint(path: Path, size: int) -> str:
     """Return blake2b over the size, the first and last 64 KB and 16 evenly spaced blocks of 4 KB.
 

@@ -22,6 +22,8 @@ FINDINGS = {
     "near_colours": "more of the mask's px than cohort.max_near_fraction have no class's own colour but one near to it",
     "no_tumor_outlined": "the annotation file outlines no tumour (empty, points only or cut-outs only), and nothing "
     "else says what the slide is: it has no label",
+    "nothing_outlined": "the annotation file has no outline that counts (empty, points only, or objects of other "
+    "kinds): the slide has no label",
     "one_class_mask": "every px of the mask is of one class",
     "tumor_cut_away": "cut-outs or ignored regions take more of the outlined tumour than they leave",
 }

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from acinus.cohorts.adapter import TABLE_SUFFIXES
-from acinus.cohorts.slide_names import SLIDE_SUFFIXES, SlideNames, safe_id, stem_of
+from acinus.cohorts.slide_names import SUFFIXES, SlideNames, safe_id, stem_of
+from acinus.slides import formats
+from acinus.slides.formats import FORMATS
 
 FOLDERS = frozenset({"annotations", "geojson", "masks", "xml"})
 """Folders, in any case and at any depth, of annotation files that do not lie beside their slides."""
@@ -21,18 +23,6 @@ OUTLINE_SUFFIXES = (
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 FLAT_SUFFIXES = (".png", ".jpg", ".jpeg")
 """Of pictures that are slides only where no other slide beside them has their stem: else they are its thumbnail."""
-FOREIGN = {
-    ".czi": "convert it to OME-TIFF with bfconvert (Bio-Formats) or pylibCZIrw",
-    ".vsi": "convert it to OME-TIFF with bfconvert (Bio-Formats)",
-    ".isyntax": "export it as TIFF from Philips IMS or with the Philips Pathology SDK",
-    ".i2syntax": "export it as TIFF from Philips IMS or with the Philips Pathology SDK",
-    ".lif": "convert it to OME-TIFF with bfconvert (Bio-Formats)",
-    ".nd2": "convert it to OME-TIFF with bfconvert (Bio-Formats)",
-    ".zvi": "convert it to OME-TIFF with bfconvert (Bio-Formats)",
-    ".sdpc": "export it as SVS or TIFF with the scanner's program",
-    ".kfb": "export it as SVS or TIFF with the scanner's program",
-}
-"""Suffixes of slides that nothing here reads -> what makes them readable."""
 _MASK_ENDING = re.compile(r"[ _.-]masks?\Z", re.IGNORECASE)
 _ENDING = re.compile(r"[ _.-](annotations?|masks?)\Z", re.IGNORECASE)
 
@@ -67,15 +57,17 @@ def match(files: Iterable[str], tool: Tool, stated: Mapping[str, str] | None = N
     found = Match()
     outlines: list[str] = []
     paths = sorted(files)
-    for path in _whole(paths, found):
-        suffix = PurePosixPath(path).suffix.lower()
-        if suffix in FOREIGN:
-            found.foreign[path] = FOREIGN[suffix]
-        elif is_annotation(path):
+    parts = formats.parts(paths)
+    wholes = {whole for whole in parts.values() if whole not in set(paths)}  # folders, such as a zarr's
+    for path in sorted({*paths, *wholes} - set(parts)):
+        form = FORMATS.get(next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), ""))
+        if is_annotation(path):
             outlines.append(path)
-        elif path.lower().endswith(SLIDE_SUFFIXES):
+        elif form is not None and form.readable:
             found.slides[path] = path  # by its path until all are known
-        elif suffix in TABLE_SUFFIXES:
+        elif form is not None:
+            found.foreign[path] = f"{form.name} is not read; {form.remedy}"
+        elif PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES:
             found.tables.append(path)
         else:
             found.ignored[path] = "by its name no slide, annotation or table"
@@ -105,22 +97,6 @@ def annotated_name(path: str) -> tuple[str, str]:
     """
     stem = stem_of(path) if is_mask(path) else stem_of(path, OUTLINE_SUFFIXES)
     return stem, _ENDING.sub("", stem)
-
-
-def _whole(paths: list[str], found: Match) -> Iterable[str]:
-    """Yield the files that stand for themselves: not the parts of an OME-Zarr, MRXS, VMS or VMU slide."""
-    folders = {stem_of(path, (".mrxs",)).casefold() for path in paths if path.lower().endswith(".mrxs")}
-    tiled = [path[: -len(".vms")].casefold() for path in paths if path.lower().endswith((".vms", ".vmu"))]
-    for path in paths:
-        parts = PurePosixPath(path).parts
-        store = next((place for place, part in enumerate(parts) if part.lower().endswith(".zarr")), None)
-        if store is not None:
-            found.foreign["/".join(parts[: store + 1])] = "OME-Zarr is not read; convert it to OME-TIFF with bfconvert"
-            continue
-        is_part = len(parts) > 1 and parts[-2].casefold() in folders and not path.lower().endswith(".mrxs")
-        is_tile = path.lower().endswith((".jpg", ".opt")) and any(path.casefold().startswith(stem) for stem in tiled)
-        if not is_part and not is_tile:
-            yield path
 
 
 def _slides(found: Match) -> SlideNames:

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from acinus.records import LONGEST_ID, is_safe_id
+from acinus.slides.formats import FORMATS
 
-SLIDE_SUFFIXES = (
-    *(".ome.tiff", ".ome.tif", ".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff"),
-    *(".vms", ".vmu", ".png", ".jpg", ".jpeg"),
-)
-"""Of files that are slides; those of two parts first."""
+SUFFIXES = tuple(sorted(FORMATS, key=len, reverse=True))
+"""Of files that are slides, read or not; those of two parts first."""
 _UUID = re.compile(r"\.[0-9a-f]{6,8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.IGNORECASE)
 _BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?=-|\Z)", re.IGNORECASE)
 _SPELLED = str.maketrans({"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"})
@@ -21,7 +19,7 @@ _ALIKE = 0.8
 """How alike two names must be (difflib's ratio) for one to be offered for the other."""
 
 
-def stem_of(path: str, suffixes: Iterable[str] = SLIDE_SUFFIXES) -> str:
+def stem_of(path: str, suffixes: Iterable[str] = SUFFIXES) -> str:
     """Return a file's name without a known suffix, in any case: dots within it stay (TCGA-83-5908-01Z.381c8f82-...)."""
     name = PurePosixPath(path).name
     found = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from acinus.annotations.frame import qupath_corner
 from acinus.charts import heatmaps, layers
 from acinus.charts.classes import class_pair, patch_strip
 from acinus.drawing.source import Row, Source
@@ -56,6 +57,7 @@ def draw_slide(job: SlideJob) -> tuple[Pictures, SlideView]:
     with open_slide(job.source.places.image(job.row), slide_id) as slide:
         rasters = _rasters(job, slide)
         strip = _strip(job, slide)
+        corner0 = qupath_corner(slide.properties)
     downsample, several = rasters.frame.thumbnail_downsample, len(colours) > 2
     shown = []
     if rasters.truth is not None:
@@ -77,7 +79,7 @@ def draw_slide(job: SlideJob) -> tuple[Pictures, SlideView]:
     height, width = rasters.prob.shape
     regions = job.source.paths.regions / f"{slide_id}.geojson"
     paint = colours if several else None  # one class: apart from the truth's colour
-    lines = outlines(read_json(regions), 1 / downsample, str(regions), paint)
+    lines = outlines(read_json(regions), 1 / downsample, str(regions), paint, corner0)
     view = SlideView(slide_id, (width, height), f"{LAYERS}/{photo.name}", tuple(shown), lines, strip)
     return _side_by_side(job, rasters), view
 

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from acinus.annotations import asap
-from acinus.annotations.areas import distinct_points, made_valid, polygonal
+from acinus.annotations.areas import distinct_points, made_valid, polygonal, rectangle
 from acinus.errors import RecipeError, SlideError
 
 Role = Literal["tumor", "subtract", "ignore"]
@@ -113,7 +113,7 @@ def _area(kind: str, vertices: np.ndarray, where: str) -> shapely.Geometry:
     """Return the valid polygonal area an outline goes around."""
     distinct = distinct_points(vertices)
     if kind == "Rectangle":
-        area: shapely.Geometry = shapely.Polygon(asap.corners(vertices, where))
+        area: shapely.Geometry = shapely.Polygon(rectangle(vertices, where))
     else:
         if distinct < 3:
             raise SlideError(

@@ -12,8 +12,10 @@ import shapely
 from acinus import params
 from acinus.errors import RecipeError, SlideError
 from acinus.labels import asap, blocks, fold
+from acinus.labels.drawn import Drawn, read_areas
 from acinus.labels.masks import Mask, Values
 from acinus.labels.outlines import Outlined, polygonal
+from acinus.records import LABEL_KINDS
 from acinus.scoring.confusion import IGNORE
 
 ANY_PROVIDER = "*"
@@ -136,9 +138,10 @@ class Labels(Protocol):
 def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
     """Return the labels of one slide.
 
-    Kinds: asap_xml, mask, fold (a tile of an array), none (known to be class 0 everywhere), unknown (ignore
-    everywhere). On a slide that is not exhaustively annotated, whatever was not outlined is ignored; a
-    cut-out inside an outline was looked at and found free of tumour, so it stays normal.
+    Kinds: asap_xml, mask, class_mask (of class indices, made at ingest), outlines (of several classes, read at ingest),
+    fold (a tile of an array), none (known to be class 0 everywhere), unknown (ignore everywhere). On a slide that is
+    not exhaustively annotated, whatever was not outlined is ignored; a cut-out inside an outline was looked at and
+    found free of tumour, so it stays normal.
 
     Raises:
         SlideError: a label that cannot be used, in one line that names slide and file.
@@ -154,11 +157,16 @@ def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
             return _outlined(row, row.path, rules)
         if row.label_kind == "mask":
             return _checked(row, Mask(row.path, row.width, row.height, rules.values(row.provider), row.exhaustive))
+        if row.label_kind == "class_mask":
+            values = Values(len(rules.classes), {**{i: i for i in range(len(rules.classes))}, IGNORE: IGNORE}, "ingest")
+            return _checked(row, Mask(row.path, row.width, row.height, values))
+        if row.label_kind == "outlines":
+            return Drawn(read_areas(row.path), row.width, row.height, len(rules.classes))
         if row.label_kind == "fold":
             if len(rules.classes) != fold.CLASSES:
                 raise RecipeError(f"classes: {len(rules.classes)} of them, but a fold array has {fold.CLASSES}")
             return _checked(row, fold.FoldLabels(row.path, row.width, row.height))
-        raise SlideError(f"label kind {row.label_kind!r}; expected asap_xml, mask, fold, none or unknown")
+        raise SlideError(f"label kind {row.label_kind!r}; expected {', '.join(LABEL_KINDS)}")
 
 
 def open_tissue(row: LabelRow, rules: LabelRules) -> Labels | None:

@@ -25,7 +25,9 @@ class Places:
         """Return the label's file, or None for a slide without one."""
         if row["label_source"] is None:
             return None
-        if row["derived"] and row["label_kind"] == "mask":  # outlines are read where they are
+        if row["label_kind"] == "outlines":  # of any tool: ingest has read them
+            return below(self.rasters, f"{row['slide_id']}_areas.parquet")
+        if row["label_kind"] == "class_mask" or (row["derived"] and row["label_kind"] == "mask"):
             return below(self.rasters, f"{row['slide_id']}_mask.tif")
         return below(self.root, row["label_source"])
 

@@ -27,12 +27,17 @@ class Outline:
 
 
 def outlines(
-    collection: Mapping[str, Any], px_per_level0: float, source: str, colours: Mapping[str, Colour] | None = None
+    collection: Mapping[str, Any],
+    px_per_level0: float,
+    source: str,
+    colours: Mapping[str, Colour] | None = None,
+    corner0: tuple[int, int] = (0, 0),
 ) -> tuple[Outline, ...]:
     """Return the polygons of a GeoJSON FeatureCollection, the largest MOST_OUTLINES, in the order of their numbers.
 
     px_per_level0: thumbnail px per level-0 px. A region's number ends the feature's name ("region 12"). source: the
-    file's name, for errors. colours: of the classes by name, instead of the file's own.
+    file's name, for errors. colours: of the classes by name, instead of the file's own. corner0: the level-0 px
+    (x0, y0) that the file counts from.
 
     Raises:
         AcinusError: no FeatureCollection of polygons.
@@ -46,9 +51,10 @@ def outlines(
             regions.append((number, area, (red, green, blue)))
     except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         raise AcinusError(f"{source}: no GeoJSON of regions ({error!r}); run stage quantify again") from error
+    placed = [px_per_level0, 0, 0, px_per_level0, *(px_per_level0 * at for at in corner0)]
     largest = sorted(regions, key=lambda region: (-region[1].area, region[0]))[:MOST_OUTLINES]
     return tuple(
-        Outline(number, _path(shapely.affinity.scale(area, px_per_level0, px_per_level0, origin=(0, 0))), colour)
+        Outline(number, _path(shapely.affinity.affine_transform(area, placed)), colour)
         for number, area, colour in sorted(largest, key=lambda region: region[0])
     )
 

@@ -8,6 +8,7 @@ SEEN = "patients of the test split were seen in training"
 
 SPLIT_RULES: dict[str, str] = {
     "splits.csv": "as the cohort's splits.csv says",
+    "slides.csv": "as the cohort's slides.csv says",
     "name": "by the slides' names",
     "drawn": "drawn by a seed, whole groups together",
     "official-1": "PanNuke's official split 1: train on fold 1, validate on 2, test on 3",

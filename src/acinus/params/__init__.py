@@ -8,6 +8,7 @@ from acinus.params.cohorts import (
     PandaCohort,
     PannukeCohort,
     RgbMaskCohort,
+    SlideLabel,
     SlidesCohort,
 )
 from acinus.params.project import (

@@ -220,10 +220,6 @@ class SlidesCohort(Cohort):
     """Instead, where masks are coloured: a class of the recipe and its colour; px of other colours are ignored."""
     label: SlideLabel | None = None
     """See [cohort.label](#cohortlabel); null: what a slide is, its annotation alone says."""
-    max_pixels: Count = 400_000_000
-    """Largest flat picture (PNG, JPEG) taken as a slide or as a mask, in px by its header, before it is decoded."""
-    pyramid_quality: Annotated[int, Field(ge=1, le=100)] = 90
-    """JPEG quality of the tiled pyramid made of each flat picture."""
 
     @model_validator(mode="after")
     def _one_kind_of_masks(self) -> Self:
@@ -248,6 +244,8 @@ class SlidesRecipe(Recipe):
 
     def _faults(self) -> Iterator[str | None]:
         yield from super()._faults()
+        if REGION in self.classes:
+            yield f"classes = {self.classes}: {REGION} means something else in cohort.annotations; name it otherwise"
         cohort, allowed = self.cohort, ", ".join(self.classes)
         meanings = {"cohort.mask_values": (cohort.mask_values.values(), {IGNORED})}
         meanings["cohort.mask_colours"] = (cohort.mask_colours, set())

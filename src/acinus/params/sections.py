@@ -119,6 +119,7 @@ Finding = Literal[
     "mask_missing",
     "near_colours",
     "no_tumor_outlined",
+    "nothing_outlined",
     "one_class_mask",
     "tumor_cut_away",
 ]

@@ -109,7 +109,7 @@ def _quantified(order: Order, model: Model, opened: Opened, reader: MapReader) -
     legend = Legend.of(model.card.classes, tuple(model.colours.values()))
     wide, high = (np.diff(edges) / geometry.downsample for edges in (geometry.edges_x0, geometry.edges_y0))
     area_px = np.zeros(len(model.card.classes))
-    for band in exported(found, legend, order.folder / REGIONS, order.folder / ASAP):
+    for band in exported(found, legend, order.folder / REGIONS, order.folder / ASAP, opened.corner0):
         tissue = tissue_of(mask, geometry, band.top, len(band.classes), model.index, model.maps.min_tissue_fraction)
         amounts.add(Rows(band.prob, tissue, band.classes, band.looked))
         rows = slice(band.top, band.top + len(band.classes))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from acinus import params
+from acinus.annotations.frame import qupath_corner
 from acinus.errors import SlideError
 from acinus.learning.card import Card
 from acinus.learning.colour import TrainingStain, optical_density
@@ -68,7 +69,8 @@ class Order:
 @dataclass(frozen=True)
 class Opened:
     """What is known of a slide before its map. density: mean optical density of its tissue, None without any;
-    distance: how far that is from the training slides', None where it cannot be told.
+    distance: how far that is from the training slides', None where it cannot be told. corner0: the level-0 px (x0, y0)
+    that QuPath counts from.
     """
 
     image: Path
@@ -80,6 +82,7 @@ class Opened:
     density: np.ndarray | None
     distance: float | None
     warnings: tuple[str, ...]
+    corner0: tuple[int, int]
 
 
 def open_order(order: Order, model: Model, work: Path) -> Opened:
@@ -113,6 +116,7 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
             density=density,
             distance=distance,
             warnings=tuple(warnings),
+            corner0=qupath_corner(slide.properties),
         )
 
 

@@ -2,7 +2,8 @@
 
 GeoJSON for QuPath, which imports it as annotations (File, Import objects; or by dropping the file on the slide). Read
 by its QuPathTypeAdapters: objectType, name, classification {name, color}, measurements (a map of numbers, without
-null). Coordinates are level-0 px, y down, as QuPath has them, not degrees as RFC 7946 has them.
+null). Coordinates are level-0 px, y down, as QuPath has them, not degrees as RFC 7946 has them; where a slide says
+which part of it holds pixels (`openslide.bounds-*`: MRXS, SCN) they are relative to that part: QuPath shows no more.
 
 ASAP XML, in level-0 px: what ASAP opens beside the slide, and `labels.asap` reads back.
 """
@@ -49,12 +50,15 @@ class Legend:
         return TUMOUR_GROUP if len(self.names) == 2 else self.names[index]
 
 
-def exported(found: Found, legend: Legend, geojson_path: Path, asap_path: Path) -> Iterator[CleanBand]:
+def exported(
+    found: Found, legend: Legend, geojson_path: Path, asap_path: Path, corner0: tuple[int, int] = (0, 0)
+) -> Iterator[CleanBand]:
     """Yield the bands of `found.bands()`, and leave the regions as GeoJSON (QuPath) and ASAP XML when they are through.
 
     Regions stand in the order in which they end, so that memory holds only those that a band passes through.
     Outlines follow the borders of map px in level-0 px, cut at the slide's border. The files appear whole at the end
-    or not at all.
+    or not at all. corner0: the level-0 px (x0, y0) that QuPath counts from, which the GeoJSON is relative to; ASAP
+    counts from the full slide.
     """
     shapes, separator = Shapes(found.boxes), ""
     colours = {legend.group(index): colour for index, colour in enumerate(legend.colours) if index}
@@ -71,7 +75,8 @@ def exported(found: Found, legend: Legend, geojson_path: Path, asap_path: Path) 
             for shape in shapes.add(band.top, band.regions):
                 row, polygons = found.rows[shape.region - 1], outlines(shape.mask)
                 placed = [[_level0(ring, shape, found.geometry) for ring in polygon] for polygon in polygons]
-                feature = _feature(row, placed, legend)
+                shown = [[ring - np.array(corner0) for ring in polygon] for polygon in placed]
+                feature = _feature(row, shown, legend)
                 geojson.write(f"{separator}\n{json.dumps(feature, allow_nan=False)}")
                 separator = ","
                 for number, (excluded, ring) in enumerate(_asap_rings(shape, polygons)):

@@ -1,5 +1,6 @@
 """A slide in a file of its own: the file's bytes, and what OpenSlide makes of them: tags, levels and pixels."""
 
+import math
 import os
 from abc import abstractmethod
 from functools import cached_property
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MPP_RANGE = (0.05, 20.0)
 """Plausible um per level-0 px; a value outside (pyvips writes 1000 for "unknown") counts as missing."""
+_DEFAULT_COUNTS = (1, 10, 72, 96, 100, 150, 200, 300, 600)
 
 
 class FileSlide(SlidePixels):
@@ -133,3 +135,15 @@ def unread(slide: SlidePixels, why: str) -> SlideError:
         what = f"{name} is not read: {form.name}"
     remedy = form.remedy if form is not None else "replace the file"
     return SlideError(f"slide {slide.slide_id}: {what}; {remedy}, or list the slide under cohort.exclude")
+
+
+def is_default_mpp(tag: str) -> bool:
+    """Return whether a text of um per px is what writers put where they know none: no number, 0, or 1, 10, 72, 96,
+    100, 150, 200, 300 or 600 px per inch or centimetre."""
+    try:
+        value = float(tag)
+    except ValueError:
+        return True
+    if not 0 < value < math.inf:
+        return True
+    return any(abs(value * count / unit - 1) < 1e-3 for unit in (1e4, 25_400.0) for count in _DEFAULT_COUNTS)

@@ -4,12 +4,13 @@ from collections.abc import Collection
 from typing import Any
 
 from acinus import records
-from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
+from acinus.cohorts import camelyon, panda, pannuke, rgb_mask, slides
 from acinus.cohorts.adapter import COMMON_TABLES, Order, some, unread_tables
 from acinus.cohorts.inventory import fingerprints, read_inventory
 from acinus.cohorts.manifest import FINDINGS, build_manifest, unlabelled_lines
+from acinus.cohorts.matching import OUTLINE_SUFFIXES
 from acinus.files import atomic_path, note_if_empty
-from acinus.params import PandaCohort
+from acinus.params import PandaCohort, SlidesCohort
 from acinus.stage import Stage
 
 FAMILIES: dict[str, Any] = {
@@ -17,6 +18,7 @@ FAMILIES: dict[str, Any] = {
     "panda": panda,
     "rgb_mask": rgb_mask,
     "pannuke": pannuke,
+    "slides": slides,
 }
 """What reads each family: `ingest`, an `adapter.Order` -> manifest rows; TABLES, the lower-case names of the tables
 that it reads beside adapter.COMMON_TABLES."""
@@ -36,13 +38,16 @@ def run(stage: Stage) -> None:
             files=files,
             seed=stage.seed(),
             map=stage.map,
+            say=stage.say,
         )
-        table = build_manifest(FAMILIES[stage.recipe.family].ingest(order), stage.recipe.cohort)
+        rows = FAMILIES[stage.recipe.family].ingest(order)
+        for row in rows:
+            if row["status"] != "ok":
+                stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
+        table = build_manifest(rows, stage.recipe.cohort)
         note_if_empty(rasters, "The slides of this cohort are read where they are; nothing was made of them.")
     manifest = records.write(records.MANIFEST, table, stage.paths.manifest)
-    _name_unread(stage, files)
-    for row in records.rows(manifest[manifest["status"] != "ok"]):
-        stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
+    _name_unread(stage, files, set(manifest["label_source"].dropna()))
     for row in records.rows(manifest[manifest["findings"] != ""]):
         stage.say(
             f"{row['slide_id']}: {', '.join(f'{name} ({FINDINGS[name]})' for name in row['findings'].split(';'))}"
@@ -54,12 +59,23 @@ def run(stage: Stage) -> None:
     counts |= {f"n_slides.{split}": int((usable["split"] == split).sum()) for split in ("train", "val", "test")}
     stage.log.log_metrics(counts)
     stage.say(", ".join(f"{name.removeprefix('n_slides.')} {count}" for name, count in counts.items()))
+    annotated = int((usable["label_kind"] != "unknown").sum())
+    stage.say(f"{annotated} of {len(usable)} have an annotation, {usable['slide_label'].notna().sum()} a slide label")
 
 
-def _name_unread(stage: Stage, files: Collection[str]) -> None:
-    """Say which tables of the cohort no rule looks at: a label in a file of another name would be missed in silence."""
-    by_name = {*COMMON_TABLES, *FAMILIES[stage.recipe.family].TABLES}
-    listed = stage.recipe.cohort.doubtful if isinstance(stage.recipe.cohort, PandaCohort) else []
+def _name_unread(stage: Stage, files: Collection[str], labels: Collection[str]) -> None:
+    """Say which tables and annotation files no rule looks at: a label in them would be missed in silence."""
+    cohort, family = stage.recipe.cohort, stage.recipe.family
+    by_name = {*COMMON_TABLES, *FAMILIES[family].TABLES}
+    listed = cohort.doubtful if isinstance(cohort, PandaCohort) else []
+    if isinstance(cohort, SlidesCohort):
+        listed = [cohort.table, cohort.table.lower()]
     unread = unread_tables(files, {*by_name, *listed})
     if unread:
         stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(by_name))}")
+    passed_over = [path for path in sorted(files) if path.lower().endswith(OUTLINE_SUFFIXES) and path not in labels]
+    if passed_over and family != "slides":  # which names each
+        stage.say(
+            f"not read: {len(passed_over)} files that may be annotations ({some(passed_over)}); family slides reads "
+            f"those of any tool, {family} only its own"
+        )

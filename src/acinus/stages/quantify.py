@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from acinus import params, records
+from acinus.annotations.frame import qupath_corner
 from acinus.files import atomic_path, note_if_empty, read_json
 from acinus.labels import fold
 from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
@@ -168,7 +169,7 @@ def _counted(
     paths = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
     with open_slide(job.places.image(row), row["slide_id"]) as image:
         at = at_downsample(image.level_downsamples, geometry.downsample)
-        for band in exported(found, job.legend, *paths):
+        for band in exported(found, job.legend, *paths, qupath_corner(image.properties)):
             top, rows = band.top, len(band.classes)
             tissue = tissue_of(mask, geometry, top, rows, job.index, min_fraction)
             truth, true_tissue, colour = None, None, None

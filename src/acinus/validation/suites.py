@@ -5,7 +5,7 @@ from typing import Any
 
 from acinus.params import Sample, Validate
 from acinus.params.base import SPLITS
-from acinus.records import IGNORE, NORMAL, TUMOR
+from acinus.records import IGNORE, LABEL_KINDS, NORMAL, TUMOR
 
 _UNLABELLED = (
     "slides of which nothing is known teach nothing and are in no figure: add their annotations or reference.csv, list "
@@ -60,9 +60,7 @@ def manifest_suite(split_by: str) -> Suite:
             "docs/cohorts.md says what each finding means; mend it, exclude the slide or name it in validate.tolerate",
         ),
         _within("isup", "an ISUP grade is 0 to 5: correct the cohort's table", 0, 5),
-        _among(
-            "label_kind", ["asap_xml", "mask", "fold", "none", "unknown"], "report this: ingest wrote an unknown kind"
-        ),
+        _among("label_kind", list(LABEL_KINDS), "report this: ingest wrote an unknown kind"),
         _among("same_content_as", [""], "the same image twice: list one of the two under cohort.exclude"),
     )
     if split_by == "patient":

@@ -1,0 +1,295 @@
+"""`acinus look`: what a folder of slides holds, what belongs together, and what does not and why. Needs no project."""
+
+import os
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from acinus.annotations.frame import Frame
+from acinus.annotations.outline import ClassCount, Outline, class_counts
+from acinus.annotations.reading import read_annotations
+from acinus.cohorts import slides
+from acinus.cohorts.drawn import mask_values
+from acinus.cohorts.inventory import listing
+from acinus.cohorts.matching import is_mask
+from acinus.cohorts.slide_names import SlideNames
+from acinus.cohorts.tables import csv_rows, read_text
+from acinus.drawing.sheet import Tile, colour_of, contact_sheet, outlined, tile_px, tinted
+from acinus.errors import AcinusError
+from acinus.files import atomic_path, write_text
+from acinus.labels.palette import Colour
+from acinus.parallel import map_over
+from acinus.slides import brightfield
+from acinus.slides.formats import format_of
+from acinus.slides.open import SlidePixels, below, open_slide
+from acinus.slides.pyramid import slide_file
+from acinus.slides.slide import is_default_mpp
+
+SHEET, TEXT = "contact_sheet.png", "look.txt"
+SHOWN = 25
+"""So many lines of each part are printed; look.txt has all."""
+_SEVERAL = 16  # slides from which on processes are worth their start
+NO_CLASS = "(no class)"
+
+
+@dataclass
+class SlideLook:
+    """What one slide and its annotation are. problem, annotation_problem: why it cannot be used, else ""."""
+
+    slide_id: str
+    path: str
+    form: str
+    facts: str = ""
+    problem: str = ""
+    no_mpp: str = ""
+    annotation: str = ""
+    tool: str = ""
+    annotation_problem: str = ""
+    classes: list[ClassCount] = field(default_factory=list)
+    mm2_per_px: float | None = None
+    notes: list[str] = field(default_factory=list)
+    picture: np.ndarray | None = None
+
+
+Part = tuple[str, list[str]]
+
+
+def run(folder: Path, out: Path) -> str:
+    """Write the report and the sheet into `out`; return the report, long parts of it cut.
+
+    Raises:
+        AcinusError: no such folder, or `out` lies in it, where its pictures would be slides.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise AcinusError(
+            f"{out}: lies in the folder of the slides, where its pictures would count as slides; set --out"
+        )
+    files = listing(folder)
+    found, table_fault = _discovered(folder, files)
+    matched = found.match
+    jobs = [
+        (slide_id, path, matched.annotations.get(slide_id, "")) for slide_id, path in sorted(matched.slides.items())
+    ]
+    workers = (os.cpu_count() or 1) if len(jobs) >= _SEVERAL else 1
+    looks = list(map_over(partial(look_at, root=folder, edge_px=tile_px(len(jobs))), jobs, workers=workers))
+    names = SlideNames(matched.slides.values())
+    parts: list[Part] = [
+        ("slides", _slide_lines(looks, len(files))),
+        ("slides that cannot be used", [f"{one.path}: {one.problem}" for one in looks if one.problem]),
+        ("slides without a resolution", [f"{x.path}: {x.no_mpp}" for x in looks if x.no_mpp and not x.problem]),
+        ("slides in formats that are not read", [f"{path}: {why}" for path, why in matched.foreign.items()]),
+        ("ids that differ from file names", slides.named(matched.slides)),
+        ("annotations", _annotation_lines(looks)),
+        ("classes", _class_lines(looks)),
+        (
+            "annotations that cannot be used",
+            [f"{x.annotation}: {x.annotation_problem}" for x in looks if x.annotation_problem],
+        ),
+        ("odd in annotations", [note for one in looks for note in one.notes]),
+        ("annotations that go with no slide", [f"{path}: {why}" for path, why in matched.orphans.items()]),
+        ("slides without an annotation", [one.path for one in looks if not one.annotation and not one.problem]),
+        ("tables", [line for path in matched.tables for line in _table_lines(folder, path, names)]),
+        (
+            "to decide",
+            [*table_fault, *matched.faults, *found.joined.faults, *found.joined.rows_without, *_unlisted(found)],
+        ),
+        ("not used", [f"{path}: {why}" for path, why in matched.ignored.items()]),
+    ]
+    with atomic_path(out / SHEET) as part:
+        part.write_bytes(_sheet(looks))
+    write_text(out / TEXT, f"{folder}\n\n" + _text(parts, None))
+    return f"{folder}\n\n{_text(parts, SHOWN)}\nwritten: {out / TEXT}, {out / SHEET}"
+
+
+def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]]:
+    """Return what lies in the folder; a slides.csv that cannot be used is a fault, and else as if it were not there."""
+    try:
+        return slides.discover(folder, files), []
+    except AcinusError as error:
+        rest = [path for path in files if Path(path).name.lower() != slides.NAME]
+        return slides.discover(folder, rest), [str(error)]
+
+
+def look_at(job: tuple[str, str, str], root: Path, edge_px: int) -> SlideLook:
+    """Return what one slide (id, path, annotation file or "") is; nothing is raised for it."""
+    slide_id, path, annotation = job
+    form = format_of(below(root, path))
+    look = SlideLook(slide_id, path, form.name if form else "unknown", annotation=annotation)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = slide_file(below(root, path), slide_id, Path(scratch) / "slide.tif")
+            with open_slide(file, slide_id) as slide:
+                _examine(slide, look, root, edge_px)
+    except (AcinusError, OSError) as error:
+        look.problem = _plain(error, slide_id, root)
+    return look
+
+
+def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int) -> None:
+    mpp, tag = slide.tag_mpp, slide.properties.get("openslide.mpp-x")
+    resolution = f"{mpp[0]:.4g} um/px" if mpp else "no um/px"
+    if mpp is None and tag is not None and not is_default_mpp(tag):
+        look.no_mpp = (
+            f"its tag says {float(tag):.4g} um/px, which is not plausible: give it in column mpp of slides.csv"
+        )
+    elif mpp is None:
+        look.no_mpp = "no um/px: give it in column mpp of slides.csv, or set cohort.mpp for all such slides"
+    levels = len(slide.level_dimensions)
+    look.facts = f"{slide.width} x {slide.height} px, {_number(levels, 'level')}, {resolution}"
+    look.mm2_per_px = mpp[0] * mpp[1] / 1e6 if mpp else None
+    scale = max(slide.width, slide.height) / edge_px
+    columns, rows = (max(1, round(edge / scale)) for edge in (slide.width, slide.height))
+    look.picture = slide.overview(columns, rows) if scale >= 1 else slide.overview(slide.width, slide.height)
+    try:
+        brightfield.check(slide)
+    except AcinusError as error:
+        look.problem = _plain(error, look.slide_id, root)
+    if not look.annotation:
+        return
+    try:
+        file = below(root, look.annotation)
+        if is_mask(look.annotation):
+            rows, columns = look.picture.shape[:2]
+            look.classes, values = mask_values(file, (slide.width, slide.height), (columns, rows))
+            look.tool, look.picture = "mask", tinted(look.picture, values)
+            return
+        drawn = read_annotations(file, Frame.of((slide.width, slide.height), slide.properties, mpp))
+    except AcinusError as error:
+        look.annotation_problem = _plain(error, look.slide_id, root).removeprefix(f"{file.name}: ")
+        return
+    look.tool, look.classes = drawn.tool, class_counts(drawn.outlines)
+    look.notes = [*drawn.warnings, *_passed_over(look.annotation, drawn.passed_over, drawn.outlines)]
+    shapes = [(outline.area, outline.colour or colour_of(outline.class_name or NO_CLASS)) for outline in drawn.outlines]
+    look.picture = outlined(look.picture, shapes, max(scale, 1.0))
+
+
+def _passed_over(name: str, passed_over: dict[str, int], outlines: Iterable[Outline]) -> Iterable[str]:
+    if passed_over:
+        yield f"{name}: passed over: " + ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+    kinds = Counter(outline.object_type for outline in outlines if outline.object_type != "annotation")
+    if kinds:
+        yield f"{name}: counted only by cohort.annotations.objects: " + ", ".join(
+            f"{count} of kind {kind}" for kind, count in sorted(kinds.items())
+        )
+
+
+def _plain(error: Exception, slide_id: str, root: Path) -> str:
+    text = " ".join(str(error).replace(f"{root}/", "").split())
+    return text.removeprefix(f"slide {slide_id}: ")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def _slide_lines(looks: Sequence[SlideLook], files: int) -> list[str]:
+    usable = [one for one in looks if not one.problem]
+    forms = Counter(one.form for one in usable)
+    counts = ", ".join(f"{count} {form}" for form, count in forms.most_common())
+    annotated = sum(bool(one.annotation and not one.annotation_problem) for one in usable)
+    lines = [
+        f"{len(usable)} of {len(looks)} can be used: {counts or 'none'}; {annotated} of them annotated; {files} files"
+    ]
+    return lines + [f"{one.path}: {one.form}, {one.facts}" for one in usable]
+
+
+def _annotation_lines(looks: Sequence[SlideLook]) -> list[str]:
+    lines = []
+    for one in looks:
+        if one.tool and not one.annotation_problem:
+            what = ", ".join(f"{entry.class_name or NO_CLASS} {_amount(entry, one)}" for entry in one.classes)
+            lines.append(f"{one.annotation} ({one.tool}) -> {one.path}: {what or 'no outline'}")
+    return lines
+
+
+def _amount(entry: ClassCount, look: SlideLook) -> str:
+    if look.tool == "mask":
+        return f"({entry.area_px0:,.0f} mask px)"
+    return f"{entry.outlines} ({_area(entry.area_px0, look.mm2_per_px)})"
+
+
+def _area(px0: float, mm2_per_px: float | None) -> str:
+    return f"{px0:,.0f} px" if mm2_per_px is None else f"{px0 * mm2_per_px:.3g} mm2"
+
+
+def _class_lines(looks: Sequence[SlideLook]) -> list[str]:
+    """Return a line for each class over all files, the commonest first."""
+    by_name: dict[str, list[tuple[ClassCount, SlideLook]]] = defaultdict(list)
+    for look in looks:
+        if look.tool != "mask":
+            for entry in look.classes:
+                by_name[entry.class_name or NO_CLASS].append((entry, look))
+    lines = []
+    for name, entries in sorted(by_name.items(), key=lambda item: -sum(entry.outlines for entry, _ in item[1])):
+        known = [entry.area_px0 * look.mm2_per_px for entry, look in entries if look.mm2_per_px]
+        area = (
+            f", {sum(known):.3g} mm2"
+            if len(known) == len(entries)
+            else f", {sum(e.area_px0 for e, _ in entries):,.0f} px"
+        )
+        count = sum(entry.outlines for entry, _ in entries)
+        lines.append(f"{name}: {_number(count, 'outline')} in {_number(len(entries), 'file')}{area}")
+    return lines
+
+
+def _table_lines(root: Path, path: str, names: SlideNames) -> Iterable[str]:
+    """Yield what a table is: its columns, and which of them names slides."""
+    if not path.lower().endswith((".csv", ".tsv")):
+        yield f"{path}: only CSV is read; save it as CSV"
+        return
+    try:
+        rows = csv_rows(read_text(below(root, path)), path)
+    except AcinusError as error:
+        yield str(error)
+        return
+    header, body = (rows[0][1], [cells for _, cells in rows[1:]]) if rows else ([], [])
+    yield f"{path}: {len(body)} rows; columns {', '.join(header) or 'none'}"
+    counts: dict[str, int] = {}
+    for place, title in enumerate(header):
+        found = {
+            slide[0]
+            for cells in body
+            if place < len(cells) and cells[place] and len(slide := names.find(cells[place])) == 1
+        }
+        counts[title] = len(found)
+    title, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if not count:
+        yield f"{path}: no column names slides of this folder"
+    elif Path(path).name.lower() != slides.NAME:
+        call = "" if title.casefold() == "slide" else " call the column slide and"
+        yield f"{path}: column {title} names {count} slides; to use it{call} set cohort.table: {path}"
+    else:
+        yield f"{path}: column {title} names {count} slides"
+
+
+def _unlisted(found: slides.Found) -> list[str]:
+    return [f"{path}: {found.table.name} has no row for it" for path in found.joined.slides_without if found.table]
+
+
+def _sheet(looks: Sequence[SlideLook]) -> bytes:
+    tiles, colours = [], dict[str, Colour]()
+    for look in looks:
+        if look.picture is None:
+            continue
+        tiles.append(Tile(look.picture, (look.path, look.problem or look.annotation or "no annotation")))
+        for entry in look.classes if look.tool != "mask" else ():
+            name = entry.class_name or NO_CLASS
+            colours.setdefault(name, entry.colour or colour_of(name))
+    return contact_sheet(tiles, dict(sorted(colours.items())))
+
+
+def _text(parts: Sequence[Part], most: int | None) -> str:
+    """Return the parts that have lines, each under its title, at most `most` lines of each."""
+    blocks = []
+    for title, lines in parts:
+        if lines:
+            shown = (
+                lines if most is None or len(lines) <= most else [*lines[:most], f"... and {len(lines) - most} more"]
+            )
+            blocks.append("\n".join([title, *(f"  {line}" for line in shown)]) + "\n")
+    return "\n".join(blocks)

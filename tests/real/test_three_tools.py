@@ -1,0 +1,167 @@
+"""Slides of one's own from real pixels: the same outlines from three tools give the same index.
+
+GlaS images are the slides. Their gland masks become outlines; a malignant gland is tumor, a benign one gland.
+"""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+import yaml
+from PIL import Image
+from skimage.measure import find_contours
+
+from acinus import params, records
+from acinus.cohorts import inventory, slides
+from acinus.cohorts.adapter import Order
+from acinus.cohorts.manifest import build_manifest
+from acinus.labels.labels import LabelRules
+from acinus.labels.places import Places
+from acinus.patches.index import LabelRule
+from acinus.patches.sample import drawn_rows
+from acinus.stages.index import Job, index_one
+
+NAMES = ("train_1", "train_2", "train_12", "train_41")
+CLASSES = ("background", "gland", "tumor")
+RED, BLUE = (200, 0, 0), (0, 80, 200)
+
+
+def polygons(mask: np.ndarray) -> list[shapely.Polygon]:
+    """The outlines of a mask, with holes, whole px: what a person would draw, at 1 px or better."""
+    padded = np.pad(mask.astype(float), 1)
+    rings = [shapely.Polygon(ring[:, ::-1] - 0.5) for ring in find_contours(padded, 0.5) if len(ring) > 8]
+    rings.sort(key=lambda ring: -ring.area)
+    whole: shapely.Geometry = shapely.Polygon()
+    for ring in rings:  # a ring inside the area is a hole of it
+        inside = whole.contains(ring.representative_point())
+        whole = shapely.difference(whole, ring) if inside else shapely.union(whole, ring)
+    return [part for part in shapely.get_parts(whole) if part.area > 20]
+
+
+def qupath(shapes: list[shapely.Polygon], name: str) -> str:
+    features = [
+        {
+            "type": "Feature",
+            "id": str(number),
+            "geometry": json.loads(shapely.to_geojson(shape)),
+            "properties": {"objectType": "annotation", "classification": {"name": name, "color": list(RED)}},
+        }
+        for number, shape in enumerate(shapes)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def rings(shapes: list[shapely.Polygon]) -> list[tuple[np.ndarray, bool]]:
+    """Every ring without its repeated first point, and whether it is a hole."""
+    listed = []
+    for shape in shapes:
+        listed.append((np.asarray(shape.exterior.coords)[:-1], False))
+        listed += [(np.asarray(hole.coords)[:-1], True) for hole in shape.interiors]
+    return listed
+
+
+def imagescope(shapes: list[shapely.Polygon], name: str) -> str:
+    regions = "".join(
+        f'<Region Id="{number}" Type="0" NegativeROA="{int(hole)}"><Vertices>'
+        + "".join(f'<Vertex X="{x!r}" Y="{y!r}" Z="0"/>' for x, y in ring.tolist())
+        + "</Vertices></Region>"
+        for number, (ring, hole) in enumerate(rings(shapes), start=1)
+    )
+    layer = f'<Annotation Id="1" Name="{name}" LineColor="255" Type="4"><Regions>{regions}</Regions></Annotation>'
+    return f'<Annotations MicronsPerPixel="0.62">{layer}</Annotations>'
+
+
+def asap(shapes: list[shapely.Polygon], name: str) -> str:
+    """ASAP has no holes: a cut-out is an outline of a class that lies on top."""
+    drawn = "".join(
+        f'<Annotation Name="A{number}" Type="Polygon" PartOfGroup="{"Hole" if hole else name}" Color="#F4FA58">'
+        + "<Coordinates>"
+        + "".join(f'<Coordinate Order="{place}" X="{x!r}" Y="{y!r}"/>' for place, (x, y) in enumerate(ring.tolist()))
+        + "</Coordinates></Annotation>"
+        for number, (ring, hole) in enumerate(rings(shapes))
+    )
+    groups = f'<Group Name="{name}" PartOfGroup="None" Color="#64FE2E"><Attributes/></Group>'
+    return (
+        '<?xml version="1.0"?><ASAP_Annotations><Annotations>'
+        f"{drawn}</Annotations><AnnotationGroups>{groups}</AnnotationGroups></ASAP_Annotations>"
+    )
+
+
+TOOLS = {"qupath": (".geojson", qupath), "imagescope": (".xml", imagescope), "asap": (".xml", asap)}
+
+
+def indexed(glas: Path, folder: Path, tool: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Lay the images out as slides with one tool's files; return the manifest and the index of all slides."""
+    suffix, written = TOOLS[tool]
+    root, rasters = folder / tool, folder / f"{tool}_rasters"
+    (root / "annotations").mkdir(parents=True)
+    rasters.mkdir()
+    with (glas / "labels.csv").open(newline="") as stream:
+        known = {row["name"]: row for row in csv.DictReader(stream)}
+    lines = ["Slide;Patient;Grade;mpp"]
+    for name in NAMES:
+        (root / f"{name}.JPG").symlink_to(glas / "images" / f"{name}.jpg")
+        shapes = polygons(np.asarray(Image.open(glas / "masks" / f"{name}.png")) == 1)
+        drawn = "Tumor" if known[name]["grade"] == "malignant" else "Gland"
+        (root / "annotations" / f"{name}{suffix}").write_text(written(shapes, drawn))
+        lines.append(f"{name};{known[name]['patient']};{known[name]['grade']};0,62")
+    (root / "slides.csv").write_text("\r\n".join(lines), encoding="utf-8-sig")
+    meaning = {"Gland": "gland", "Tumor": "tumor", "Hole": "background"}
+    cohort = params.SlidesCohort.model_validate(
+        {"root": str(root), "annotations": {"classes": meaning, "outside": "background"}, "val_fraction": 0.5}
+    )
+    files = inventory.fingerprints(inventory.inventory(root, None))
+    order = Order(root, rasters, cohort, CLASSES, CLASSES[1:], files, 7, map)
+    manifest = build_manifest(slides.ingest(order), cohort)
+    index = params.Index.model_validate(
+        {"mpp": 1.24, "patch_px": 64, "stride_px": 48, "tissue": {"method": "all", "downsample": 8.0}}
+    )
+    rules, rule = LabelRules.of(CLASSES, cohort), LabelRule(3, (1, 2), "segmentation")
+    places = Places(root, rasters)
+    tables = [index_one(Job(row, places, folder, index, rules, rule)).to_pandas() for row in records.rows(manifest)]
+    return manifest, pd.concat(tables, ignore_index=True)
+
+
+def test_three_tools_give_one_index(shared_data: Path, tmp_path: Path) -> None:
+    glas = shared_data / "glas"
+    made: dict[str, Any] = {tool: indexed(glas, tmp_path, tool) for tool in TOOLS}
+    manifest, index = made["qupath"]
+    assert (manifest["status"] == "ok").all()
+    assert set(manifest["slide_label"]) == {"tumor"}  # of gland and tumor, both positive
+    shares = np.array(index["class_fractions"].tolist())
+    for other, of_other in made.values():
+        assert other["label_kind"].tolist() == ["outlines"] * len(NAMES)
+        pd.testing.assert_frame_equal(
+            of_other.drop(columns="class_fractions"), index.drop(columns="class_fractions"), atol=1e-6
+        )
+        np.testing.assert_allclose(np.array(of_other["class_fractions"].tolist()), shares, atol=1e-6)
+    # against the masks themselves, px by px: an outline cuts half px off at corners only
+    for name, rows in index.groupby("slide_id"):
+        mask = np.asarray(Image.open(glas / "masks" / f"{name}.png")) == 1
+        edge = 128
+        inside = rows[(rows["x0"] + edge <= mask.shape[1]) & (rows["y0"] + edge <= mask.shape[0])]
+        exact = [mask[y : y + edge, x : x + edge].mean() for x, y in zip(inside["x0"], inside["y0"], strict=True)]
+        np.testing.assert_allclose(inside["tumour_fraction"], exact, atol=0.004)
+    sample = index.iloc[drawn_rows(index, params.Sample.model_validate({"normal_per_tumor": 1.0}), 7)]
+    assert set(sample["split"]) == set(manifest["split"])
+
+
+@pytest.mark.parametrize("name", ["demo-panda"])
+def test_a_recipe_of_the_family_is_read(name: str) -> None:
+    root = Path(__file__).parents[2]
+    recipe = yaml.safe_load((root / "recipes" / f"{name}.yaml").read_text())
+    recipe |= {"family": "slides", "classes": list(CLASSES), "positive": ["tumor"]}
+    recipe["grade"] |= {"target": "none"}
+    recipe["train"]["loss"]["class_weights"] = "equal"
+    recipe["cohort"] = {"root": "x", "annotations": {"classes": {"T": "tumor"}, "outside": "background"}}
+    assert params.check_recipe("x.yaml", recipe).classes == list(CLASSES)
+    recipe["cohort"]["annotations"] = {"classes": {"T": "tumour"}, "outside": "none"}
+    with pytest.raises(
+        params.reading.RecipeError, match=r"cohort\.annotations\.classes names tumour; allowed are background"
+    ):
+        params.check_recipe("x.yaml", recipe)
