@@ -19,7 +19,7 @@ from acinus.templates.reading import published
 
 TEST_FRACTION = 0.2
 DEFAULT_TASKS: tuple[Task, ...] = ("patches", "segmentation")
-SHOWN = 5
+SHOWN = 2
 """So many faults stand in one line."""
 DISCOVER: dict[str, Any] = {
     "camelyon": camelyon.discover,
@@ -99,13 +99,13 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None) -> Draft:
         AcinusError: no slides, or no outlines on them.
     """
     seen = look(slides, files)
-    faults = [*seen.faults, *(f"{path}: {why}" for path, why in seen.found.orphans.items())]
-    said = "; ".join(faults[:SHOWN])
-    if not seen.mpps:
+    more = f"; and {len(seen.faults) - SHOWN} more" if len(seen.faults) > SHOWN else ""
+    said, count = "; ".join(seen.faults[:SHOWN]) + more, len(seen.seen.mpps)
+    if not count:
         raise AcinusError(f"{slides}: no slide that can be opened ({said or 'no file has the name of one'})")
-    if not seen.seen.classes:
+    if not seen.seen.classes and not seen.seen.values:
         raise AcinusError(
-            f"{slides}: no outlines on {len(seen.mpps)} slides ({said or 'no annotation file'}); put annotation files "
+            f"{slides}: no outlines and no masks for {count} slides ({said or 'no annotation file'}); put annotation files "
             "beside the slides, or start from a published recipe with --like"
         )
     weights = "package" if find_spec(PACKAGE) else "imagenet"
@@ -113,7 +113,7 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None) -> Draft:
         document, notes = own_recipe(
             f"Slides of {slides.name}", seen.seen, one, read_mapping(published()[BASES[one]]), weights
         )
-        draft = Draft(document, f"made from {len(seen.mpps)} slides", notes, faults, table_text(seen))
+        draft = Draft(document, f"made from {count} slides", notes, seen.faults, table_text(seen))
         with suppress(RecipeError):  # patches of several classes, say
             check_recipe(f"--task {one}", document)
             return draft

@@ -34,11 +34,15 @@ class ClassSeen:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a folder of slides. mpps: um per px of each slide, None where neither file nor table says."""
+    """What was seen of a folder of slides.
+
+    mpps: um per px of each slide, None where neither file nor table says. classes: of outlines. values: of masks, each
+    a class whose name is its number; no area is known of them.
+    """
 
     mpps: Sequence[float | None]
     classes: Sequence[ClassSeen]
-    tables: Sequence[str] = ()
+    values: Sequence[ClassSeen] = ()
 
 
 def own_recipe(
@@ -49,14 +53,18 @@ def own_recipe(
     base: the published recipe of BASES. weights: `package` or `imagenet`, whichever this machine can have.
     """
     meant, outside = _meant(seen.classes)
-    classes = list(dict.fromkeys([*([outside] if outside != "ignore" else []), *_of_recipe(meant)]))
+    values = {int(one.name or 0): "normal" if one.name == "0" else f"value_{one.name}" for one in seen.values}
+    classes = list(dict.fromkeys([*([outside] if outside != "ignore" else []), *_of_recipe(meant), *values.values()]))
     classes.sort(key=lambda name: not _NOT_LOOKED_FOR.match(name))  # what is not looked for comes first
     notes = {f"cohort.annotations.classes.{one.name or UNCLASSIFIED}": _said(one) for one in seen.classes}
+    notes |= {f"cohort.mask_values.{one.name}": f"In masks of {one.slides} slides." for one in seen.values}
+    of_outlines = {"annotations": {"classes": meant, "unmapped": "refuse", "outside": outside}} if meant else {}
     document = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     document |= {"title": title, "family": "slides", "classes": classes, "positive": classes[1:]}
     document["cohort"] = {
         "root": "",
-        "annotations": {"classes": meant, "unmapped": "refuse", "outside": outside},
+        **of_outlines,
+        **({"mask_values": values} if values else {}),
         "mpp": None,
         "split_by": "patient",
         "test_fraction": 0.2,
