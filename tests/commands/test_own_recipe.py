@@ -114,14 +114,30 @@ def test_a_look_counts_classes_areas_and_patients_and_names_what_it_cannot_read(
         "slide;mpp\nTCGA-83-5908-01Z-00-DX1;0,25\nTCGA-83-5909-01Z-00-DX1;0,5\nscan 3;0,5\n"
     )
     sight = look(tmp_path, [path.name for path in tmp_path.iterdir()])
-    assert sight.mpps == {"TCGA-83-5908-01Z-00-DX1": 0.25, "TCGA-83-5909-01Z-00-DX1": 0.5, "scan_3": 0.5}
+    assert sight.seen.mpps == [0.25, 0.5, 0.5]
     area = (2 * 20_000 * 0.25**2 + 20_000 * 0.5**2) / 1e6  # mm²
-    assert sight.seen.classes == (ClassSeen("Tumor", 3, 2, pytest.approx(area)),)
+    assert sight.seen.classes == [ClassSeen("Tumor", 3, 2, pytest.approx(area))]
     assert any(fault.startswith("scan 3.geojson: ") for fault in sight.faults)
-    assert list(sight.found.orphans) == ["elsewhere.geojson"]
+    assert list(sight.found.match.orphans) == ["elsewhere.geojson"]
+    assert any(fault.startswith("elsewhere.geojson: ") for fault in sight.faults)
     assert table_text(sight).splitlines() == [
         "slide,patient,split,site,mpp,annotation,exclude,reason",
         "TCGA-83-5908-01Z-00-DX1.tif,TCGA-83-5908,,,,TCGA-83-5908-01Z-00-DX1.geojson,,",
         "TCGA-83-5909-01Z-00-DX1.tif,TCGA-83-5909,,,,TCGA-83-5909-01Z-00-DX1.geojson,,",
         "scan 3.tif,,,,,scan 3.geojson,,",
     ]
+
+
+def test_values_of_masks_are_classes_to_be_named(tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 800), (220, 180, 200)).save(tmp_path / "a.tif", tiled=True)
+    mask = Image.new("L", (1000, 800))
+    mask.paste(3, (0, 0, 400, 400))
+    mask.paste(12, (500, 0, 600, 100))
+    mask.save(tmp_path / "a_mask.png")
+    sight = look(tmp_path, [path.name for path in tmp_path.iterdir()])
+    assert [(one.name, one.slides) for one in sight.seen.values] == [("0", 1), ("3", 1), ("12", 1)]
+    recipe, notes = made(sight.seen)
+    assert recipe.cohort.mask_values == {0: "normal", 3: "value_3", 12: "value_12"}
+    assert recipe.classes == ["normal", "value_3", "value_12"]
+    assert recipe.cohort.annotations is None
+    assert notes["cohort.mask_values.12"] == "In masks of 1 slides."

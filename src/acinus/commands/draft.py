@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
+from acinus.cohorts import slides as own_family
 from acinus.cohorts.adapter import Order
 from acinus.commands.own_recipe import BASES, Task, own_recipe
 from acinus.commands.own_slides import look, table_text
@@ -26,6 +27,7 @@ DISCOVER: dict[str, Any] = {
     "panda": panda.discover,
     "rgb_mask": rgb_mask.discover,
     "pannuke": pannuke.folds,
+    "slides": lambda order: own_family.discover(order.root, order.files, order.cohort.table).match.slides,
 }
 """What finds the slides of each family, from an `Order`, without opening them."""
 
@@ -105,8 +107,8 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None) -> Draft:
         raise AcinusError(f"{slides}: no slide that can be opened ({said or 'no file has the name of one'})")
     if not seen.seen.classes and not seen.seen.values:
         raise AcinusError(
-            f"{slides}: no outlines and no masks for {count} slides ({said or 'no annotation file'}); put annotation files "
-            "beside the slides, or start from a published recipe with --like"
+            f"{slides}: no outlines and no masks for {count} slides ({said or 'no annotation file'}); put annotation "
+            "files beside the slides, or start from a published recipe with --like"
         )
     weights = "package" if find_spec(PACKAGE) else "imagenet"
     for one in [task] if task else DEFAULT_TASKS:
@@ -137,8 +139,8 @@ def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -
             f"{slides}: no slide of family {recipe.family} among {len(files)} files; give another folder or "
             "another --like"
         )
-    if recipe.family == "pannuke":
-        return draft, f"{len(rows)} folds"
+    if recipe.family in ("pannuke", "slides"):  # folds test, and own recipes draw
+        return draft, f"{len(rows)} {'folds' if recipe.family == 'pannuke' else 'slides'}"
     usable = [row for row in rows if row["status"] == "ok"]
     count = f"{len(rows)} slides" + (f", {len(rows) - len(usable)} of them not used" if len(usable) < len(rows) else "")
     if cohort.test_fraction or any(row["split"] == "test" for row in usable):

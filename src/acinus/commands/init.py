@@ -117,6 +117,8 @@ def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
         PIN: f"# The version of Acinus that this project was made with; acinus upgrade takes another.\n"
         f"{pin_line(extras)}\n",
     }
+    if draft.table:
+        texts["slides.csv"] = draft.table
     if repository == "none":
         texts[".dvc/config"] = texts[".dvc/config"].replace("[core]\n", "[core]\n    no_scm = true\n")
     for path, text in texts.items():
@@ -165,7 +167,11 @@ def _call(folder: Path, *command: str) -> str:
     return "" if not done.returncode else said or f"{command[0]} ended with {done.returncode}"
 
 
-def _value(document: Mapping[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        document = document[part]
-    return document
+def _value(document: Mapping[str, Any], place: str) -> Any:
+    """Return the value of a dotted key; a class of a person's may have dots in its name."""
+    for key, value in document.items():
+        if place == str(key):
+            return value
+        if isinstance(value, Mapping) and place.startswith(f"{key}."):
+            return _value(value, place.removeprefix(f"{key}."))
+    raise KeyError(place)

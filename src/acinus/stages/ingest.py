@@ -6,7 +6,7 @@ from typing import Any
 from acinus import records
 from acinus.cohorts import camelyon, panda, pannuke, rgb_mask, slides
 from acinus.cohorts.adapter import COMMON_TABLES, Order, some, unread_tables
-from acinus.cohorts.inventory import fingerprints, read_inventory
+from acinus.cohorts.inventory import fingerprints, own_table, read_inventory
 from acinus.cohorts.manifest import FINDINGS, build_manifest, unlabelled_lines
 from acinus.cohorts.matching import OUTLINE_SUFFIXES
 from acinus.files import atomic_path, note_if_empty
@@ -39,6 +39,7 @@ def run(stage: Stage) -> None:
             seed=stage.seed(),
             map=stage.map,
             say=stage.say,
+            own_table=own_table(stage.root, stage.recipe.cohort),
         )
         rows = FAMILIES[stage.recipe.family].ingest(order)
         for row in rows:
