@@ -186,13 +186,15 @@ def test_without_like_the_recipe_is_made_from_what_is_there(tmp_path: Path) -> N
     said = init.run(Path("study"), folder, "segmentation", None).splitlines()
     assert said[0] == f"{tmp_path / 'study'}: a project for 4 slides in {folder}"
     assert "  cohort.annotations.classes.grade v.2 = grade_v_2: 4 outlines on 4 slides." in said
-    assert any(line.startswith("  not understood: old.czi: convert it") for line in said)
+    assert any(line.startswith("  not understood: ") and "old.czi" in line and "bfconvert" in line for line in said), (
+        said
+    )
     recipe = load_recipe(tmp_path / "study", "study")
     assert (recipe.family, recipe.classes, recipe.index.level) == ("slides", ["normal", "grade_v_2"], 0)
     assert recipe.cohort.test_fraction > 0
     table = (tmp_path / "study" / "slides.csv").read_text().splitlines()
     assert table[0] == "slide,patient,split,site,mpp,annotation,exclude,reason"
-    assert table[1] == "s0.tif,,,,,s0.geojson,,"
+    assert "s0.tif,,,,,s0.geojson,," in table
 
 
 def test_without_like_and_annotations_the_remedy_names_both_ways_on(slides: Path, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class Draft:
     """A recipe to be written.
 
     origin: what it was made from. notes: dotted key -> what to say of its value. faults: what was not understood of
-    the slides, a line each. table: the text of a slides.csv to be filled in, where the recipe reads one.
+    the slides, a line each. table: the text of a slides.csv to be filled in, where the recipe reads one. n_slides:
+    those that were opened, if any were.
     """
 
     document: dict[str, Any]
@@ -45,6 +46,7 @@ class Draft:
     notes: Mapping[str, str]
     faults: Sequence[str] = ()
     table: str | None = None
+    n_slides: int | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -115,7 +117,7 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None) -> Draft:
         document, notes = own_recipe(
             f"Slides of {slides.name}", seen.seen, one, read_mapping(published()[BASES[one]]), weights
         )
-        draft = Draft(document, f"made from {count} slides", notes, seen.faults, table_text(seen))
+        draft = Draft(document, f"made from {count} slides", notes, seen.faults, table_text(seen), count)
         with suppress(RecipeError):  # patches of several classes, say
             check_recipe(f"--task {one}", document)
             return draft
@@ -140,7 +142,7 @@ def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -
             "another --like"
         )
     if recipe.family in ("pannuke", "slides"):  # folds test, and own recipes draw
-        return draft, f"{len(rows)} {'folds' if recipe.family == 'pannuke' else 'slides'}"
+        return draft, f"{draft.n_slides or len(rows)} {'folds' if recipe.family == 'pannuke' else 'slides'}"
     usable = [row for row in rows if row["status"] == "ok"]
     count = f"{len(rows)} slides" + (f", {len(rows) - len(usable)} of them not used" if len(usable) < len(rows) else "")
     if cohort.test_fraction or any(row["split"] == "test" for row in usable):
