@@ -48,6 +48,10 @@ def _tables() -> Iterator[str]:
     for family, model in _cohorts().items():
         shown = [one.cohort for kind, one in families if kind is model]
         yield _table(f"cohort of family {family}", model, shown, level=3)
+        for name, field in model.model_fields.items():
+            for inner in get_args(field.annotation):
+                if isinstance(inner, type) and issubclass(inner, Section):
+                    yield _table(f"cohort.{name}", inner, [], level=3)
     for name, field in params.Recipe.model_fields.items():
         if name != "cohort" and _section(field):
             yield from _sections(field.alias or name, field, [getattr(one, name) for one in recipes])

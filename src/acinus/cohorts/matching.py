@@ -140,13 +140,13 @@ def _assign(found: Match, outlines: list[str], slides: SlideNames, tool: Tool, s
         if written_by is None:
             found.ignored[path] = "no tool known to Acinus writes such a file"
             continue
-        slide, why = _owner(path, slides)
-        if slide is None:
+        owner, why = _owner(path, slides)
+        if owner is None:
             found.orphans[path] = why
-        elif slide in by_table:
-            found.ignored[path] = f"the table names another annotation for {slide}"
+        elif owner in by_table:
+            found.ignored[path] = f"the table names another annotation for {owner}"
         else:
-            of_slide.setdefault(slide, []).append(path)
+            of_slide.setdefault(owner, []).append(path)
     for slide, files in sorted(of_slide.items()):
         if slide in ids:
             found.annotations[ids[slide]] = files[0]

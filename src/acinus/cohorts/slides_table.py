@@ -19,7 +19,12 @@ COLUMNS = ("slide", "patient", "split", "site", "mpp", "annotation", "exclude", 
 """Columns with a meaning of their own, in any case; every other one is a column of labels."""
 SHOWN = 30
 """So many faults of a table are told in one line; `acinus look` lists all."""
-_SPLITS = {**{split: split for split in SPLITS}, "training": "train", "validation": "val", "testing": "test"}
+_SPLITS: dict[str, str] = {
+    **{split: split for split in SPLITS},
+    "training": "train",
+    "validation": "val",
+    "testing": "test",
+}
 _YES = frozenset({"1", "1.0", "x", "y", "yes", "true", "exclude", "excluded"})
 _NO = frozenset({"", "0", "0.0", "n", "no", "false"})
 _NUMBER = re.compile(r"\d+([.,]\d*)?|[.,]\d+", re.ASCII)
@@ -155,7 +160,8 @@ def join(table: SlidesTable, slides: Iterable[str]) -> Joined:
     paths = list(slides)
     names = SlideNames(paths)
     by_slide: dict[str, Entry] = {}
-    faults, rows_without = list(table.faults), []
+    faults = list(table.faults)
+    rows_without: list[str] = []
     for entry in (entry for entry in table.entries if entry.slide):
         where = f"{table.name}: row {entry.row}: slide {entry.slide!r}"
         found = names.find(entry.slide)

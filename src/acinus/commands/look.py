@@ -135,7 +135,8 @@ def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int) -> N
     resolution = f"{mpp[0]:.4g} um/px" if mpp else "no um/px"
     if mpp is None and tag is not None and not is_default_mpp(tag):
         look.no_mpp = (
-            f"its tag says {float(tag):.4g} um/px, which is not plausible: give it in column mpp of slides.csv"
+            f"its tag says {float(tag):.4g} um/px, which is not plausible: give the right one in "
+            "column mpp of slides.csv, or leave the slide out"
         )
     elif mpp is None:
         look.no_mpp = "no um/px: give it in column mpp of slides.csv, or set cohort.mpp for all such slides"

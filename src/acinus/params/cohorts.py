@@ -3,7 +3,7 @@
 The text below a field is its meaning for people: docs/recipes.md is written from it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -248,8 +248,10 @@ class SlidesRecipe(Recipe):
         if REGION in self.classes:
             yield f"classes = {self.classes}: {REGION} means something else in cohort.annotations; name it otherwise"
         cohort, allowed = self.cohort, ", ".join(self.classes)
-        meanings = {"cohort.mask_values": (cohort.mask_values.values(), {IGNORED})}
-        meanings["cohort.mask_colours"] = (cohort.mask_colours, set())
+        meanings: dict[str, tuple[Collection[str], set[str]]] = {
+            "cohort.mask_values": (cohort.mask_values.values(), {IGNORED}),
+            "cohort.mask_colours": (cohort.mask_colours, set()),
+        }
         if cohort.annotations is not None:
             meanings["cohort.annotations.classes"] = (cohort.annotations.classes.values(), {IGNORED, REGION})
             meanings["cohort.annotations.outside"] = ([cohort.annotations.outside], {IGNORED})
