@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -201,8 +201,12 @@ def test_every_key_named_is_one() -> None:
 
 def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """The sections of a model by their names in the file."""
-    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-    return {name: kind for name, kind in fields.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+    return {
+        field.alias or name: kind
+        for name, field in model.model_fields.items()
+        for kind in (field.annotation, *get_args(field.annotation))  # one that may be null is a section too
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+    }
 
 
 def recipe_sections() -> dict[str, type[BaseModel]]:

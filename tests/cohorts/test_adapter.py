@@ -1,17 +1,22 @@
 """The shared part of the adapters: rows of the manifest's shape, resolution, failures of single slides."""
 
 import errno
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from acinus import params, records
 from acinus.cohorts import adapter
 from acinus.cohorts.adapter import Order, new_row
 from acinus.errors import AcinusError, SlideError, WriteError
 from acinus.files import atomic_path
+from acinus.labels.places import Places
+from acinus.slides.pyramid import made_fingerprint, slide_file
 from acinus.stages import ingest
 
 
@@ -115,3 +120,23 @@ def test_groups_and_splits_lie_anywhere_once(tmp_path: Path) -> None:
         adapter.user_tables(order(tmp_path, "groups.csv", "a/groups.csv"), {"s1"})
     with pytest.raises(AcinusError, match=r"^a/Groups\.csv: row 2: slide_id 's1' is no slide"):
         adapter.user_tables(order(tmp_path, "a/Groups.csv"), {"s2"})
+
+
+def test_a_large_picture_without_levels_is_opened_by_way_of_a_pyramid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fingerprint changes with what is made of it; its outlines stay where they are."""
+    picture = np.random.default_rng(0).integers(0, 255, (600, 700, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "s.png")
+    cohort, rasters = params.Cohort(root=str(tmp_path)), tmp_path / "rasters"
+    places = Places(tmp_path, rasters)
+    for limit, made in ((600 * 700, False), (600 * 700 - 1, True)):
+        monkeypatch.setattr("acinus.cohorts.adapter.slide_file", partial(slide_file, flat_px=limit))
+        row = new_row("s", "s.png", "print", label_source="s.xml", label_kind="asap_xml")
+        with adapter.opened(row, tmp_path, cohort, 7, rasters) as slide:
+            assert len(slide.level_dimensions) == (2 if made else 1)
+            np.testing.assert_array_equal(slide.region((0, 0), 0, (700, 600)), picture)
+        assert (row["width"], row["height"], row["derived"]) == (700, 600, made)
+        assert row["fingerprint"] == (made_fingerprint("print") if made else "print")
+        assert places.image(row) == (rasters / "s.tif" if made else tmp_path / "s.png")
+        assert places.label(row) == tmp_path / "s.xml"

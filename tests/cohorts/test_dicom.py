@@ -88,3 +88,11 @@ def test_a_file_that_leads_out_of_the_root_is_bad_and_stops_nothing(tmp_path: Pa
     given = rows({"status": "bad", "reason": "leads out"}, {"status": "bad", "reason": "is not there"})
     given[1]["image"] = "../outside.dcm"
     assert dicom.one_per_series(given, root) == given
+
+
+def test_a_file_that_opens_stands_before_one_that_does_not_and_no_reason_is_lost(tmp_path: Path, series) -> None:
+    series |= {"s0": "1", "s1": "1"}
+    assert settled(rows({"status": "bad", "reason": "slide s0: cut off"}, {}), tmp_path) == [
+        ("excluded", "a file of the DICOM series of slide s1; slide s0: cut off"),
+        ("ok", ""),
+    ]

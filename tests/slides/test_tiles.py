@@ -9,7 +9,7 @@ import tifffile
 
 from acinus.errors import SlideError
 from acinus.slides.geometry import at_downsample
-from acinus.slides.pages import read_pages
+from acinus.slides.pages import pages_of, read_pages
 from acinus.slides.slide import Slide
 from acinus.slides.tiles import check_under, probe
 
@@ -258,3 +258,13 @@ def test_many_squares_are_refused_where_one_of_them_is(sound: dict[str, Path], t
             assert refused(x0, y0) == any(one_by_one)
             outcomes.add(any(one_by_one))
     assert outcomes == {True, False}
+
+
+def test_a_level_of_leicas_canvas_that_has_a_directorys_size_by_chance_is_sound(shared_data: Path) -> None:
+    """Its canvas at level 1 is as large as its first directory, whose tiles lie elsewhere on it."""
+    path = shared_data / "reported" / "12_scn_size_coincidence" / "tumor_001.scn"
+    with Slide(path, "s") as slide:
+        assert (1536, 1536) in slide.level_dimensions
+        assert any((page.width, page.height) == (1536, 1536) for page in read_pages(path, "s"))
+        probe(slide, 16, 7)
+        assert [pages_of(slide, level) for level in range(len(slide.level_dimensions))] == [[]] * 4

@@ -62,7 +62,10 @@ def ellipse(centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 def cleaned_name(name: str) -> str:
     """Return a name on one line; what cannot be printed becomes the replacement character."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(name.split()))
+    line = " ".join(name.split())
+    if line.isprintable():
+        return line
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
 
 
 class Drawing:

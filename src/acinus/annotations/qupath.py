@@ -206,9 +206,11 @@ def _list(value: Any, where: str) -> list[Any]:
 def _ring(ring: Any, where: str) -> np.ndarray:
     """Return float64 (n, 2) of a list of positions [x, y] or [x, y, z]."""
     positions = _list(ring, where)
-    for place, position in enumerate(positions):
-        if not isinstance(position, list) or not 2 <= len(position) <= 4:
-            raise ValueError(f"{where}: position {place} is {brief(ValueError(repr(position)), 40)}, not [x, y]")
+    if not set(map(type, positions)) <= {list} or not set(map(len, positions)) <= {2, 3, 4}:
+        place, strange = next(
+            (place, at) for place, at in enumerate(positions) if type(at) is not list or not 2 <= len(at) <= 4
+        )
+        raise ValueError(f"{where}: position {place} is {brief(ValueError(repr(strange)), 40)}, not [x, y]")
     if not set(map(type, itertools.chain.from_iterable(positions))) <= {int, float}:
         strange = next(x for x in itertools.chain.from_iterable(positions) if type(x) not in (int, float))
         raise ValueError(f"{where}: coordinate {brief(ValueError(repr(strange)), 40)} is no number")

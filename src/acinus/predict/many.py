@@ -24,7 +24,7 @@ from acinus.predict.model import Model, open_model
 from acinus.predict.one import ASAP, OVERLAY, PROBABILITY, REGIONS, predict_slide
 from acinus.predict.opening import STEPS, Order
 from acinus.records import is_safe_id
-from acinus.slides.pixels import REMEDY
+from acinus.slides.pixels import LEAVE_OUT, REMEDY
 from acinus.slides.slide import MPP_RANGE
 
 RESULT, ERROR = "result.json", "error.json"
@@ -109,7 +109,7 @@ def _reason(error: BaseException, order: Order) -> str:
         return f"slide {name}: {file} needs more memory than there is; free some, or give another --device"
     if isinstance(error, OSError):
         return f"slide {name}: {file} cannot be read or worked on ({error.strerror or error}); check its file and disk"
-    return str(error).replace(REMEDY, FILE_REMEDY)
+    return str(error).replace(REMEDY, FILE_REMEDY).replace(LEAVE_OUT, "leave the slide out")
 
 
 def _key(order: Order, model: Model) -> str:

@@ -80,7 +80,7 @@ def _series(data: bytes) -> str | None:
         if length == _UNDEFINED:
             depth += 1
             continue
-        if depth == 0 and tag in (_SYNTAX, _SERIES):
+        if depth == 0 and tag in (_SYNTAX, _SERIES) and at + length <= len(data):
             text = data[at : at + length].decode("ascii").rstrip("\0 ")
             if tag == _SERIES:
                 return text or None

@@ -15,12 +15,12 @@ class Format:
 
 
 _TO_OME = "convert it to an OME-TIFF with bfconvert (Bio-Formats)"
-_ORIGINAL = "replace the file"
+REPLACE = "replace the file"
 _SAVE = "save it as 8-bit RGB PNG, JPEG or TIFF"
 _VENDOR = "export it as SVS or TIFF with its vendor's viewer"
 
 
-def _read(name: str, remedy: str = _ORIGINAL) -> Format:
+def _read(name: str, remedy: str = REPLACE) -> Format:
     return Format(name, True, remedy)
 
 
@@ -111,8 +111,8 @@ PICTURES = frozenset(suffix for suffix, form in FORMATS.items() if form in (_PIC
 def format_of(path: Path) -> Format | None:
     """Return the format of a file or folder by its name, None where that is no slide's.
 
-    The disk is asked where the name does not say enough: of a file without suffix for DICOM's signature, of a
-    folder for DICOM files, of an MRXS for its folder. What opens in the end only opening tells.
+    The disk is asked where the name does not say enough: of a file without suffix (or a UID for a name) for DICOM's
+    signature, of a folder for DICOM files, of an MRXS for its folder. What opens in the end only opening tells.
     """
     name = path.name.lower()
     suffix = next((suffix for suffix in (_compound(name), PurePath(name).suffix) if suffix in FORMATS), None)
@@ -120,7 +120,19 @@ def format_of(path: Path) -> Format | None:
         return Format("3DHISTECH MRXS without its folder", False, FORMATS[suffix].remedy)
     if suffix is not None:
         return FORMATS[suffix]
-    return _DICOM if is_dicom(path) or is_dicom_folder(path) else None
+    may_be_dicom = path.suffix == "" or path.suffix[1:].isdigit()
+    return _DICOM if is_dicom_folder(path) or (may_be_dicom and is_dicom(path)) else None
+
+
+def unread(files: Collection[str]) -> dict[str, Format]:
+    """Return the files with a suffix of slides that nothing here reads, sorted; parts go with their slide.
+
+    files: paths relative to one root, '/' separated; of a zarr its folder is returned, once.
+    """
+    slide_of = parts(files)
+    slides = {slide_of.get(file, file) for file in files}  # an MRXS or VSI is in `files` itself
+    forms = ((slide, FORMATS.get(PurePosixPath(slide).suffix.lower())) for slide in sorted(slides))
+    return {slide: form for slide, form in forms if form is not None and not form.readable}
 
 
 def is_tiff(path: Path) -> bool:

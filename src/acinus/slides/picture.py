@@ -1,5 +1,7 @@
 """A PNG or JPEG as a slide with one level, held in memory; a large one is a slide by way of a pyramid."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -13,18 +15,39 @@ FLAT_PX = 2**24
 """Largest picture of one level that is read as it is; of a larger one the levels are made first (`pyramid`)."""
 
 
-def open_picture(path: Path) -> Raster:
-    """Open a PNG, JPEG or TIFF of 8-bit RGB as far as its header.
+def open_picture(path: Path, slide_id: str) -> Raster:
+    """Open a PNG or JPEG of 8-bit RGB as far as its header.
 
     Raises:
         SlideError: another one, with the reason; see raster.open_raster.
     """
-    raster = open_raster(path)
-    if raster.image.format != "uchar":
-        raise SlideError(f"{path.name}: 16 bits per sample; only 8 are read; save it with 8 bits")
-    if raster.channels < 3:
-        raise SlideError(f"{path.name}: the picture is grey; only RGB pictures of stained tissue can be used")
+    with named(slide_id):
+        raster = open_raster(path)
+        if raster.image.format != "uchar":
+            raise SlideError(f"{path.name}: 16 bits per sample; only 8 are read; save it with 8 bits")
+        if raster.channels < 3:
+            raise SlideError(f"{path.name}: the picture is grey; only RGB pictures of stained tissue can be used")
     return raster
+
+
+def rows_of(raster: Raster, slide_id: str) -> Iterator[np.ndarray]:
+    """Yield uint8 (rows, width, 3) from top to bottom, alpha laid on white.
+
+    Raises:
+        SlideError: see raster.stripes.
+    """
+    with named(slide_id):
+        for stripe in stripes(raster):
+            yield on_white(stripe)
+
+
+@contextmanager
+def named(slide_id: str) -> Iterator[None]:
+    """Put the slide in front of an error's text."""
+    try:
+        yield
+    except SlideError as error:
+        raise SlideError(f"slide {slide_id}: {error}") from error
 
 
 class PictureSlide(MemorySlide):
@@ -36,10 +59,7 @@ class PictureSlide(MemorySlide):
 
     def __init__(self, path: Path, slide_id: str) -> None:
         self.slide_id, self.path = slide_id, path
-        try:
-            raster = open_picture(path)
-        except SlideError as error:
-            raise SlideError(f"slide {slide_id}: {error}") from error
+        raster = open_picture(path, slide_id)
         self._sized(raster.width, raster.height)
         if self.width * self.height > FLAT_PX:
             raise SlideError(
@@ -53,7 +73,4 @@ class PictureSlide(MemorySlide):
     @cached_property
     def _pixels(self) -> np.ndarray:
         """Return uint8 (height, width, 3), decoded once."""
-        try:
-            return np.concatenate([on_white(stripe) for stripe in stripes(open_raster(self.path))])
-        except SlideError as error:
-            raise SlideError(f"slide {self.slide_id}: {error}") from error
+        return np.concatenate(list(rows_of(open_picture(self.path, self.slide_id), self.slide_id)))

@@ -16,7 +16,8 @@ from acinus.slides.geometry import Resolution, at_downsample
 MAX_SOURCE_PX = 32_000_000
 """Largest piece of a level held at once, so that memory stays bounded where a slide has few levels."""
 
-REMEDY = "replace the file or list the slide under cohort.exclude"
+LEAVE_OUT = "list the slide under cohort.exclude"
+REMEDY = f"replace the file or {LEAVE_OUT}"
 
 
 @dataclass(frozen=True)

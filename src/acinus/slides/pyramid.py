@@ -13,7 +13,7 @@ from acinus.slides.formats import is_picture
 from acinus.slides.jpeg_tiles import JpegTiles, tiles_of
 from acinus.slides.open import open_slide
 from acinus.slides.pages import read_pages
-from acinus.slides.picture import FLAT_PX, open_picture
+from acinus.slides.picture import FLAT_PX, open_picture, rows_of
 from acinus.slides.pixels import SlidePixels
 from acinus.slides.raster import TILE_PX, on_white, open_raster, regrouped, stripes, tiles
 from acinus.slides.slide import Slide
@@ -35,10 +35,10 @@ def slide_file(path: Path, slide_id: str, made: Path, flat_px: int = FLAT_PX) ->
         SlideError: it cannot be opened, is grey or has 16 bits per sample, or its pixels are damaged.
     """
     if is_picture(path):
-        raster = open_picture(path)
+        raster = open_picture(path, slide_id)
         if raster.width * raster.height <= flat_px:
             return path
-        bands = regrouped((on_white(stripe) for stripe in stripes(raster)), TILE_PX)
+        bands = regrouped(rows_of(raster, slide_id), TILE_PX)
         _write(made, (raster.width, raster.height), raster.mpp, bands, _LOSSLESS)
         return made
     with open_slide(path, slide_id) as slide:
@@ -126,12 +126,12 @@ def _write(
 
 
 def _as_they_are(own: JpegTiles) -> dict[str, Any]:
-    """Return what describes a slide's own JPEG tiles to the writer."""
-    if own.page.photometric == _RGB:
-        return {"photometric": "rgb", "tile": own.tile_px[::-1], "compression": "jpeg"}
+    """Return what describes a slide's own JPEG tiles to the writer; how they are subsampled they say themselves."""
+    colours = "rgb" if own.page.photometric == _RGB else "ycbcr"
     steps = own.mcu_px[0] // 8, own.mcu_px[1] // 8
-    told = steps if steps in ((1, 1), (2, 1), (2, 2), (4, 1)) else (1, 1)  # a tag that readers of the JPEG do not need
-    return {"photometric": "ycbcr", "subsampling": told, "tile": own.tile_px[::-1], "compression": "jpeg"}
+    fits = steps in ((1, 1), (2, 1), (2, 2), (4, 1)) and not any(edge % (8 * max(steps)) for edge in own.tile_px)
+    form = {"photometric": colours, "tile": own.tile_px[::-1], "compression": "jpeg"}
+    return form | {"compressionargs": {"outcolorspace": colours}, "subsampling": steps if fits else (1, 1)}
 
 
 def _bands(slide: SlidePixels) -> Iterator[np.ndarray]:

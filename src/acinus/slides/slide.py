@@ -12,8 +12,8 @@ import openslide
 from PIL import Image
 
 from acinus.errors import SlideError
-from acinus.slides.formats import format_of
-from acinus.slides.pixels import SlidePixels
+from acinus.slides.formats import REPLACE, format_of
+from acinus.slides.pixels import LEAVE_OUT, SlidePixels
 
 if TYPE_CHECKING:
     from acinus.slides.pages import Page
@@ -133,8 +133,9 @@ def unread(slide: SlidePixels, why: str) -> SlideError:
     what = f"{name} does not open ({why})"
     if form is not None and not form.readable:
         what = f"{name} is not read: {form.name}"
-    remedy = form.remedy if form is not None else "replace the file"
-    return SlideError(f"slide {slide.slide_id}: {what}; {remedy}, or list the slide under cohort.exclude")
+    if form is None or form.remedy == REPLACE:
+        return slide.fault(what)
+    return SlideError(f"slide {slide.slide_id}: {what}; {form.remedy}, or {LEAVE_OUT}")
 
 
 def is_default_mpp(tag: str) -> bool:

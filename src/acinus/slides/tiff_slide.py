@@ -61,8 +61,10 @@ class _Level:
             page, tile_px = _in_pieces(page, samples)
         alpha = tuple(source.extrasamples or ()) == (2,)
         level = cls(page, source.decode, tile_px, samples, alpha, planes, plain)
-        if min(tile_px) < 1 or page.counts.size < level.across * level.down * planes:
-            raise ValueError(f"{page.counts.size} tiles of {tile_px[0]} x {tile_px[1]} px")
+        if min(page.width, page.height, *tile_px) < 1 or page.counts.size < level.across * level.down * planes:
+            raise ValueError(
+                f"{page.width} x {page.height} px in {page.counts.size} tiles of {tile_px[0]} x {tile_px[1]} px"
+            )
         return level
 
 
@@ -92,7 +94,8 @@ class TiffSlide(FileSlide):
                 layout = layout_of(tiff)
                 self._levels = [_Level.of(page) for page in layout.pages]
         except TILE_DAMAGE as error:
-            raise unread(self, self._plain(error)[:400]) from error
+            why = "its directory is damaged" if isinstance(error, LookupError) else self._plain(error)[:500]
+            raise unread(self, why) from error
         self.directories = tuple(level.page for level in self._levels)
         self.level_dimensions = tuple((page.width, page.height) for page in self.directories)
         self.width, self.height = self.level_dimensions[0]
@@ -194,13 +197,13 @@ class TiffSlide(FileSlide):
         if len(data) < count:
             raise self.fault(f"level {number}, tile {index}: the file ends within it")
         expected = (high_here, wide, samples)
-        if level.plain:
-            return np.frombuffer(data, np.uint8, math.prod(expected)).reshape(expected)
         try:
+            if level.plain:
+                return np.frombuffer(data, np.uint8, math.prod(expected)).reshape(expected)
             decoded = level.decode(data, index, jpegtables=level.page.jpeg_tables or None)[0]
         except TILE_DAMAGE as error:
             raise self.fault(f"level {number}, tile {index}: cannot be decoded ({self._plain(error)[:100]})") from error
-        shape = decoded.shape[1:] if decoded is not None and decoded.dtype == np.uint8 else ()
+        shape: tuple[int, ...] = decoded.shape[1:] if decoded is not None and decoded.dtype == np.uint8 else (0,)
         if shape[1:] != expected[1:] or not shape[0] >= high_here:
             raise self.fault(f"level {number}, tile {index}: {shape} comes out; expected {expected}")
         return np.asarray(decoded[0])

@@ -11,6 +11,7 @@ from acinus.cohorts.manifest import FINDINGS, build_manifest, unlabelled_lines
 from acinus.cohorts.matching import OUTLINE_SUFFIXES
 from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort, SlidesCohort
+from acinus.slides import formats
 from acinus.stage import Stage
 
 FAMILIES: dict[str, Any] = {
@@ -65,8 +66,11 @@ def run(stage: Stage) -> None:
 
 
 def _name_unread(stage: Stage, files: Collection[str], labels: Collection[str]) -> None:
-    """Say which tables and annotation files no rule looks at: a label in them would be missed in silence."""
+    """Say which tables, annotation files and slides no rule looks at: they would be missed in silence."""
     cohort, family = stage.recipe.cohort, stage.recipe.family
+    if family != "slides":  # whose rows say so
+        for path, form in formats.unread(files).items():
+            stage.say(f"not read: {path} ({form.name}); {form.remedy}")
     by_name = {*COMMON_TABLES, *FAMILIES[family].TABLES}
     listed = cohort.doubtful if isinstance(cohort, PandaCohort) else []
     if isinstance(cohort, SlidesCohort):
