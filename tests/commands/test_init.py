@@ -195,6 +195,10 @@ def test_without_like_the_recipe_is_made_from_what_is_there(tmp_path: Path) -> N
     table = (tmp_path / "study" / "slides.csv").read_text().splitlines()
     assert table[0] == "slide,patient,split,site,mpp,annotation,exclude,reason"
     assert "s0.tif,,,,,s0.geojson,," in table
+    (folder / "slides.csv").write_text("slide,split\n" + "".join(f"s{number},test\n" for number in range(4)))
+    (folder / "old.czi").unlink()
+    init.run(Path("listed"), folder, "segmentation", None)
+    assert not (tmp_path / "listed" / "slides.csv").exists(), "the table beside the slides says more than a new one"
 
 
 def test_without_like_and_annotations_the_remedy_names_both_ways_on(slides: Path, tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None) -> Draft:
         document, notes = own_recipe(
             f"Slides of {slides.name}", seen.seen, one, read_mapping(published()[BASES[one]]), weights
         )
-        draft = Draft(document, f"made from {count} slides", notes, seen.faults, table_text(seen), count)
+        table = None if seen.found.table else table_text(seen)  # one beside the slides knows more
+        draft = Draft(document, f"made from {count} slides", notes, seen.faults, table, count)
         with suppress(RecipeError):  # patches of several classes, say
             check_recipe(f"--task {one}", document)
             return draft

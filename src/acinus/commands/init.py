@@ -24,6 +24,8 @@ from acinus.templates.reading import FILES, template, tracked
 Repository = Literal["own", "outer", "none"]
 """The git repository of a project: of its own, one around it, or none, since there is no git."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+SHOWN = 10
+"""So many lines say what was not understood of the slides."""
 SETTINGS: dict[str, Any] = {
     "seed": 20261121,
     "compute": {"scheduler": "local", "workers": 2, "threads": 2, "device": "auto"},
@@ -61,7 +63,8 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
             f"{folder}: a project for {count} in {slides}",
             f"  {file}: {title} ({draft.origin}); every key says what it does",
             *(f"  {key} = {_value(draft.document, key)}: {text}" for key, text in draft.notes.items()),
-            *(f"  not understood: {fault}" for fault in draft.faults),
+            *(f"  not understood: {fault}" for fault in draft.faults[:SHOWN]),
+            *([f"  and {more} more, which acinus look lists"] if (more := len(draft.faults) - SHOWN) > 0 else []),
             f"  {committed}",
             f"next: cd {os.path.relpath(folder)} && dvc repro",
         ]
