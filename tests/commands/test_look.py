@@ -12,9 +12,9 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
+from acinus.charts import sheet
 from acinus.cli import main
 from acinus.commands import look
-from acinus.drawing import sheet
 from acinus.errors import AcinusError
 
 WIDTH, HEIGHT = 600, 400

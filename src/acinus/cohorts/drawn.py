@@ -131,7 +131,8 @@ def _mask(
     del properties
     source, made = below(root, row["label_source"]), rasters / f"{row['slide_id']}_mask.tif"
     rules = LabelRules.of(meaning.classes, meaning.cohort)
-    kind, result = "mask", {}
+    kind = "mask"
+    result: Row = {}
     if meaning.cohort.mask_colours:
         colours = [(red, green, blue) for red, green, blue in meaning.cohort.mask_colours.values()]
         to_class_mask(source, made, colours, 0, list(meaning.cohort.mask_colours))

@@ -58,8 +58,7 @@ def match(files: Iterable[str], tool: Tool, stated: Mapping[str, str] | None = N
     outlines: list[str] = []
     paths = sorted(files)
     parts = formats.parts(paths)
-    wholes = {whole for whole in parts.values() if whole not in set(paths)}  # folders, such as a zarr's
-    for path in sorted({*paths, *wholes} - set(parts)):
+    for path in sorted({*paths, *parts.values()} - set(parts)):  # the slide of a zarr is its folder
         form = FORMATS.get(next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), ""))
         if is_annotation(path):
             outlines.append(path)

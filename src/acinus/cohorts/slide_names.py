@@ -17,6 +17,8 @@ _BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?=-|\Z)", re.IGNORECASE)
 _SPELLED = str.maketrans({"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"})
 _ALIKE = 0.8
 """How alike two names must be (difflib's ratio) for one to be offered for the other."""
+_MOST_COMPARED = 2000
+"""Slides up to which every name is compared with all of them: that takes time in proportion to both."""
 
 
 def stem_of(path: str, suffixes: Iterable[str] = SUFFIXES) -> str:
@@ -85,6 +87,8 @@ class SlideNames:
         short = [paths[0] for name, paths in self._stems.items() if name.lstrip("0") == stem.lstrip("0") != ""]
         if len(short) == 1:
             return f" ({short[0]} has other zeros in front: make the column text in the spreadsheet)"
+        if len(self._stems) > _MOST_COMPARED:
+            return ""
         alike = difflib.get_close_matches(stem, self._stems, n=1, cutoff=_ALIKE)
         return f" (is {self._stems[alike[0]][0]} meant?)" if alike else ""
 

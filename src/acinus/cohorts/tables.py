@@ -11,6 +11,8 @@ from pathlib import Path
 
 from acinus.errors import AcinusError
 
+MAX_BYTES = 100_000_000
+"""No table of slides is larger."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 Row = tuple[int, list[str]]
 """Number of the line (from 1) on which a row ends, and its fields, stripped."""
@@ -22,6 +24,10 @@ _REMEDY = "save it with one separator (comma, semicolon or tab) and texts that h
 def read_text(path: Path) -> str:
     """Return a small text file: UTF-8, with or without a byte order mark, or UTF-16 with one (Excel's Unicode text)."""
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise AcinusError(
+                f"{path.name}: {path.stat().st_size} bytes, more than the {MAX_BYTES} of a table of slides"
+            )
         data = path.read_bytes()
         return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,13 +13,13 @@ import numpy as np
 from acinus.annotations.frame import Frame
 from acinus.annotations.outline import ClassCount, Outline, class_counts
 from acinus.annotations.reading import read_annotations
+from acinus.charts.sheet import Tile, colour_of, contact_sheet, outlined, tile_px, tinted
 from acinus.cohorts import slides
 from acinus.cohorts.drawn import mask_values
 from acinus.cohorts.inventory import listing
 from acinus.cohorts.matching import is_mask
 from acinus.cohorts.slide_names import SlideNames
 from acinus.cohorts.tables import csv_rows, read_text
-from acinus.drawing.sheet import Tile, colour_of, contact_sheet, outlined, tile_px, tinted
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_text
 from acinus.labels.palette import Colour

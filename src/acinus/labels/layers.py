@@ -60,7 +60,7 @@ def areas_of(
     labels = np.array([_label(drawn.classes.get(name_of(outline)), classes) for outline in layers], dtype=np.int64)
     shapes = np.array([outline.area for outline in layers], dtype=object)
     by_label = {
-        label: polygonal(shapely.intersection(area, inside))
+        label: area if not judged and _within(area, slide) else polygonal(shapely.intersection(area, inside))
         for label, area in disjoint(shapes, labels, _ranks(layers, shapes, drawn)).items()
     }
     rest = IGNORE if judged or drawn.outside == IGNORED else 0
@@ -89,6 +89,11 @@ def disjoint(shapes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> dict[
         int(label): polygonal(shapely.disjoint_subset_union_all(visible[labels == label]))
         for label in np.unique(labels)
     }
+
+
+def _within(area: shapely.Geometry, box: shapely.Geometry) -> bool:
+    """Return whether an area lies in a box, by its bounds: to cut many polygons takes long."""
+    return bool(shapely.covers(box, shapely.box(*shapely.bounds(area)))) if not area.is_empty else True
 
 
 def _label(meaning: str | None, classes: Sequence[str]) -> int:
