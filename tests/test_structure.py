@@ -31,8 +31,8 @@ RANKS = [
     {"learning"},
     {"tracking", "preflight", "search", "maps"},
     {"execution", "regions"},
-    {"calibration", "grading", "drawing"},
-    {"commands", "stages", "predict", "cli_group"},
+    {"calibration", "grading", "drawing", "commands"},
+    {"stages", "predict", "cli_group"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
