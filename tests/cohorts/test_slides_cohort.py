@@ -45,7 +45,9 @@ class Folder:
     """A folder of slides to fill, and the manifest rows that ingest makes of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.root, self.rasters, self.said = folder / "cohort", folder / "rasters", []
+        self.root, self.rasters = folder / "cohort", folder / "rasters"
+        self.said: list[str] = []
+        self.classes: tuple[str, ...] = CLASSES
         self.rasters.mkdir()
 
     def path(self, path: str) -> Path:
@@ -73,7 +75,7 @@ class Folder:
         files = inventory.fingerprints(inventory.inventory(self.root, None))
         self.said.clear()
         order = Order(
-            *(self.root, self.rasters, self.cohort, CLASSES, CLASSES[1:], files, 7),
+            *(self.root, self.rasters, self.cohort, self.classes, self.classes[1:], files, 7),
             map=partial(map_over, workers=workers),
             say=self.said.append,
         )
@@ -404,8 +406,26 @@ def test_a_cohort_goes_through_ingest_index_and_sample(folder: Folder, task: str
     assert by_split == {("train", 0): 4, ("train", 1): 4, ("val", 0): 4, ("val", 1): 4}
 
 
+def test_outlines_of_a_class_tissue_tell_tissue_from_glass(folder: Folder) -> None:
+    folder.slide("a.tif")
+    folder.outlines(
+        "a.geojson", feature(shapely.box(0, 0, 64, 64), "Tissue"), feature(shapely.box(0, 0, 32, 32), "Tumor")
+    )
+    folder.classes = ("glass", "tissue", "tumor")
+    rules = {"classes": {"Tissue": "tissue", "Tumor": "tumor"}, "outside": "glass"}
+    row = folder.rows(annotations=rules)["a"]
+    index = params.Index.model_validate(GRID | {"tissue": {"method": "annotation", "downsample": 8.0}})
+    job = Job(
+        *(row, Places(folder.root, folder.rasters), folder.rasters, index),
+        *(LabelRules.of(folder.classes, folder.cohort), LabelRule(3, (2,), "segmentation")),
+    )
+    table = index_one(job).to_pandas()
+    assert set(zip(table["x0"], table["y0"], strict=True)) == {(0, 0), (32, 0), (0, 32), (32, 32)}
+    assert (table["tissue_fraction"] == 1.0).all()
+
+
 def test_an_annotation_of_200_000_outlines_takes_seconds(folder: Folder) -> None:
-    """Figures on two shared cores: 25 s and 900 MB for 200,000; here a tenth of that."""
+    """Figures for 200,000, one core: read 18 s, made disjoint 6 s, indexed 10 s, 2.0 GB at most; here a tenth."""
     folder.slide("a.tif")
     x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(0, 126, 160), np.linspace(0, 94, 125)))
     cells = shapely.box(x, y, x + 0.5, y + 0.5)

@@ -14,7 +14,7 @@ from acinus import params
 from acinus.annotations.outline import Outline
 from acinus.errors import SlideError
 from acinus.labels import layers
-from acinus.labels.drawn import Drawn, read_areas, write_areas
+from acinus.labels.drawn import Drawn, many_fractions, read_areas, write_areas
 from acinus.labels.outlines import Outlined
 from acinus.scoring.confusion import IGNORE
 
@@ -134,6 +134,19 @@ def test_every_place_has_the_label_of_what_lies_on_top(drawings: list[tuple[Any,
     for label, area in made.areas.by_label.items():
         exact = shapely.area(shapely.intersection(area, squares)) / 400
         np.testing.assert_allclose(table[-1 if label == IGNORE else label], exact, atol=1e-9)
+
+
+def test_shares_of_many_small_outlines_and_holes_are_exact() -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(2.0, 98, 3.1), np.arange(2.0, 78, 3.1)))
+    cells = shapely.union_all(shapely.buffer(shapely.points(x, y), 1.3, quad_segs=3))
+    field = shapely.Point(50, 40).buffer(38, quad_segs=400).difference(cells)
+    corners = np.random.default_rng(3).uniform(-20, 90, (200, 2))
+    for area in (cells, field):
+        for edge0 in (2.5, 17.0):
+            squares = shapely.box(*corners.T, *(corners.T + edge0))
+            exact = shapely.area(shapely.intersection(area, squares)) / edge0**2
+            np.testing.assert_allclose(many_fractions(area, *corners.T, edge0), exact, atol=1e-9)
+    assert many_fractions(field, np.array([500.0]), np.array([0.0]), 9.0).tolist() == [0.0]
 
 
 def test_two_classes_are_what_the_older_labels_make_of_them() -> None:

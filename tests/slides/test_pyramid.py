@@ -224,8 +224,10 @@ def test_pictures_of_more_pixels_than_are_held_say_how_they_are_read(
     with open_slide(source, "s") as slide:
         assert isinstance(slide, PictureSlide)
     monkeypatch.setattr("acinus.slides.picture.FLAT_PX", SOME)
-    with pytest.raises(SlideError, match=r"slide s: a\.png has 1301 x 1100 px, more than 1000 px without levels"):
-        open_slide(source, "s")
+    with open_slide(source, "s") as slide:
+        assert (slide.width, slide.height, slide.tag_mpp) == (WIDTH, HEIGHT, pytest.approx((0.5, 0.5), rel=1e-4))
+        with pytest.raises(SlideError, match=r"slide s: a\.png has 1301 x 1100 px, more than 1000 px without levels"):
+            slide.overview(10, 10)
 
 
 PEAK = """

@@ -332,3 +332,29 @@ def test_damaged_directories_are_one_line(tmp_path: Path) -> None:
         except SlideError as error:
             reason = str(error)
         assert re.fullmatch(r"slide s: .*", reason)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_a_chain_of_directories_that_breaks_off_is_damage(bigtiff: bool, tmp_path: Path) -> None:
+    """Level 0 is whole; the directory of level 1 lies behind the file's end: no slide of one level."""
+    form = {"photometric": "rgb", "compression": "webp", "tile": (64, 64), "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=bigtiff) as tiff:
+        tiff.write(PICTURE, **form)
+        tiff.write(reduced(PICTURE, 2), subfiletype=1, **form)
+    with open_slide(tmp_path / "a.tif", "s") as slide:
+        assert len(slide.level_dimensions) == 2
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        second = tiff.pages[1].offset
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(data[:second])
+    with pytest.raises(SlideError, match=r"b\.tif does not open \(its directory is damaged: directory 1 is not where"):
+        open_slide(tmp_path / "b.tif", "s")
+
+
+def test_subifds_that_break_off_are_damage(tmp_path: Path) -> None:
+    path = ome_tiff(tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(path) as tiff:
+        last = tiff.pages.first.subifds[-1]
+    path.write_bytes(path.read_bytes()[:last])
+    with pytest.raises(SlideError, match=r"a\.ome\.tif does not open \(its directory is damaged"):
+        open_slide(path, "s")

@@ -1,6 +1,8 @@
 """quantify from maps on disk to its tables and files: worked by hand on small slides."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,8 @@ from acinus.maps.geometry import MapGeometry
 from acinus.maps.tiff import MapInfo, write_map
 from acinus.paths import Paths
 from acinus.regions.operating_point import OperatingPoint, write_point
+from acinus.slides.open import open_slide
+from acinus.slides.pixels import SlidePixels
 from acinus.stages import quantify
 from acinus.tissue.mask import TissueMask, save_tissue
 
@@ -152,6 +156,33 @@ def test_regions_amounts_and_lesions_of_a_point(camelyon: Project) -> None:
     with Image.open(camelyon.paths.masks / "t.png") as picture:
         assert picture.mode == "L"
         assert np.array_equal(np.asarray(picture), mask.astype(np.uint8))
+
+
+def test_geojson_counts_from_the_corner_that_qupath_counts_from(
+    camelyon: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slide without openslide.bounds first, then the same one with them."""
+    camelyon.add("n", "none", None, 40.0, squares(32, (2, 4, 6, 10)))  # level-0 px 8..20 by 4..12
+    point = OperatingPoint(threshold=0.4)
+    plain = camelyon.run(point)
+    xml = (camelyon.paths.regions / "n.xml").read_bytes()
+    bounds = {"x": "5", "y": "3", "width": "50", "height": "40"}
+
+    @contextlib.contextmanager
+    def with_bounds(path: Path, slide_id: str) -> Iterator[SlidePixels]:
+        with open_slide(path, slide_id) as slide:
+            slide.properties = {f"openslide.bounds-{name}": value for name, value in bounds.items()}
+            yield slide
+
+    def corners() -> list[list[int]]:
+        (one,) = json.loads((camelyon.paths.regions / "n.geojson").read_text())["features"]
+        return one["geometry"]["coordinates"][0]
+
+    assert corners() == [[8, 4], [20, 4], [20, 12], [8, 12], [8, 4]]
+    monkeypatch.setattr(quantify, "open_slide", with_bounds)
+    assert camelyon.run(point) == plain  # the tables count from the full slide, as ASAP does
+    assert corners() == [[3, 1], [15, 1], [15, 9], [3, 9], [3, 1]]
+    assert (camelyon.paths.regions / "n.xml").read_bytes() == xml
 
 
 def test_point_and_colours_are_read_once_for_all_slides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from acinus.scoring.confusion import IGNORE
 from acinus.slides.geometry import pixel_centres
 
 _SCHEMA = pa.schema([("label", pa.int64()), ("area", pa.binary())])
+_FEW_RINGS = 64
+_MANY_VERTICES = 512
 _HAIR = np.array([2.0**-20, 3 * 2.0**-21])
 """A px is looked at so little (level-0 px) right of and below its centre: a centre on a border that two outlines share
 is then in one of them, not in neither."""
@@ -35,7 +37,7 @@ class Drawn:
         """See labels.Labels."""
         shares = np.zeros((self.classes + 1, len(x0)))
         for label, area in self.areas.by_label.items():
-            shares[self._row(label)] = area_fractions(area, x0, y0, edge0)
+            shares[self._row(label)] = many_fractions(area, x0, y0, edge0)
         shares[self._row(self.areas.rest)] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
         return shares
 
@@ -57,6 +59,30 @@ class Drawn:
         for label, area in self.areas.by_label.items():
             labels[rasterise(area, x + _HAIR[0], y + _HAIR[1])] = label
         return labels
+
+
+def many_fractions(area: shapely.Geometry, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
+    """Return what outlines.area_fractions does, float64 (n,); of many small outlines ring by ring, which is quicker.
+
+    A polygon has the share of its outer ring less those of its holes; only squares near a ring cut it.
+    """
+    parts = shapely.get_parts(area)
+    if shapely.get_num_interior_rings(parts).sum() + len(parts) <= _FEW_RINGS:
+        return area_fractions(area, x0, y0, edge0)
+    rings, owner = shapely.get_rings(parts, return_index=True)
+    sign = np.where(np.diff(owner, prepend=-1) > 0, 1.0, -1.0)  # the first ring of a polygon is its outer one
+    shapes = np.asarray(shapely.polygons(rings))
+    large = np.asarray(shapely.get_num_coordinates(shapes)) > _MANY_VERTICES
+    x, y = np.asarray(x0, dtype=np.float64), np.asarray(y0, dtype=np.float64)
+    squares = shapely.box(x, y, x + edge0, y + edge0)
+    square, ring = shapely.STRtree(shapes).query(squares, predicate="intersects")
+    near = ~large[ring]
+    pieces = shapely.area(shapely.intersection(shapes[ring[near]], squares[square[near]])) * sign[ring[near]]
+    shares = np.bincount(square[near], pieces, len(x)) / edge0**2
+    for number in np.unique(ring[~near]):
+        under = square[ring == number]
+        shares[under] += sign[number] * area_fractions(shapes[number], x[under], y[under], edge0)
+    return snapped(np.clip(shares, 0.0, 1.0))
 
 
 def write_areas(areas: Areas, path: Path) -> None:

@@ -170,14 +170,23 @@ def open_labels(row: LabelRow, rules: LabelRules) -> Labels:
 
 
 def open_tissue(row: LabelRow, rules: LabelRules) -> Labels | None:
-    """Return where one slide's mask has tissue (class 1) and none (class 0); None where its label does not tell.
+    """Return where one slide's label has tissue (class 1) and none (class 0); None where it does not tell.
+
+    A mask tells as `LabelRules.tissue` says. Outlines tell where a class is called TISSUE: then all but the first are.
 
     Raises:
         SlideError: as `open_labels`.
     """
-    if row.label_kind != "mask" or row.path is None:
+    if row.label_kind not in ("mask", "class_mask", "outlines") or row.path is None:
         return None
     with _naming(row.slide_id):
+        if row.label_kind != "mask" and TISSUE not in rules.classes:
+            return None
+        if row.label_kind == "outlines":
+            return Drawn(read_areas(row.path).tissue(), row.width, row.height, 2)
+        if row.label_kind == "class_mask":
+            tissue = {label: int(label > 0) for label in range(len(rules.classes))}
+            return _checked(row, Mask(row.path, row.width, row.height, Values(2, {**tissue, IGNORE: IGNORE}, "ingest")))
         values = rules.tissue(row.provider)
         return None if values is None else _checked(row, Mask(row.path, row.width, row.height, values))
 

@@ -28,6 +28,12 @@ class Areas:
     by_label: Mapping[int, shapely.Geometry]
     rest: int
 
+    def tissue(self) -> "Areas":
+        """Return the areas of two classes: what is of any class but the first, and the rest."""
+        tissue = polygonal(shapely.union_all([area for label, area in self.by_label.items() if 0 < label < IGNORE]))
+        others = {label: area for label, area in self.by_label.items() if label in (0, IGNORE)}
+        return Areas({**others, 1: tissue}, self.rest)
+
 
 def name_of(outline: Outline) -> str:
     """Return the class as `cohort.annotations.classes` names it: UNCLASSIFIED where the tool gives none."""
@@ -93,7 +99,7 @@ def disjoint(shapes: np.ndarray, labels: np.ndarray, ranks: np.ndarray) -> dict[
 
 def _within(area: shapely.Geometry, box: shapely.Geometry) -> bool:
     """Return whether an area lies in a box, by its bounds: to cut many polygons takes long."""
-    return bool(shapely.covers(box, shapely.box(*shapely.bounds(area)))) if not area.is_empty else True
+    return bool(shapely.covers(box, shapely.box(*shapely.bounds(area)))) or bool(shapely.is_empty(area))
 
 
 def _label(meaning: str | None, classes: Sequence[str]) -> int:

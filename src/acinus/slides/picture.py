@@ -51,21 +51,18 @@ def named(slide_id: str) -> Iterator[None]:
 
 
 class PictureSlide(MemorySlide):
-    """A PNG or JPEG of at most FLAT_PX px, open for reading; a context manager. Alpha is laid on white.
+    """A PNG or JPEG, open for reading; a context manager. Alpha is laid on white.
+
+    Of one of more than FLAT_PX px size and um/px are told; reading its pixels is refused.
 
     Raises:
-        SlideError: damaged, not 8-bit RGB, or larger.
+        SlideError: damaged, or not 8-bit RGB.
     """
 
     def __init__(self, path: Path, slide_id: str) -> None:
         self.slide_id, self.path = slide_id, path
         raster = open_picture(path, slide_id)
         self._sized(raster.width, raster.height)
-        if self.width * self.height > FLAT_PX:
-            raise SlideError(
-                f"slide {slide_id}: {path.name} has {self.width} x {self.height} px, more than {FLAT_PX} px without "
-                "levels; convert it to a tiled pyramid (TIFF)"
-            )
         self.tag_mpp = raster.mpp
         if raster.mpp is not None:
             self.properties = {f"openslide.mpp-{axis}": repr(um) for axis, um in zip("xy", raster.mpp, strict=True)}
@@ -73,4 +70,9 @@ class PictureSlide(MemorySlide):
     @cached_property
     def _pixels(self) -> np.ndarray:
         """Return uint8 (height, width, 3), decoded once."""
+        if self.width * self.height > FLAT_PX:
+            raise SlideError(
+                f"slide {self.slide_id}: {self.path.name} has {self.width} x {self.height} px, more than {FLAT_PX} px "
+                "without levels; convert it to a tiled pyramid (TIFF)"
+            )
         return np.concatenate(list(rows_of(open_picture(self.path, self.slide_id), self.slide_id)))

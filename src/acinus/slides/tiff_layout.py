@@ -1,6 +1,7 @@
 """Which directories of a TIFF are a slide's levels, how large a px is, and why a directory cannot be one."""
 
 import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ _COMPRESSIONS = frozenset({1, 5, 8, 32773, 32946, 34712, 34926, 50000, 50001, 50
 RGB, _YCBCR = 2, 6  # TIFF photometric
 _SHOWN = 5
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, cm
+
+
+class NoRgbError(ValueError):
+    """A sound TIFF that has no picture of the kind that is read here."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,15 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
     """Return the levels of the slide in a TIFF: of an OME-TIFF those of the first image of 8-bit RGB.
 
     Raises:
-        ValueError: there is none, with the reason of each image; one of pages.TILE_DAMAGE: a damaged directory.
+        NoRgbError: there is none, with the reason of each image.
+        One of pages.TILE_DAMAGE: a damaged directory.
     """
+    _check_chain(tiff)
     first = tiff.pages.first
     images = ome.images(first.description) if ome.is_ome(first.description) else []
     if not images:
         if why := unusable(first) or _stack(tiff):
-            raise ValueError(why)
+            raise NoRgbError(why)
         return Layout(_levels(tiff, first, of_file=True), _tag_mpp(first))
     reasons = []
     for number, image in enumerate(images):
@@ -59,7 +66,18 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
                 return Layout(_levels(tiff, page, of_file=False), image.mpp or _tag_mpp(page))
         reasons.append(f"image {number} {image.name!r}: {why}")
     more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    raise ValueError(f"no image of 8-bit RGB ({'; '.join(reasons[:_SHOWN])}{more})")
+    raise NoRgbError(f"no image of 8-bit RGB ({'; '.join(reasons[:_SHOWN])}{more})")
+
+
+def _check_chain(tiff: tifffile.TiffFile) -> None:
+    """Pass if the last directory that tifffile comes to is the last one: it stops where the chain leads nowhere."""
+    form, last = tiff.tiff, tiff.pages[len(tiff.pages) - 1]
+    tiff.filehandle.seek(last.offset)
+    (tags,) = struct.unpack(form.tagnoformat, tiff.filehandle.read(form.tagnosize))
+    tiff.filehandle.seek(last.offset + form.tagnosize + tags * form.tagsize)
+    (following,) = struct.unpack(form.offsetformat, tiff.filehandle.read(form.offsetsize))
+    if following != 0:
+        raise ValueError(f"directory {len(tiff.pages)} is not where directory {len(tiff.pages) - 1} says")
 
 
 def unusable(page: tifffile.TiffPage) -> str:
@@ -114,9 +132,11 @@ def _levels(tiff: tifffile.TiffFile, page: tifffile.TiffPage, of_file: bool) -> 
     """Return a page and the reductions of it: its SubIFDs or, where `of_file`, the file's reduced pages."""
     if page.subifds is not None and len(page.subifds) > MAX_SUBIFDS:
         raise ValueError(f"{len(page.subifds)} SubIFDs; expected at most {MAX_SUBIFDS}")
-    smaller = page.pages if page.subifds else tiff.pages[1:] if of_file else ()
+    smaller = list(page.pages) if page.subifds else tiff.pages[1:] if of_file else []
+    if page.subifds and len(smaller) < len(page.subifds):
+        raise ValueError(f"{len(page.subifds) - len(smaller)} of {len(page.subifds)} SubIFDs cannot be read")
     levels = [page]
-    candidates = [other for other in smaller or () if isinstance(other, tifffile.TiffPage) and not unusable(other)]
+    candidates = [other for other in smaller if isinstance(other, tifffile.TiffPage) and not unusable(other)]
     for other in sorted(candidates, key=lambda other: -int(other.imagewidth)):
         if _reduces(page, other) and other.imagewidth < levels[-1].imagewidth:
             levels.append(other)

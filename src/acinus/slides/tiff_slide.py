@@ -21,7 +21,7 @@ from acinus.slides.jpeg_tiles import JpegTiles, tiles_of
 from acinus.slides.pages import JPEG, TILE_DAMAGE, Page, page_of
 from acinus.slides.raster import on_white
 from acinus.slides.slide import FileSlide, plausible_mpp, unread
-from acinus.slides.tiff_layout import RGB, downsample_of, layout_of, segment_px
+from acinus.slides.tiff_layout import RGB, NoRgbError, downsample_of, layout_of, segment_px
 
 CACHE_BYTES = 2**26
 """Decoded tiles that are kept."""
@@ -93,9 +93,11 @@ class TiffSlide(FileSlide):
             with tifffile.TiffFile(path) as tiff:
                 layout = layout_of(tiff)
                 self._levels = [_Level.of(page) for page in layout.pages]
+        except NoRgbError as error:
+            raise unread(self, self._plain(error)[:500]) from error
         except TILE_DAMAGE as error:
-            why = "its directory is damaged" if isinstance(error, LookupError) else self._plain(error)[:500]
-            raise unread(self, why) from error
+            why = f": {self._plain(error)[:200]}" if not isinstance(error, LookupError) else ""
+            raise self.fault(f"{path.name} does not open (its directory is damaged{why})") from error
         self.directories = tuple(level.page for level in self._levels)
         self.level_dimensions = tuple((page.width, page.height) for page in self.directories)
         self.width, self.height = self.level_dimensions[0]

@@ -166,10 +166,10 @@ def _counted(
     """Count the map band by band and yield the predicted classes, which `tile` also keeps."""
     row, geometry, min_fraction = job.row, found.geometry, job.infer.min_tissue_fraction
     annotated = open_tissue(LabelRow.of(row, job.places.label(row)), job.rules) if labels is not None else None
-    paths = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
+    geojson, asap = (job.regions.with_name(f"{job.regions.name}{suffix}") for suffix in (".geojson", ".xml"))
     with open_slide(job.places.image(row), row["slide_id"]) as image:
         at = at_downsample(image.level_downsamples, geometry.downsample)
-        for band in exported(found, job.legend, *paths, qupath_corner(image.properties)):
+        for band in exported(found, job.legend, geojson, asap, qupath_corner(image.properties)):
             top, rows = band.top, len(band.classes)
             tissue = tissue_of(mask, geometry, top, rows, job.index, min_fraction)
             truth, true_tissue, colour = None, None, None
