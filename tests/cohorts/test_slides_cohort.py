@@ -425,7 +425,7 @@ def test_outlines_of_a_class_tissue_tell_tissue_from_glass(folder: Folder) -> No
 
 
 def test_an_annotation_of_200_000_outlines_takes_seconds(folder: Folder) -> None:
-    """Figures on two shared cores: 25 s and 900 MB for 200,000; here a tenth of that."""
+    """Figures for 200,000, one core: read 18 s, made disjoint 6 s, indexed 10 s, 2.0 GB at most; here a tenth."""
     folder.slide("a.tif")
     x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(0, 126, 160), np.linspace(0, 94, 125)))
     cells = shapely.box(x, y, x + 0.5, y + 0.5)

@@ -1,5 +1,6 @@
 """`acinus init`: a whole project or none, nothing asked, the right recipe."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
+from acinus.cohorts.inventory import Entry, with_table
 from acinus.commands import init
 from acinus.errors import AcinusError
 from acinus.params import load_project, load_recipe
+from acinus.params.cohorts import SlidesCohort
 from acinus.project.pin import check_pin, pin_anew, pinned
 from acinus.templates.reading import published, tracked
 
@@ -167,3 +171,50 @@ def test_every_key_that_dvc_looks_for_stands_in_the_files(slides: Path, tmp_path
                 assert part in section, f"{file}: {key}"
                 section = section[part]
     assert load_recipe(tmp_path / "study", "study").positive == ["tumor"]
+
+
+def test_without_like_the_recipe_is_made_from_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    ring = [[0, 0], [200, 0], [200, 100], [0, 100], [0, 0]]
+    for number in range(4):
+        Image.new("RGB", (1000, 800), (220, 180, 200)).save(folder / f"s{number}.tif", tiled=True)
+        properties = {"objectType": "annotation", "classification": {"name": "grade v.2"}}
+        outline = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
+        (folder / f"s{number}.geojson").write_text(json.dumps([outline]))
+    (folder / "old.czi").write_bytes(b"ZISRAWFILE")
+    said = init.run(Path("study"), folder, "segmentation", None).splitlines()
+    assert said[0] == f"{tmp_path / 'study'}: a project for 4 slides in {folder}"
+    assert "  cohort.annotations.classes.grade v.2 = grade_v_2: 4 outlines on 4 slides." in said
+    assert any(line.startswith("  not understood: ") and "old.czi" in line and "bfconvert" in line for line in said), (
+        said
+    )
+    recipe = load_recipe(tmp_path / "study", "study")
+    assert (recipe.family, recipe.classes, recipe.index.level) == ("slides", ["normal", "grade_v_2"], 0)
+    assert recipe.cohort.test_fraction > 0
+    table = (tmp_path / "study" / "slides.csv").read_text().splitlines()
+    assert table[0] == "slide,patient,split,site,mpp,annotation,exclude,reason"
+    assert "s0.tif,,,,,s0.geojson,," in table
+    (folder / "slides.csv").write_text("slide,split\n" + "".join(f"s{number},test\n" for number in range(4)))
+    (folder / "old.czi").unlink()
+    init.run(Path("listed"), folder, "segmentation", None)
+    assert not (tmp_path / "listed" / "slides.csv").exists(), "the table beside the slides says more than a new one"
+
+
+def test_without_like_and_annotations_the_remedy_names_both_ways_on(slides: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    Image.new("RGB", (1000, 800), (220, 180, 200)).save(tmp_path / "bare" / "a.tif", tiled=True)
+    with pytest.raises(AcinusError, match=r"no outlines and no masks for 1 slides .* with --like"):
+        init.run(Path("study"), tmp_path / "bare", None, None)
+
+
+def test_a_table_of_the_project_stands_for_one_of_the_cohort(tmp_path: Path) -> None:
+    cohort = SlidesCohort(root="x")
+    entries = [Entry("a.svs", 3, "1"), Entry("slides.csv", 9, "old"), Entry("z.svs", 3, "2")]
+    assert with_table(entries, tmp_path, cohort) == entries
+    (tmp_path / "slides.csv").write_text("slide\na\n")
+    first = with_table(entries, tmp_path, cohort)
+    assert [entry.path for entry in first] == ["a.svs", "slides.csv", "z.svs"]
+    assert first[1].fingerprint != "old"
+    (tmp_path / "slides.csv").write_text("slide\nb\n")
+    assert with_table(entries, tmp_path, cohort)[1].fingerprint != first[1].fingerprint

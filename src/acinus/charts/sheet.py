@@ -18,6 +18,7 @@ SHEET_PX = 4096
 """Width and height that the thumbnails of a sheet take at most, as far as SMALLEST_PX allows."""
 _GAP_PX = 12
 _FILL = 0.25  # the tissue stays visible inside an outline
+_LEAST_HOLE_PX = 4  # around a hole that is drawn, px of the thumbnail
 _TEXT_UNITS, _LINE_UNITS = 22, 24
 
 
@@ -48,9 +49,11 @@ def outlined(thumbnail: np.ndarray, shapes: Iterable[tuple[shapely.Geometry, Col
     draw = ImageDraw.Draw(tint)
     for area, colour in shapes:
         for polygon in shapely.get_parts(area):
-            rings = [polygon.exterior, *polygon.interiors]
-            inside = Image.new("L", picture.size, 0) if polygon.interiors else None
-            points = [[(x / downsample, y / downsample) for x, y in ring.coords] for ring in rings]
+            holes = [ring for ring in polygon.interiors if shapely.length(ring) > _LEAST_HOLE_PX * downsample]
+            inside = Image.new("L", picture.size, 0) if holes else None
+            points = [
+                (shapely.get_coordinates(ring) / downsample).ravel().tolist() for ring in [polygon.exterior, *holes]
+            ]
             if inside is None:
                 draw.polygon(points[0], fill=colour)
             else:

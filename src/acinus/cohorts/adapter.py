@@ -39,7 +39,7 @@ class Order(Generic[Section]):
     root: the cohort's folder. rasters: a folder that it may fill with images made from the cohort's. files: every
     file below the root (the inventory), relative path -> fingerprint. map: applies a picklable function
     to jobs, in order, perhaps in other processes; an Order itself does not travel there. say: told to the person who
-    runs the stage, a line each.
+    runs the stage, a line each. own_table: the project's own table of the slides, in place of one below the root.
     """
 
     root: Path
@@ -51,6 +51,7 @@ class Order(Generic[Section]):
     seed: int
     map: MapSlides
     say: Callable[[str], None] = print
+    own_table: Path | None = None
 
 
 def new_row(slide_id: str, image: str, fingerprint: str, **known: Any) -> Row:

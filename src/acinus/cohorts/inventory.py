@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
+from acinus.params.cohorts import SlidesCohort
+from acinus.params.recipe import Cohort
 
 EDGE_BYTES = 65_536
 BLOCK_BYTES = 4_096
@@ -88,6 +90,24 @@ def listing(root: Path) -> list[str]:
     if not root.is_dir():
         raise AcinusError(f"{root}: no such folder; give the one that holds the slides")
     return sorted(file.path for file in _walk(root))
+
+
+def own_table(project: Path, cohort: Cohort) -> Path | None:
+    """Return the project's own table of the slides, which stands for one below the root; None: it has none."""
+    if not isinstance(cohort, SlidesCohort) or Path(cohort.table).is_absolute() or ".." in Path(cohort.table).parts:
+        return None
+    table = project / cohort.table
+    return table if table.is_file() else None
+
+
+def with_table(entries: Sequence[Entry], project: Path, cohort: Cohort) -> list[Entry]:
+    """Return the files of a cohort, the project's own table among them: another text of it is another cohort."""
+    table = own_table(project, cohort)
+    if table is None or not isinstance(cohort, SlidesCohort):
+        return list(entries)
+    size = table.stat().st_size
+    others = [entry for entry in entries if entry.path != cohort.table]
+    return sorted([*others, Entry(cohort.table, size, fingerprint(table, size))], key=lambda entry: entry.path)
 
 
 def fingerprint(path: Path, size: int) -> str:

@@ -29,7 +29,8 @@ FINDINGS = {
 }
 """Name, as validate.tolerate may give it -> what it means; docs/cohorts.md has them all. One list for every family,
 and one gate, validate's."""
-_SHOWN = 3
+SHOWN = 3
+"""So many slides that cannot be used are told in the line that refuses a cohort."""
 
 
 def build_manifest(rows: Sequence[dict[str, Any]], settings: params.Cohort) -> pd.DataFrame:
@@ -53,10 +54,10 @@ def build_manifest(rows: Sequence[dict[str, Any]], settings: params.Cohort) -> p
     wanted = [row for row in rows if row["status"] != "excluded"]
     bad = [row for row in wanted if row["status"] == "bad"]
     if len(bad) > settings.max_bad_fraction * len(wanted):
-        reasons = " | ".join(row["reason"] for row in bad[:_SHOWN])
+        reasons = " | ".join(row["reason"] for row in bad[:SHOWN])
         raise AcinusError(
             f"{settings.root}: {len(bad)} of {len(wanted)} slides cannot be used, more than cohort.max_bad_fraction = "
-            f"{settings.max_bad_fraction:g}: {reasons}{' | ...' if len(bad) > _SHOWN else ''}"
+            f"{settings.max_bad_fraction:g}: {reasons}{' | ...' if len(bad) > SHOWN else ''}"
         )
     if len(bad) == len(wanted):
         raise AcinusError(

@@ -56,11 +56,13 @@ class SlideNames:
         self._names: dict[str, list[str]] = {}
         self._stems: dict[str, list[str]] = {}
         self._barcodes: dict[str, list[str]] = {}
+        self._short: dict[str, list[str]] = {}
         for path in sorted(paths):
             stem = _key(stem_of(path))
             self._names.setdefault(_key(PurePosixPath(path).name), []).append(path)
             self._stems.setdefault(stem, []).append(path)
             self._barcodes.setdefault(_UUID.sub("", stem), []).append(path)
+            self._short.setdefault(stem.lstrip("0"), []).append(path)
 
     def find(self, text: str) -> list[str]:
         """Return the slides that a text means: one if all is well, none, or several between which it does not tell.
@@ -84,7 +86,7 @@ class SlideNames:
     def near(self, text: str) -> str:
         """Return what to say of a text that means no slide: the slide that it may be meant for, or nothing."""
         stem = stem_of(_key(text.replace("\\", "/"))).removesuffix(".0")
-        short = [paths[0] for name, paths in self._stems.items() if name.lstrip("0") == stem.lstrip("0") != ""]
+        short = self._short.get(stem.lstrip("0"), [])
         if len(short) == 1:
             return f" ({short[0]} has other zeros in front: make the column text in the spreadsheet)"
         if len(self._stems) > _MOST_COMPARED:

@@ -42,7 +42,7 @@ def ingest(order: Order[params.SlidesCohort]) -> list[Row]:
         AcinusError: what no single slide is to blame for, all of it in one line: faults of the table, names that
             collide, annotations without a slide, classes that the recipe does not name, no label at all.
     """
-    found = discover(order.root, order.files, order.cohort.table)
+    found = discover(order.root, order.files, order.cohort.table, order.own_table)
     _refuse(order, found)
     for line in [
         *named(found.match.slides),
@@ -67,14 +67,16 @@ def ingest(order: Order[params.SlidesCohort]) -> list[Row]:
     )
 
 
-def discover(root: Path, files: Iterable[str], table_name: str = NAME) -> Found:
+def discover(root: Path, files: Iterable[str], table_name: str = NAME, own: Path | None = None) -> Found:
     """Return what lies below the root, by names, the table and the first bytes of annotation files.
+
+    own: a table that does not lie below the root, in place of one that does.
 
     Raises:
         AcinusError: no table of a name other than slides.csv; two of it; one that cannot be read.
     """
     paths = list(files)
-    table = _read_table(root, paths, table_name)
+    table = parse(tables.read_text(own), table_name) if own else _read_table(root, paths, table_name)
     slides = match(paths, lambda path: None).slides.values()
     joined = join(table, slides) if table else Joined({}, (), (), ())
     stated = {path: entry.annotation for path, entry in joined.by_slide.items() if entry.annotation}

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from acinus.commands.draft import Draft, Task, like_draft, looked_at, slides_draft
+from acinus.cohorts.inventory import fingerprints, inventory
+from acinus.commands.draft import Draft, like_draft, looked_at, own_draft
+from acinus.commands.own_recipe import Task
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import atomic_path
 from acinus.params import RECIPES, RESERVED, Project
@@ -22,6 +24,8 @@ from acinus.templates.reading import FILES, template, tracked
 Repository = Literal["own", "outer", "none"]
 """The git repository of a project: of its own, one around it, or none, since there is no git."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+SHOWN = 10
+"""So many lines say what was not understood of the slides."""
 SETTINGS: dict[str, Any] = {
     "seed": 20261121,
     "compute": {"scheduler": "local", "workers": 2, "threads": 2, "device": "auto"},
@@ -43,11 +47,13 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
     folder, slides = folder.absolute(), slides.expanduser().resolve()
     _check_places(folder, slides)
     name = folder.name
-    draft = like_draft(like, task) if like else slides_draft(slides, task)
-    draft.document["cohort"]["root"] = str(slides)
+    published = like_draft(like, task) if like else None
     with atomic_path(folder) as part:
         part.mkdir()
-        draft, count = looked_at(draft, slides, Paths(part, name), SETTINGS["seed"])
+        files = fingerprints(inventory(slides, Paths(part, name).inventory_memory))
+        draft = published or own_draft(slides, files, task)
+        draft.document["cohort"]["root"] = str(slides)
+        draft, count = looked_at(draft, slides, files, SETTINGS["seed"])
         repository = _begin(part, folder.parent)
         _write(part, name, draft, repository)
         committed = _commit(part, repository)
@@ -57,6 +63,8 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
             f"{folder}: a project for {count} in {slides}",
             f"  {file}: {title} ({draft.origin}); every key says what it does",
             *(f"  {key} = {_value(draft.document, key)}: {text}" for key, text in draft.notes.items()),
+            *(f"  not understood: {fault}" for fault in draft.faults[:SHOWN]),
+            *([f"  and {more} more, which acinus look lists"] if (more := len(draft.faults) - SHOWN) > 0 else []),
             f"  {committed}",
             f"next: cd {os.path.relpath(folder)} && dvc repro",
         ]
@@ -112,6 +120,8 @@ def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
         PIN: f"# The version of Acinus that this project was made with; acinus upgrade takes another.\n"
         f"{pin_line(extras)}\n",
     }
+    if draft.table:
+        texts["slides.csv"] = draft.table
     if repository == "none":
         texts[".dvc/config"] = texts[".dvc/config"].replace("[core]\n", "[core]\n    no_scm = true\n")
     for path, text in texts.items():
@@ -160,7 +170,11 @@ def _call(folder: Path, *command: str) -> str:
     return "" if not done.returncode else said or f"{command[0]} ended with {done.returncode}"
 
 
-def _value(document: Mapping[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        document = document[part]
-    return document
+def _value(document: Mapping[str, Any], place: str) -> Any:
+    """Return the value of a dotted key; a class of a person's may have dots in its name."""
+    for key, value in document.items():
+        if place == str(key):
+            return value
+        if isinstance(value, Mapping) and place.startswith(f"{key}."):
+            return _value(value, place.removeprefix(f"{key}."))
+    raise KeyError(place)

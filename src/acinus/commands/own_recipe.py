@@ -1,5 +1,6 @@
 """The recipe for slides of one's own: what was seen of them -> family `slides`, its classes, resolution and split."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ Task = Literal["patches", "segmentation", "slides"]
 
 BASES: dict[Task, str] = {"patches": "camelyon", "slides": "camelyon", "segmentation": "camelyon-segmentation"}
 """The published recipe whose network and training are the beginning."""
-RESOLUTIONS = (0.25, 0.5, 1.0, 2.0)
-"""um per px at which tissue is usually judged; the first that every slide has is taken, from 0.5 on."""
+RESOLUTIONS = (0.5, 1.0, 2.0)
+"""um per px at which tissue is usually judged; the finest that every slide has is taken."""
+SLIGHTLY = 1.1
+"""A slide may be so much coarser than a usual resolution without another one being taken."""
 SPLITS = 3
 _NOT_LOOKED_FOR = re.compile(r"(normal|benign|healthy|background|negative|other|stroma)\b", re.IGNORECASE)
+_IGNORED = re.compile(r".*\*\Z|exclu|ignore", re.IGNORECASE)
+"""QuPath's own classes that are to be passed over end with an asterisk."""
 _REGION = re.compile(r"regions?\b", re.IGNORECASE)
 UNCLASSIFIED = "unclassified"
 
@@ -29,27 +34,37 @@ class ClassSeen:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a folder of slides. mpps: um per px of each slide, None where neither file nor table says."""
+    """What was seen of a folder of slides.
+
+    mpps: um per px of each slide, None where neither file nor table says. classes: of outlines. values: of masks, each
+    a class whose name is its number; no area is known of them.
+    """
 
     mpps: Sequence[float | None]
     classes: Sequence[ClassSeen]
-    tables: Sequence[str] = ()
+    values: Sequence[ClassSeen] = ()
 
 
-def own_recipe(seen: Seen, task: Task, base: Mapping[str, Any], weights: str) -> tuple[dict[str, Any], dict[str, str]]:
+def own_recipe(
+    title: str, seen: Seen, task: Task, base: Mapping[str, Any], weights: str
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the recipe's document, without its root, and what to say of its values (dotted key -> text).
 
     base: the published recipe of BASES. weights: `package` or `imagenet`, whichever this machine can have.
     """
     meant, outside = _meant(seen.classes)
-    classes = list(dict.fromkeys([*([outside] if outside != "ignore" else []), *_of_recipe(meant)]))
+    values = {int(one.name or 0): "normal" if one.name == "0" else f"value_{one.name}" for one in seen.values}
+    classes = list(dict.fromkeys([*([outside] if outside != "ignore" else []), *_of_recipe(meant), *values.values()]))
     classes.sort(key=lambda name: not _NOT_LOOKED_FOR.match(name))  # what is not looked for comes first
     notes = {f"cohort.annotations.classes.{one.name or UNCLASSIFIED}": _said(one) for one in seen.classes}
+    notes |= {f"cohort.mask_values.{one.name}": f"In masks of {one.slides} slides." for one in seen.values}
+    of_outlines = {"annotations": {"classes": meant, "unmapped": "refuse", "outside": outside}} if meant else {}
     document = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
-    document |= {"title": "Slides of my own", "family": "slides", "classes": classes, "positive": classes[1:]}
+    document |= {"title": title, "family": "slides", "classes": classes, "positive": classes[1:]}
     document["cohort"] = {
         "root": "",
-        "annotations": {"classes": meant, "unmapped": "refuse", "outside": outside},
+        **of_outlines,
+        **({"mask_values": values} if values else {}),
         "mpp": None,
         "split_by": "patient",
         "test_fraction": 0.2,
@@ -74,14 +89,13 @@ def _meant(classes: Sequence[ClassSeen]) -> tuple[dict[str, str], str]:
     """Return name in the tool -> class of the recipe, ignore or region; and what is not outlined.
 
     Where one class is what is not looked for (normal, stroma, ...) both kinds were outlined: outside nothing is known.
-    QuPath's own classes that are to be passed over end with an asterisk.
     """
     meant: dict[str, str] = {}
     for one in classes:
         name = one.name or UNCLASSIFIED
         if _REGION.match(name):
             meant[name] = "region"
-        elif name.endswith("*") or (one.name is None and len(classes) > 1):
+        elif _IGNORED.match(name) or (one.name is None and len(classes) > 1):
             meant[name] = "ignore"
         else:
             meant[name] = _safe(name)
@@ -96,7 +110,7 @@ def _of_recipe(meant: Mapping[str, str]) -> list[str]:
 def _safe(name: str) -> str:
     """Return a class's name as recipes have it: letters, digits, _ and -."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_-")
-    return safe if safe.lower() not in ("", "ignore", "region") else f"class_{safe or 'unnamed'}"
+    return safe if safe[:1].isalpha() and safe.lower() not in ("ignore", "region") else f"class_{safe or 'unnamed'}"
 
 
 def _said(one: ClassSeen) -> str:
@@ -116,13 +130,22 @@ def _index(index: Mapping[str, Any], seen: Seen) -> tuple[dict[str, Any], dict[s
         note = "No slide says its µm per px: the finest level is taken as it is."
         return {**kept, "level": 0, "tissue": tissue}, {"index.level": note}
     coarsest = max(known)
-    fitting = [one for one in RESOLUTIONS if one >= max(coarsest, 0.5)]
-    mpp = fitting[0] if fitting else float(f"{coarsest:.4g}")
+    mpp = _resolution(coarsest)
     notes = {"index.mpp": f"The coarsest slide has {coarsest:.4g} µm per px."}
     lacking = len(seen.mpps) - len(known)
     if lacking:
         notes["cohort.mpp"] = f"{lacking} slides do not tell theirs: set it here, or for each in the table."
     return {**kept, "mpp": mpp, "tissue": tissue}, notes
+
+
+def _resolution(coarsest: float) -> float:
+    """Return the usual resolution that the coarsest slide has, or its own where that is little coarser."""
+    for mpp in RESOLUTIONS:
+        if coarsest <= mpp:
+            return mpp
+        if coarsest <= SLIGHTLY * mpp:
+            break
+    return math.ceil(coarsest * 1e4) / 1e4
 
 
 def _network(task: Task, weights: str) -> dict[str, Any]:

@@ -208,7 +208,8 @@ class SlidesCohort(Cohort):
     """Slides anywhere below the root, with outlines of any tool, masks, or only a table."""
 
     table: str = "slides.csv"
-    """The table of the slides: its path below the root, or its name. Only `slides.csv` may be missing."""
+    """The table of the slides: a file of the project, else its path below the root, or its name. Only `slides.csv` may
+    be missing."""
     unlisted: Literal["refuse", "exclude"] = "refuse"
     """What is done where the table and the slides do not go together. `exclude`: slides without a row are left out, and
     rows without a slide are named."""

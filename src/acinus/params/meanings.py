@@ -5,6 +5,8 @@ import inspect
 import re
 from collections.abc import Mapping
 from functools import cache
+from types import UnionType
+from typing import Union, get_args, get_origin
 
 from acinus.params.base import Section
 
@@ -40,9 +42,10 @@ def contract(model: type[Section]) -> str:
 
 
 def section_of(model: type[Section], name: str) -> type[Section] | None:
-    """Return the model of a field that is a section, else None."""
+    """Return the model of a field that is a section, or one or null, else None."""
     kind = model.model_fields[name].annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+    kinds = [one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, Section)]
+    return kinds[0] if kinds and get_origin(kind) in (None, UnionType, Union) else None
 
 
 def _definition(model: type[Section]) -> ast.ClassDef:

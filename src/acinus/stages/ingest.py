@@ -1,14 +1,15 @@
 """ingest: inventory -> manifest.parquet, and rasters/ where slides have to be made of giant images."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from acinus import records
 from acinus.cohorts import camelyon, panda, pannuke, rgb_mask, slides
 from acinus.cohorts.adapter import COMMON_TABLES, Order, some, unread_tables
-from acinus.cohorts.inventory import fingerprints, read_inventory
-from acinus.cohorts.manifest import FINDINGS, build_manifest, unlabelled_lines
+from acinus.cohorts.inventory import fingerprints, own_table, read_inventory
+from acinus.cohorts.manifest import FINDINGS, SHOWN, build_manifest, unlabelled_lines
 from acinus.cohorts.matching import OUTLINE_SUFFIXES
+from acinus.errors import AcinusError
 from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort, SlidesCohort
 from acinus.slides import formats
@@ -40,15 +41,18 @@ def run(stage: Stage) -> None:
             seed=stage.seed(),
             map=stage.map,
             say=stage.say,
+            own_table=own_table(stage.root, stage.recipe.cohort),
         )
         rows = FAMILIES[stage.recipe.family].ingest(order)
-        for row in rows:
-            if row["status"] != "ok":
-                stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
-        table = build_manifest(rows, stage.recipe.cohort)
+        try:
+            table = build_manifest(rows, stage.recipe.cohort)
+        except AcinusError:
+            _name_bad(stage, [row for row in rows if row["status"] == "bad"], SHOWN)
+            raise
         note_if_empty(rasters, "The slides of this cohort are read where they are; nothing was made of them.")
     manifest = records.write(records.MANIFEST, table, stage.paths.manifest)
     _name_unread(stage, files, set(manifest["label_source"].dropna()))
+    _name_bad(stage, records.rows(manifest[manifest["status"] != "ok"]))
     for row in records.rows(manifest[manifest["findings"] != ""]):
         stage.say(
             f"{row['slide_id']}: {', '.join(f'{name} ({FINDINGS[name]})' for name in row['findings'].split(';'))}"
@@ -62,6 +66,12 @@ def run(stage: Stage) -> None:
     stage.say(", ".join(f"{name.removeprefix('n_slides.')} {count}" for name, count in counts.items()))
     annotated = int((usable["label_kind"] != "unknown").sum())
     stage.say(f"{annotated} of {len(usable)} have an annotation, {usable['slide_label'].notna().sum()} a slide label")
+
+
+def _name_bad(stage: Stage, rows: Sequence[dict[str, Any]], told: int = 0) -> None:
+    """Say why slides are not used, where they are more than have been told."""
+    for row in rows if len(rows) > told else ():
+        stage.say(f"{row['slide_id']} is {row['status']}: {row['reason']}")
 
 
 def _name_unread(stage: Stage, files: Collection[str], labels: Collection[str]) -> None:

@@ -1,6 +1,6 @@
 """inventory: cohort root (drawn, or run by hand), or what `watch` saw (raw) -> data/<recipe>/inventory.json."""
 
-from acinus.cohorts.inventory import Entry, inventory, read_inventory, write_inventory
+from acinus.cohorts.inventory import Entry, inventory, read_inventory, with_table, write_inventory
 from acinus.errors import RecipeError
 from acinus.params import is_drawn
 from acinus.project.dvc_process import dvc_above
@@ -33,4 +33,4 @@ def _entries(stage: Stage) -> list[Entry]:
             f"add {name} to raw_cohorts in params.yaml, so that a change of its slides is noticed"
         )
     stage.say(f"by hand: the files as they are now; {name} is not in raw_cohorts, so no dvc repro will see them change")
-    return inventory(stage.cohort_root, stage.paths.inventory_memory)
+    return with_table(inventory(stage.cohort_root, stage.paths.inventory_memory), stage.root, stage.recipe.cohort)

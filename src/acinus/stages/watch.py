@@ -1,6 +1,6 @@
 """watch: a cohort outside DVC -> data/raw/<recipe>.json, on every `dvc repro`."""
 
-from acinus.cohorts.inventory import inventory, write_inventory
+from acinus.cohorts.inventory import inventory, with_table, write_inventory
 from acinus.errors import RecipeError
 from acinus.params import is_drawn
 from acinus.stage import Stage
@@ -14,6 +14,7 @@ def run(stage: Stage) -> None:
             "watches already; take it out of raw_cohorts"
         )
     entries = inventory(stage.cohort_root, stage.paths.inventory_memory)
+    entries = with_table(entries, stage.root, stage.recipe.cohort)
     write_inventory(entries, stage.paths.raw)
     stage.say(f"{len(entries)} files, {sum(entry.size for entry in entries) / 1e9:.2f} GB in {stage.cohort_root}")
     stage.log.log_metrics({"n_files": len(entries)})

@@ -70,7 +70,8 @@ def _line(text: str, comment: str, indent: str) -> Iterator[str]:
 def _flow(value: Any, indent: str) -> str:
     """Return a value as YAML on one line, or on several where it is long."""
     yaml, written = YAML(typ="safe", pure=True), StringIO()
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = True, WIDTH - 40, False
+    yaml.default_flow_style, yaml.width = True, WIDTH - 40
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     if isinstance(value, str):
         yaml.width = 2**20  # a long text stays one
     yaml.dump(value, written)

@@ -1,0 +1,143 @@
+"""The recipe that `init` makes from what it saw: classes, resolution, split, on hand-made sights."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from acinus.commands.own_recipe import BASES, ClassSeen, Seen, Task, own_recipe
+from acinus.commands.own_slides import look, table_text
+from acinus.params import check_recipe
+from acinus.params.cohorts import SlidesRecipe
+from acinus.params.strict_yaml import read_mapping
+from acinus.templates.reading import published
+
+
+def made(seen: Seen, task: Task = "segmentation", weights: str = "imagenet") -> tuple[SlidesRecipe, dict[str, str]]:
+    document, notes = own_recipe("Slides of x", seen, task, read_mapping(published()[BASES[task]]), weights)
+    recipe = check_recipe("own", document)
+    assert isinstance(recipe, SlidesRecipe)
+    return recipe, notes
+
+
+def seen(*names: str | None, mpps: tuple[float | None, ...] = (0.5,), slides: int = 9) -> Seen:
+    return Seen(mpps, tuple(ClassSeen(name, 12, slides, 3.25) for name in names))
+
+
+def test_each_class_is_mapped_to_itself_and_what_is_not_outlined_comes_first() -> None:
+    recipe, notes = made(seen("Gland: atypical", "Tumor"))
+    assert recipe.classes == ["normal", "Gland_atypical", "Tumor"]
+    assert recipe.positive == ["Gland_atypical", "Tumor"]
+    annotations = recipe.cohort.annotations
+    assert annotations is not None
+    assert annotations.classes == {"Gland: atypical": "Gland_atypical", "Tumor": "Tumor"}
+    assert annotations.outside == "normal"
+    assert notes["cohort.annotations.classes.Tumor"] == "12 outlines on 9 slides, 3.25 mm²."
+
+
+def test_where_both_kinds_are_outlined_nothing_is_known_of_the_rest() -> None:
+    recipe, _ = made(seen("Tumor", "Stroma", "Necrosis"))
+    assert recipe.classes == ["Stroma", "Tumor", "Necrosis"]
+    assert recipe.cohort.annotations is not None
+    assert recipe.cohort.annotations.outside == "ignore"
+
+
+def test_regions_and_what_a_tool_passes_over_are_no_classes_and_rare_ones_are_told() -> None:
+    sight = Seen(
+        (0.5,), (ClassSeen("Tumor", 3, 2, None), ClassSeen("Region*", 1, 1, 1.0), ClassSeen("Ignore*", 1, 1, 1.0))
+    )
+    recipe, notes = made(sight)
+    assert recipe.cohort.annotations is not None
+    assert recipe.cohort.annotations.classes == {"Tumor": "Tumor", "Region*": "region", "Ignore*": "ignore"}
+    assert recipe.classes == ["normal", "Tumor"]
+    assert notes["cohort.annotations.classes.Tumor"].startswith("3 outlines on 2 slides. Rare: ")
+
+
+def test_outlines_without_a_class_are_one_if_there_are_no_others() -> None:
+    alone, _ = made(seen(None))
+    assert alone.classes == ["normal", "unclassified"]
+    beside, _ = made(seen("Tumor", None))
+    assert beside.classes == ["normal", "Tumor"]
+    assert beside.cohort.annotations is not None
+    assert beside.cohort.annotations.classes["unclassified"] == "ignore"
+
+
+@pytest.mark.parametrize(
+    ("mpps", "mpp"),
+    [
+        ((0.25, 0.23), 0.5),
+        ((0.25, 0.5), 0.5),
+        ((0.25, 0.50341), 0.5035),  # 0.5 would ask the slide for more than it has, 1.0 would throw away half
+        ((0.2, 0.6), 1.0),
+        ((1.0, None), 1.0),
+        ((5.12345,), 5.1235),
+    ],
+)
+def test_every_slide_has_the_resolution(mpps: tuple[float | None, ...], mpp: float) -> None:
+    recipe, notes = made(seen("Tumor", mpps=mpps))
+    assert recipe.index.mpp == mpp
+    assert all(one <= mpp for one in mpps if one)
+    assert ("cohort.mpp" in notes) == (None in mpps)
+
+
+def test_without_any_resolution_the_finest_level_is_taken() -> None:
+    recipe, notes = made(seen("Tumor", mpps=(None, None)))
+    assert (recipe.index.level, recipe.index.mpp) == (0, None)
+    assert "No slide says" in notes["index.level"]
+
+
+def test_the_test_split_is_drawn_by_patient_and_weights_are_those_that_can_be_had() -> None:
+    recipe, _ = made(seen("Tumor"), weights="package")
+    assert (recipe.cohort.test_fraction, recipe.cohort.split_by) == (0.2, "patient")
+    assert (recipe.train.weights, recipe.train.encoder) == ("package", "tf_efficientnet_lite0")
+    assert made(seen("Tumor"))[0].train.weights == "imagenet"
+    assert recipe.grade.target == "none"
+
+
+def test_a_look_counts_classes_areas_and_patients_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    for stem in ("TCGA-83-5908-01Z-00-DX1", "TCGA-83-5909-01Z-00-DX1", "scan 3"):
+        Image.new("RGB", (1000, 800), (220, 180, 200)).save(
+            tmp_path / f"{stem}.tif", resolution=10_000 / 0.5, tiled=True
+        )
+    square = [[0, 0], [200, 0], [200, 100], [0, 100], [0, 0]]
+
+    def feature(name: str, kind: str = "annotation") -> dict:
+        properties = {"objectType": kind, "classification": {"name": name}}
+        return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square]}, "properties": properties}
+
+    (tmp_path / "TCGA-83-5908-01Z-00-DX1.geojson").write_text(json.dumps([feature("Tumor"), feature("Tumor")]))
+    (tmp_path / "TCGA-83-5909-01Z-00-DX1.geojson").write_text(json.dumps([feature("Tumor"), feature("x", "detection")]))
+    (tmp_path / "scan 3.geojson").write_text('{"type": "FeatureCollection", "feat')
+    (tmp_path / "elsewhere.geojson").write_text(json.dumps([feature("Tumor")]))
+    (tmp_path / "slides.csv").write_text(
+        "slide;mpp\nTCGA-83-5908-01Z-00-DX1;0,25\nTCGA-83-5909-01Z-00-DX1;0,5\nscan 3;0,5\n"
+    )
+    sight = look(tmp_path, [path.name for path in tmp_path.iterdir()])
+    assert sight.seen.mpps == [0.25, 0.5, 0.5]
+    area = (2 * 20_000 * 0.25**2 + 20_000 * 0.5**2) / 1e6  # mm²
+    assert sight.seen.classes == [ClassSeen("Tumor", 3, 2, pytest.approx(area))]
+    assert any(fault.startswith("scan 3.geojson: ") for fault in sight.faults)
+    assert list(sight.found.match.orphans) == ["elsewhere.geojson"]
+    assert any(fault.startswith("elsewhere.geojson: ") for fault in sight.faults)
+    assert table_text(sight).splitlines() == [
+        "slide,patient,split,site,mpp,annotation,exclude,reason",
+        "TCGA-83-5908-01Z-00-DX1.tif,TCGA-83-5908,,,,TCGA-83-5908-01Z-00-DX1.geojson,,",
+        "TCGA-83-5909-01Z-00-DX1.tif,TCGA-83-5909,,,,TCGA-83-5909-01Z-00-DX1.geojson,,",
+        "scan 3.tif,,,,,scan 3.geojson,,",
+    ]
+
+
+def test_values_of_masks_are_classes_to_be_named(tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 800), (220, 180, 200)).save(tmp_path / "a.tif", tiled=True)
+    mask = Image.new("L", (1000, 800))
+    mask.paste(3, (0, 0, 400, 400))
+    mask.paste(12, (500, 0, 600, 100))
+    mask.save(tmp_path / "a_mask.png")
+    sight = look(tmp_path, [path.name for path in tmp_path.iterdir()])
+    assert [(one.name, one.slides) for one in sight.seen.values] == [("0", 1), ("3", 1), ("12", 1)]
+    recipe, notes = made(sight.seen)
+    assert recipe.cohort.mask_values == {0: "normal", 3: "value_3", 12: "value_12"}
+    assert recipe.classes == ["normal", "value_3", "value_12"]
+    assert recipe.cohort.annotations is None
+    assert notes["cohort.mask_values.12"] == "In masks of 1 slides."
