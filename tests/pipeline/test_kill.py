@@ -93,6 +93,7 @@ def killed(fresh_project: Any) -> Killed:
     in_extract = kill_in_extract(fresh_project)
     in_train = kill_in_train(fresh_project)
     fresh_project.run("acinus", "setup")
+    fresh_project.edit("params.yaml", {"compute": {"workers": 1}})  # both kills met two
     fresh_project.run("acinus", "dvc", "repro")
     return Killed(fresh_project, in_extract, in_train)
 
