@@ -62,7 +62,7 @@ def _check_place(root: Path, name: str, recipe: Recipe) -> None:
     clash = next((folder for folder in written if cohort.is_relative_to(folder) or folder.is_relative_to(cohort)), None)
     if clash is not None:
         raise AcinusError(
-            f"cohort.root = {recipe.cohort.root!r}: the pipeline writes {clash}, where it would replace the cohort's own "
+            f"cohort.root = {recipe.cohort.root!r}: the pipeline writes {clash} and would replace the cohort's own "
             "files; move the cohort to a folder of its own"
         )
 
