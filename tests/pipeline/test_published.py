@@ -44,7 +44,10 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "panda": {"cohort": {"root": "data/demo/panda", "doubtful": []}, "sample": ONE_EACH, "train": TWO_STEPS},
     "biopsy": {"cohort": {"root": "data/demo/rgb_mask"}, "train": TWO_STEPS},
     "pannuke": {
-        "cohort": {"root": "data/demo/pannuke", "exclude": {f"fold{fold}_{row:06d}": "not needed" for fold in (2, 3) for row in (1, 2, 3)}},
+        "cohort": {
+            "root": "data/demo/pannuke",
+            "exclude": {f"fold{fold}_{row:06d}": "not needed" for fold in (2, 3) for row in (1, 2, 3)},
+        },
         "train": TWO_STEPS,
     },
 }
