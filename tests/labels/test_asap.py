@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import params
-from acinus.errors import RecipeError, SlideError
 from acinus.annotations import safe_xml
+from acinus.errors import RecipeError, SlideError
 from acinus.labels import asap
 
 POSITIVE, SUBTRACTED = ["_0", "_1", "Tumor", "metastases"], ["_2", "Exclusion", "normal"]
