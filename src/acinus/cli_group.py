@@ -1,5 +1,6 @@
 """How the command line lists its commands, and how it ends where one fails."""
 
+import logging
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ class CommandGroup(click.Group):
                 checkout.run_own_code()
             except AcinusError as error:
                 sys.exit(f"error: {error}")
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file, we say ourselves
         return super().main(args, *more, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
