@@ -140,4 +140,4 @@ def test_values_of_masks_are_classes_to_be_named(tmp_path: Path) -> None:
     assert recipe.cohort.mask_values == {0: "normal", 3: "value_3", 12: "value_12"}
     assert recipe.classes == ["normal", "value_3", "value_12"]
     assert recipe.cohort.annotations is None
-    assert notes["cohort.mask_values.12"] == "In masks of 1 slides."
+    assert notes["cohort.mask_values.12"] == "In masks of 1 slide."
