@@ -37,12 +37,13 @@ class Seen:
     """What was seen of a folder of slides.
 
     mpps: um per px of each slide, None where neither file nor table says. classes: of outlines. values: of masks, each
-    a class whose name is its number; no area is known of them.
+    a class whose name is its number; no area is known of them. bare: slides without an annotation.
     """
 
     mpps: Sequence[float | None]
     classes: Sequence[ClassSeen]
     values: Sequence[ClassSeen] = ()
+    bare: int = 0
 
 
 def own_recipe(
@@ -73,6 +74,12 @@ def own_recipe(
         "probe_tiles": 16,
     }
     document["index"], notes_of_index = _index(document["index"], seen)
+    if seen.bare > document["validate"]["max_unlabelled"] * len(seen.mpps):
+        document["validate"]["max_unlabelled"] = 1.0
+        notes["validate.max_unlabelled"] = (
+            f"{seen.bare} of {len(seen.mpps)} slides have no annotation: they teach nothing and are in no figure. Those "
+            "that are normal can be told by a column of slides.csv: see cohort.label."
+        )
     graded = task == "slides"
     document["train"] |= {"weights": weights, "batch_size": 16} | _network(task, weights)
     document["calibrate"]["objective"] = "dice"
