@@ -77,8 +77,8 @@ def own_recipe(
     if seen.bare > document["validate"]["max_unlabelled"] * len(seen.mpps):
         document["validate"]["max_unlabelled"] = 1.0
         notes["validate.max_unlabelled"] = (
-            f"{seen.bare} of {len(seen.mpps)} slides have no annotation: they teach nothing and are in no figure. Those "
-            "that are normal can be told by a column of slides.csv: see cohort.label."
+            f"{seen.bare} of {len(seen.mpps)} slides have no annotation: they teach nothing and are in no figure. "
+            "Those that are normal can be told by a column of slides.csv: see cohort.label."
         )
     graded = task == "slides"
     document["train"] |= {"weights": weights, "batch_size": 16} | _network(task, weights)
