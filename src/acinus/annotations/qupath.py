@@ -183,7 +183,7 @@ def _polygons(drawing: Drawing, geometry: Any, where: str) -> Iterator[list[np.n
     if geometry is None:
         drawing.pass_over("without geometry")
         return
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    kind = str(geometry.get("type")) if isinstance(geometry, dict) else None
     if kind == "GeometryCollection":
         for part in _list(geometry.get("geometries"), where):
             yield from _polygons(drawing, part, where)

@@ -71,6 +71,8 @@ def layout_of(tiff: tifffile.TiffFile) -> Layout:
 
 def _check_chain(tiff: tifffile.TiffFile) -> None:
     """Pass if the last directory that tifffile comes to is the last one: it stops where the chain leads nowhere."""
+    if len(tiff.pages) == 0:
+        raise ValueError("none is where the header says")
     form, last = tiff.tiff, tiff.pages[len(tiff.pages) - 1]
     tiff.filehandle.seek(last.offset)
     (tags,) = struct.unpack(form.tagnoformat, tiff.filehandle.read(form.tagnosize))
