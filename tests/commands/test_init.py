@@ -68,6 +68,18 @@ def test_a_project_has_no_source_code_and_all_that_dvc_needs(slides: Path, tmp_p
     assert {path.name for path in tmp_path.iterdir()} - {"site"} == {"my slides", "study"}
 
 
+def test_a_git_that_does_not_know_the_person_is_told_so(slides: Path, tmp_path: Path, monkeypatch) -> None:
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{who}_NAME")
+        monkeypatch.delenv(f"GIT_{who}_EMAIL")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # else the machine's own name may do for git
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.useConfigOnly")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "true")
+    said = init.run(Path("study"), slides, None, "camelyon")
+    assert "not committed, since git does not know you: set git config user.name and user.email" in said
+    assert (tmp_path / "study" / "dvc.yaml").is_file()
+
+
 def test_a_test_split_is_never_empty_by_default(slides: Path, tmp_path: Path) -> None:
     """CAMELYON's own test slides are called so; a cohort without them needs a draw."""
     said = init.run(Path("drawn"), slides, None, "camelyon")

@@ -81,6 +81,16 @@ def test_every_slide_has_the_resolution(mpps: tuple[float | None, ...], mpp: flo
     assert ("cohort.mpp" in notes) == (None in mpps)
 
 
+def test_many_slides_without_an_annotation_do_not_stop_the_pipeline_and_are_told() -> None:
+    """Regression: `dvc repro` of a new project stopped at validate where every second slide was not annotated."""
+    classes = (ClassSeen("Tumor", 9, 4, 1.0),)
+    few, notes = made(Seen((0.5,) * 20, classes, bare=2))
+    assert (few.validate_.max_unlabelled, notes.get("validate.max_unlabelled")) == (0.1, None)
+    many, notes = made(Seen((0.5,) * 8, classes, bare=4))
+    assert many.validate_.max_unlabelled == 1.0
+    assert notes["validate.max_unlabelled"].startswith("4 of 8 slides have no annotation: ")
+
+
 def test_without_any_resolution_the_finest_level_is_taken() -> None:
     recipe, notes = made(seen("Tumor", mpps=(None, None)))
     assert (recipe.index.level, recipe.index.mpp) == (0, None)
@@ -118,6 +128,7 @@ def test_a_look_counts_classes_areas_and_patients_and_names_what_it_cannot_read(
     area = (2 * 20_000 * 0.25**2 + 20_000 * 0.5**2) / 1e6  # mm²
     assert sight.seen.classes == [ClassSeen("Tumor", 3, 2, pytest.approx(area))]
     assert any(fault.startswith("scan 3.geojson: ") for fault in sight.faults)
+    assert sight.seen.bare == 1
     assert list(sight.found.match.orphans) == ["elsewhere.geojson"]
     assert any(fault.startswith("elsewhere.geojson: ") for fault in sight.faults)
     assert table_text(sight).splitlines() == [
@@ -140,4 +151,4 @@ def test_values_of_masks_are_classes_to_be_named(tmp_path: Path) -> None:
     assert recipe.cohort.mask_values == {0: "normal", 3: "value_3", 12: "value_12"}
     assert recipe.classes == ["normal", "value_3", "value_12"]
     assert recipe.cohort.annotations is None
-    assert notes["cohort.mask_values.12"] == "In masks of 1 slides."
+    assert notes["cohort.mask_values.12"] == "In masks of 1 slide."

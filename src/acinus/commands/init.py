@@ -154,6 +154,8 @@ def _commit(root: Path, repository: Repository) -> str:
     if repository == "outer":
         return "it is part of the git repository that it lies in: commit it there"
     fault = _git(root, "add", "--all") or _git(root, "commit", "--quiet", "--message", f"A project of {pin_line()}")
+    if "identity" in fault or "user.email" in fault:
+        return "not committed, since git does not know you: set git config user.name and user.email, then git commit"
     return f"not committed: git says {fault[:100]!r}; commit it yourself" if fault else "committed in git"
 
 

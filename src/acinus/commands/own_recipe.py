@@ -37,12 +37,13 @@ class Seen:
     """What was seen of a folder of slides.
 
     mpps: um per px of each slide, None where neither file nor table says. classes: of outlines. values: of masks, each
-    a class whose name is its number; no area is known of them.
+    a class whose name is its number; no area is known of them. bare: slides without an annotation.
     """
 
     mpps: Sequence[float | None]
     classes: Sequence[ClassSeen]
     values: Sequence[ClassSeen] = ()
+    bare: int = 0
 
 
 def own_recipe(
@@ -57,7 +58,7 @@ def own_recipe(
     classes = list(dict.fromkeys([*([outside] if outside != "ignore" else []), *_of_recipe(meant), *values.values()]))
     classes.sort(key=lambda name: not _NOT_LOOKED_FOR.match(name))  # what is not looked for comes first
     notes = {f"cohort.annotations.classes.{one.name or UNCLASSIFIED}": _said(one) for one in seen.classes}
-    notes |= {f"cohort.mask_values.{one.name}": f"In masks of {one.slides} slides." for one in seen.values}
+    notes |= {f"cohort.mask_values.{one.name}": f"In masks of {_number(one.slides, 'slide')}." for one in seen.values}
     of_outlines = {"annotations": {"classes": meant, "unmapped": "refuse", "outside": outside}} if meant else {}
     document = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     document |= {"title": title, "family": "slides", "classes": classes, "positive": classes[1:]}
@@ -73,6 +74,12 @@ def own_recipe(
         "probe_tiles": 16,
     }
     document["index"], notes_of_index = _index(document["index"], seen)
+    if seen.bare > document["validate"]["max_unlabelled"] * len(seen.mpps):
+        document["validate"]["max_unlabelled"] = 1.0
+        notes["validate.max_unlabelled"] = (
+            f"{seen.bare} of {len(seen.mpps)} slides have no annotation: they teach nothing and are in no figure. "
+            "Those that are normal can be told by a column of slides.csv: see cohort.label."
+        )
     graded = task == "slides"
     document["train"] |= {"weights": weights, "batch_size": 16} | _network(task, weights)
     document["calibrate"]["objective"] = "dice"
@@ -117,8 +124,12 @@ def _said(one: ClassSeen) -> str:
     """Return how much there is of a class, and whether it is too little."""
     area = "" if one.area_mm2 is None else f", {one.area_mm2:.3g} mm²"
     rare = " Rare: too few slides for train, val and test; map it to another class or ignore it."
-    many = f"{one.outlines} outlines on {one.slides} slides{area}."
+    many = f"{_number(one.outlines, 'outline')} on {_number(one.slides, 'slide')}{area}."
     return many + (rare if one.slides < SPLITS else "")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _index(index: Mapping[str, Any], seen: Seen) -> tuple[dict[str, Any], dict[str, str]]:

@@ -56,6 +56,7 @@ def look(root: Path, files: Iterable[str]) -> Look:
         [one.mpp for one in each if one.opened],
         _summed(part for one in each for part in one.classes),
         _summed(part for one in each for part in one.values),
+        sum(one.opened and not one.classes and not one.values for one in each),
     )
     return Look(found, seen, tuple(faults + [one.fault for one in each if one.fault]))
 
