@@ -28,7 +28,6 @@ LOCK = {
 }
 NOT_IMPORTED = {
     "dask": "its command starts the workers of `distributed`",
-    "dvc": "run as a command",
     "openslide-bin": "the library that openslide-python loads",
     "pyvips-binary": "the library that pyvips loads",
     "ruamel-yaml-clib": "the library that ruamel.yaml loads",

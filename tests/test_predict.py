@@ -433,7 +433,7 @@ def test_a_slide_that_fails_midway_loses_no_other(slide, model, tmp_path, monkey
     error = json.loads((out / "bad" / "error.json").read_text())
     assert outcomes[1].text == f"bad.tif: failed: {error['reason']}"
     said = {
-        "truncated": "bad.tif does not open",
+        "truncated": "behind the file's end",
         "gone": "bad.tif is not there",
         errno.EACCES: "bad.tif cannot be read or worked on (Permission denied); check",
         errno.EIO: "bad.tif cannot be read or worked on (Input/output error); check",

@@ -103,7 +103,7 @@ def test_a_stage_loads_no_mlflow(root: Path) -> None:
 
 def test_a_recorder_that_dies_costs_a_warning_and_a_local_record(facts: RunFacts, capsys) -> None:
     with recorder.beside():
-        (process,) = psutil.Process().children()
+        (process,) = (child for child in psutil.Process().children() if "recorder" in " ".join(child.cmdline()))
         with stage_run(facts) as run:
             process.kill()
             process.wait()

@@ -390,20 +390,22 @@ def test_a_cohort_goes_through_ingest_index_and_sample(folder: Folder, task: str
     tables = {name: index_one(Job(row, places, folder.rasters, index, rules, rule)) for name, row in rows.items()}
     first = tables["a"].to_pandas().set_index(["y0", "x0"])
     exact = {  # (y0, x0): shares of background, gland, tumor; then label of a segmentation's patch, of a classifier's
-        (0, 0): ([0, 1, 0], 0, 0),
-        (0, 32): ([0, 0.5, 0.5], 1, 1),
+        (0, 0): ([0, 1, 0], 0, 1),
+        (0, 32): ([0, 0.5, 0.5], 1, -1),  # two classes alike
         (0, 64): ([1, 0, 0], 0, 0),
         (0, 96): ([0, 0, 0], -1, -1),
-        (32, 32): ([0, 0, 1], 1, 1),
+        (32, 32): ([0, 0, 1], 1, 2),
         (64, 0): ([1, 0, 0], 0, 0),
     }
     for place, (fractions, segmented, classified) in exact.items():
         assert first.loc[place, "class_fractions"].tolist() == fractions
         assert first.loc[place, "label"] == (segmented if task == "segmentation" else classified)
     table = pd.concat([one.to_pandas() for one in tables.values()], ignore_index=True)
-    drawn = table.iloc[drawn_rows(table, params.Sample(normal_per_tumor=1.0), 7)]
+    many = CLASSES if task == "patch_classification" else ()
+    drawn = table.iloc[drawn_rows(table, params.Sample(normal_per_tumor=1.0), 7, many)]
     by_split = drawn.groupby(["split", "label"]).size().to_dict()
-    assert by_split == {("train", 0): 4, ("train", 1): 4, ("val", 0): 4, ("val", 1): 4}
+    labels, count = ((0, 1, 2), 2) if many else ((0, 1), 4)  # as many of each class as the rarest has
+    assert by_split == {(split, label): count for split in ("train", "val") for label in labels}
 
 
 def test_outlines_of_a_class_tissue_tell_tissue_from_glass(folder: Folder) -> None:
