@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from acinus.tracking import runs as runs_module
 
 STAGE = """
 import sys
+import tempfile
 from pathlib import Path
 from acinus.tracking import RunFacts, stage_run
 
@@ -137,3 +139,13 @@ def test_ctrl_c_does_not_reach_the_process_and_it_ends_with_the_one_above() -> N
         psutil.wait_procs([process], timeout=120)
     assert groups[0] != groups[1]
     assert not process.is_running()
+
+
+def test_a_long_folder_for_temporary_files_costs_time_only(root: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / ("long" * 30)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    with recorder.beside():
+        assert recorder.ADDRESS not in os.environ
+        done = subprocess.run([sys.executable, "-c", STAGE, str(root)], capture_output=True, text=True, check=True)
+    run_id, loaded = done.stdout.split()
+    assert (len(run_id), loaded) == (32, "True")

@@ -67,7 +67,11 @@ def beside() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="acinus-") as folder:
         address = str(Path(folder) / "recorder")
         with socket.socket(socket.AF_UNIX) as listening:  # open in that process alone: refused once it is gone
-            listening.bind(address)
+            try:
+                listening.bind(address)
+            except OSError:  # a TMPDIR of more letters than a socket's name may have: stages load MLflow themselves
+                yield
+                return
             listening.listen()
             code = f"from acinus.tracking import recorder; recorder.serve({listening.fileno()}, {os.getpid()})"
             process = subprocess.Popen(  # out of reach of Ctrl-C: stages have yet to say how they ended
