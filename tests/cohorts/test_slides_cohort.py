@@ -18,7 +18,7 @@ from acinus import params, records
 from acinus.cohorts import inventory, slides
 from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
-from acinus.errors import AcinusError
+from acinus.errors import AcinusError, SlideError
 from acinus.labels.labels import LabelRow, LabelRules, open_labels
 from acinus.labels.places import Places
 from acinus.parallel import map_over
@@ -406,6 +406,16 @@ def test_a_cohort_goes_through_ingest_index_and_sample(folder: Folder, task: str
     by_split = drawn.groupby(["split", "label"]).size().to_dict()
     labels, count = ((0, 1, 2), 2) if many else ((0, 1), 4)  # as many of each class as the rarest has
     assert by_split == {(split, label): count for split in ("train", "val") for label in labels}
+
+
+def test_a_slide_that_is_coarser_than_asked_for_is_named(folder: Folder) -> None:
+    folder.slide("a.tif")
+    folder.outlines("a.geojson", feature(shapely.box(0, 0, 64, 64), "Tumor"))
+    row = folder.rows()["a"]
+    index = params.Index.model_validate({key: value for key, value in GRID.items() if key != "level"} | {"mpp": 0.05})
+    rules, rule = LabelRules.of(CLASSES, folder.cohort), LabelRule(3, (2,), "segmentation")
+    with pytest.raises(SlideError, match=r"slide a: 0\.05 um/px asked for.* in section index, or .* cohort\.exclude"):
+        index_one(Job(row, Places(folder.root, folder.rasters), folder.rasters, index, rules, rule))
 
 
 def test_outlines_of_a_class_tissue_tell_tissue_from_glass(folder: Folder) -> None:

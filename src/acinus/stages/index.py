@@ -70,7 +70,12 @@ def index_one(job: Job) -> pa.Table:
     """Index one slide: its tissue mask goes to the folder, its INDEX rows come back."""
     row = job.row
     with open_slide(job.places.image(row), row["slide_id"]) as slide:
-        at = resolve(slide.level_downsamples, mean_mpp(row), level=job.index.level, mpp=job.index.mpp)
+        try:
+            at = resolve(slide.level_downsamples, mean_mpp(row), level=job.index.level, mpp=job.index.mpp)
+        except SlideError as error:
+            raise SlideError(
+                f"slide {row['slide_id']}: {error} in section index, or list the slide under cohort.exclude"
+            ) from error
         overview = at_downsample(slide.level_downsamples, job.index.tissue.downsample)
         corner = np.zeros(1, dtype=np.int64)
         check_under(slide, overview, corner, corner, float(max(slide.width, slide.height)))  # no damaged tile anywhere
