@@ -1,9 +1,12 @@
 """`import acinus` offers the API, costs nothing until it is used, and no stage depends on it."""
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +75,45 @@ def test_no_stage_s_digest_has_the_api_and_another_name_there_changes_none() -> 
         assert "acinus" in modules
         assert [name for name in modules if name.startswith("acinus.api")] == [], stage
     assert not any(f'"{name}"' in (SOURCE / "__init__.py").read_text() for name in api._PLACES)
+
+
+def signature(function: Any) -> str:
+    """The parameters of a function as a reader types them."""
+    parameters = list(inspect.signature(function).parameters.values())
+    bare = [p.replace(annotation=p.empty) for p in parameters if p.name != "self"]
+    return str(inspect.Signature(bare)).replace(" = ", "=")
+
+
+def test_the_page_names_everything_with_the_parameters_it_has() -> None:
+    page = (SOURCE.parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    kinds = {
+        "slide": acinus.Slide,
+        "tissue": acinus.Tissue,
+        "store": acinus.PatchStore,
+        "model": acinus.Model,
+        "prediction": acinus.Prediction,
+        "map": acinus.ProbabilityMap,
+        "run": acinus.Run,
+    }
+    named = {name: set[str]() for name in kinds}
+    for thing, name, parameters in re.findall(r"`(\w+)\.(\w+)(\([^`]*\))?`", page):
+        if thing in kinds:
+            named[thing].add(name)
+            if parameters:
+                assert parameters == signature(getattr(kinds[thing], name)), (thing, name)
+    for thing, kind in kinds.items():
+        public = {name for name in vars(kind) if not name.startswith("_")}
+        hidden = {
+            "of_file",
+            "shares",
+            "width",
+            "height",
+            "slide_mpp",
+            "pixels",
+        }  # of use to the API itself, or told of another
+        assert public - hidden <= named[thing], thing
+    for name in api._PLACES:
+        if inspect.isfunction(getattr(acinus, name)):
+            assert f"`{name}{signature(getattr(acinus, name))}`" in page, name
+    for name in re.findall(r"acinus\.(\w+)\(", page):
+        assert name in api.__all__, name

@@ -29,6 +29,15 @@ class ProbabilityMap:
         """`pixels` as float32 in [0, 1]."""
         return self.pixels.astype(np.float32) / np.float32(255)
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """(left, right, bottom, top) of the map in level-0 px, as matplotlib's imshow takes it.
+
+        The last column and row may pass the slide's border.
+        """
+        rows, columns = self.pixels.shape[-2:]
+        return 0.0, columns * self.downsample, rows * self.downsample, 0.0
+
     @classmethod
     def of_file(cls, path: Path) -> "ProbabilityMap":
         """Return the map of a file that stage infer or `acinus predict` wrote; all of it is held in memory.

@@ -48,6 +48,8 @@ class Slide:
             scratch = opened.enter_context(tempfile.TemporaryDirectory(prefix="acinus."))
             with in_calls():
                 file = slide_file(path, self.name, Path(scratch) / "pyramid.tif")
+                if file == path:  # no pyramid was needed
+                    opened.close()
                 self.pixels = opened.enter_context(open_pixels(file, self.name))
             self._opened = opened.pop_all()
         self.width, self.height = self.pixels.width, self.pixels.height
