@@ -175,31 +175,36 @@ def _repro(clone: Path, second: Path) -> None:
     Every other recipe runs in a second clone at the same time, where there are processors for it.
     """
     _run(clone, "acinus", "setup")
-    here, there = halves(load_project(clone), os.cpu_count() or 1)
+    project = load_project(clone)
+    here, there = halves(project, os.cpu_count() or 1)
     if there:
-        _clone(clone, second)
-        _forget(second)
-        _run(second, "dvc", "config", "--local", "cache.dir", str(clone / ".dvc" / "cache"))
-        _run(second, "acinus", "setup")
-        _run(
-            clone, "acinus", "dvc", "repro", "--glob", "demo@*"
-        )  # drawn once: the second clone finds them in the cache
-        log = second.with_suffix(".log")
-        with log.open("wb") as output:
-            other = _start(second, "acinus", "dvc", "repro", *there, output=output)
-            try:
-                _run(clone, "acinus", "dvc", "repro", *here)
-                failed = other.wait()
-            finally:
-                other.kill()
-                other.wait()
-        print(log.read_text(encoding="utf-8", errors="replace"), flush=True)
-        if failed:
-            raise AcinusError(f"reproduce: the recipes of {', '.join(there)} failed in the clean clone (see above)")
+        if project.demo.families:  # drawn once: the second clone finds them in the cache
+            _run(clone, "acinus", "dvc", "repro", "--glob", "demo@*")
+        _both(clone, here, second, there)
         own, others = _lock(clone), _lock(second)
         (clone / "dvc.lock").write_text(yaml.safe_dump(merge_locks(own, others), sort_keys=False), encoding="utf-8")
         _run(clone, "dvc", "checkout", "--quiet", *[name for name in others["stages"] if name not in own["stages"]])
     _run(clone, "acinus", "dvc", "repro")
+
+
+def _both(clone: Path, here: list[str], second: Path, there: list[str]) -> None:
+    """Run stages in the clone and others in a second one with the same cache, whose messages come at the end."""
+    _clone(clone, second)
+    _forget(second)
+    _run(second, "dvc", "config", "--local", "cache.dir", str(clone / ".dvc" / "cache"))
+    _run(second, "acinus", "setup")
+    log = second.with_suffix(".log")
+    with log.open("wb") as output:
+        other = _start(second, "acinus", "dvc", "repro", *there, output=output)
+        try:
+            _run(clone, "acinus", "dvc", "repro", *here)
+            failed = other.wait()
+        finally:
+            other.kill()
+            other.wait()
+    print(log.read_text(encoding="utf-8", errors="replace"), flush=True)
+    if failed:
+        raise AcinusError(f"reproduce: {', '.join(there)} failed in the second clone (see above)")
 
 
 def halves(project: Project, processors: int) -> tuple[list[str], list[str]]:
