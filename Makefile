@@ -20,8 +20,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@[ -x $(BIN)/python ] || $(if $(PYTHON),$(PYTHON),false) -c '$(FITS)' 2>/dev/null || { \
 	  echo "error: $(or $(PYTHON),$(TRIED)): no Python 3.11 to 3.13; install one or say make PYTHON=/path/to/it"; exit 1; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # pip compiles in one process; some files of packages are no Python
 	@touch $@
 
 demo: install ## draw the demonstration cohort, run the pipeline, print the results

@@ -10,13 +10,16 @@ QUICK: dict[str, dict[str, Any]] = {
     "grade": {"seeds": 1, "max_epochs": 2, "top_patches": 3, "random_patches": 1},
     "report": {"bootstrap": 20, "picture_px": 256, "views": 1},
 }
+# one family has its recipe's own network, which takes half of the time; `make reproduce` has those of all
+LITTLE: dict[str, dict[str, Any]] = QUICK | {"train": QUICK["train"] | {"encoder": "test_resnet", "weights": "none"}}
 SMALL: dict[str, dict[str, dict[str, Any]]] = {
-    "demo-panda": QUICK | {"sample": {"max_tumor_per_slide": 2, "max_normal_per_slide": 2}, "calibrate": {"trials": 2}},
+    "demo-panda": LITTLE
+    | {"sample": {"max_tumor_per_slide": 2, "max_normal_per_slide": 2}, "calibrate": {"trials": 2}},
     # a drawn raster of 512 px has one level; coarser map px than that of the mask are another case of its size
-    "demo-biopsy": QUICK
+    "demo-biopsy": LITTLE
     | {"index": {"level": 0}, "sample": {"max_tumor_per_slide": 8}, "tune": {"trials": 2}}
     | {"calibrate": {"min_region_um2": 0.0, "max_hole_um2": 0.0}},  # so that masks are the map's likeliest classes
-    "demo-pannuke": QUICK,
+    "demo-pannuke": LITTLE,
     CONTEXT: QUICK | {"calibrate": {"temperature": False, "trials": 2}},  # so that the map has what the scores say
 }
 

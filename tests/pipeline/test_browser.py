@@ -33,16 +33,27 @@ def reports(every_family: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     return Path(shutil.copytree(every_family.root / "reports", tmp_path_factory.mktemp("browsed") / "reports"))
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for one in (*OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"):
+    for one in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('browser') / 'profile'}"):
         options.add_argument(one)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(started: Any) -> Any:
+    """The browser, with an empty window of its first size and nothing in its logs."""
+    started.get("about:blank")
+    started.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    started.set_window_size(1280, 900)
+    for kind in ("browser", "performance"):
+        started.get_log(kind)
+    return started
 
 
 def requests(browser: Any) -> list[str]:

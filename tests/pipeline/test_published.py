@@ -4,6 +4,7 @@ Cohorts are the drawn ones, as small as can be. What is changed besides the coho
 
 - weights: none, where the recipe fetches ImageNet's from the hub;
 - batches of two (or three), two iterations, and as few slides or patches as two steps take;
+- the px to which pannuke's tiles are enlarged: 256 and not 512, but for the slow test;
 - one threshold, where the lesions of a drawn slide are smaller than a published patch (CHANGES says which).
 """
 
@@ -104,7 +105,8 @@ def trained(project: Any, recipe: Any, known_as: str, parameters: int) -> Any:
     assert shapes(open_store(paths.patches)) == {(recipe.index.patch_px, recipe.index.patch_px, 3)}
     model, card = load_model(paths.model)
     assert sum(one.numel() for one in model.parameters()) == parameters
-    check_card(card, yaml.safe_load((ROOT / "recipes" / f"{known_as.partition('.')[0]}.yaml").read_text()))
+    published = yaml.safe_load((ROOT / "recipes" / f"{known_as.partition('.')[0]}.yaml").read_text())
+    check_card(card, published, recipe.train.input_px)
     check_moved(project, model, card, frozen=recipe.train.freeze)
     return paths
 
@@ -116,13 +118,13 @@ def shapes(store: Store) -> set[tuple[int, ...]]:
         return {store.read(key).shape for key in keys}
 
 
-def check_card(card: Card, published: dict[str, Any]) -> None:
+def check_card(card: Card, published: dict[str, Any], input_px: int | None) -> None:
     """Hold that the model is the one that the recipe's file in the repository describes."""
     train, index = published["train"], published["index"]
     assert (card.architecture, card.encoder) == (train["model"], train.get("encoder"))
     assert (card.task, list(card.classes)) == (published["task"], published["classes"])
     assert (card.patch_px, card.level, card.mpp) == (index["patch_px"], index.get("level"), index.get("mpp"))
-    assert card.input_px == (train["input_px"] or index["patch_px"])
+    assert card.input_px == (input_px or index["patch_px"])
 
 
 def check_moved(project: Any, model: Any, card: Card, frozen: bool) -> None:
@@ -156,9 +158,12 @@ def test_both_models_of_camelyon_context(project: Any, known_as: str, other: dic
     assert set(scores["label"]) == {0, 1}
 
 
-def test_pannuke(project: Any) -> None:
-    paths = trained(project, changed(project, "pannuke"), "pannuke", UNET_RESNET34)
-    assert read_json(paths.model / "card.json")["input_px"] == 512
+@pytest.mark.parametrize("input_px", [256, pytest.param(512, marks=pytest.mark.slow)])
+def test_pannuke(project: Any, input_px: int) -> None:
+    published = yaml.safe_load((ROOT / "recipes" / "pannuke.yaml").read_text())["train"]
+    assert published["input_px"] == 512
+    paths = trained(project, changed(project, "pannuke", input_px=input_px), "pannuke", UNET_RESNET34)
+    assert read_json(paths.model / "card.json")["input_px"] == input_px
     assert project.log.metrics["lr"] == pytest.approx(0.01 * 0.5**0.9)  # of the second of two steps
 
 
