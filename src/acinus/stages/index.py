@@ -1,7 +1,7 @@
 """index: manifest -> index.parquet and tissue/."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,13 @@ def run(stage: Stage) -> None:
     rule = LabelRule(len(classes), stage.recipe.positive_indices, stage.recipe.task)
     rules = LabelRules.of(classes, stage.recipe.cohort)
     places = Places(stage.cohort_root, stage.paths.rasters)
-    counted = Counter[int]()
+    counted, bare = Counter[int](), list[str]()
     with atomic_path(stage.paths.tissue) as folder:
         folder.mkdir()
         jobs = [Job(row, places, folder, stage.recipe.index, rules, rule) for row in usable]
-        write_index(_counted(stage.map(index_one, jobs), counted), stage.paths.index)
+        write_index(_counted(zip(usable, stage.map(index_one, jobs), strict=True), counted, bare), stage.paths.index)
+    for slide_id in bare:
+        stage.say(f"no candidate patch on {slide_id}: none has enough tissue (index.min_tissue_fraction) or any tumour")
     ignored = counted[records.IGNORE]
     if stage.recipe.many_labels:
         said = ", ".join(f"{counted[label]} {name}" for label, name in enumerate(classes))
@@ -58,9 +60,13 @@ def run(stage: Stage) -> None:
     stage.log.log_metrics({"n_slides": len(jobs), "n_patches": counted.total(), **metrics, "n_ignore": ignored})
 
 
-def _counted(slides: Iterator[pa.Table], counted: Counter[int]) -> Iterator[pa.Table]:
-    """Yield the slides' rows on their way to the file, counting them by label."""
-    for rows in slides:
+def _counted(
+    slides: Iterable[tuple[dict[str, Any], pa.Table]], counted: Counter[int], bare: list[str]
+) -> Iterator[pa.Table]:
+    """Yield the slides' rows on their way to the file, counting them by label; slides without any go to `bare`."""
+    for slide, rows in slides:
+        if not rows.num_rows:
+            bare.append(slide["slide_id"])
         labels, numbers = np.unique(rows["label"].to_numpy(), return_counts=True)
         counted.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
         yield rows
