@@ -25,7 +25,7 @@ from acinus.parallel import map_over
 from acinus.patches.index import LabelRule
 from acinus.patches.sample import drawn_rows
 from acinus.scoring.confusion import IGNORE
-from acinus.stages.index import Job, index_one
+from acinus.stages.index import Job, _refuse_unscaled, index_one
 
 CLASSES = ("background", "gland", "tumor")
 DRAWN: dict[str, Any] = {"classes": {"Gland": "gland", "Tumor": "tumor", "Fold": "ignore"}, "outside": "background"}
@@ -227,8 +227,7 @@ def test_what_is_not_used_of_an_annotation_is_named(folder: Folder) -> None:
     [
         (lambda folder: folder.text("a.geojson", '{"type": "FeatureCollection", "features": ['), "a.geojson"),
         (lambda folder: folder.outlines("a.geojson", feature(shapely.box(900, 900, 990, 990), "Tumor")), "outside the"),
-        (lambda folder: folder.slide("a.tif", mpp=28.97), "its tag says 28.97.* um/px, which is not plausible"),
-        (lambda folder: folder.slide("a.tif", mpp=None), "no plausible mpp"),
+        (lambda folder: folder.slide("a.tif", mpp=28.97), "28.97.* um/px, .*in column mpp of slides.csv, or"),
         (lambda folder: folder.path("a.tif").write_bytes(b""), "a.tif is empty"),
     ],
 )
@@ -243,6 +242,40 @@ def test_a_slide_that_cannot_be_used_is_a_row_with_the_reason(
     assert (rows["a"]["status"], rows["b"]["status"]) == ("bad", "ok")
     assert re.search(reason, rows["a"]["reason"])
     assert not list(folder.rasters.glob("a*"))
+
+
+def test_without_um_per_px_a_slide_is_of_use_by_level_whatever_its_format(folder: Folder) -> None:
+    folder.slide("a.tif", mpp=None)
+    folder.slide("b.tif", mpp=1e4 / 72)
+    folder.slide("c.tif")
+    folder.slide("d.png")
+    folder.outlines("a.geojson", feature(shapely.box(0, 0, 9, 9), "Tumor"))
+    rows = folder.rows()
+    assert {name: row["mpp_source"] for name, row in rows.items()} == {"a": None, "b": None, "c": "tag", "d": None}
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    (line,) = [line for line in folder.said if line.startswith("no um/px")]
+    assert line.startswith("no um/px: 3 slides (a.tif, b.tif, d.png); give it in column mpp of slides.csv or set")
+    index = {"patch_px": 64, "stride_px": 64}
+    cohort = params.SlidesCohort(root="x", table="list.csv")
+    _refuse_unscaled(list(rows.values()), params.Index(level=0, **index), cohort)
+    with pytest.raises(
+        AcinusError, match=r"^index\.mpp = 2: 3 of 4 slides have no um/px \(a, b, d\); give it in column mpp of list"
+    ):
+        _refuse_unscaled(list(rows.values()), params.Index(mpp=2.0, **index), cohort)
+
+
+def test_a_slide_without_a_region_is_found_where_other_slides_may_have_one(folder: Folder) -> None:
+    for name in "ab":
+        folder.slide(f"{name}.tif")
+    gland, region = feature(shapely.box(0, 0, 9, 9), "Gland"), feature(shapely.box(0, 0, 50, 50), "ROI")
+    folder.outlines("a.geojson", gland, region)
+    folder.outlines("b.geojson", gland)
+    classes = DRAWN["classes"] | {"ROI": "region"}
+    for outside, expected in (("background", "no_region"), ("ignore", "")):
+        rows = folder.rows(annotations={"classes": classes, "outside": outside})
+        assert (rows["a"]["findings"], rows["b"]["findings"]) == ("", expected)
+    rows = folder.rows(annotations=DRAWN | {"unmapped": "ignore"})
+    assert {row["findings"] for row in rows.values()} == {""}, "no class is a region"
 
 
 def test_an_override_stands_in_for_an_absent_tag_alone(folder: Folder) -> None:

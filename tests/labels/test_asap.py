@@ -1,7 +1,9 @@
 """ASAP XML against areas worked out by hand, and every kind of file that must be refused."""
 
+import time
 from typing import get_args
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given
@@ -270,3 +272,14 @@ def test_a_coordinate_means_the_same_in_whatever_company_it_stands(tmp_path_fact
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(safe_xml, "plain_points", lambda vertices, most: None)
         assert outcome() == at_once
+
+
+def test_outlines_that_cross_themselves_too_often_are_refused_at_once(parse):
+    """Two of 1,500 corners anywhere cross about 500,000 times together; to repair them would take minutes."""
+    rings = np.random.default_rng(0).uniform(0, 1e4, (2, 1500, 2))
+    start = time.process_time()
+    with pytest.raises(SlideError, match=r"cross themselves more than 200000 times; .* redraw them"):
+        parse(document(*(annotation(ring.round(2).tolist()) for ring in rings)))
+    assert time.process_time() - start < 20
+    few = annotation(rings[0, :100].tolist())
+    assert parse(document(few)).tumour.area > 1e7

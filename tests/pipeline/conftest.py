@@ -277,13 +277,18 @@ class Direct:
         return Direct(root, self.project)
 
 
-@pytest.fixture(scope="session")
-def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Direct:
-    """A project without a cohort."""
+def settings() -> Project:
+    """Return params.yaml of the repository for stages in this process: one worker, one thread, cohorts drawn small."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     params |= {"demo": {"families": list(FAMILIES), **FAMILIES}, "tracking": TRACKING}
     params["compute"] |= {"scheduler": "local", "workers": 1, "threads": 1, "device": "cpu"}
-    return Direct(tmp_path_factory.mktemp("direct"), Project.model_validate(params))
+    return Project.model_validate(params)
+
+
+@pytest.fixture(scope="session")
+def undrawn(tmp_path_factory: pytest.TempPathFactory) -> Direct:
+    """A project without a cohort."""
+    return Direct(tmp_path_factory.mktemp("direct"), settings())
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ VERDICTS = {
     "broken": r"broken\.svs does not open",
     "cmu-1-small-region": "",
     "cyto_A_BB_563479_1": BOGUS.format("1000"),
-    "multiframe_camelyon_challenge_image": r"its tag says 28\.969 um/px, which is not",  # whatever cohort.mpp says
+    "multiframe_camelyon_challenge_image": r"28\.969 um/px, .*; correct the tag, or list",  # whatever cohort.mpp says
     "sm_image": "",
     "small_HE_levels": BOGUS.format(r"352\.858"),
     "tcga-cr-7395-01a-01-ts1": r"no plausible mpp \(no tag",

@@ -1,12 +1,10 @@
-"""Slides of one's own from real pixels: the same outlines from three tools give the same index.
+"""Slides of one's own from real pixels: the same outlines from three tools give the same index and training.
 
 GlaS images are the slides. Their gland masks become outlines; a malignant gland is tumor, a benign one gland.
 """
 
 import csv
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,18 +15,15 @@ from PIL import Image
 from skimage.measure import find_contours
 
 from acinus import params, records
-from acinus.cohorts import inventory, slides
-from acinus.cohorts.adapter import Order
-from acinus.cohorts.manifest import build_manifest
-from acinus.labels.labels import LabelRules
-from acinus.labels.places import Places
-from acinus.patches.index import LabelRule
-from acinus.patches.sample import drawn_rows
-from acinus.stages.index import Job, index_one
+from acinus.cohorts.inventory import fingerprints, inventory
+from acinus.commands.draft import own_draft
+from acinus.paths import Paths
+from tests.pipeline.conftest import Direct, settings
+from tests.real.tool_files import HOLE, asap, imagescope, qupath
 
-NAMES = ("train_1", "train_2", "train_12", "train_41")
+NAMES = {"train_1": "train", "train_2": "test", "train_12": "train", "train_41": "val"}
 CLASSES = ("background", "gland", "tumor")
-RED, BLUE = (200, 0, 0), (0, 80, 200)
+TRAINING = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train")
 
 
 def polygons(mask: np.ndarray) -> list[shapely.Polygon]:
@@ -43,112 +38,89 @@ def polygons(mask: np.ndarray) -> list[shapely.Polygon]:
     return [part for part in shapely.get_parts(whole) if part.area > 20]
 
 
-def qupath(shapes: list[shapely.Polygon], name: str) -> str:
-    features = [
-        {
-            "type": "Feature",
-            "id": str(number),
-            "geometry": json.loads(shapely.to_geojson(shape)),
-            "properties": {"objectType": "annotation", "classification": {"name": name, "color": list(RED)}},
-        }
-        for number, shape in enumerate(shapes)
-    ]
-    return json.dumps({"type": "FeatureCollection", "features": features})
-
-
-def rings(shapes: list[shapely.Polygon]) -> list[tuple[np.ndarray, bool]]:
-    """Every ring without its repeated first point, and whether it is a hole."""
-    listed = []
-    for shape in shapes:
-        listed.append((np.asarray(shape.exterior.coords)[:-1], False))
-        listed += [(np.asarray(hole.coords)[:-1], True) for hole in shape.interiors]
-    return listed
-
-
-def imagescope(shapes: list[shapely.Polygon], name: str) -> str:
-    regions = "".join(
-        f'<Region Id="{number}" Type="0" NegativeROA="{int(hole)}"><Vertices>'
-        + "".join(f'<Vertex X="{x!r}" Y="{y!r}" Z="0"/>' for x, y in ring.tolist())
-        + "</Vertices></Region>"
-        for number, (ring, hole) in enumerate(rings(shapes), start=1)
-    )
-    layer = f'<Annotation Id="1" Name="{name}" LineColor="255" Type="4"><Regions>{regions}</Regions></Annotation>'
-    return f'<Annotations MicronsPerPixel="0.62">{layer}</Annotations>'
-
-
-def asap(shapes: list[shapely.Polygon], name: str) -> str:
-    """ASAP has no holes: a cut-out is an outline of a class that lies on top."""
-    drawn = "".join(
-        f'<Annotation Name="A{number}" Type="Polygon" PartOfGroup="{"Hole" if hole else name}" Color="#F4FA58">'
-        + "<Coordinates>"
-        + "".join(f'<Coordinate Order="{place}" X="{x!r}" Y="{y!r}"/>' for place, (x, y) in enumerate(ring.tolist()))
-        + "</Coordinates></Annotation>"
-        for number, (ring, hole) in enumerate(rings(shapes))
-    )
-    groups = f'<Group Name="{name}" PartOfGroup="None" Color="#64FE2E"><Attributes/></Group>'
-    return (
-        '<?xml version="1.0"?><ASAP_Annotations><Annotations>'
-        f"{drawn}</Annotations><AnnotationGroups>{groups}</AnnotationGroups></ASAP_Annotations>"
-    )
-
-
 TOOLS = {"qupath": (".geojson", qupath), "imagescope": (".xml", imagescope), "asap": (".xml", asap)}
 
 
-def indexed(glas: Path, folder: Path, tool: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Lay the images out as slides with one tool's files; return the manifest and the index of all slides."""
+def write_slides(glas: Path, root: Path, tool: str) -> None:
+    """Lay the images out as slides with one tool's files and a table."""
     suffix, written = TOOLS[tool]
-    root, rasters = folder / tool, folder / f"{tool}_rasters"
     (root / "annotations").mkdir(parents=True)
-    rasters.mkdir()
     with (glas / "labels.csv").open(newline="") as stream:
         known = {row["name"]: row for row in csv.DictReader(stream)}
-    lines = ["Slide;Patient;Grade;mpp"]
-    for name in NAMES:
+    lines = ["Slide;Patient;Grade;mpp;SPLIT"]
+    for name, split in NAMES.items():
         (root / f"{name}.JPG").symlink_to(glas / "images" / f"{name}.jpg")
         shapes = polygons(np.asarray(Image.open(glas / "masks" / f"{name}.png")) == 1)
         drawn = "Tumor" if known[name]["grade"] == "malignant" else "Gland"
-        (root / "annotations" / f"{name}{suffix}").write_text(written(shapes, drawn))
-        lines.append(f"{name};{known[name]['patient']};{known[name]['grade']};0,62")
+        (root / "annotations" / f"{name}{suffix}").write_text(written([(drawn, shape) for shape in shapes]))
+        lines.append(f"{name};{known[name]['patient']};{known[name]['grade']};0,62;{split}")
     (root / "slides.csv").write_text("\r\n".join(lines), encoding="utf-8-sig")
-    meaning = {"Gland": "gland", "Tumor": "tumor", "Hole": "background"}
-    cohort = params.SlidesCohort.model_validate(
-        {"root": str(root), "annotations": {"classes": meaning, "outside": "background"}, "val_fraction": 0.5}
-    )
-    files = inventory.fingerprints(inventory.inventory(root, None))
-    order = Order(root, rasters, cohort, CLASSES, CLASSES[1:], files, 7, map)
-    manifest = build_manifest(slides.ingest(order), cohort)
-    index = params.Index.model_validate(
-        {"mpp": 1.24, "patch_px": 64, "stride_px": 48, "tissue": {"method": "all", "downsample": 8.0}}
-    )
-    rules, rule = LabelRules.of(CLASSES, cohort), LabelRule(3, (1, 2), "segmentation")
-    places = Places(root, rasters)
-    tables = [index_one(Job(row, places, folder, index, rules, rule)).to_pandas() for row in records.rows(manifest)]
-    return manifest, pd.concat(tables, ignore_index=True)
 
 
-def test_three_tools_give_one_index(shared_data: Path, tmp_path: Path) -> None:
-    glas = shared_data / "glas"
-    made: dict[str, Any] = {tool: indexed(glas, tmp_path, tool) for tool in TOOLS}
-    manifest, index = made["qupath"]
-    assert (manifest["status"] == "ok").all()
+def recipe_of(root: Path) -> params.Recipe:
+    """Return the drafted recipe, smaller."""
+    document = own_draft(root, fingerprints(inventory(root, None)), "segmentation").document
+    document |= {"classes": list(CLASSES), "positive": list(CLASSES[1:])}
+    meaning = {"Gland": "gland", "Tumor": "tumor", HOLE: "background"}
+    document["cohort"] |= {"root": str(root), "annotations": {"classes": meaning, "outside": "background"}}
+    tissue = {"method": "all", "downsample": 8.0}
+    document["index"] |= {"mpp": 1.24, "patch_px": 64, "stride_px": 48, "tissue": tissue}
+    document["train"] |= {"encoder": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 1}
+    document["sample"]["balance"] = []
+    document["infer"] |= {"stride_px": 64, "map_downsample": 8.0}
+    document["report"]["picture_px"] = 256
+    recipe: params.Recipe = params.check_recipe("tools", document)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Paths]:
+    """Tool -> its files after training."""
+    made = {}
+    for tool in TOOLS:
+        folder = tmp_path_factory.mktemp(tool)
+        write_slides(shared_data / "glas", folder / "slides", tool)
+        project = Direct(folder / "study", settings())
+        project.root.mkdir()
+        made[tool] = project.run("tools", recipe_of(folder / "slides"), *TRAINING)
+    return made
+
+
+def test_three_tools_give_one_index(trained: dict[str, Paths], shared_data: Path) -> None:
+    manifests = {tool: records.read(records.MANIFEST, paths.manifest) for tool, paths in trained.items()}
+    indexes = {tool: records.read(records.INDEX, paths.index) for tool, paths in trained.items()}
+    manifest, index = manifests["qupath"], indexes["qupath"]
     assert set(manifest["slide_label"]) == {"tumor"}  # of gland and tumor, both positive
     shares = np.array(index["class_fractions"].tolist())
-    for other, of_other in made.values():
-        assert other["label_kind"].tolist() == ["outlines"] * len(NAMES)
+    for tool, of_other in indexes.items():
+        assert (manifests[tool]["status"] == "ok").all()
+        assert manifests[tool]["label_kind"].tolist() == ["outlines"] * len(NAMES)
         pd.testing.assert_frame_equal(
             of_other.drop(columns="class_fractions"), index.drop(columns="class_fractions"), atol=1e-6
         )
         np.testing.assert_allclose(np.array(of_other["class_fractions"].tolist()), shares, atol=1e-6)
     # against the masks themselves, px by px: an outline cuts half px off at corners only
     for name, rows in index.groupby("slide_id"):
-        mask = np.asarray(Image.open(glas / "masks" / f"{name}.png")) == 1
+        mask = np.asarray(Image.open(shared_data / "glas" / "masks" / f"{name}.png")) == 1
         edge = 128
         inside = rows[(rows["x0"] + edge <= mask.shape[1]) & (rows["y0"] + edge <= mask.shape[0])]
         exact = [mask[y : y + edge, x : x + edge].mean() for x, y in zip(inside["x0"], inside["y0"], strict=True)]
         np.testing.assert_allclose(inside["tumour_fraction"], exact, atol=0.004)
-    sample = index.iloc[drawn_rows(index, params.Sample.model_validate({"normal_per_tumor": 1.0}), 7)]
-    assert set(sample["split"]) == set(manifest["split"])
+
+
+def test_three_tools_give_one_training(trained: dict[str, Paths]) -> None:
+    """The same patches and masks, byte by byte, and so the same weights."""
+    first = trained["qupath"]
+    sample = records.read(records.SAMPLE, first.sample)
+    assert {"train", "val", "test"} == set(sample["split"])
+    stored = sorted(path.relative_to(first.patches) for path in first.patches.rglob("*") if path.is_file())
+    assert len(stored) > 2 * len(NAMES)
+    weights = {tool: (paths.model / "model.safetensors").read_bytes() for tool, paths in trained.items()}
+    for tool, paths in trained.items():
+        pd.testing.assert_frame_equal(records.read(records.SAMPLE, paths.sample), sample)
+        for file in stored:
+            assert (paths.patches / file).read_bytes() == (first.patches / file).read_bytes(), (tool, file)
+        assert weights[tool] == weights["qupath"], tool
 
 
 @pytest.mark.parametrize("name", ["demo-panda"])

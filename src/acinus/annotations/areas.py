@@ -160,14 +160,8 @@ class Drawing:
     def _repair(self, areas: np.ndarray) -> int:
         """Make polygons valid in place; return how many were not."""
         broken = np.flatnonzero(~shapely.is_valid(areas))
-        left = MAX_CROSSINGS
+        crossings_left(areas[broken], self.path.name)
         for place in broken:
-            left -= _crossings(areas[place], left)
-            if left < 0:
-                raise SlideError(
-                    f"{self.path.name}: its rings cross themselves more than {MAX_CROSSINGS} times; they are no"
-                    " outlines: export the file again, or redraw them"
-                )
             areas[place] = made_valid(areas[place])
         return len(broken)
 
@@ -186,6 +180,23 @@ class Drawing:
             areas[place] = polygonal(shapely.difference(areas[place], shapely.union_all(cuts)))
         self.passed_over["cut-outs over no outline"] += len(holes) - np.unique(which_hole[same]).size
         return repaired
+
+
+def crossings_left(areas: Iterable[shapely.Geometry], name: str, left: int = MAX_CROSSINGS) -> int:
+    """Return how often more than in these areas the rings of file `name` may cross themselves, of `left` times.
+
+    Raises:
+        SlideError: they cross more often: to make them valid would take without end.
+    """
+    for area in areas:
+        if not shapely.is_valid(area):
+            left -= _crossings(area, left)
+        if left < 0:
+            raise SlideError(
+                f"{name}: its rings cross themselves more than {MAX_CROSSINGS} times; they are no outlines: export the"
+                " file again, or redraw them"
+            )
+    return left
 
 
 def _crossings(area: shapely.Geometry, most: int) -> int:

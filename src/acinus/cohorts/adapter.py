@@ -121,11 +121,11 @@ def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool, stated: 
         return {"mpp_x": slide.tag_mpp[0], "mpp_y": slide.tag_mpp[1], "mpp_source": "tag"}
     tag = slide.properties.get("openslide.mpp-x")
     low, high = MPP_RANGE
+    column = f"give its um/px in {cohort.mpp_column}, " if cohort.mpp_column else ""
     if tag is not None and not is_default_mpp(tag):
         raise SlideError(
             f"slide {slide.slide_id}: its tag says {float(tag):g} um/px, which is not plausible ({low:g} to {high:g}); "
-            "correct the tag, give its um/px in column mpp of slides.csv (family slides), or list the slide under "
-            "cohort.exclude"
+            f"correct the tag, {column}or list the slide under cohort.exclude"
         )
     if cohort.mpp is not None:
         return {"mpp_x": cohort.mpp, "mpp_y": cohort.mpp, "mpp_source": "override"}

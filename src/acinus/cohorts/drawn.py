@@ -26,6 +26,7 @@ from acinus.labels.drawn import write_areas
 from acinus.labels.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.labels.places import mpp_of
 from acinus.params import section_hash
+from acinus.params.cohorts import IGNORED
 from acinus.scoring.confusion import IGNORE
 from acinus.slides.open import below
 from acinus.slides.raster import TILE_PX, check_budget, declared_size
@@ -97,7 +98,9 @@ def _outlines(
     negative = [name for name, px in zip(meaning.classes, sizes, strict=True) if px and name not in meaning.positive]
     counted = layers.used(file.outlines, rules)
     fingerprint = f"{row['label_fingerprint']}-{section_hash(rules)[:16]}"
-    result |= {"label_fingerprint": fingerprint, "exhaustive": bool(negative) or rules.outside != "ignore"}
+    result |= {"label_fingerprint": fingerprint, "exhaustive": bool(negative) or rules.outside != IGNORED}
+    if rules.outside != IGNORED and layers.lacks_region(file.outlines, rules):
+        result["findings"] = "no_region"
     if not counted:  # an empty file says nothing
         return {
             "label_kind": "unknown",

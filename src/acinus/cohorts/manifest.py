@@ -20,6 +20,8 @@ FINDINGS = {
     "isup_without_cancer": "ISUP above 0, but the mask has no pixel of a positive class",
     "mask_missing": "there is no mask; the slide serves grading only",
     "near_colours": "more of the mask's px than cohort.max_near_fraction have no class's own colour but one near to it",
+    "no_region": "cohort.annotations.classes names a region, but no outline of the slide is one: all of it is judged; "
+    "draw one around what was annotated, or tolerate it where the whole slide was",
     "no_tumor_outlined": "the annotation file outlines no tumour (empty, points only or cut-outs only), and nothing "
     "else says what the slide is: it has no label",
     "nothing_outlined": "the annotation file has no outline that counts (empty, points only, or objects of other "

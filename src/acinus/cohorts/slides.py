@@ -14,7 +14,7 @@ from acinus import params
 from acinus.annotations.reading import tool_of
 from acinus.cohorts import adapter, dicom, drawn, tables
 from acinus.cohorts.adapter import Order, Row, new_row
-from acinus.cohorts.matching import FLAT_SUFFIXES, Match, annotated_name, is_mask, match
+from acinus.cohorts.matching import Match, annotated_name, is_mask, match
 from acinus.cohorts.slide_names import named, patient_of, safe_id, stem_of
 from acinus.cohorts.slides_table import NAME, Entry, Joined, SlidesTable, join, parse, refuse
 from acinus.errors import AcinusError
@@ -60,6 +60,7 @@ def ingest(order: Order[params.SlidesCohort]) -> list[Row]:
         for line in row.pop(NOTES, ()):
             order.say(line)
     _refuse_unmapped(order, unmapped)
+    _name_unscaled(order, rows)
     rows = dicom.one_per_series(rows, order.root) + _foreign(order, found.match)
     _refuse_unlabelled(order, rows)
     return adapter.with_splits(
@@ -233,7 +234,7 @@ def examine(
     with adapter.judged(row, root):
         with adapter.opened(row, root, cohort, seed, rasters) as slide:
             brightfield.check(slide)
-            row |= adapter.resolution(slide, cohort, not row["image"].lower().endswith(FLAT_SUFFIXES), mpp)
+            row |= adapter.resolution(slide, cohort, needed=False, stated=mpp)
             properties = slide.properties
         row |= drawn.label(row, root, rasters, drawn.Meaning(cohort, classes, positive), properties)
     if row["status"] != "ok":
@@ -256,6 +257,16 @@ def _refuse_unmapped(order: Order[params.SlidesCohort], unmapped: Counter[str]) 
             f"{', '.join(order.classes)}, ignore or region there, or set cohort.annotations.unmapped: ignore"
         )
     order.say(f"not judged, since cohort.annotations.classes does not name them: {counts}")
+
+
+def _name_unscaled(order: Order[params.SlidesCohort], rows: list[Row]) -> None:
+    """Say which slides have no um/px: they are of use where the recipe works by level."""
+    bare = [row["image"] for row in rows if row["status"] == "ok" and row["mpp_x"] is None]
+    if bare:
+        order.say(
+            f"no um/px: {len(bare)} slides ({adapter.some(bare)}); give it in {order.cohort.mpp_column} or set "
+            "cohort.mpp; without it they have no areas in mm², and index.mpp cannot be asked for"
+        )
 
 
 def _foreign(order: Order[params.SlidesCohort], found: Match) -> list[Row]:

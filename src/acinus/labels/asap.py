@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from acinus.annotations import asap
-from acinus.annotations.areas import distinct_points, made_valid, polygonal, rectangle
+from acinus.annotations.areas import MAX_CROSSINGS, crossings_left, distinct_points, made_valid, polygonal, rectangle
 from acinus.errors import RecipeError, SlideError
 
 Role = Literal["tumor", "subtract", "ignore"]
@@ -60,18 +60,21 @@ def parse(
 
     Raises:
         SlideError: unreadable, malformed or hostile XML, another format, an unknown group or type, a
-            vertex that is no number, an outline without area. One line with the file and the annotation.
+            vertex that is no number, an outline without area, more than MAX_CROSSINGS of rings with themselves. One
+            line with the file and the annotation.
     """
     roles = _roles(positive, subtracted, none_group)
     outlines: list[Outline] = []
-    points = 0
+    points, left = 0, MAX_CROSSINGS
     for name, annotation, where in asap.annotations(path):
         kind = asap.checked_type(annotation, where)
         if kind in asap.POINT_TYPES:
             points += 1
         else:
             role = _role(roles, annotation.get("PartOfGroup") or "None", where)
-            outlines.append(Outline(name, role, _area(kind, asap.vertices(annotation, where), where)))
+            polygon = _polygon(kind, asap.vertices(annotation, where), where)
+            left = crossings_left([polygon], path.name, left)
+            outlines.append(Outline(name, role, _area(kind, polygon, where)))
     union = {
         role: polygonal(shapely.union_all([outline.area for outline in outlines if outline.role == role]))
         for role in ("tumor", "subtract", "ignore")
@@ -109,17 +112,19 @@ def _role(roles: dict[str, Role], group: str, where: str) -> Role:
     )
 
 
-def _area(kind: str, vertices: np.ndarray, where: str) -> shapely.Geometry:
-    """Return the valid polygonal area an outline goes around."""
-    distinct = distinct_points(vertices)
+def _polygon(kind: str, vertices: np.ndarray, where: str) -> shapely.Polygon:
+    """Return what an outline goes around, which may cross itself."""
     if kind == "Rectangle":
-        area: shapely.Geometry = shapely.Polygon(rectangle(vertices, where))
-    else:
-        if distinct < 3:
-            raise SlideError(
-                f"{where}: {distinct} distinct points enclose no area; delete it in ASAP, or draw at least 3"
-            )
-        area = made_valid(shapely.Polygon(vertices))
+        return shapely.Polygon(rectangle(vertices, where))
+    distinct = distinct_points(vertices)
+    if distinct < 3:
+        raise SlideError(f"{where}: {distinct} distinct points enclose no area; delete it in ASAP, or draw at least 3")
+    return shapely.Polygon(vertices)
+
+
+def _area(kind: str, polygon: shapely.Polygon, where: str) -> shapely.Geometry:
+    """Return the valid area of an outline."""
+    area: shapely.Geometry = polygon if kind == "Rectangle" else made_valid(polygon)
     if not shapely.area(area) > 0:
         raise SlideError(f"{where}: its points lie on a line and enclose no area; delete it in ASAP, or redraw it")
     return area

@@ -50,6 +50,12 @@ def unmapped(outlines: Iterable[Outline], drawn: params.Annotations) -> Counter[
     return Counter(name for name in map(name_of, used(outlines, drawn)) if name not in drawn.classes)
 
 
+def lacks_region(outlines: Iterable[Outline], drawn: params.Annotations) -> bool:
+    """Return whether the recipe knows regions, and none of the used outlines is one: the whole slide is judged then."""
+    regions = {name for name, meaning in drawn.classes.items() if meaning == REGION}
+    return bool(regions) and regions.isdisjoint(map(name_of, used(outlines, drawn)))
+
+
 def areas_of(
     outlines: Iterable[Outline], drawn: params.Annotations, classes: Sequence[str], size: tuple[int, int]
 ) -> Areas:

@@ -243,9 +243,9 @@ def draw(tables: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[st
         pngs["roc_classes"] = charts.named_roc_chart(_class_scores(usable, tables, setup), "class")
     if not curves["pr"].empty:
         pngs["pr"] = charts.pr_chart(curves["pr"], float(np.mean(patches[1])))
-    predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
-    pngs["burden"] = charts.burden_chart(predicted, true)
     if scored["burden_error"].notna().any():
+        predicted, true = floats(scored, "burden_pred"), floats(scored, "burden_true")
+        pngs["burden"] = charts.burden_chart(predicted, true)
         pngs["bland_altman"] = charts.bland_altman_chart(predicted, true)
     if not curves["reliability"].empty:
         pngs["reliability"] = charts.reliability_chart(curves["reliability"])

@@ -230,6 +230,11 @@ class SlidesCohort(Cohort):
             raise ValueError("mask_colours gives two classes one colour")
         return self
 
+    @property
+    def mpp_column(self) -> str:
+        """Where a table says the um per px of single slides, for messages."""
+        return f"column mpp of {self.table}"
+
     def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what the values of masks mean."""
         del classes

@@ -23,7 +23,8 @@ class Cohort(Section):
     exclude: dict[str, str] = {}
     """Slides to leave out: slide id and the reason."""
     mpp: Mpp | None = None
-    """µm per px of level 0, for slides without a resolution tag; null: such slides cannot be used (rasters can)."""
+    """µm per px of level 0, for slides without a resolution tag; null: such slides cannot be used (rasters can, and
+    slides of family `slides` where `index.level` is given)."""
     split_by: Literal["patient", "slide"] = "patient"
     """`patient`: a random split keeps all slides of a patient together. `slide`: each slide is drawn by itself."""
     allow_shared_patients: Annotated[str, Field(min_length=1)] | None = None
@@ -42,6 +43,11 @@ class Cohort(Section):
         """Return the fields of `labels.LabelRules` beside the classes; without them labels are outlines or arrays."""
         del classes
         return {}
+
+    @property
+    def mpp_column(self) -> str | None:
+        """Where a table says the um per px of single slides, for messages; None: the family reads none."""
+        return None
 
     def tells_tissue(self) -> bool:
         """Return whether a mask of this cohort tells tissue from glass, whatever the classes are called."""

@@ -132,6 +132,7 @@ Finding = Literal[
     "isup_without_cancer",
     "mask_missing",
     "near_colours",
+    "no_region",
     "no_tumor_outlined",
     "nothing_outlined",
     "one_class_mask",

@@ -1,7 +1,7 @@
 """index: manifest -> index.parquet and tissue/."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from acinus import params, records
-from acinus.errors import SlideError
+from acinus.errors import AcinusError, SlideError
 from acinus.files import atomic_path
 from acinus.labels.labels import LabelRow, LabelRules, Labels, open_labels, open_tissue
 from acinus.labels.places import Places, mean_mpp, mpp_of
@@ -21,6 +21,9 @@ from acinus.slides.open import open_slide
 from acinus.slides.tiles import check_under
 from acinus.stage import Stage
 from acinus.tissue.mask import find_tissue, save_tissue
+
+SHOWN = 20
+"""So many slides are named in one line."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,18 @@ def run(stage: Stage) -> None:
     """Find tissue and list every candidate patch of every usable slide."""
     manifest = records.read(records.MANIFEST, stage.paths.manifest)
     usable = records.rows(manifest[manifest["status"] == "ok"])
+    _refuse_unscaled(usable, stage.recipe.index, stage.recipe.cohort)
     classes = stage.recipe.classes
     rule = LabelRule(len(classes), stage.recipe.positive_indices, stage.recipe.task)
     rules = LabelRules.of(classes, stage.recipe.cohort)
     places = Places(stage.cohort_root, stage.paths.rasters)
-    counted = Counter[int]()
+    counted, bare = Counter[int](), list[str]()
     with atomic_path(stage.paths.tissue) as folder:
         folder.mkdir()
         jobs = [Job(row, places, folder, stage.recipe.index, rules, rule) for row in usable]
-        write_index(_counted(stage.map(index_one, jobs), counted), stage.paths.index)
+        write_index(_counted(zip(usable, stage.map(index_one, jobs), strict=True), counted, bare), stage.paths.index)
+    for slide_id in bare:
+        stage.say(f"no candidate patch on {slide_id}: none has enough tissue (index.min_tissue_fraction) or any tumour")
     ignored = counted[records.IGNORE]
     if stage.recipe.many_labels:
         said = ", ".join(f"{counted[label]} {name}" for label, name in enumerate(classes))
@@ -58,9 +64,25 @@ def run(stage: Stage) -> None:
     stage.log.log_metrics({"n_slides": len(jobs), "n_patches": counted.total(), **metrics, "n_ignore": ignored})
 
 
-def _counted(slides: Iterator[pa.Table], counted: Counter[int]) -> Iterator[pa.Table]:
-    """Yield the slides' rows on their way to the file, counting them by label."""
-    for rows in slides:
+def _refuse_unscaled(usable: Sequence[dict[str, Any]], index: params.Index, cohort: params.Cohort) -> None:
+    """Refuse slides whose um per px nothing tells, all at once, where the recipe works at an mpp."""
+    bare = [row["slide_id"] for row in usable if row["mpp_x"] is None]
+    if index.mpp is not None and bare:
+        more = f" and {len(bare) - SHOWN} more" if len(bare) > SHOWN else ""
+        raise AcinusError(
+            f"index.mpp = {index.mpp:g}: {len(bare)} of {len(usable)} slides have no um/px ({', '.join(bare[:SHOWN])}"
+            f"{more}); {f'give it in {cohort.mpp_column}, ' if cohort.mpp_column else ''}set cohort.mpp, give "
+            "index.level instead, or list them under cohort.exclude"
+        )
+
+
+def _counted(
+    slides: Iterable[tuple[dict[str, Any], pa.Table]], counted: Counter[int], bare: list[str]
+) -> Iterator[pa.Table]:
+    """Yield the slides' rows on their way to the file, counting them by label; slides without any go to `bare`."""
+    for slide, rows in slides:
+        if not rows.num_rows:
+            bare.append(slide["slide_id"])
         labels, numbers = np.unique(rows["label"].to_numpy(), return_counts=True)
         counted.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
         yield rows
