@@ -137,7 +137,7 @@ def _of_colours(colours: Sequence[ClassSeen], legend: Mapping[str, str]) -> list
     by_name = {one.name: one for one in colours}
     ground = by_name.get("#000000") or by_name.get("#ffffff") or max(colours, key=lambda one: one.px, default=None)
     names = {one.name: "normal" if one is ground else f"colour_{(one.name or '')[1:]}" for one in colours}
-    names |= {one.name: _safe(legend[one.name]) for one in colours if one.name in legend}
+    names |= {one.name: _safe(legend[one.name]) for one in colours if one.name is not None and one.name in legend}
     return [Meaning(one, names[one.name], names[one.name]) for one in colours]
 
 

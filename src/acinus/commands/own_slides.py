@@ -1,7 +1,7 @@
 """A look at a folder of slides of one's own for its recipe: what goes together, resolutions, classes, labels."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def look(root: Path, files: Iterable[str]) -> Look:
     """
     paths = sorted(files)
     found = slides.discover(root, paths)
-    shown = one_per_series(root, found.match.slides, found.match.annotations)
+    shown, of_series = one_per_series(root, found.match.slides, found.match.annotations)
     opened = {slide_id: _open(root, slide_id, path) for slide_id, path in shown.items()}
     table, taken, told = None, "", list[str]()
     names, legend_path = legend(root, found.match.tables)
@@ -97,7 +97,13 @@ def look(root: Path, files: Iterable[str]) -> Look:
         taken = f"{known.path}, whose column {known.column} names {len(known.rows)} of the slides" if known else ""
         found = slides.with_table(root, paths, parse(table, NAME))
     each = {slide_id: _slide(root, slide_id, path, opened[slide_id], found) for slide_id, path in shown.items()}
-    faults = [*found.match.faults, *found.joined.faults, *found.joined.rows_without, *told]
+    faults = [
+        *found.match.faults,
+        *annotated_twice(of_series, found.match.annotations),
+        *found.joined.faults,
+        *found.joined.rows_without,
+        *told,
+    ]
     faults += [f"{path}: {why}" for path, why in {**found.match.foreign, **found.match.orphans}.items()]
     left_out = "; column exclude of slides.csv leaves it out" if table else ""
     faults += [one.unread + left_out if one.unread else one.fault for one in each.values() if one.unread or one.fault]
@@ -117,13 +123,32 @@ def look(root: Path, files: Iterable[str]) -> Look:
     return Look(found, each, seen, tuple(faults), table, taken)
 
 
-def one_per_series(root: Path, by_id: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, str]:
-    """Return the slides (id -> path) with one file of each DICOM series: the annotated one, else the first by name."""
+def one_per_series(
+    root: Path, by_id: Mapping[str, str], annotations: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the slides (id -> path) with one file of each DICOM series: the annotated one, else the first by name.
+
+    And of each series of several files: that slide's id -> the ids of the others.
+    """
     first = dicom.first_of_series(root, by_id.values())
-    chosen: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
     for slide_id, path in sorted(by_id.items(), key=lambda item: (item[0] not in annotations, item[1])):
-        chosen.setdefault(first.get(path, path), slide_id)
-    return {slide_id: by_id[slide_id] for slide_id in sorted(chosen.values())}
+        members.setdefault(first.get(path, path), []).append(slide_id)
+    shown = {slide_id: by_id[slide_id] for slide_id, *_ in sorted(members.values())}
+    return shown, {slide_id: others for slide_id, *others in members.values() if others}
+
+
+def annotated_twice(of_series: Mapping[str, Sequence[str]], annotations: Mapping[str, str]) -> list[str]:
+    """Return a line for each DICOM series of which several files have an annotation."""
+    every = [
+        [annotations[one] for one in (slide_id, *others) if one in annotations]
+        for slide_id, others in of_series.items()
+    ]
+    return [
+        f"{' and '.join(files)}: annotations of files of one DICOM series; keep one"
+        for files in every
+        if len(files) > 1
+    ]
 
 
 def _open(root: Path, slide_id: str, path: str) -> Opened:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from acinus.cohorts.adapter import COMMON_TABLES
 from acinus.cohorts.slide_names import SlideNames, patient_of, stem_of
-from acinus.cohorts.slides_table import COLUMNS, Joined, SlidesTable
+from acinus.cohorts.slides_table import COLUMNS, NAME, Joined, SlidesTable
 from acinus.cohorts.tables import csv_rows, read_text
 from acinus.errors import AcinusError
 from acinus.slides.open import below
@@ -116,6 +116,32 @@ def best_known(root: Path, tables: Iterable[str], slides: Iterable[str]) -> tupl
     return (known[0] if known else None), lines
 
 
+def table_lines(root: Path, path: str, names: SlideNames) -> list[str]:
+    """Return what a table is, a line each: its columns, which of them names slides, and what the others say of them."""
+    if not path.lower().endswith((".csv", ".tsv")):
+        return [f"{path}: only CSV is read; save it as CSV"]
+    try:
+        rows = csv_rows(read_text(below(root, path)), path)
+        known = read_known(root, path, names)
+    except AcinusError as error:
+        return [str(error)]
+    lines = [f"{path}: {max(0, len(rows) - 1)} rows; columns {', '.join(rows[0][1] if rows else ()) or 'none'}"]
+    if known is None:
+        return [*lines, f"{path}: no column names slides of this folder"]
+    where = f"{path}: column {known.column} names {len(known.rows)} slides"
+    if PurePosixPath(path).name.lower() != NAME:
+        call = "" if known.column.casefold() == "slide" else " call the column slide and"
+        where += (
+            f"; acinus init takes it over into slides.csv (in a project that you have:{call} set cohort.table: {path})"
+        )
+    told = []
+    for title in known.titles:
+        counts = Counter(text for row in known.rows.values() if (text := row.get(title)))
+        if title != known.column and is_label(title, counts):
+            told.append(f"{path}: {LabelColumn(title, dict(sorted(counts.items())), {}).told}")
+    return [*lines, where, *told]
+
+
 def table_text(
     slides: Mapping[str, str], annotations: Mapping[str, str], known: Known | None, faults: Mapping[str, str]
 ) -> str:
@@ -179,10 +205,15 @@ def label_columns(table: SlidesTable | None, joined: Joined) -> list[LabelColumn
     columns = []
     for name in table.label_columns if table else ():
         counts = Counter(text for entry in joined.by_slide.values() if (text := entry.labels.get(name)))
-        measured = len(counts) > FEW_NUMBERS and all(_NUMBER.fullmatch(text) for text in counts)
-        if 0 < len(counts) <= MOST_VALUES and not measured and not _PATIENT.match(name):
+        if is_label(name, counts):
             columns.append(LabelColumn(name, dict(sorted(counts.items())), _meanings(name, counts)))
     return sorted(columns, key=lambda one: -len(set(one.values.values()) & {"normal", "tumor"}))
+
+
+def is_label(name: str, counts: Mapping[str, int]) -> bool:
+    """Return whether a column may say what slides are, by its title and its texts (text -> slides)."""
+    measured = len(counts) > FEW_NUMBERS and all(_NUMBER.fullmatch(text) for text in counts)
+    return 0 < len(counts) <= MOST_VALUES and not measured and not _PATIENT.match(name)
 
 
 def _meanings(name: str, texts: Iterable[str]) -> dict[str, str]:
