@@ -10,7 +10,9 @@ import yaml
 
 from acinus import params, records
 from acinus.errors import AcinusError, RecipeError
-from acinus.params import faults, strict_yaml
+from acinus.params import Section, faults, strict_yaml
+from acinus.params.cohorts import SlidesCohort
+from acinus.params.meanings import meanings, section_of
 from acinus.params.training import Term
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +48,29 @@ def refusal(root: Path, old: str, new: str, name: str = "demo-camelyon") -> str:
 
 def test_five_recipes_are_published_and_each_has_one_of_laptop_size() -> None:
     published = {"biopsy", "camelyon", "camelyon-context", "panda", "pannuke"}
-    assert set(RECIPES) == published | {f"demo-{name}" for name in published} | {"camelyon-segmentation"}
+    others = {"camelyon-segmentation", "slides"}  # settings of our own
+    assert set(RECIPES) - {"demo-slides"} == published | {f"demo-{name}" for name in published} | others
+
+
+def test_every_key_of_the_recipe_for_own_slides_stands_there_with_its_meaning() -> None:
+    """`init` starts from it, and so does a person: the comments are the texts of the models, and no key is left out."""
+    text = (ROOT / "recipes" / "slides.yaml").read_text()
+    said = " ".join(re.sub(r"(?m)^\s*#|#", " ", text).split())
+
+    def check(model: type[Section], section: dict[str, Any]) -> None:
+        fields = {field.alias or name: name for name, field in model.model_fields.items()}
+        texts = meanings(model)
+        for key, value in section.items():
+            inner = section_of(model, fields[key])
+            if inner is not None and isinstance(value, dict):
+                check(inner, value)
+            elif fields[key] in texts:
+                plain = re.sub(r"\[([^]]+)]\([^)]+\)", r"\1", texts[fields[key]]).replace("`", "")
+                assert plain in said, f"{key}: {plain}"
+
+    document = yaml.safe_load(text)
+    check(params.RECIPES["slides"], document)
+    assert set(document["cohort"]) == set(SlidesCohort.model_fields)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -55,7 +79,7 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
     assert type(recipe) is params.RECIPES[recipe.family]
     assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) == ("rgb_mask", "biopsy")
     assert params.is_drawn(recipe.cohort) == name.startswith("demo-")
-    classifies = "camelyon" in name and "segmentation" not in name
+    classifies = ("camelyon" in name and "segmentation" not in name) or name == "slides"
     assert recipe.task == ("patch_classification" if classifies else "segmentation")
 
 

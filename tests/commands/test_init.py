@@ -216,7 +216,9 @@ def test_without_like_the_recipe_is_made_from_what_is_there(tmp_path: Path) -> N
 def test_without_like_and_annotations_the_remedy_names_both_ways_on(slides: Path, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     Image.new("RGB", (1000, 800), (220, 180, 200)).save(tmp_path / "bare" / "a.tif", tiled=True)
-    with pytest.raises(AcinusError, match=r"no outlines and no masks for 1 slides .* with --like"):
+    with pytest.raises(
+        AcinusError, match=r"no outlines, no masks and no table with labels for 1 slide; .* with --like"
+    ):
         init.run(Path("study"), tmp_path / "bare", None, None)
 
 

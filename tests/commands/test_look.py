@@ -76,7 +76,8 @@ def test_every_file_is_told_of(folder: Path, tmp_path: Path) -> None:
         "a.geojson: passed over: 1 point",
         "annotations/lost.json: no slide has its name",
         "labels.csv: 3 rows; columns ID, grade",
-        "labels.csv: column ID names 2 slides; to use it call the column slide and set cohort.table: labels.csv",
+        "labels.csv: column ID names 2 slides; acinus init takes it over into slides.csv",
+        "labels.csv: grade ('1' 1, '2' 1)",
         "list.xlsx: only CSV is read; save it as CSV",
         "read me.txt: by its name no slide, annotation or table",
     ):

@@ -69,7 +69,13 @@ def outlined(thumbnail: np.ndarray, shapes: Iterable[tuple[shapely.Geometry, Col
 
 
 def tinted(thumbnail: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return uint8 (h, w, 3) with the values of a mask, uint8 (h, w), over it; 0 and IGNORE are left clear."""
+    """Return uint8 (h, w, 3) with the values of a mask, uint8 (h, w), over it; 0 and IGNORE are left clear.
+
+    values: or the mask's own colours, uint8 (h, w, 3), of which black is left clear.
+    """
+    if values.ndim == 3:
+        clear = (values == 0).all(axis=2, keepdims=True)
+        return np.rint(np.where(clear, thumbnail, thumbnail * (1 - 2 * _FILL) + values * (2 * _FILL))).astype(np.uint8)
     colours = np.array([colour_of(str(value)) for value in range(256)], dtype=np.float64)
     strength = np.where((values > 0) & (values != IGNORE), 2 * _FILL, 0.0)[..., None]
     return np.rint(thumbnail * (1 - strength) + colours[values] * strength).astype(np.uint8)

@@ -1,7 +1,7 @@
 """DICOM slides are several files, a level each, and open from any of them: which of them stands for the slide."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from acinus.cohorts.adapter import Row, some
@@ -41,6 +41,18 @@ def series_of(root: Path, image: str) -> str | None:
         return dicom.series_of(below(root, image))
     except AcinusError:  # it leads out of the root, which whoever examined the file has said
         return None
+
+
+def first_of_series(root: Path, images: Iterable[str]) -> dict[str, str]:
+    """Return DICOM file -> the first by name of the files of its series among `images`; other files are left out."""
+    first: dict[str, str] = {}
+    result = {}
+    for image in sorted(images):
+        if PurePosixPath(image).suffix.lower() in SUFFIXES:
+            series = series_of(root, image)
+            if series is not None:
+                result[image] = first.setdefault(series, image)
+    return result
 
 
 def _settled(rows: list[Row]) -> list[Row]:

@@ -21,7 +21,7 @@ from acinus.cohorts.matching import is_mask
 from acinus.errors import SlideError
 from acinus.files import atomic_path
 from acinus.labels import layers
-from acinus.labels.colours import to_class_mask
+from acinus.labels.colours import colours_in, is_coloured, to_class_mask
 from acinus.labels.drawn import write_areas
 from acinus.labels.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.labels.places import mpp_of
@@ -203,13 +203,20 @@ def _index_mask(source: Path, target: Path, rules: LabelRules) -> None:
 
 
 def mask_values(path: Path, size: tuple[int, int], grid: tuple[int, int]) -> tuple[list[ClassCount], np.ndarray]:
-    """Return how many px of a mask have each value (the name of the class), and its values on a small grid.
+    """Return how many px of a mask have each value or colour (the name of the class), and the mask on a small grid.
 
-    size: (width, height) of the slide, level-0 px. grid: (columns, rows); the values are uint8 (rows, columns).
+    size: (width, height) of the slide, level-0 px. grid: (columns, rows); uint8 (rows, columns) of a mask with values,
+    (rows, columns, 3) of one with colours, whose classes are called #rrggbb and have their colour. What is grey all
+    over, or a TIFF that has nothing but red, has values.
 
     Raises:
-        SlideError: coloured, lossy, damaged, of another shape than the slide.
+        SlideError: lossy, damaged, of another shape than the slide.
     """
+    if is_coloured(path):
+        colours, small = colours_in(path, grid)
+        only_red = path.suffix.lower() != ".png" and all(green == blue == 0 for (_, green, blue), _ in colours)
+        if not only_red and any(len(set(colour)) > 1 for colour, _ in colours):
+            return [ClassCount(hex_of(colour), 1, float(px), colour) for colour, px in colours], small
     names = tuple(str(value) for value in range(IGNORE))
     rules = LabelRules(names, {"*": {**dict(enumerate(names)), IGNORE: "ignore"}})
     with tempfile.TemporaryDirectory() as scratch:
@@ -221,3 +228,8 @@ def mask_values(path: Path, size: tuple[int, int], grid: tuple[int, int]) -> tup
         values = open_labels(row, rules).raster(*grid, max(size[0] / grid[0], size[1] / grid[1]))
     assert counts is not None, "a mask has pixels"
     return [ClassCount(str(value), 1, float(px), None) for value, px in enumerate(counts) if px], values
+
+
+def hex_of(colour: tuple[int, int, int]) -> str:
+    """Return a colour as #rrggbb."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -6,7 +6,7 @@ What ingest makes of a slide's annotation lies in rasters/: <id>_areas.parquet (
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -78,10 +78,26 @@ def discover(root: Path, files: Iterable[str], table_name: str = NAME, own: Path
     """
     paths = list(files)
     table = parse(tables.read_text(own), table_name) if own else _read_table(root, paths, table_name)
+    return with_table(root, paths, table)
+
+
+def with_table(root: Path, paths: list[str], table: SlidesTable | None) -> Found:
+    """Return what lies below the root, the table's rows with the slides that they name."""
     slides = match(paths, lambda path: None).slides.values()
-    joined = join(table, slides) if table else Joined({}, (), (), ())
+    joined = _for_series(root, join(table, slides)) if table else Joined({}, (), (), ())
     stated = {path: entry.annotation for path, entry in joined.by_slide.items() if entry.annotation}
     return Found(match(paths, partial(_tool, root), stated), table, joined)
+
+
+def _for_series(root: Path, joined: Joined) -> Joined:
+    """Return what a table says with the row of one file of a DICOM series for all files of it that have none."""
+    if not any(Path(path).suffix.lower() in dicom.SUFFIXES for path in joined.slides_without):
+        return joined
+    first = dicom.first_of_series(root, [*joined.by_slide, *joined.slides_without])
+    rows = {first[path]: entry for path, entry in joined.by_slide.items() if path in first}
+    others = {path: rows[first[path]] for path in joined.slides_without if first.get(path) in rows}
+    by_slide = joined.by_slide | {path: replace(entry, annotation="") for path, entry in others.items()}
+    return replace(joined, by_slide=by_slide, slides_without=tuple(p for p in joined.slides_without if p not in others))
 
 
 def _read_table(root: Path, files: list[str], name: str) -> SlidesTable | None:

@@ -1,7 +1,6 @@
 """The recipe that `acinus init` writes: a published one for these slides, or one made from what lies there."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,17 +8,35 @@ from typing import Any
 
 from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
 from acinus.cohorts import slides as own_family
-from acinus.cohorts.adapter import Order
+from acinus.cohorts.adapter import Order, some
+from acinus.cohorts.matching import FLAT_SUFFIXES
+from acinus.cohorts.slides_table import NAME
+from acinus.commands.own_labels import number
 from acinus.commands.own_recipe import BASES, Task, own_recipe
-from acinus.commands.own_slides import look, table_text
-from acinus.errors import AcinusError, RecipeError
+from acinus.commands.own_slides import Look, look
+from acinus.commands.own_splits import planned
+from acinus.commands.own_table import with_splits
+from acinus.errors import AcinusError
 from acinus.params import Recipe, check_recipe
+from acinus.params.cohorts import SlidesRecipe
 from acinus.params.strict_yaml import read_mapping
 from acinus.preflight import PACKAGE
+from acinus.seeds import derive
 from acinus.templates.reading import published
 
 TEST_FRACTION = 0.2
-DEFAULT_TASKS: tuple[Task, ...] = ("patches", "segmentation")
+NOT_DRAWN = (
+    "A draw by these fractions would leave a class out of train, val or test: column split of slides.csv says where "
+    "each slide goes."
+)
+ONLY_LABELS = (
+    "slide labels alone do not teach where tumour is: outline it on some of the slides (QuPath, ASAP, ImageScope or "
+    "masks), then run acinus init again for a new project; until then slides can be checked and their tissue found"
+)
+NO_LABELS = (
+    "no column of the table tells normal from tumour by itself ({columns}): say under cohort.label of the recipe what "
+    "the texts of one mean; to train, outline classes on some of the slides"
+)
 SHOWN = 2
 """So many faults stand in one line."""
 DISCOVER: dict[str, Any] = {
@@ -38,7 +55,8 @@ class Draft:
 
     origin: what it was made from. notes: dotted key -> what to say of its value. faults: what was not understood of
     the slides, a line each. table: the text of a slides.csv to be filled in, where the recipe reads one. n_slides:
-    those that were opened, if any were.
+    those that were opened, if any were. todo: what a person has to do before all of it runs, a line each. stops:
+    training would be refused before that is done.
     """
 
     document: dict[str, Any]
@@ -47,6 +65,8 @@ class Draft:
     faults: Sequence[str] = ()
     table: str | None = None
     n_slides: int | None = None
+    todo: Sequence[str] = ()
+    stops: bool = False
 
     @property
     def recipe(self) -> Recipe:
@@ -96,34 +116,58 @@ def _tasks(document: Mapping[str, Any]) -> list[Task]:
     return [*tasks, "slides"] if document["grade"].get("target", "none") != "none" else tasks
 
 
-def own_draft(slides: Path, files: Iterable[str], task: Task | None) -> Draft:
-    """Return a recipe made from what lies in the folder of the slides. Without a task: patches where a recipe can.
+def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) -> Draft:
+    """Return a recipe made from what lies in the folder of the slides; without a task: patches. seed: the project's.
 
     Raises:
-        AcinusError: no slides, or no outlines on them.
+        AcinusError: no slides, or neither an annotation nor a table of them.
     """
-    seen = look(slides, files)
-    more = f"; and {len(seen.faults) - SHOWN} more" if len(seen.faults) > SHOWN else ""
-    said, count = "; ".join(seen.faults[:SHOWN]) + more, len(seen.seen.mpps)
+    sight = look(slides, files)
+    seen, more = sight.seen, f"; and {len(sight.faults) - SHOWN} more" if len(sight.faults) > SHOWN else ""
+    said, count = "; ".join(sight.faults[:SHOWN]) + more, len(seen.mpps)
     if not count:
         raise AcinusError(f"{slides}: no slide that can be opened ({said or 'no file has the name of one'})")
-    if not seen.seen.classes and not seen.seen.values:
+    if not (seen.classes or seen.values or seen.colours or seen.columns):
         raise AcinusError(
-            f"{slides}: no outlines and no masks for {count} slides ({said or 'no annotation file'}); put annotation "
-            "files beside the slides, or start from a published recipe with --like"
+            f"{slides}: no outlines, no masks and no table with labels for {number(count, 'slide')}"
+            f"{f' ({said})' if said else ''}; put annotation files beside the slides, or a slides.csv with the columns "
+            "slide and diagnosis, or start from a published recipe with --like"
         )
     weights = "package" if find_spec(PACKAGE) else "imagenet"
-    for one in [task] if task else DEFAULT_TASKS:
-        document, notes = own_recipe(
-            f"Slides of {slides.name}", seen.seen, one, read_mapping(published()[BASES[one]]), weights
-        )
-        table = None if seen.found.table else table_text(seen)  # one beside the slides knows more
-        draft = Draft(document, f"made from {count} slides", notes, seen.faults, table, count)
-        with suppress(RecipeError):  # patches of several classes, say
-            check_recipe(f"--task {one}", document)
-            return draft
-    check_recipe(f"--task {one}", document)
-    return draft
+    task = task or "patches"
+    document, notes = own_recipe(
+        f"Slides of {slides.name}", seen, task, read_mapping(published()[BASES[task]]), weights
+    )
+    recipe = check_recipe(f"--task {task}", document)
+    assert isinstance(recipe, SlidesRecipe), "own recipes are of family slides"
+    plan = planned(sight.each, recipe, derive(seed, "ingest"))
+    table = sight.table
+    if plan.splits and table is not None:
+        table = with_splits(table, plan.splits)
+        notes = {**notes, "cohort.test_fraction": NOT_DRAWN}
+    annotated = bool(seen.classes or seen.values or seen.colours)
+    faults, todo = [*sight.faults], [*_unplaced(sight, recipe), *(plan.lacks if annotated else ())]
+    if plan.splits and table is None:
+        todo.append(f"{sight.found.table.name if sight.found.table else NAME}: fill in column split. {NOT_DRAWN}")
+    if sight.taken:
+        notes = {"cohort.table": f"Made from {sight.taken}.", **notes}
+        document["cohort"] = {"root": "", "table": NAME, **document["cohort"]}
+    if not annotated:
+        todo.insert(0, ONLY_LABELS if seen.label else NO_LABELS.format(columns=", ".join(c.name for c in seen.columns)))
+    stops = plan.stops or not annotated
+    return Draft(document, f"made from {number(count, 'slide')}", notes, faults, table, count, todo, stops)
+
+
+def _unplaced(sight: Look, recipe: SlidesRecipe) -> list[str]:
+    """Return that slides lack um per px, without which they cannot be used."""
+    bare = [one.path for one in sight.each.values() if one.usable and one.mpp is None]
+    bare = [path for path in bare if recipe.index.mpp is not None or not path.lower().endswith(FLAT_SUFFIXES)]
+    if not bare:
+        return []
+    return [
+        f"{number(len(bare), 'slide')} without µm per px ({some(bare)}): write it into column mpp of slides.csv, or "
+        "one for all of them into cohort.mpp of the recipe (20x is about 0.5, 40x about 0.25)"
+    ]
 
 
 def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -> tuple[Draft, str]:
@@ -143,7 +187,7 @@ def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -
             "another --like"
         )
     if recipe.family in ("pannuke", "slides"):  # folds test, and own recipes draw
-        return draft, f"{draft.n_slides or len(rows)} {'folds' if recipe.family == 'pannuke' else 'slides'}"
+        return draft, number(draft.n_slides or len(rows), "fold" if recipe.family == "pannuke" else "slide")
     usable = [row for row in rows if row["status"] == "ok"]
     count = f"{len(rows)} slides" + (f", {len(rows) - len(usable)} of them not used" if len(usable) < len(rows) else "")
     if cohort.test_fraction or any(row["split"] == "test" for row in usable):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from acinus.templates.reading import FILES, template, tracked
 Repository = Literal["own", "outer", "none"]
 """The git repository of a project: of its own, one around it, or none, since there is no git."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
+OWN = "slides"
+"""--like of this says what is done without it: the recipe is made from what lies in the folder."""
 SHOWN = 10
 """So many lines say what was not understood of the slides."""
 SETTINGS: dict[str, Any] = {
@@ -47,11 +50,11 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
     folder, slides = folder.absolute(), slides.expanduser().resolve()
     _check_places(folder, slides)
     name = folder.name
-    published = like_draft(like, task) if like else None
+    published = like_draft(like, task) if like and like != OWN else None
     with atomic_path(folder) as part:
         part.mkdir()
         files = fingerprints(inventory(slides, Paths(part, name).inventory_memory))
-        draft = published or own_draft(slides, files, task)
+        draft = published or own_draft(slides, files, task, SETTINGS["seed"])
         draft.document["cohort"]["root"] = str(slides)
         draft, count = looked_at(draft, slides, files, SETTINGS["seed"])
         repository = _begin(part, folder.parent)
@@ -62,11 +65,12 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
         [
             f"{folder}: a project for {count} in {slides}",
             f"  {file}: {title} ({draft.origin}); every key says what it does",
-            *(f"  {key} = {_value(draft.document, key)}: {text}" for key, text in draft.notes.items()),
+            *(f"  {_setting(draft.document, key)}: {text}" for key, text in draft.notes.items()),
             *(f"  not understood: {fault}" for fault in draft.faults[:SHOWN]),
             *([f"  and {more} more, which acinus look lists"] if (more := len(draft.faults) - SHOWN) > 0 else []),
             f"  {committed}",
-            f"next: cd {os.path.relpath(folder)} && dvc repro",
+            *(f"first: {line}" for line in draft.todo),
+            f"next: cd {shlex.quote(os.path.relpath(folder))} && dvc repro{f' index@{name}' if draft.stops else ''}",
         ]
     )
 
@@ -170,6 +174,12 @@ def _call(folder: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     said = " ".join((done.stderr or done.stdout).split())
     return "" if not done.returncode else said or f"{command[0]} ended with {done.returncode}"
+
+
+def _setting(document: Mapping[str, Any], key: str) -> str:
+    """Return a dotted key with its value, where that is short."""
+    value = _value(document, key)
+    return key if isinstance(value, Mapping) else f"{key} = {'null' if value is None else value}"
 
 
 def _value(document: Mapping[str, Any], place: str) -> Any:

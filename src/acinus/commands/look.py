@@ -1,9 +1,10 @@
 """`acinus look`: what a folder of slides holds, what belongs together, and what does not and why. Needs no project."""
 
 import os
+import shlex
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,9 @@ from acinus.cohorts.drawn import mask_values
 from acinus.cohorts.inventory import listing
 from acinus.cohorts.matching import is_mask
 from acinus.cohorts.slide_names import SlideNames
-from acinus.cohorts.tables import csv_rows, read_text
+from acinus.commands.own_legend import legend
+from acinus.commands.own_slides import annotated_twice, one_per_series
+from acinus.commands.own_table import table_lines
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_text
 from acinus.labels.palette import Colour
@@ -72,18 +75,17 @@ def run(folder: Path, out: Path) -> str:
     files = listing(folder)
     found, table_fault = _discovered(folder, files)
     matched = found.match
-    jobs = [
-        (slide_id, path, matched.annotations.get(slide_id, "")) for slide_id, path in sorted(matched.slides.items())
-    ]
+    shown, of_series = one_per_series(folder, matched.slides, matched.annotations)
+    jobs = [(slide_id, path, matched.annotations.get(slide_id, "")) for slide_id, path in shown.items()]
     workers = (os.cpu_count() or 1) if len(jobs) >= _SEVERAL else 1
     looks = list(map_over(partial(look_at, root=folder, edge_px=tile_px(len(jobs))), jobs, workers=workers))
     names = SlideNames(matched.slides.values())
     parts: list[Part] = [
-        ("slides", _slide_lines(looks, len(files))),
+        ("slides", _slide_lines(looks, of_series, len(files))),
         ("slides that cannot be used", [f"{one.path}: {one.problem}" for one in looks if one.problem]),
         ("slides without a resolution", [f"{x.path}: {x.no_mpp}" for x in looks if x.no_mpp and not x.problem]),
         ("slides in formats that are not read", [f"{path}: {why}" for path, why in matched.foreign.items()]),
-        ("ids that differ from file names", slides.named(matched.slides)),
+        ("ids that differ from file names", slides.named(shown)),
         ("annotations", _annotation_lines(looks)),
         ("classes", _class_lines(looks)),
         (
@@ -93,17 +95,33 @@ def run(folder: Path, out: Path) -> str:
         ("odd in annotations", [note for one in looks for note in one.notes]),
         ("annotations that go with no slide", [f"{path}: {why}" for path, why in matched.orphans.items()]),
         ("slides without an annotation", [one.path for one in looks if not one.annotation and not one.problem]),
-        ("tables", [line for path in matched.tables for line in _table_lines(folder, path, names)]),
+        (
+            "tables",
+            [line for path in matched.tables for line in table_lines(folder, path, names)]
+            + _legend_lines(folder, matched.tables),
+        ),
         (
             "to decide",
-            [*table_fault, *matched.faults, *found.joined.faults, *found.joined.rows_without, *_unlisted(found)],
+            [
+                *(table_fault + matched.faults + annotated_twice(of_series, matched.annotations)),
+                *found.joined.faults,
+                *found.joined.rows_without,
+                *_unlisted(found),
+            ],
         ),
         ("not used", [f"{path}: {why}" for path, why in matched.ignored.items()]),
     ]
     with atomic_path(out / SHEET) as part:
         part.write_bytes(_sheet(looks))
     write_text(out / TEXT, f"{folder}\n\n" + _text(parts, None))
-    return f"{folder}\n\n{_text(parts, SHOWN)}\nwritten: {out / TEXT}, {out / SHEET}"
+    return f"{folder}\n\n{_text(parts, SHOWN)}\nwritten: {out / TEXT}, {out / SHEET}\n{_next(folder, looks)}"
+
+
+def _next(folder: Path, looks: Sequence[SlideLook]) -> str:
+    """Return what to do with what was seen."""
+    if not looks:
+        return "next: give the folder that holds the slides"
+    return f"next: acinus init my-study --slides {shlex.quote(str(folder))}"
 
 
 def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]]:
@@ -188,7 +206,8 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _slide_lines(looks: Sequence[SlideLook], files: int) -> list[str]:
+def _slide_lines(looks: Sequence[SlideLook], of_series: Mapping[str, Sequence[str]], files: int) -> list[str]:
+    """Return a line for each slide that can be used; a DICOM series (slide id -> its other files) is one."""
     usable = [one for one in looks if not one.problem]
     forms = Counter(one.form for one in usable)
     counts = ", ".join(f"{count} {form}" for form, count in forms.most_common())
@@ -196,14 +215,17 @@ def _slide_lines(looks: Sequence[SlideLook], files: int) -> list[str]:
     lines = [
         f"{len(usable)} of {len(looks)} can be used: {counts or 'none'}; {annotated} of them annotated; {files} files"
     ]
-    return lines + [f"{one.path}: {one.form}, {one.facts}" for one in usable]
+    more = {slide_id: f", {len(others) + 1} files of one series" for slide_id, others in of_series.items()}
+    return lines + [f"{one.path}: {one.form}, {one.facts}{more.get(one.slide_id, '')}" for one in usable]
 
 
 def _annotation_lines(looks: Sequence[SlideLook]) -> list[str]:
     lines = []
     for one in looks:
         if one.tool and not one.annotation_problem:
-            what = ", ".join(f"{entry.class_name or NO_CLASS} {_amount(entry, one)}" for entry in one.classes)
+            classes = one.classes[:SHOWN]  # a smoothed mask has thousands of colours
+            what = ", ".join(f"{entry.class_name or NO_CLASS} {_amount(entry, one)}" for entry in classes)
+            what += f" and {more} more" if (more := len(one.classes) - len(classes)) else ""
             lines.append(f"{one.annotation} ({one.tool}) -> {one.path}: {what or 'no outline'}")
     return lines
 
@@ -238,34 +260,10 @@ def _class_lines(looks: Sequence[SlideLook]) -> list[str]:
     return lines
 
 
-def _table_lines(root: Path, path: str, names: SlideNames) -> Iterable[str]:
-    """Yield what a table is: its columns, and which of them names slides."""
-    if not path.lower().endswith((".csv", ".tsv")):
-        yield f"{path}: only CSV is read; save it as CSV"
-        return
-    try:
-        rows = csv_rows(read_text(below(root, path)), path)
-    except AcinusError as error:
-        yield str(error)
-        return
-    header, body = (rows[0][1], [cells for _, cells in rows[1:]]) if rows else ([], [])
-    yield f"{path}: {len(body)} rows; columns {', '.join(header) or 'none'}"
-    counts: dict[str, int] = {}
-    for place, title in enumerate(header):
-        found = {
-            slide[0]
-            for cells in body
-            if place < len(cells) and cells[place] and len(slide := names.find(cells[place])) == 1
-        }
-        counts[title] = len(found)
-    title, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    if not count:
-        yield f"{path}: no column names slides of this folder"
-    elif Path(path).name.lower() != slides.NAME:
-        call = "" if title.casefold() == "slide" else " call the column slide and"
-        yield f"{path}: column {title} names {count} slides; to use it{call} set cohort.table: {path}"
-    else:
-        yield f"{path}: column {title} names {count} slides"
+def _legend_lines(folder: Path, tables: Sequence[str]) -> list[str]:
+    meanings, path = legend(folder, tables)
+    told = ", ".join(f"{key} is {name}" for key, name in list(meanings.items())[:SHOWN])
+    return [f"{path}: says of masks: {told}"] if path else []
 
 
 def _unlisted(found: slides.Found) -> list[str]:

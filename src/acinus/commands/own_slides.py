@@ -1,21 +1,24 @@
-"""A look at a folder of slides of one's own for its recipe: what goes together, resolutions, classes of outlines."""
+"""A look at a folder of slides of one's own for its recipe: what goes together, resolutions, classes, labels."""
 
-import csv
-from collections.abc import Iterable
-from dataclasses import dataclass
-from io import StringIO
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from acinus.annotations.frame import Frame
-from acinus.annotations.outline import class_counts
+from acinus.annotations.outline import ClassCount, class_counts
 from acinus.annotations.reading import read_annotations
-from acinus.cohorts import slides
+from acinus.cohorts import dicom, slides
 from acinus.cohorts.drawn import mask_values
-from acinus.cohorts.matching import is_mask
+from acinus.cohorts.matching import FLAT_SUFFIXES, is_mask
 from acinus.cohorts.slide_names import patient_of, stem_of
-from acinus.cohorts.slides_table import COLUMNS
-from acinus.commands.own_recipe import ClassSeen, Seen
+from acinus.cohorts.slides_table import NAME, Entry, parse
+from acinus.commands.own_labels import ClassSeen
+from acinus.commands.own_legend import legend
+from acinus.commands.own_recipe import Seen
+from acinus.commands.own_table import best_known, label_columns, table_text
 from acinus.errors import AcinusError
+from acinus.slides import brightfield
 from acinus.slides.open import below, open_slide
 
 QUPATHS_OWN = "annotation"
@@ -23,23 +26,55 @@ QUPATHS_OWN = "annotation"
 
 
 @dataclass(frozen=True)
-class SlideSeen:
-    """One slide: um per px (None: nothing says it), its classes of outlines, its mask's values; fault: or why not."""
+class Opened:
+    """A slide as its file has it: size in level-0 px, um per px (None: the file does not say). unread: why it cannot
+    be used, else ""."""
 
-    mpp: float | None = None
-    classes: tuple[ClassSeen, ...] = ()
-    values: tuple[ClassSeen, ...] = ()
-    opened: bool = False
+    size: tuple[int, int] = (0, 0)
+    tag_mpp: tuple[float, float] | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    unread: str = ""
+
+
+@dataclass(frozen=True)
+class SlideSeen:
+    """One slide as file, table and annotation have it. mpp: um per px in x and y, None where nothing says it.
+
+    kind: outlines, values or colours, of which `classes` are. unread, fault: why slide or annotation cannot be used.
+    """
+
+    path: str
+    entry: Entry
+    patient: str
+    mpp: tuple[float, float] | None = None
+    classes: tuple[ClassCount, ...] = ()
+    kind: str = ""
+    unread: str = ""
     fault: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it was opened and the table does not leave it out."""
+        return not self.unread and not self.entry.excluded
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a picture, which may do without um per px."""
+        return self.path.lower().endswith(FLAT_SUFFIXES)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a folder of slides shows. faults: what is not understood of it, a line each."""
+    """What a folder of slides shows. each: slide id -> slide, one for a DICOM series. table: the text of a slides.csv
+    to be filled in, where none lies there. taken: the table that it was made from, with the slides that this names.
+    faults: what is not understood, a line each."""
 
     found: slides.Found
+    each: Mapping[str, SlideSeen]
     seen: Seen
     faults: tuple[str, ...]
+    table: str | None
+    taken: str = ""
 
 
 def look(root: Path, files: Iterable[str]) -> Look:
@@ -48,67 +83,125 @@ def look(root: Path, files: Iterable[str]) -> Look:
     Raises:
         AcinusError: a slides.csv that cannot be read.
     """
-    found = slides.discover(root, sorted(files))
-    each = [_slide(root, slide_id, path, found) for slide_id, path in found.match.slides.items()]
-    faults = [*found.match.faults, *found.joined.faults, *found.joined.rows_without]
+    paths = sorted(files)
+    found = slides.discover(root, paths)
+    shown, of_series = one_per_series(root, found.match.slides, found.match.annotations)
+    opened = {slide_id: _open(root, slide_id, path) for slide_id, path in shown.items()}
+    table, taken, told = None, "", list[str]()
+    names, legend_path = legend(root, found.match.tables)
+    if found.table is None:
+        tables = [path for path in found.match.tables if path != legend_path]
+        known, told = best_known(root, tables, found.match.slides.values())
+        unread = {path: opened[slide_id].unread for slide_id, path in shown.items() if opened[slide_id].unread}
+        table = table_text(shown, found.match.annotations, known, unread)
+        taken = f"{known.path}, whose column {known.column} names {len(known.rows)} of the slides" if known else ""
+        found = slides.with_table(root, paths, parse(table, NAME))
+    each = {slide_id: _slide(root, slide_id, path, opened[slide_id], found) for slide_id, path in shown.items()}
+    faults = [
+        *found.match.faults,
+        *annotated_twice(of_series, found.match.annotations),
+        *found.joined.faults,
+        *found.joined.rows_without,
+        *told,
+    ]
     faults += [f"{path}: {why}" for path, why in {**found.match.foreign, **found.match.orphans}.items()]
+    left_out = "; column exclude of slides.csv leaves it out" if table else ""
+    faults += [one.unread + left_out if one.unread else one.fault for one in each.values() if one.unread or one.fault]
+    usable = [one for one in each.values() if one.usable]
+    columns = tuple(label_columns(found.table, found.joined))
+    label = columns[0] if columns and columns[0].values else None
+    normal = {text for text, meaning in label.values.items() if meaning != "unknown"} if label else set()
     seen = Seen(
-        [one.mpp for one in each if one.opened],
-        _summed(part for one in each for part in one.classes),
-        _summed(part for one in each for part in one.values),
-        sum(one.opened and not one.classes and not one.values for one in each),
+        [max(one.mpp) if one.mpp else None for one in usable],
+        _summed(usable, "outlines"),
+        _summed(usable, "values"),
+        sum(not one.classes and not (label and one.entry.labels.get(label.name) in normal) for one in usable),
+        _summed(usable, "colours"),
+        columns,
+        names,
     )
-    return Look(found, seen, tuple(faults + [one.fault for one in each if one.fault]))
+    return Look(found, each, seen, tuple(faults), table, taken)
 
 
-def table_text(look: Look) -> str:
-    """Return a slides.csv of the slides, to be filled in: what names and files say of each already stands there."""
-    found, written = look.found.match, StringIO()
-    table = csv.DictWriter(written, COLUMNS, restval="", lineterminator="\n")
-    table.writeheader()
-    for slide_id, path in sorted(found.slides.items()):
-        known = {"slide": path, "patient": patient_of(stem_of(path)) or ""}
-        table.writerow(known | {"annotation": found.annotations.get(slide_id, "")})
-    return written.getvalue()
+def one_per_series(
+    root: Path, by_id: Mapping[str, str], annotations: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the slides (id -> path) with one file of each DICOM series: the annotated one, else the first by name.
+
+    And of each series of several files: that slide's id -> the ids of the others.
+    """
+    first = dicom.first_of_series(root, by_id.values())
+    members: dict[str, list[str]] = {}
+    for slide_id, path in sorted(by_id.items(), key=lambda item: (item[0] not in annotations, item[1])):
+        members.setdefault(first.get(path, path), []).append(slide_id)
+    shown = {slide_id: by_id[slide_id] for slide_id, *_ in sorted(members.values())}
+    return shown, {slide_id: others for slide_id, *others in members.values() if others}
 
 
-def _slide(root: Path, slide_id: str, path: str, found: slides.Found) -> SlideSeen:
-    """Return what is seen of one slide; what cannot be read is its fault."""
-    entry, annotation = found.joined.by_slide.get(path), found.match.annotations.get(slide_id)
-    seen = SlideSeen()
+def annotated_twice(of_series: Mapping[str, Sequence[str]], annotations: Mapping[str, str]) -> list[str]:
+    """Return a line for each DICOM series of which several files have an annotation."""
+    every = [
+        [annotations[one] for one in (slide_id, *others) if one in annotations]
+        for slide_id, others in of_series.items()
+    ]
+    return [
+        f"{' and '.join(files)}: annotations of files of one DICOM series; keep one"
+        for files in every
+        if len(files) > 1
+    ]
+
+
+def _open(root: Path, slide_id: str, path: str) -> Opened:
     try:
         with open_slide(below(root, path), slide_id) as slide:
-            stated = entry.mpp if entry else None
-            mpp = (stated, stated) if stated else slide.tag_mpp
-            size, properties = (slide.width, slide.height), slide.properties
-        seen = SlideSeen(max(mpp) if mpp else None, opened=True)
-        mm2 = mpp[0] * mpp[1] / 1e6 if mpp else None
-        if annotation is None:
-            return seen
-        file = below(root, annotation)
-        if is_mask(annotation):
-            counts, _ = mask_values(file, size, (1, 1))
-            return SlideSeen(seen.mpp, (), tuple(ClassSeen(one.class_name, 1, 1, None) for one in counts), True)
-        outlines = read_annotations(file, Frame.of(size, properties, mpp)).outlines
-        counts = class_counts(outline for outline in outlines if outline.object_type == QUPATHS_OWN)
-        classes = [ClassSeen(one.class_name, one.outlines, 1, one.area_px0 * mm2 if mm2 else None) for one in counts]
-        return SlideSeen(seen.mpp, tuple(classes), (), True)
+            brightfield.check(slide)
+            return Opened((slide.width, slide.height), slide.tag_mpp, slide.properties)
     except AcinusError as error:
-        return SlideSeen(seen.mpp, opened=seen.opened, fault=str(error).replace(f"{root}/", ""))
+        said = _plain(error, root).removeprefix(f"slide {slide_id}: ")
+        return Opened(unread=said if path in said else f"{path}: {said}")
 
 
-def _summed(parts: Iterable[ClassSeen]) -> list[ClassSeen]:
-    """Return the classes over all slides, by name; an area is unknown where a slide's resolution is."""
-    classes: dict[str | None, ClassSeen] = {}
-    for part in parts:
-        before = classes.get(part.name, ClassSeen(part.name, 0, 0, 0.0))
-        known = None not in (part.area_mm2, before.area_mm2)
-        area = (part.area_mm2 or 0.0) + (before.area_mm2 or 0.0) if known else None
-        classes[part.name] = ClassSeen(part.name, before.outlines + part.outlines, before.slides + 1, area)
-    return sorted(classes.values(), key=_order)
+def _plain(error: AcinusError, root: Path) -> str:
+    return str(error).replace(f"{root}/", "")
+
+
+def _slide(root: Path, slide_id: str, path: str, opened: Opened, found: slides.Found) -> SlideSeen:
+    """Return what is seen of one slide; an annotation that cannot be read is its fault."""
+    entry, annotation = found.joined.by_slide.get(path, Entry(0)), found.match.annotations.get(slide_id)
+    mpp = (entry.mpp, entry.mpp) if entry.mpp else opened.tag_mpp
+    patient = entry.patient or patient_of(stem_of(path)) or slide_id
+    said = SlideSeen(path, entry, patient, mpp, unread=opened.unread)
+    if annotation is None or not said.usable:
+        return said
+    try:
+        if is_mask(annotation):
+            counts, small = mask_values(below(root, annotation), opened.size, (1, 1))
+            return replace(said, classes=tuple(counts), kind="colours" if small.ndim == 3 else "values")
+        outlines = read_annotations(below(root, annotation), Frame.of(opened.size, opened.properties, mpp)).outlines
+    except AcinusError as error:
+        return replace(said, fault=_plain(error, root))
+    drawn = class_counts(outline for outline in outlines if outline.object_type == QUPATHS_OWN)
+    return replace(said, classes=tuple(drawn), kind="outlines")
+
+
+def _summed(looked: Iterable[SlideSeen], kind: str) -> list[ClassSeen]:
+    """Return the classes of one kind over all slides, by name; an area is unknown where a slide's resolution is."""
+    parts: dict[str | None, list[tuple[SlideSeen, ClassCount]]] = {}
+    for one in looked:
+        for count in one.classes if one.kind == kind else ():
+            parts.setdefault(count.class_name, []).append((one, count))
+    classes = []
+    for name, of_class in parts.items():
+        areas = [count.area_px0 * math.prod(one.mpp) / 1e6 for one, count in of_class if one.mpp]
+        area = sum(areas) if kind == "outlines" and len(areas) == len(of_class) else None
+        patients = len({one.patient for one, _ in of_class})
+        px = 0 if kind == "outlines" else int(sum(count.area_px0 for _, count in of_class))
+        outlines = sum(count.outlines for _, count in of_class)
+        classes.append(ClassSeen(name, outlines, len(of_class), area, patients, px))
+    return sorted(classes, key=_order)
 
 
 def _order(one: ClassSeen) -> tuple[bool, int, str]:
-    """Order classes by name, that without one last, and values of masks as numbers."""
+    """Order classes by name, that without one last, values of masks as numbers, colours by their px."""
     name = one.name or ""
-    return one.name is None, int(name) if name.isdecimal() else 0, name
+    return one.name is None, int(name) if name.isdecimal() else -one.px if name.startswith("#") else 0, name

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 from acinus.errors import SlideError
 from acinus.files import atomic_path
@@ -87,6 +88,55 @@ def to_class_mask(
     return decoder.counts(classes)
 
 
+def is_coloured(path: Path) -> bool:
+    """Return whether a mask has colours instead of values, by its header: RGB, with or without alpha, no palette."""
+    raster = open_raster(path)
+    if raster.loader == "pngload":
+        with Image.open(path) as image:
+            return image.mode.startswith("RGB")
+    return raster.channels >= 3
+
+
+def colours_in(path: Path, grid: tuple[int, int]) -> tuple[list[tuple[Colour, int]], np.ndarray]:
+    """Return the colours of a mask and how many px have each, the commonest first, and a small copy of the mask.
+
+    grid: (columns, rows) of the copy, uint8 (rows, columns, 3), whose px are px of the mask. Transparent px are black
+    in the copy and not counted.
+
+    Raises:
+        SlideError: as `to_class_mask` does.
+    """
+    raster = open_raster(path)
+    _refuse_lossy(raster)
+    at_x, at_y = (
+        ((np.arange(count) + 0.5) * edge / count).astype(np.int64)
+        for count, edge in zip(grid, (raster.width, raster.height), strict=True)
+    )
+    per_colour = np.zeros(_PACKED, dtype=np.uint32)  # zeros cost no memory until written
+    small = np.zeros((grid[1], grid[0], 3), dtype=np.uint8)
+    top = 0
+    for stripe in stripes(raster):
+        packed = _packed(stripe)
+        seen = stripe[..., -1] > 0 if stripe.shape[2] in (2, 4) else np.ones(packed.shape, dtype=bool)
+        colours, px = np.unique(packed[seen], return_counts=True)
+        per_colour[colours] += px.astype(np.uint32)
+        inside = (at_y >= top) & (at_y < top + len(stripe))
+        chosen = np.ix_(at_y[inside] - top, at_x)
+        rgb = np.where(seen[chosen], packed[chosen], 0)
+        small[inside] = np.stack([rgb >> 16, rgb >> 8 & 255, rgb & 255], axis=-1)
+        top += len(stripe)
+    found = np.flatnonzero(per_colour)
+    most = found[np.lexsort((found, -per_colour[found].astype(np.int64)))]
+    return [((int(one) >> 16, int(one) >> 8 & 255, int(one) & 255), int(per_colour[one])) for one in most], small
+
+
+def _packed(stripe: np.ndarray) -> np.ndarray:
+    """Return the packed colours, uint32 (rows, width), of a stripe (rows, width, 1 to 4 channels)."""
+    colour = stripe[..., :3] if stripe.shape[2] >= 3 else np.repeat(stripe[..., :1], 3, axis=2)
+    wide = colour.astype(np.uint32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
 def _refuse_lossy(raster: Raster) -> None:
     if raster.loader == "jpegload":
         raise SlideError(f"{raster.path.name}: a JPEG is no mask: {_LOSSY_REMEDY}")
@@ -118,9 +168,7 @@ class _Decoder:
 
     def classes(self, stripe: np.ndarray) -> np.ndarray:
         """Return uint8 (rows, width) of a stripe (rows, width, 1 to 4 channels)."""
-        colour = stripe[..., :3] if stripe.shape[2] >= 3 else np.repeat(stripe[..., :1], 3, axis=2)
-        wide = colour.astype(np.uint32)
-        packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        packed = _packed(stripe)
         codes = self._codes(packed)
         unknown = codes == IGNORE
         if stripe.shape[2] in (2, 4):

@@ -1,0 +1,128 @@
+"""Tables as laboratories have them: which slides they name, what they say, and the slides.csv made of them."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from acinus.cohorts.slide_names import SlideNames
+from acinus.cohorts.slides_table import join, parse
+from acinus.commands.own_legend import legend
+from acinus.commands.own_table import best_known, label_columns, read_known, table_text, with_splits
+
+SLIDES = {"A_1": "x/A 1.svs", "B": "x/B.svs", "C": "y/C.tif"}
+
+
+def labels(text: str) -> list[tuple[str, dict[str, str]]]:
+    """The columns of a slides.csv of a.svs, b.svs, ... that may say what slides are, with what their texts mean."""
+    table = parse(text, "slides.csv")
+    joined = join(table, [f"{name}.svs" for name in "abcdefgh"])
+    return [(one.name, dict(one.values)) for one in label_columns(table, joined)]
+
+
+def test_the_column_that_names_slides_may_have_any_title_and_the_rest_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(
+        "\ufeffNo;File;Case ID;MPP;Slide;Diagnosis\r\n1;A 1.svs;007;0,25;left;benign\r\n2;gone.svs;008;;left;tumor\r\n"
+        "3;b;007;;right;Tumor\r\n".encode()
+    )
+    known, lines = best_known(tmp_path, ["list.csv"], SLIDES.values())
+    assert known is not None
+    assert (known.column, sorted(known.rows), known.lost) == ("File", ["x/A 1.svs", "x/B.svs"], 1)
+    assert lines == ["list.csv: 1 of its rows name no slide of this folder in column File"]
+    text = table_text(SLIDES, {"B": "x/B.geojson"}, known, {"y/C.tif": "y/C.tif: is empty (0 bytes); replace it"})
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["slide"] for row in rows] == ["x/A 1.svs", "x/B.svs", "y/C.tif"]
+    assert [row["patient"] for row in rows] == ["007", "007", ""]
+    assert [row["mpp"] for row in rows] == ["0,25", "", ""]
+    assert [row["Slide_"] for row in rows] == ["left", "right", ""]
+    assert [row["folder"] for row in rows] == ["x", "x", "y"]
+    assert [row["annotation"] for row in rows] == ["", "x/B.geojson", ""]
+    assert (rows[2]["exclude"], rows[2]["reason"]) == ("yes", "y/C.tif: is empty (0 bytes)")
+    read = parse(text, "slides.csv")
+    assert not read.faults
+    assert [entry.mpp for entry in read.entries] == [0.25, None, None]
+    assert read.label_columns == ("No", "Case ID", "Slide_", "Diagnosis", "folder")
+
+
+def test_of_two_tables_the_one_that_names_more_counts_and_the_others_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("slide,x\nB,1\n")
+    (tmp_path / "b.csv").write_text("slide,x\nB,1\nC,1\n")
+    (tmp_path / "c.csv").write_text("gene,x\nTP53,1\n")
+    (tmp_path / "d.csv").write_text('slide\n"B\n')
+    (tmp_path / "splits.csv").write_text("slide_id,split,patient\nB,test,B\n")
+    names = ["a.csv", "b.csv", "c.csv", "d.csv", "e.xlsx", "splits.csv"]
+    known, lines = best_known(tmp_path, names, SLIDES.values())
+    assert known is not None
+    assert known.path == "b.csv"
+    assert [line.partition(":")[0] for line in lines] == ["c.csv", "d.csv", "e.xlsx", "a.csv"]
+    assert lines[3] == "a.csv: names slides too, but slides.csv has what b.csv says; copy into it what else counts"
+
+
+def test_a_column_of_tumour_and_normal_in_anyones_words_is_told() -> None:
+    rows = "slide,patient_id,age,er,sample,kind\na,P1,41,pos,Primary Tumor,luminal\n"
+    rows += "b,P1,52,neg,Solid Tissue Normal,basal\n"
+    rows += "c,P2,63,pos,unknown,basal\nd,P3,70,neg,Metastatic,basal\n"
+    assert labels(rows) == [
+        (
+            "sample",
+            {
+                "Metastatic": "tumor",
+                "Primary Tumor": "tumor",
+                "Solid Tissue Normal": "normal",
+                "unknown": "unknown",
+            },
+        ),
+        ("er", {}),  # the state of a receptor says nothing of tumour
+        ("kind", {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "meaning"),
+    [
+        ("diagnosis", "benign", "normal"),
+        ("diagnosis", "no tumour", "normal"),
+        ("diagnosis", "tumor-free", "normal"),
+        ("diagnosis", "Invasive ductal carcinoma, NOS", "tumor"),
+        ("diagnosis", "carcinoma, not otherwise specified", "tumor"),
+        ("diagnosis", "abnormal", None),
+        ("diagnosis", "1", None),
+        ("tumour", "1", "tumor"),
+        ("Tumor present", "NO", "normal"),
+        ("metastasis", "negative", "normal"),
+        ("metastasis", "itc", "unknown"),
+    ],
+)
+def test_what_a_text_means_depends_on_its_column(column: str, text: str, meaning: str | None) -> None:
+    (_, values), *_ = labels(f'slide,{column}\na,"{text}"\nb,tumor\n')
+    assert values.get(text) == meaning
+    assert bool(values) == (meaning is not None)
+
+
+def test_a_split_is_written_for_the_slides_that_have_one() -> None:
+    text = table_text(SLIDES, {}, None, {})
+    rows = list(csv.DictReader(io.StringIO(with_splits(text, {"x/B.svs": "test"}))))
+    assert [row["split"] for row in rows] == ["", "test", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("class;red;green;blue\ntumor;255;0;0\nstroma;0;128;0\n", {"#ff0000": "tumor", "#008000": "stroma"}),
+        ("name,colour\ntumor,#FF0000\nstroma,(0 128 0)\n", {"#ff0000": "tumor", "#008000": "stroma"}),
+        ("value,label\n0,background\n1,tumor\n", {"0": "background", "1": "tumor"}),
+        ("class,red,green,blue\ntumor,256,0,0\n", {}),
+        ("slide,label\na,tumor\n", {}),
+        ("class\ntumor\n", {}),
+    ],
+)
+def test_a_table_of_colours_or_values_names_the_classes(tmp_path: Path, text: str, names: dict[str, str]) -> None:
+    (tmp_path / "colours.csv").write_text(text)
+    assert legend(tmp_path, ["a.xlsx", "colours.csv"]) == ((names, "colours.csv") if names else ({}, ""))
+
+
+def test_a_table_that_names_no_slide_is_none(tmp_path: Path) -> None:
+    for text in ("", "\n", "gene,x\nTP53,1\n", "slide\n"):
+        (tmp_path / "a.csv").write_text(text)
+        assert read_known(tmp_path, "a.csv", SlideNames(SLIDES.values())) is None
