@@ -1,5 +1,6 @@
 """Tables as the suites look at them: the records plus columns that turn a rule over rows into a rule over values."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def tissue_types(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def _readable(path: Path) -> bool:
+    if path.is_dir():  # an OME-Zarr
+        return os.access(path, os.R_OK | os.X_OK)
     try:
         with path.open("rb") as stream:
             return len(stream.read(1)) == 1
