@@ -1,6 +1,5 @@
 """Tables as the suites look at them: the records plus columns that turn a rule over rows into a rule over values."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from acinus.labels.places import Places
 from acinus.params.base import SPLITS
 from acinus.records import IGNORE, is_safe_id, rows
+from acinus.slides.formats import ZARR_METADATA
 from acinus.slides.open import readable_file
 
 
@@ -70,8 +70,8 @@ def tissue_types(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def _readable(path: Path) -> bool:
-    if path.is_dir():  # an OME-Zarr
-        return os.access(path, os.R_OK | os.X_OK)
+    if path.is_dir():
+        return any((path / name).is_file() for name in ZARR_METADATA)
     try:
         with path.open("rb") as stream:
             return len(stream.read(1)) == 1
