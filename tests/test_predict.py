@@ -29,7 +29,9 @@ from acinus.maps.tiff import read_map
 from acinus.predict import one, opening
 from acinus.predict.opening import STEPS
 from acinus.regions.operating_point import Maps, OperatingPoint, read_point, write_point
+from acinus.slides.open import open_slide
 from acinus.slides.pyramid import to_pyramid
+from tests.slides.written_zarr import as_zarr2
 
 EDGE, WIDTH, HEIGHT = 32, 150, 100
 LOGIT = 2.0
@@ -353,6 +355,20 @@ def test_a_finished_slide_is_kept_until_something_it_depends_on_changes(slide: P
     slide.write_bytes(slide.read_bytes()[:2000])
     assert run([slide], model, out)[0].state == "failed"
     assert set(files(out)) == {"one/error.json"}  # nothing of the result that is no longer true
+
+
+def test_an_ome_zarr_is_one_slide_and_kept_until_a_chunk_changes(slide: Path, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("zarr", reason="the extra zarr is not installed")
+    out = tmp_path / "out"
+    with open_slide(slide, "one") as source:
+        pixels = source.region((0, 0), 0, (source.width, source.height))
+    folder = as_zarr2(slide.parent / "two.ome.zarr", [pixels, pixels[::2, ::2]], mpp=0.5)
+    assert [outcome.state for outcome in run([slide, folder], model, out)] == ["done", "done"]
+    assert result(out, "two_ome")["burden_percent"] == result(out)["burden_percent"] > 0
+    assert run([folder], model, out)[0].state == "kept"
+    (folder / "0" / "0" / "1" / "0" / "0" / "0").write_bytes(b"")
+    assert run([folder], model, out)[0].state == "failed"
+    assert "level 0, chunk at row 0, column 0" in json.loads((out / "two_ome" / "error.json").read_text())["reason"]
 
 
 def test_a_run_that_is_interrupted_leaves_nothing_half_written(slide, model, tmp_path, monkeypatch) -> None:

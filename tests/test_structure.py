@@ -153,7 +153,7 @@ def test_every_library_has_its_version_in_digests_or_has_no_part_in_numbers() ->
         "psutil",
     }
     without_numbers |= {"pydantic", "rich", "sqlalchemy", "threadpoolctl", "yaml"}
-    optional = {"openvino"}  # see code.LIBRARIES
+    optional = {"openvino", "zarr"}  # see code.LIBRARIES
     imported = {name.split(".")[0] for module in MODULES for name in imports(module)}
     assert (
         imported - sys.stdlib_module_names - {"acinus", "acinus_demo"} == LIBRARIES.keys() | without_numbers | optional

@@ -48,8 +48,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 """Libraries on whose versions results depend: name in an import -> packages that bring it and its numbers.
 
-Not openvino and turbojpeg: installing one must not make anew what does not use it, and which recipes do no digest
-of a stage can tell. A store's shards count turbojpeg for themselves (`patches.extract.reading_code`).
+Not openvino, turbojpeg and zarr: installing one must not make anew what does not use it, and which recipes do no
+digest of a stage can tell. A store's shards count turbojpeg for themselves (`patches.extract.reading_code`).
 """
 
 NUMBERS = tuple(sorted({package for packages in LIBRARIES.values() for package in packages}, key=str.lower))

@@ -169,3 +169,28 @@ def test_ten_thousand_slides_take_seconds_and_a_second_look_opens_none(tmp_path:
     assert len(first) == 10_000
     monkeypatch.setattr(module, "fingerprint", unopened)
     assert inventory(root, memory) == first
+
+
+def test_an_ome_zarr_is_one_entry_that_knows_all_its_files(tmp_path: Path) -> None:
+    root, memory = tmp_path / "root", tmp_path / "memory.json"
+    for name in (".zattrs", ".zgroup", "0/.zarray", *(f"0/0/0/0/{y}/{x}" for y in range(9) for x in range(9))):
+        write(root, f"x/a.ome.zarr/{name}", name.encode())
+    write(root, "x/a.ome.zarr/.DS_Store")
+    (before,) = inventory(root, memory)
+    assert (before.path, before.size) == ("x/a.ome.zarr", 7 + 7 + 9 + 81 * 11)
+    for change, seen in (
+        (lambda: os.utime(root / "x/a.ome.zarr/0/0/0/0/1/1", (1, 1)), False),
+        (lambda: write(root, "x/a.ome.zarr/.DS_Store", b"other"), False),
+        (lambda: write(root, "x/a.ome.zarr/.zattrs", b".zATTrs"), True),
+        (lambda: write(root, "x/a.ome.zarr/0/0/0/0/0/0", b"0/0/0/0/0/O"), True),
+        (lambda: write(root, "x/a.ome.zarr/0/0/0/0/4/7", b"longer than before"), True),
+        (lambda: (root / "x/a.ome.zarr/0/0/0/0/8/3").unlink(), True),
+        (lambda: write(root, "x/a.ome.zarr/0/0/0/0/9/0"), True),
+    ):
+        change()
+        (after,) = inventory(root, memory)
+        assert after == inventory(root, None)[0]
+        assert (after.fingerprint != before.fingerprint) == seen
+        before = after
+    (root / "x" / "a.ome.zarr").rename(root / "a.zarr")
+    assert inventory(root, None)[0].fingerprint == before.fingerprint

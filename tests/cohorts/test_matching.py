@@ -37,15 +37,16 @@ def test_an_annotation_goes_with_the_slide_of_its_name(slide: str, annotation: s
 
 def test_every_file_is_accounted_for() -> None:
     files = [
-        *("a.svs", "a.jpg", "a.geojson", "labels.csv", "notes.txt", "b.lif", "scan/meta.xml", "c.zarr/0/0/1"),
-        *("d.mrxs", "d/Data0001.dat", "d/Slidedat.ini", "e.vms", "e-1.jpg", "other/c.geojson", "flat.png", "c.zarr/.z"),
-        *("old/a.xml", "s.xlsx", "f.ome.tiff", "annotations/f.json"),
+        *("a.svs", "a.jpg", "a.geojson", "labels.csv", "notes.txt", "b.lif", "scan/meta.xml", "g.ome.zarr"),
+        *("d.mrxs", "d/Data0001.dat", "d/Slidedat.ini", "e.vms", "e-1.jpg", "other/c.geojson", "flat.png"),
+        *("old/a.xml", "s.xlsx", "f.ome.tiff", "annotations/f.json", "h.zarr.zip"),
     ]
     found = look(*files)
-    assert found.slides == {"a": "a.svs", "d": "d.mrxs", "e": "e.vms", "f": "f.ome.tiff", "flat": "flat.png"}
+    expected = {"a": "a.svs", "d": "d.mrxs", "e": "e.vms", "f": "f.ome.tiff", "flat": "flat.png", "g": "g.ome.zarr"}
+    assert found.slides == expected
     assert found.annotations == {"a": "a.geojson", "f": "annotations/f.json"}
     assert found.tables == ["labels.csv", "s.xlsx"]
-    assert set(found.foreign) == {"b.lif", "c.zarr"}
+    assert set(found.foreign) == {"b.lif", "h.zarr.zip"}
     assert found.ignored == {
         "a.jpg": "a picture with the name of a slide beside it",
         "notes.txt": "by its name no slide, annotation or table",

@@ -26,6 +26,7 @@ from acinus.patches.index import LabelRule
 from acinus.patches.sample import drawn_rows
 from acinus.scoring.confusion import IGNORE
 from acinus.stages.index import Job, _refuse_unscaled, index_one
+from tests.slides.written_zarr import as_zarr2
 
 CLASSES = ("background", "gland", "tumor")
 DRAWN: dict[str, Any] = {"classes": {"Gland": "gland", "Tumor": "tumor", "Fold": "ignore"}, "outside": "background"}
@@ -449,6 +450,29 @@ def test_a_slide_that_is_coarser_than_asked_for_is_named(folder: Folder) -> None
     rules, rule = LabelRules.of(CLASSES, folder.cohort), LabelRule(3, (2,), "segmentation")
     with pytest.raises(SlideError, match=r"slide a: 0\.05 um/px asked for.* in section index, or .* cohort\.exclude"):
         index_one(Job(row, Places(folder.root, folder.rasters), folder.rasters, index, rules, rule))
+
+
+def test_an_ome_zarr_is_a_slide_as_a_tiff_of_the_same_px_is(folder: Folder) -> None:
+    pytest.importorskip("zarr", reason="the extra zarr is not installed")
+    folder.slide("a.tif")
+    pixels = tifffile.imread(folder.path("a.tif"))
+    as_zarr2(folder.path("b.ome.zarr"), [pixels], mpp=0.5)
+    for name in ("a", "b"):
+        folder.outlines(f"{name}.geojson", feature(shapely.box(0, 0, 64, 64), "Tumor"))
+    rows = folder.rows()
+    assert folder.said == []
+    assert (rows["b"]["image"], rows["b"]["status"], rows["b"]["mpp_source"]) == ("b.ome.zarr", "ok", "tag")
+    assert {key: rows["a"][key] for key in ("width", "height", "mpp_x")} == {
+        key: rows["b"][key] for key in ("width", "height", "mpp_x")
+    }
+    index = params.Index.model_validate(GRID | {"tissue": {"downsample": 8.0}})
+    rules, rule = LabelRules.of(CLASSES, folder.cohort), LabelRule(3, (2,), "segmentation")
+    places = Places(folder.root, folder.rasters)
+    first, second = (
+        index_one(Job(row, places, folder.rasters, index, rules, rule)).to_pandas() for row in rows.values()
+    )
+    pd.testing.assert_frame_equal(first.drop(columns=["slide_id", "split"]), second.drop(columns=["slide_id", "split"]))
+    assert len(first) > 3
 
 
 def test_outlines_of_a_class_tissue_tell_tissue_from_glass(folder: Folder) -> None:

@@ -149,7 +149,7 @@ def test_a_region_decodes_the_tiles_under_it_once(tmp_path: Path) -> None:
 
 
 def test_memory_of_kept_tiles_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acinus.slides.tiff_slide.CACHE_BYTES", 10 * 64 * 64 * 3)
+    monkeypatch.setattr("acinus.slides.tiled.CACHE_BYTES", 10 * 64 * 64 * 3)
     with open_slide(ome_tiff(tmp_path / "a.ome.tif"), "s") as slide:
         for _ in range(2):
             np.testing.assert_array_equal(slide.region((0, 0), 0, (WIDTH, HEIGHT)), PICTURE)

@@ -29,7 +29,9 @@ MEANINGS |= {"macro": "tumor", "micro": "tumor", "itc": "itc"}
 """Their second column, lower case -> what the slide is. itc: isolated tumour cells, neither positive nor normal."""
 
 _HEADS = frozenset({"patient", "slide", "slide_id", "image", "image_id", "id", "name", "filename", "file"})
-SLIDE_SUFFIXES = (".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu")
+SLIDE_SUFFIXES = (
+    *(".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu", ".zarr"),
+)
 """Of the files that are slides."""
 MASK_SUFFIXES = frozenset({".tif", ".tiff"})
 LEAST_LEFT = 0.5

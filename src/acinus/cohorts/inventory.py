@@ -7,13 +7,14 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
 from acinus.params.cohorts import SlidesCohort
 from acinus.params.recipe import Cohort
+from acinus.slides.formats import ZARR_METADATA
 
 EDGE_BYTES = 65_536
 BLOCK_BYTES = 4_096
@@ -29,7 +30,7 @@ _THREADS = 4  # waiting for disks, not computing
 
 @dataclass(frozen=True)
 class Entry:
-    """One file: path relative to the cohort's root with '/', size in bytes, fingerprint of its content."""
+    """One file or OME-Zarr: path relative to the cohort's root with '/', size in bytes, fingerprint of its content."""
 
     path: str
     size: int
@@ -46,7 +47,8 @@ class _Seen(NamedTuple):
 def inventory(root: Path, memory: Path | None) -> list[Entry]:
     """Return every regular file below `root`, sorted by path; hidden and temporary files are left out.
 
-    Linked folders are followed, each real folder once, and listed by the path that leads there. A link
+    An OME-Zarr is listed as one, by its folder. Linked folders are followed, each real folder once, and listed by the
+    path that leads there. A link
     to nothing is listed as MISSING and a file that may not be read as UNREADABLE, so that ingest can
     name it. memory: a local JSON file that remembers path, size and mtime, so that a second look
     costs one stat per file; it may be deleted at any time.
@@ -111,12 +113,14 @@ def with_table(entries: Sequence[Entry], project: Path, cohort: Cohort) -> list[
 
 
 def fingerprint(path: Path, size: int) -> str:
-    """Return blake2b over the size, the first and last 64 KB and 16 evenly spaced blocks of 4 KB.
+    """Return blake2b over the size, the first and last 64 KB and 16 evenly spaced blocks of 4 KB; see _folder_print.
 
     Small files, and text files whatever their size (an annotation changes anywhere), go in whole. In
     others a change of the same size that touches none of the blocks is not seen; one that rewrites
     the file, or its header, directory or end, is.
     """
+    if path.is_dir():
+        return _folder_print(path)
     inner = size - 2 * EDGE_BYTES - BLOCK_BYTES
     blocks = [(EDGE_BYTES + inner * number // (BLOCKS - 1), BLOCK_BYTES) for number in range(BLOCKS)]
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
@@ -133,6 +137,40 @@ def fingerprint(path: Path, size: int) -> str:
     except OSError:
         return UNREADABLE
     return digest.hexdigest()
+
+
+def _folder_print(folder: Path) -> str:
+    """Return blake2b over the paths and sizes of all files of a folder that is one slide, and over the fingerprints of
+    those that describe it and of 16 others, evenly spaced."""
+    files = _files(folder)
+    digest = hashlib.blake2b(digest_size=16)
+    for path, size, _ in files:
+        digest.update(f"{path}\0{size}\n".encode("utf-8", "surrogateescape"))
+    described = [file for file in files if PurePosixPath(file[0]).name in ZARR_METADATA]
+    others = [file for file in files if PurePosixPath(file[0]).name not in ZARR_METADATA]
+    chosen = {others[(len(others) - 1) * number // (BLOCKS - 1)] for number in range(BLOCKS)} if others else set()
+    for path, size, _ in [*described, *sorted(chosen)]:
+        mark = fingerprint(folder / path, size)
+        if mark == UNREADABLE:
+            return UNREADABLE
+        digest.update(mark.encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[tuple[str, int, int]]:
+    """Return (path, size, mtime_ns) of the files of a folder that is one slide, sorted; hidden metadata among them."""
+    found: list[tuple[str, int, int]] = []
+    waiting = [(folder, "")]
+    while waiting:
+        place, prefix = waiting.pop()
+        with os.scandir(place) as items:
+            for item in items:
+                if item.is_dir(follow_symlinks=False):
+                    waiting.append((Path(item.path), f"{prefix}{item.name}/"))
+                elif item.name in ZARR_METADATA or not _is_passing(item.name):
+                    facts = item.stat()
+                    found.append((prefix + item.name, facts.st_size, facts.st_mtime_ns))
+    return sorted(found)
 
 
 def write_inventory(entries: Sequence[Entry], path: Path) -> None:
@@ -175,7 +213,10 @@ def _walk(root: Path) -> Iterator[_Seen]:
             path = prefix + _utf8(item.name, folder)
             try:
                 if item.is_dir():
-                    folders.append((Path(item.path), path + "/"))
+                    if item.name.lower().endswith(".zarr"):
+                        yield _as_one(Path(item.path), path)
+                    else:
+                        folders.append((Path(item.path), path + "/"))
                     continue
                 status = item.stat()
             except OSError:  # a link to nothing, or to itself
@@ -184,6 +225,13 @@ def _walk(root: Path) -> Iterator[_Seen]:
             if stat.S_ISREG(status.st_mode):
                 yield _Seen(path, Path(item.path), status.st_size, status.st_mtime_ns)
         waiting.extend(reversed(folders))
+
+
+def _as_one(folder: Path, path: str) -> _Seen:
+    """Return a folder that is one slide: in place of a time a number that the sizes and times of all its files make."""
+    files = _files(folder)
+    number = hashlib.blake2b(repr(files).encode("utf-8", "surrogateescape"), digest_size=7).digest()
+    return _Seen(path, folder, sum(size for _, size, _ in files), int.from_bytes(number))
 
 
 def _is_passing(name: str) -> bool:

@@ -58,9 +58,9 @@ def match(files: Iterable[str], tool: Tool, stated: Mapping[str, str] | None = N
     outlines: list[str] = []
     paths = sorted(files)
     parts = formats.parts(paths)
-    for path in sorted({*paths, *parts.values()} - set(parts)):  # the slide of a zarr is its folder
+    for path in sorted(set(paths) - set(parts)):
         form = FORMATS.get(next((suffix for suffix in SUFFIXES if path.lower().endswith(suffix)), ""))
-        if is_annotation(path):
+        if is_annotation(path) and (form is None or is_mask(path)):  # a zip may be a slide's
             outlines.append(path)
         elif form is not None and form.readable:
             found.slides[path] = path  # by its path until all are known

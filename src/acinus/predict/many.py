@@ -115,7 +115,7 @@ def _reason(error: BaseException, order: Order) -> str:
 def _key(order: Order, model: Model) -> str:
     """Return a digest of what a result depends on: the slide's file, the model with its operating point, mpp."""
     try:
-        mark = fingerprint(order.path, order.path.stat().st_size) if order.path.is_file() else None
+        mark = fingerprint(order.path, order.path.stat().st_size) if order.path.exists() else None
     except OSError:  # what is wrong with the file is told where it is opened
         mark = None
     return hashlib.sha256(json.dumps([1, mark, model.digest, order.mpp]).encode()).hexdigest()

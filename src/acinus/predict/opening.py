@@ -16,7 +16,7 @@ from acinus.patches.index import SlideFacts, squares
 from acinus.predict.model import Model
 from acinus.regions.operating_point import ASSUMED_MPP, ENGINE, PRECISION
 from acinus.slides import brightfield
-from acinus.slides.formats import is_dicom_folder
+from acinus.slides.formats import format_of
 from acinus.slides.geometry import MPP_TOLERANCE, Resolution, at_downsample, resolve
 from acinus.slides.open import SlidePixels, open_slide
 from acinus.slides.pyramid import to_pyramid
@@ -122,7 +122,7 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
 
 def _openable(order: Order, work: Path) -> Path:
     """Return the slide itself where it has levels, or a pyramid made of a PNG, JPEG or TIFF raster."""
-    if order.path.is_dir() and not is_dicom_folder(order.path):
+    if order.path.is_dir() and format_of(order.path) is None:
         raise SlideError(f"slide {order.name}: {order.path} is a folder; give the slides' files, such as FOLDER/*.svs")
     if not order.path.exists():
         raise SlideError(f"slide {order.name}: {order.path} is not there; check the path, or mount its disk")

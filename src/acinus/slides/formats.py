@@ -33,9 +33,11 @@ _OME_TIFF = _read("OME-TIFF", "write it as 8-bit RGB, in tiles (raw2ometiff --rg
 _DICOM = _read("DICOM", "copy all files of its series into one folder")
 _PICTURE = _read("picture", _SAVE)
 _LEICA_LIF = _unread("Leica LIF")
-_ZARR = _unread(
-    "OME-Zarr", "write it as an OME-TIFF: raw2ometiff --rgb for what bioformats2raw wrote, else NGFF-Converter"
+_ZARR = _read(
+    "OME-Zarr",
+    "write it as 8-bit RGB of NGFF 0.4 or 0.5, or as an OME-TIFF: raw2ometiff --rgb for what bioformats2raw wrote",
 )
+_ZIPPED_ZARR = _unread("OME-Zarr in a zip", "unzip it into a folder NAME.ome.zarr")
 _DEEP_ZOOM = _unread("Deep Zoom", "use the slide that it was made of, or join its tiles with vips")
 _PART = _unread("part of a slide", "it is read with the slide's own file")
 
@@ -65,6 +67,7 @@ FORMATS: dict[str, Format] = {
     ".tiff": _TIFF,
     ".vms": _read("Hamamatsu VMS", "copy the files that it names beside it"),
     ".vmu": _read("Hamamatsu VMU", "copy the files that it names beside it"),
+    ".zarr": _ZARR,
     # what nothing here reads
     ".afi": _unread("Aperio AFI (fluorescence)", "only stained tissue under white light can be used"),
     ".avif": _unread("AVIF picture", _SAVE),
@@ -93,19 +96,23 @@ FORMATS: dict[str, Format] = {
     ".oib": _unread("Olympus OIB"),
     ".oif": _unread("Olympus OIF"),
     ".oir": _unread("Olympus OIR"),
+    ".ozx": _ZIPPED_ZARR,
     ".sdpc": _unread("SQRAY SDPC", _VENDOR),
     ".szi": _DEEP_ZOOM,
     ".tmap": _unread("UNIC TMAP", _VENDOR),
     ".tron": _unread("InteliSlide TRON", _VENDOR),
     ".vsi": _unread("Olympus VSI", f"{_TO_OME}; its folder _NAME_ must lie beside it"),
     ".webp": _unread("WebP picture", _SAVE),
-    ".zarr": _ZARR,
+    ".zarr.zip": _ZIPPED_ZARR,
     ".zvi": _unread("Zeiss ZVI"),
 }
 """Suffix, lower case -> format. One table: what is listed here is named wherever it is found, read or not."""
 
 PICTURES = frozenset(suffix for suffix, form in FORMATS.items() if form in (_PICTURE, _TIFF, _OME_TIFF))
 """Suffixes that masks, overviews and figures have, too."""
+
+ZARR_METADATA = frozenset({".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"})
+"""Names of the files of a Zarr that are no chunks."""
 
 
 def format_of(path: Path) -> Format | None:
@@ -127,7 +134,7 @@ def format_of(path: Path) -> Format | None:
 def unread(files: Collection[str]) -> dict[str, Format]:
     """Return the files with a suffix of slides that nothing here reads, sorted; parts go with their slide.
 
-    files: paths relative to one root, '/' separated; of a zarr its folder is returned, once.
+    files: paths relative to one root, '/' separated.
     """
     slide_of = parts(files)
     slides = {slide_of.get(file, file) for file in files}  # an MRXS or VSI is in `files` itself
@@ -158,8 +165,8 @@ def is_dicom_folder(path: Path) -> bool:
 def parts(files: Collection[str]) -> dict[str, str]:
     """Return part -> the slide that it is a part of, for files that are no slides of their own.
 
-    files: paths relative to one root, '/' separated. Parts are: what lies in an MRXS's or a VSI's folder or in a
-    `.zarr`, and the pictures that a VMS or VMU is made of. The slide of a zarr is its folder.
+    files: paths relative to one root, '/' separated. Parts are: what lies in an MRXS's or a VSI's folder, and the
+    pictures that a VMS or VMU is made of.
     """
     folders: dict[str, str] = {}
     prefixes: dict[str, list[tuple[str, str]]] = {}
@@ -176,9 +183,8 @@ def parts(files: Collection[str]) -> dict[str, str]:
     for file in files:
         path = PurePosixPath(file)
         for parent in reversed(path.parents):
-            whole = str(parent) if parent.suffix.lower() == ".zarr" else folders.get(str(parent))
-            if whole is not None:
-                found[file] = whole
+            if str(parent) in folders:
+                found[file] = folders[str(parent)]
                 break
         for stem, slide in prefixes.get(str(path.parent), ()):
             if path.name.startswith(stem) and file != slide and path.suffix.lower() in (".jpg", ".opt", ".ngr"):

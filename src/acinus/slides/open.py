@@ -1,4 +1,4 @@
-"""Open any slide by its path: what OpenSlide or tifffile reads, a picture, a DICOM folder, one row of an array file."""
+"""Open any slide by its path: what OpenSlide or tifffile reads, a picture, a folder, one row of an array file."""
 
 from pathlib import Path, PurePosixPath
 
@@ -15,14 +15,18 @@ def open_slide(path: Path, slide_id: str) -> SlidePixels:
 
     OpenSlide reads what it can. A TIFF that it does not open, or of which it overlooks levels or um/px (OME-TIFF),
     is read by tifffile; PNG and JPEG as they are while they are small (larger ones: pyramid.slide_file); a folder is
-    the one DICOM series in it.
+    an OME-Zarr where it is called so, else the one DICOM series in it.
 
     Raises:
         SlideError: the file is missing or cannot be used; names slide, file and what makes it readable.
     """
     if array_row(path) is not None:
         return ArraySlide(path, slide_id)
-    if path.is_dir() and path.suffix.lower() != ".zarr":
+    if path.is_dir():
+        if path.suffix.lower() == ".zarr":
+            from acinus.slides.zarr_slide import ZarrSlide
+
+            return ZarrSlide(path, slide_id)
         path = dicom.file_of(path, slide_id)
     if is_picture(path):
         from acinus.slides.picture import PictureSlide  # libvips, for those who need it

@@ -70,13 +70,15 @@ def pages_of(slide: FileSlide, level: int) -> list[Page]:
 
 
 def read_pages(path: Path, slide_id: str) -> list[Page]:
-    """Return the directories of a TIFF in file order; an empty list where the file is no TIFF.
+    """Return the directories of a TIFF in file order; an empty list where the path is no TIFF.
 
     Remembered for the last few files, as long as their size and time stay; the arrays are read-only.
 
     Raises:
         SlideError: a damaged directory; names slide and file.
     """
+    if path.is_dir():
+        return []
     facts = path.stat()
     try:
         return list(_pages(path, facts.st_size, facts.st_mtime_ns))

@@ -24,7 +24,7 @@ _DEFAULT_COUNTS = (1, 10, 72, 96, 100, 150, 200, 300, 600)
 
 
 class FileSlide(SlidePixels):
-    """A slide in a file of its own. Several threads may read, none while it is closed.
+    """A slide in a file (or folder) of its own. Several threads may read, none while it is closed.
 
     directories: the TIFF directory of each level where the reader knows them, else none.
     """

@@ -5,8 +5,6 @@ OpenSlide would (jpeg_tiles), the others by tifffile, and the last ones are kept
 """
 
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,16 +13,14 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from acinus.slides.jpeg_tiles import JpegTiles, tiles_of
 from acinus.slides.pages import JPEG, TILE_DAMAGE, Page, page_of
 from acinus.slides.raster import on_white
-from acinus.slides.slide import FileSlide, plausible_mpp, unread
+from acinus.slides.slide import unread
 from acinus.slides.tiff_layout import RGB, NoRgbError, downsample_of, layout_of, segment_px
+from acinus.slides.tiled import TiledSlide
 
-CACHE_BYTES = 2**26
-"""Decoded tiles that are kept."""
 _PIECE_BYTES = 2**18
 
 
@@ -79,15 +75,15 @@ def _in_pieces(page: Page, samples: int) -> tuple[Page, tuple[int, int]]:
     return replace(page, offsets=page.offsets[0] + tops * row, counts=counts), (page.width, rows)
 
 
-class TiffSlide(FileSlide):
-    """A TIFF slide, open for reading; a context manager. decoded: how many tiles were decoded so far.
+class TiffSlide(TiledSlide):
+    """A TIFF slide, open for reading; a context manager.
 
     Raises:
         SlideError: the file is missing or damaged, or has no 8-bit RGB image; says of each image why not.
     """
 
     def __init__(self, path: Path, slide_id: str) -> None:
-        self.slide_id, self.path = slide_id, path
+        super().__init__(path, slide_id)
         self._check_file()
         try:
             with tifffile.TiffFile(path) as tiff:
@@ -99,73 +95,10 @@ class TiffSlide(FileSlide):
             why = f": {self._plain(error)[:200]}" if not isinstance(error, LookupError) else ""
             raise self.fault(f"{path.name} does not open (its directory is damaged{why})") from error
         self.directories = tuple(level.page for level in self._levels)
-        self.level_dimensions = tuple((page.width, page.height) for page in self.directories)
-        self.width, self.height = self.level_dimensions[0]
-        self.level_downsamples = tuple(
-            downsample_of((self.width, self.height), dimensions) for dimensions in self.level_dimensions
-        )
-        self.properties = {"openslide.vendor": "tiff"}  # names as OpenSlide's, so that nobody need ask who reads
-        if layout.mpp is not None:
-            self.properties |= {f"openslide.mpp-{axis}": repr(um) for axis, um in zip("xy", layout.mpp, strict=True)}
-        self.tag_mpp = plausible_mpp(*layout.mpp) if layout.mpp is not None else None
-        self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        dimensions = [(page.width, page.height) for page in self.directories]
+        downsamples = [downsample_of(dimensions[0], reduced) for reduced in dimensions]
+        self._describe("tiff", dimensions, downsamples, [level.tile_px for level in self._levels], layout.mpp)
         self._jpegs: dict[int, JpegTiles | None] = {}
-        self.decoded = 0
-
-    def region(self, corner0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
-        """Return `size` px of a level from level-0 px `corner0` on: see SlidePixels.
-
-        Between the level's px, which only levels of no whole downsample have, it is interpolated linearly.
-        """
-        downsample = self.level_downsamples[level]
-        place = [corner / downsample for corner in corner0]
-        left, top = (math.floor(at) for at in place)
-        shift_x, shift_y = place[0] - left, place[1] - top
-        if shift_x == 0 and shift_y == 0:
-            return self._pixels(level, left, top, *size)
-        pixels = Image.fromarray(self._pixels(level, left, top, size[0] + 1, size[1] + 1))
-        box = (shift_x, shift_y, shift_x + size[0], shift_y + size[1])
-        return np.array(pixels.resize(size, Image.Resampling.BILINEAR, box=box))
-
-    def read_level(self, x_px: int, y_px: int, width_px: int, height_px: int, level: int) -> np.ndarray:
-        """Return RGBA of a piece of a level: see FileSlide. Alpha is 255 all over the level."""
-        alpha = np.zeros((height_px, width_px, 1), dtype=np.uint8)
-        width, height = self.level_dimensions[level]
-        alpha[max(0, -y_px) : max(0, height - y_px), max(0, -x_px) : max(0, width - x_px)] = 255
-        return np.concatenate([self._pixels(level, x_px, y_px, width_px, height_px), alpha], axis=2)
-
-    def _pixels(self, number: int, left: int, top: int, wide: int, high: int) -> np.ndarray:
-        """Return px of a level, white beyond it; left, top: in its own px."""
-        level = self._levels[number]
-        tile_wide, tile_high = level.tile_px
-        right, bottom = min(left + wide, level.page.width), min(top + high, level.page.height)
-        result = np.full((high, wide, 3), 255, dtype=np.uint8)
-        for row in range(max(top, 0) // tile_high, -(-bottom // tile_high)):
-            for column in range(max(left, 0) // tile_wide, -(-right // tile_wide)):
-                tile_x, tile_y = column * tile_wide, row * tile_high
-                x, y = max(left, tile_x), max(top, tile_y)
-                stop_x, stop_y = min(right, tile_x + tile_wide), min(bottom, tile_y + tile_high)
-                tile = self._tile(number, row * level.across + column)
-                part = tile[y - tile_y : stop_y - tile_y, x - tile_x : stop_x - tile_x]
-                result[y - top : stop_y - top, x - left : stop_x - left] = part
-        return result
-
-    def _tile(self, number: int, tile: int) -> np.ndarray:
-        """Return a tile, decoded or kept from before."""
-        key = number, tile
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-        pixels = self._decode(number, tile)
-        with self._lock:
-            self.decoded += 1
-            self._cache[key] = pixels
-            room = max(1, CACHE_BYTES // max(1, pixels.nbytes))
-            while len(self._cache) > room:
-                self._cache.popitem(last=False)
-        return pixels
 
     def _decode(self, number: int, tile: int) -> np.ndarray:
         """Return uint8 (height, width, 3) of a tile or strip, white for a hole."""

@@ -10,6 +10,7 @@ import pandas as pd
 from acinus.labels.places import Places
 from acinus.params.base import SPLITS
 from acinus.records import IGNORE, is_safe_id, rows
+from acinus.slides.formats import ZARR_METADATA
 from acinus.slides.open import readable_file
 
 
@@ -69,6 +70,8 @@ def tissue_types(manifest: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def _readable(path: Path) -> bool:
+    if path.is_dir():
+        return any((path / name).is_file() for name in ZARR_METADATA)
     try:
         with path.open("rb") as stream:
             return len(stream.read(1)) == 1
