@@ -325,7 +325,7 @@ SEGMENTATION = [
         "demo-biopsy",
         "{cross_entropy: 1.0}",
         "{dicee: 1.0}",
-        "train.loss.terms: key 'dicee': Input should be 'cross_entropy'",
+        "train.loss.terms: key 'dicee': no such loss; allowed are cross_entropy, ",
     ),
     ("demo-biopsy", "{cross_entropy: 1.0}", "{dice: 0}", "train.loss.terms.dice = 0: Input should be greater than 0"),
     ("demo-biopsy", "  encoder: tf_efficientnet_lite0\n", "", "train.encoder: missing; name a timm network"),

@@ -23,9 +23,10 @@ DVC = {
 # lowest first; a room imports rooms of a lower rank only (and itself)
 RANKS = [
     {"errors", "seeds", "paths", "threads"},
+    {"plugins"},
     {"files", "params", "scoring"},
     {"annotations", "code", "records", "slides", "templates", "acinus_demo"},
-    {"cluster", "project", "labels", "metrics"},
+    {"cluster", "project", "labels", "metrics", "plugin_code"},
     {"parallel", "tissue", "charts", "cohorts", "validation"},
     {"stage", "patches", "pages"},
     {"learning"},

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from acinus.code import running_versions
 from acinus.errors import AcinusError, install_extra
+from acinus.plugins import finding, loading
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -76,6 +77,7 @@ def map_on_cluster(
         return
     with _client(scheduler) as client, _expected(shared) as expected:
         _check_workers(client, expected, scheduler, say)
+        _run_plugins(client, scheduler)
         futures = deque(client.map(partial(_work, function, expected), jobs, pure=False))
         try:
             while futures:  # a result is let go of once it is given out
@@ -175,6 +177,21 @@ def _check_workers(client: Any, expected: Expected, scheduler: str, say: Callabl
     say(f"Dask workers: {len(threads)}{idle if several else ''}")
 
 
+def _run_plugins(client: Any, scheduler: str) -> None:
+    """Run the files of plug-ins that ran here where jobs of theirs are read: on the scheduler and every worker."""
+    files = loading.ran()
+    if not files:
+        return
+    ready = partial(loading.prepare, finding.project(), files)
+    try:
+        client.run_on_scheduler(ready)
+        client.run(ready)
+    except (AcinusError, OSError) as error:
+        raise _error(
+            scheduler, f"a plug-in does not run there ({error}); give it this project's environment"
+        ) from error
+
+
 def _unfit(worker: str, text: str, scheduler: str, counted: str = "") -> AcinusError:
     remedy = "give every worker the same environment and folders, under the same paths, and start it anew"
     return _error(scheduler, f"{counted}worker {worker} {text}; {remedy}")
@@ -208,6 +225,7 @@ def _work(function: Callable[[Job], Result], expected: Expected, job: Job) -> Re
 
                 worker = get_worker()
                 raise _unfit(worker.address, text, worker.scheduler.address)
+            finding.use(Path(expected.token[0]).parents[2])
             _checked.clear()
             _checked.add(expected)
         return function(job)

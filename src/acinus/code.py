@@ -143,7 +143,7 @@ class Package:
             except (SyntaxError, ValueError) as error:
                 raise AcinusError(f"{self.paths[name]}: Python cannot parse this module ({error}); mend it") from error
             own = self.folder.name
-            imports = {used if used.startswith(own) else used.partition(".")[0] for used in _imports(tree)}
+            imports = {used if used.startswith(own) else used.partition(".")[0] for used in imports_of(tree)}
             module = Module(text, _hash(_canonical(tree).encode()), tuple(sorted(imports)))
         self._read[name] = module
         return module
@@ -257,7 +257,7 @@ def _says_nothing(part: object, whole: ast.AST) -> bool:
     return isinstance(whole, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
+def imports_of(tree: ast.AST) -> Iterator[str]:
     """Yield dotted names that a module imports anywhere in its text, but for type checking only.
 
     Of `from a import b` both a and a.b, since b may be a module.
@@ -280,7 +280,7 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 def _data(folder: Path) -> Iterator[Path]:
     """Yield the files of a package that are no Python, those of packages inside it left out."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__pycache__")) or path.name.endswith("~"):
+        if path.name.startswith((".", "__pycache__", "py.typed")) or path.name.endswith("~"):
             continue
         if path.is_dir() and not (path / "__init__.py").exists():
             yield from _data(path)

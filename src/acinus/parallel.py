@@ -16,6 +16,7 @@ import psutil
 
 from acinus.cluster import map_on_cluster
 from acinus.errors import AcinusError
+from acinus.plugins import finding, loading
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -49,7 +50,8 @@ def map_over(
 def _map_over_processes(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     # spawn: a forked child inherits threads' locks in an unknown state (torch, OpenSlide)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
+    begin = (os.getpid(), finding.project(), loading.ran())
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=begin) as pool:
         futures = deque(pool.submit(function, job) for job in jobs)
         try:
             while futures:  # a result is let go of once it is given out
@@ -63,8 +65,9 @@ def _map_over_processes(function: Callable[[Job], Result], jobs: Sequence[Job], 
                 future.cancel()
 
 
-def _begin_worker(above: int) -> None:
-    """Make ready a process that works for the process `above`."""
+def _begin_worker(above: int, project: Path | None, plugins: Sequence[Path]) -> None:
+    """Make ready a process that works for the process `above`, with its project and the files of plug-ins it ran."""
+    loading.prepare(project, plugins)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # which a command in the background has of its shell
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all: one line, no traceback of each
     exit_with_process(above)

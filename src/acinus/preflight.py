@@ -17,6 +17,7 @@ from acinus.errors import AcinusError, RecipeError, WriteError
 from acinus.files import write_json
 from acinus.params import Choices, Project, Recipe, cohort_root
 from acinus.params.faults import no_openvino, no_package, running_fault, training_fault, weights_file_fault
+from acinus.plugins import Kind, finding
 
 WAY = (
     *("watch", "inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train"),
@@ -68,11 +69,14 @@ def _check_place(root: Path, name: str, recipe: Recipe) -> None:
 
 
 def check_network(name: str, key: str) -> None:
-    """Refuse the name of a network that timm does not know; `key` is where the recipe says it.
+    """Refuse the name of a network that neither timm nor a plug-in knows; `key` is where the recipe says it.
 
     Raises:
         AcinusError: unknown name, with the close ones.
     """
+    kind: Kind = "encoder" if key == "train.encoder" else "network"
+    if key != "grade.encoder" and name in finding.found(kind):
+        return
     with _remembered("timm", name) as is_known:
         if not is_known:
             from acinus.learning.weights import check_name
@@ -81,11 +85,13 @@ def check_network(name: str, key: str) -> None:
 
 
 def check_architecture(name: str) -> None:
-    """Refuse the name of a segmentation network that smp does not know.
+    """Refuse the name of a segmentation network that neither smp nor a plug-in knows.
 
     Raises:
         AcinusError: unknown name, with the known ones.
     """
+    if name in finding.found("network"):
+        return
     with _remembered("segmentation-models-pytorch", name) as is_known:
         if not is_known:
             from acinus.learning import segmenters

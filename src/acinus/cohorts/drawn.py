@@ -13,7 +13,7 @@ import shapely
 import tifffile
 from PIL import Image
 
-from acinus import params
+from acinus import params, plugin_code
 from acinus.annotations.frame import Frame
 from acinus.annotations.outline import AnnotationFile, ClassCount
 from acinus.annotations.reading import read_annotations
@@ -97,7 +97,8 @@ def _outlines(
         )
     negative = [name for name, px in zip(meaning.classes, sizes, strict=True) if px and name not in meaning.positive]
     counted = layers.used(file.outlines, rules)
-    fingerprint = f"{row['label_fingerprint']}-{section_hash(rules)[:16]}"
+    reader = plugin_code.digest([("annotation_reader", file.tool)])
+    fingerprint = f"{row['label_fingerprint']}-{section_hash(rules)[:16]}{f'-{reader[:16]}' if reader else ''}"
     result |= {"label_fingerprint": fingerprint, "exhaustive": bool(negative) or rules.outside != IGNORED}
     if rules.outside != IGNORED and layers.lacks_region(file.outlines, rules):
         result["findings"] = "no_region"

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from acinus.cohorts.adapter import TABLE_SUFFIXES
 from acinus.cohorts.slide_names import SUFFIXES, SlideNames, safe_id, stem_of
+from acinus.plugins import finding
 from acinus.slides import formats
 from acinus.slides.formats import FORMATS
 
@@ -85,7 +86,14 @@ def is_annotation(path: str) -> bool:
     if is_mask(path):
         in_folder = not FOLDERS.isdisjoint(part.lower() for part in PurePosixPath(path).parts[:-1])
         return in_folder or _MASK_ENDING.search(stem_of(path)) is not None
-    return path.lower().endswith(OUTLINE_SUFFIXES)
+    return path.lower().endswith(outline_suffixes())
+
+
+def outline_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of files with outlines, those that plug-ins read first."""
+    readers = finding.found("annotation_reader").values()
+    plugged = [suffix for reader in readers for suffix in reader.options.get("suffixes", ())]
+    return (*sorted(plugged, key=len, reverse=True), *OUTLINE_SUFFIXES)
 
 
 def annotated_name(path: str) -> tuple[str, str]:
@@ -94,7 +102,7 @@ def annotated_name(path: str) -> tuple[str, str]:
     a.geojson, a.svs.geojson, a_annotations.xml and a_mask.png belong to a; endings are annotation(s) and mask(s)
     behind a space, dot, dash or underscore.
     """
-    stem = stem_of(path) if is_mask(path) else stem_of(path, OUTLINE_SUFFIXES)
+    stem = stem_of(path) if is_mask(path) else stem_of(path, outline_suffixes())
     return stem, _ENDING.sub("", stem)
 
 

@@ -17,7 +17,7 @@ from acinus.files import atomic_path, read_json
 from acinus.metrics.compare import Pair, Run, by_slide, checked, differences, missing, of_other_patches, paired, why_not
 from acinus.metrics.metric import usable_slides
 from acinus.metrics.per_slide import TABLE, read_table
-from acinus.metrics.registry import METRICS
+from acinus.metrics.registry import METRICS, use_plugins
 from acinus.metrics.setup import Tables
 from acinus.params import load_project
 from acinus.paths import Paths
@@ -45,6 +45,7 @@ def run(root: Path, first: str, second: str, out: Path | None, metric: str | Non
             runs, or a metric that cannot be compared.
     """
     project = load_project(root)
+    use_plugins()
     a, b = (_run(root, project.tracking.uri, name) for name in (first, second))
     pair = paired(a, b)
     left_out = missing(pair)

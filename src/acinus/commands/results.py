@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from acinus.files import read_json
+from acinus.metrics.registry import use_plugins
 from acinus.pages.summary import console_table, markdown_table, read_row
 from acinus.params import load_project, load_recipe
 from acinus.project import startup
@@ -18,6 +19,7 @@ def markdown(root: Path) -> str:
 def show(root: Path) -> None:
     """Print the recipes' metrics, then where the page and the tracking database are."""
     project = load_project(root)
+    use_plugins()
     rows = [read_row(root / "reports" / "summary" / f"{name}.json") for name in project.recipes]
     print(console_table(rows))
     print(f"report:  {root / 'reports' / 'index.html'}")

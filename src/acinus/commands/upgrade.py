@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
-from acinus.code import STAGES, facts_text, installed, package
+from acinus.code import facts_text, installed
 from acinus.errors import AcinusError
 from acinus.files import write_text
 from acinus.params import load_project, load_recipe
+from acinus.plugin_code import stage_facts
+from acinus.plugins import finding
 from acinus.project.pin import PIN, pin_anew, pinned
 from acinus.templates.reading import PIPELINE, template
 
@@ -53,6 +55,7 @@ def _put(root: Path, name: str, text: str) -> Iterator[str]:
 
 def _reruns(root: Path) -> list[str]:
     """Return a line for each stage that ran in this project and would run again, in the way of the data."""
+    finding.use(root)
     ran: dict[str, dict[str, str | None]] = {}
     for name, entry in _stages(root / "dvc.lock").items():
         stage, _, recipe = name.partition("@")
@@ -62,7 +65,7 @@ def _reruns(root: Path) -> list[str]:
     for stage, definition in now.items():
         if stage not in ran or f"code/{stage}.json" not in definition.get("deps", ()):
             continue
-        facts = package().facts(f"{STAGES}.{stage}")
+        facts = stage_facts(stage)
         digest = hashlib.md5(facts_text(facts).encode(), usedforsecurity=False).hexdigest()
         recipes = [recipe for recipe, seen in ran[stage].items() if seen != digest]
         reasons = _reasons(root / "code" / f"{stage}.json", facts) if recipes else []

@@ -14,6 +14,8 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 from torch import Tensor
 
 from acinus import params
+from acinus.errors import AcinusError
+from acinus.plugins import loading
 from acinus.seeds import derive
 
 SYMMETRIES = 8
@@ -36,7 +38,7 @@ class Augmentation:
     """`copies` of every tumour patch beside the plain one; `everything` turns all patches at random.
 
     `photometric` changes the colours of all patches (not of masks), copies or not; `crop_px` and `geometric` cut and
-    stretch (`Shape`) all patches and their masks.
+    stretch (`Shape`) all patches and their masks. `plugged`: names of plug-ins that change all patches after that.
     """
 
     copies: int = 0
@@ -45,6 +47,7 @@ class Augmentation:
     photometric: params.Photometric = field(default_factory=params.Photometric)
     crop_px: int | None = None
     geometric: params.Geometric = field(default_factory=params.Geometric)
+    plugged: tuple[str, ...] = ()
 
 
 NO_AUGMENTATION = Augmentation()
@@ -172,6 +175,34 @@ def jitter(patch: np.ndarray, settings: params.Photometric, seed: int, epoch: in
     values = np.clip(rgb, 0, 1)
     values *= 255
     return np.rint(values, out=values).astype(np.uint8)
+
+
+class Plugged:
+    """The plug-ins of an augmentation, in its order; each draws for itself from (seed, its name, epoch, item)."""
+
+    def __init__(self, augmentation: Augmentation) -> None:
+        """Run the files of the plug-ins. AcinusError: one that is not there or cannot be run."""
+        self._seed, self._changes = augmentation.seed, []
+        for name in augmentation.plugged:
+            plugin = loading.named("augmentation", name)
+            if plugin is None:
+                raise AcinusError(f"train.augmentations: {name}: no such plug-in")
+            self._changes.append((name, plugin))
+
+    def changed(self, pixels: np.ndarray, epoch: int, item: int) -> np.ndarray:
+        """Return a uint8 (h, w, 3) patch, or its (h, w) mask, changed as drawn: a mask where px change their places."""
+        for name, plugin in self._changes:
+            if pixels.ndim == 2 and not plugin.options.get("moves"):
+                continue
+            rng = np.random.default_rng(derive(self._seed, f"augmentation {name}", epoch, item))
+            after = plugin.function(pixels.copy(), rng)
+            if not isinstance(after, np.ndarray) or after.dtype != np.uint8 or after.shape != pixels.shape:
+                what = f"{after.dtype} {after.shape}" if isinstance(after, np.ndarray) else type(after).__name__
+                raise AcinusError(
+                    f"{plugin.plugin.place}: augmentation {name!r} gave {what}; expected uint8 {pixels.shape}"
+                )
+            pixels = after
+        return pixels
 
 
 def brightness(rgb: np.ndarray, factor: float) -> np.ndarray:

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
+from acinus import plugin_code
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.inputs import InputSpec, Rgb
 from acinus.learning.models import build_model
 from acinus.learning.weights import ModelSpec, fill, read_tensors
 from acinus.params.recipe import Task
+from acinus.plugins import Kind
 
 WEIGHTS_FILE, CARD_FILE = "model.safetensors", "card.json"
 FORMAT = 3
@@ -56,6 +58,7 @@ class Card(BaseModel):
     members: int = 1  # networks of other seeds, whose probabilities are averaged; the epochs are the first one's
     fitted_on: tuple[str, ...] = ("train",)  # splits
     stopped: bool = False  # by a person or the system, before its own end
+    plugins: Annotated[dict[str, str], Field(exclude_if=lambda plugins: not plugins)] = {}  # kind and name -> digest
 
     def inputs(self) -> InputSpec:
         """Return how patches become the network's input."""
@@ -95,9 +98,29 @@ def load_model(folder: Path) -> tuple[nn.Module, Card]:
         AcinusError: no model there, an invalid card, or weights that do not fit it.
     """
     card = read_card(folder)
+    check_plugins(card, folder)
     model = build_model(card.spec())
     fill(model, read_tensors(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
     return model.eval(), card
+
+
+def plugins_of(spec: ModelSpec) -> dict[str, str]:
+    """Return the plug-ins that a network is built by, kind and name -> digest of their code."""
+    named: tuple[tuple[Kind, str | None], ...] = (("network", spec.name), ("encoder", spec.encoder))
+    digests = {f"{kind} {name}": plugin_code.network_digest(kind, name) for kind, name in named}
+    return {plugin: digest for plugin, digest in digests.items() if digest}
+
+
+def check_plugins(card: Card, folder: Path) -> None:
+    """Refuse a model whose plug-ins are not here, or are others than it was trained with."""
+    here = plugins_of(card.spec())
+    for plugin, digest in card.plugins.items():
+        if here.get(plugin) != digest:
+            state = "is not here" if plugin not in here else "has other code here than when it was trained"
+            raise AcinusError(
+                f"{folder / CARD_FILE}: the model needs the plug-in {plugin}, which {state}; run this in the project "
+                "that it was trained in, put that project's file into plugins/ of this one, or train again"
+            )
 
 
 def selection_of(folder: Path) -> Path:

@@ -16,7 +16,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from acinus.errors import AcinusError
-from acinus.learning.augmentation import NO_AUGMENTATION, Augmentation, draw_shape, draw_symmetry, jitter, transform
+from acinus.learning.augmentation import (
+    NO_AUGMENTATION,
+    Augmentation,
+    Plugged,
+    draw_shape,
+    draw_symmetry,
+    jitter,
+    transform,
+)
 from acinus.patches.store import Store
 from acinus.scoring.confusion import IGNORE
 from acinus.seeds import derive
@@ -58,7 +66,7 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
             key = keys[int((self.labels < 0).argmax())]
             raise AcinusError(f"data set: patch {key} has label ignore; leave such patches out of the sample")
         self._store, self.keys, self.patch_px, self.augmentation = store, tuple(keys), patch_px, augmentation
-        self._masks = masks
+        self._masks, self._plugged = masks, Plugged(augmentation)
         tumour = np.repeat(np.flatnonzero(self.labels > 0), augmentation.copies)
         self._sample = np.concatenate([np.arange(len(keys)), tumour])
         copies = np.tile(np.arange(1, augmentation.copies + 1), int((self.labels > 0).sum()))
@@ -98,10 +106,12 @@ class PatchDataset(Dataset[tuple[Tensor, int | Tensor]]):
             # turned while it is in the processor's cache: as one array per batch this takes 20 us more per 256-px patch
             patch = shapes[at].of_patch(patch)
             patch = jitter(patch, self.augmentation.photometric, self.augmentation.seed, *tickets[at])
+            patch = self._plugged.changed(patch, *tickets[at])
             pixels[at] = _tensor(transform(patch, symmetries[at]).transpose(2, 0, 1))
         if self._masks is not None:
             for at, mask in self._visit(self._masks, samples, (self.patch_px, self.patch_px)):
-                targets[at] = _tensor(transform(shapes[at].of_mask(mask), symmetries[at]))
+                mask = self._plugged.changed(shapes[at].of_mask(mask), *tickets[at])
+                targets[at] = _tensor(transform(mask, symmetries[at]))
         return [(pixels[at], targets[at]) for at in range(len(tickets))]
 
     def _visit(self, store: Store, samples: Sequence[int], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:

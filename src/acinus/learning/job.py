@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from acinus import params
+from acinus import params, plugin_code
 from acinus.code import code_digest
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import sha256
@@ -31,6 +31,7 @@ from acinus.params.results import Measure
 from acinus.patches.keys import patch_key
 from acinus.patches.store import MASKS, Store, open_mask_store, open_store
 from acinus.paths import Paths
+from acinus.plugins import Kind
 
 Stores = tuple[Store, Store | None]
 """The image store and, of a segmentation, that of the masks."""
@@ -198,6 +199,7 @@ def training_job(training: Training, stores: Stores, sample: pd.DataFrame, log: 
         train.photometric,
         train.crop_px,
         train.geometric,
+        tuple(train.augmentations),
     )
     val = evenly(sample[sample["split"] == "val"], train.max_val_patches)
     return FitJob(
@@ -245,7 +247,15 @@ def training_key(training: Training) -> str:
         training.machine.compile,
         code_digest("acinus.learning.members"),
     )
-    return "-".join([key, *data_hashes(training.paths).values()])
+    plugged = plugin_code.digest(plugins_of(training.train))
+    return "-".join([key, *data_hashes(training.paths).values(), *([plugged] if plugged else [])])
+
+
+def plugins_of(train: params.Train) -> Iterator[tuple[Kind, str | None]]:
+    """Yield (kind, name) of all in the section that may be a plug-in."""
+    yield from (("network", train.model), ("encoder", train.encoder))
+    yield from (("loss", name) for name in train.loss.terms)
+    yield from (("augmentation", name) for name in train.augmentations)
 
 
 def data_hashes(paths: Paths) -> dict[str, str]:

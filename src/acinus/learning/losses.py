@@ -17,6 +17,7 @@ from torch import Tensor
 
 from acinus import params
 from acinus.errors import AcinusError
+from acinus.learning import plugged_losses
 from acinus.scoring.confusion import IGNORE
 
 _EPS = 1e-7
@@ -98,6 +99,10 @@ class PatchObjective:
     def __init__(self, settings: params.Loss, weights: Sequence[float], *, mined: bool) -> None:
         """Take the settings and one weight per class."""
         self._settings, self._mined = settings, mined and settings.ohem
+        self._terms = [
+            (settings.terms[name], LOSSES.get(name) or plugged_losses.of_samples(name))
+            for name in plugged_losses.last(settings.terms, LOSSES)
+        ]
         self._weights = torch.tensor(weights, dtype=torch.float32)
 
     def batch(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,11 +110,7 @@ class PatchObjective:
         settings = self._settings
         # float32 whatever the precision of the network: exp and powers lose too much in 16 bits
         values, weights = logits.float(), self._weights.to(logits.device)
-        terms = [
-            settings.terms[name] * term(values, labels, weights, settings)
-            for name, term in LOSSES.items()
-            if name in settings.terms
-        ]
+        terms = [weight * term(values, labels, weights, settings) for weight, term in self._terms]
         losses = torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
         if self._mined:
             losses = losses[hard_examples(losses, labels, settings.ohem_ratio, settings.ohem_min_negatives)]
@@ -254,13 +255,29 @@ TERMS = {
 }
 
 
+def _plugged(name: str) -> Term:
+    """Return a plug-in's loss, of px: one that has a value per sample is the mean over the known ones."""
+    if (whole := plugged_losses.of_all(name)) is not None:
+        return Term(whole.sums, whole.value)
+    per_px = plugged_losses.of_samples(name)
+
+    def sums(batch: Pixels) -> Tensor:
+        losses = per_px(batch.log_p[batch.known], batch.target[batch.known], batch.weights, batch.settings)
+        return torch.stack([losses.sum(), batch.known.sum().float()])
+
+    return Term(sums, weighted_mean)
+
+
 class SegmentationObjective:
     """The weighted sum of the terms that the settings name; training and validation have the same."""
 
     def __init__(self, settings: params.Loss, weights: Sequence[float]) -> None:
         """Take the settings and one weight per class."""
         self._settings, self._weights = settings, torch.tensor(weights, dtype=torch.float32)
-        self._terms = [(settings.terms[name], term) for name, term in TERMS.items() if name in settings.terms]
+        self._terms = [
+            (settings.terms[name], TERMS.get(name) or _plugged(name))
+            for name in plugged_losses.last(settings.terms, TERMS)
+        ]
 
     def batch(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return (loss, sums) of (n, classes, h, w) logits and an int64 (n, h, w) target.
@@ -275,8 +292,8 @@ class SegmentationObjective:
     def epoch(self, sums: Tensor) -> float:
         """Return the loss of all pixels that went into `sums` (float64)."""
         classes = len(self._weights)
-        overlaps = 3 if classes == 2 else 3 * classes
-        sizes = [overlaps if term.sums is overlap_sums else 2 for _, term in self._terms]
+        nothing = Pixels(torch.zeros(1, classes), torch.zeros(1, dtype=torch.int64), self._weights, self._settings)
+        sizes = [len(term.sums(nothing)) for _, term in self._terms]
         return float(self._value(sums.split(sizes)))
 
     def _value(self, parts: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from acinus.errors import AcinusError
-from acinus.learning import segmenters
+from acinus.learning import plugged, segmenters
 from acinus.learning.inputs import Rgb
 from acinus.learning.weights import (
     ModelSpec,
@@ -66,7 +66,8 @@ def build_model(spec: ModelSpec) -> nn.Module:
 
 def normalisation(spec: ModelSpec) -> tuple[Rgb, Rgb]:
     """Return (mean, std) of RGB in [0, 1] that the pretrained weights of the backbone were trained with."""
-    check_name(spec.backbone, spec.backbone_key)
+    if not plugged.has(spec.backbone):
+        check_name(spec.backbone, spec.backbone_key)
     config = timm().get_pretrained_cfg(spec.backbone, allow_unregistered=True)
     mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
@@ -80,6 +81,8 @@ def check_input(spec: ModelSpec, px: int, batch_size: int = 2) -> None:
     """
     if spec.task == "segmentation":
         segmenters.check(spec, px, batch_size)
+        return
+    if plugged.is_checked(spec.name, spec.classes, px, batch_size):
         return
     check_name(spec.name)
     config = timm().get_pretrained_cfg(spec.name, allow_unregistered=True)
@@ -145,7 +148,12 @@ def _hold(frozen: list[str], model: nn.Module, _inputs: Any) -> None:
 
 
 def _classifier(spec: ModelSpec) -> nn.Module:
-    """Return the timm network, with its own classifier or with a hidden layer before the last."""
+    """Return the timm network, with its own classifier or with a hidden layer before the last; or a plug-in's."""
+    own = plugged.network(spec.name, spec.classes)
+    if own is not None:
+        if spec.weights.endswith(".safetensors"):
+            fill(own, read_tensors(Path(spec.weights)), Path(spec.weights))
+        return own
     check_name(spec.name)
     if spec.freeze and spec.dropout and spec.head_units is None:
         raise AcinusError(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acinus.errors import AcinusError, brief
-from acinus.learning import torchvision_hook
+from acinus.learning import plugged, torchvision_hook
 from acinus.learning.weights import (
     ModelSpec,
     check_name,
@@ -25,6 +25,7 @@ from acinus.learning.weights import (
     package_tensors,
     read_tensors,
 )
+from acinus.plugins import finding
 
 _UNFIT = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError, UserWarning)
 """What smp and timm raise for an encoder without the stages or strides that an architecture needs."""
@@ -68,7 +69,7 @@ def build(spec: ModelSpec) -> nn.Module:
         state = package_tensors(spec.backbone, spec.backbone_key)
         encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
     elif spec.weights.endswith(".safetensors"):
-        _fill_from_file(model, Path(spec.weights))
+        _fill_from_file(model, Path(spec.weights), whole=spec.encoder is None)
     return model
 
 
@@ -104,15 +105,18 @@ def check_architecture(name: str) -> None:
     if name not in names:
         close = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"; close to it: {close[0]}" if close else ""
-        raise AcinusError(f"train.model = {name!r}: no such architecture; known are {', '.join(names)}{hint}")
+        raise AcinusError(f"train.model = {name!r}: no such architecture; {finding.known('network', names)}{hint}")
 
 
 def _check_spec(spec: ModelSpec) -> None:
     """Refuse unknown names, and settings that belong to a classifier."""
+    if spec.encoder is None and plugged.has(spec.name):
+        return
     check_architecture(spec.name)
     if spec.encoder is None:
         raise AcinusError(f"train.encoder: missing; name a timm network for train.model = {spec.name!r} to stand on")
-    check_name(spec.encoder, "train.encoder")
+    if not plugged.has(spec.encoder):
+        check_name(spec.encoder, "train.encoder")
     if spec.head_units is not None or spec.freeze or spec.dropout:
         raise AcinusError(
             "train.head_units, train.freeze and train.dropout are for task patch_classification; leave them out"
@@ -120,13 +124,19 @@ def _check_spec(spec: ModelSpec) -> None:
 
 
 def _network(spec: ModelSpec, *, pretrained: bool = False) -> Padded:
-    """Return smp's network in its wrapper, the encoder with timm's pretrained weights or drawn."""
+    """Return smp's network in its wrapper, the encoder with timm's pretrained weights or drawn; or a plug-in's."""
+    if spec.encoder is None and (own := plugged.network(spec.name, spec.classes)) is not None:
+        return Padded(own, max(plugged.STRIDES))
+    encoder, maker = f"tu-{spec.encoder}", plugged.encoder_maker(spec.encoder or "")
+    if maker is not None:
+        encoder = f"plug-in {spec.encoder}"
+        _smp().encoders.encoders[encoder] = {"encoder": maker, "params": {}, "pretrained_settings": {}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # smp warns of encoders that then fail
             net = _smp().create_model(
                 spec.name,
-                encoder_name=f"tu-{spec.encoder}",
+                encoder_name=encoder,
                 encoder_weights=True if pretrained else None,  # smp: True is timm's own for this encoder
                 classes=spec.classes,
             )
@@ -140,12 +150,17 @@ def _network(spec: ModelSpec, *, pretrained: bool = False) -> Padded:
     return Padded(net, math.lcm(32, net.encoder.output_stride))  # 32: what the coarsest decoders halve down to
 
 
-def _fill_from_file(model: Padded, path: Path) -> None:
+def _fill_from_file(model: Padded, path: Path, whole: bool) -> None:
     """Load a file's weights: of a whole network like this, or of the bare encoder, with or without classifier.
+
+    whole: the network is a plug-in's, of which a file holds all, with or without the wrapper.
 
     timm names a stage `stages_0` in an encoder and `stages.0` in a classifier: both are read as one.
     """
     state = read_tensors(path)
+    if whole:
+        fill(model.net, {key.removeprefix("net."): value for key, value in state.items()}, path)
+        return
     if any(key.startswith("net.encoder.") for key in state):
         fill(model, keep_misfits(state, model.state_dict(), ("net.segmentation_head",)), path)
         return

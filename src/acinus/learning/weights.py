@@ -12,6 +12,10 @@ from acinus.errors import AcinusError, brief
 from acinus.learning import torchvision_hook
 from acinus.params.faults import PACKAGED, no_package, package_fault
 from acinus.params.recipe import Task
+from acinus.plugins import Kind, finding
+
+PLUGGED: dict[str, Kind] = {"train.model": "network", "train.encoder": "encoder"}
+"""Keys of a recipe that may name a plug-in in place of a network of timm: its kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,8 @@ def check_name(name: str, key: str = "train.model") -> None:
     close = difflib.get_close_matches(name, models, n=5)
     close = close or [model for model in models if model in name or name in model][:5]
     hint = f"; close to it: {', '.join(close)}" if close else "; see timm.list_models()"
+    plugins = finding.found(PLUGGED[key]) if key in PLUGGED else {}
+    hint += f"; plug-ins: {', '.join(plugins)}" if plugins else ""
     raise AcinusError(f"{key} = {name!r}: timm has no such model{hint}")
 
 

@@ -22,6 +22,7 @@ from acinus.metrics import (
 )
 from acinus.metrics.metric import Case, Measure, Metric, Metrics
 from acinus.metrics.setup import SEGMENTATION
+from acinus.plugins import finding, loading
 
 METRICS: dict[str, Metric] = {}
 """Every metric by name, in the order of pages and tables."""
@@ -37,6 +38,27 @@ def register(*metrics: Metric) -> None:
         if metric.name in METRICS:
             raise AcinusError(f"metric {metric.name}: registered twice; give one of them another name")
         METRICS[metric.name] = metric
+
+
+_PLUGGED: set[str] = set()
+
+
+def use_plugins() -> None:
+    """Add the metrics of plug-ins of the project in use, behind the others; those of another one go.
+
+    Raises:
+        AcinusError: a plug-in that cannot be used, or a name that is taken; file and line number.
+    """
+    for name in _PLUGGED:
+        del METRICS[name]
+    _PLUGGED.clear()
+    for name, plugin in finding.with_builtin("metric", METRICS, "metrics/registry.py").items():
+        loaded = loading.get(plugin)
+        try:
+            register(Metric(name, take=loaded.function, **{"label": name, "about": name, **loaded.options}))
+        except TypeError as error:
+            raise AcinusError(f"{plugin.place}: metric {name!r}: {error}") from error
+        _PLUGGED.add(name)
 
 
 _KINDS = (

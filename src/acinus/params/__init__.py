@@ -10,6 +10,8 @@ from acinus.params.cohorts import (
     RgbMaskCohort,
     SlideLabel,
     SlidesCohort,
+    check_plugins,
+    recipe_of,
 )
 from acinus.params.project import (
     RESERVED,

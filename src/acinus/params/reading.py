@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 
 from acinus.errors import RecipeError
 from acinus.params.base import Section
-from acinus.params.cohorts import RECIPES
+from acinus.params.cohorts import RECIPES, recipe_of
 from acinus.params.project import RESERVED, Project
 from acinus.params.recipe import Cohort, Recipe
 from acinus.params.strict_yaml import read_mapping
 from acinus.params.tuning import check_space
 from acinus.paths import home
+from acinus.plugins import finding
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 
@@ -81,27 +82,33 @@ def _keys(model: type[BaseModel], loc: list[Any]) -> list[str]:
 
 
 def load_project(root: Path) -> Project:
-    """Read params.yaml of the project at `root`."""
+    """Read params.yaml of the project at `root`, whose plug-ins are then in use."""
+    finding.use(root)
     return load_yaml(root / "params.yaml", Project)
 
 
 def load_recipe(root: Path, name: str) -> Recipe:
-    """Read recipes/<name>.yaml of the project at `root`; a name that is no plain word is refused."""
+    """Read recipes/<name>.yaml of the project at `root`, whose plug-ins are then in use.
+
+    A name that is no plain word is refused.
+    """
     if name in RESERVED:
         raise RecipeError(f"recipe {name!r}: {', '.join(RESERVED)} are folders of the project; name it otherwise")
     if not NAME.match(name):
         raise RecipeError(f"recipe {name!r}: a recipe's name has letters, digits, _ and - only")
     path = root / "recipes" / f"{name}.yaml"
+    finding.use(root)
     return check_recipe(str(path), read_mapping(path))
 
 
 def check_recipe(where: str, data: dict[str, Any]) -> Recipe:
     """Return the content of a recipe's file as its family's model; `where` begins the line that refuses it."""
     family = data.get("family")
-    if not isinstance(family, str) or family not in RECIPES:
+    model = recipe_of(family) if isinstance(family, str) else None
+    if model is None:
         stated = "family: missing" if family is None else f"family = {family!r}"
-        raise RecipeError(f"{where}: {stated}; allowed are {', '.join(RECIPES)}")
-    recipe: Recipe = _checked(where, data, RECIPES[family])
+        raise RecipeError(f"{where}: {stated}; {finding.known('cohort_family', RECIPES)}")
+    recipe: Recipe = _checked(where, data, model)
     try:
         check_space(recipe)
     except RecipeError as error:

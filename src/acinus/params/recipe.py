@@ -11,6 +11,7 @@ from acinus.params.results import Calibrate, Grade, Quantify, Tune
 from acinus.params.sections import Extract, Index, Infer, Report, Sample, Validate
 from acinus.params.training import Term as Term
 from acinus.params.training import Train
+from acinus.plugins import finding
 
 Task = Literal["patch_classification", "segmentation"]
 
@@ -112,6 +113,7 @@ class Recipe(Section):
         yield from self._faults_of_labels()
         edge_key = "patch_px" if self.index.cell_px is None else "cell_px"
         edge = self.index.cell_px or self.index.patch_px
+        yield from self._faults_of_plugins()
         if self.infer.stride_px > edge:
             yield (
                 f"infer.stride_px = {self.infer.stride_px}: must not exceed index.{edge_key} = {edge}, "
@@ -157,9 +159,13 @@ class Recipe(Section):
         train, cell_px = self.train, self.index.cell_px
         if train.encoder is not None:
             yield f"train.encoder = {train.encoder!r}: is for task segmentation; leave it out"
-        strangers = sorted(set(train.loss.terms) - {"cross_entropy", "focal"})
+        allowed = ["cross_entropy", "focal"]
+        strangers = sorted(set(train.loss.terms) - set(allowed))
+        if strangers:  # or plug-ins
+            allowed += [plugin.name for plugin in finding.found("loss").values() if not plugin.is_class]
+            strangers = sorted(set(strangers) - set(allowed))
         if strangers:
-            yield f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: cross_entropy, focal"
+            yield f"train.loss.terms: {', '.join(strangers)} need task segmentation; allowed here: {', '.join(allowed)}"
         if self.calibrate.bias:
             yield (
                 "calibrate.bias = True: is for task segmentation, since offsets change the answers for patches whose "
@@ -179,7 +185,7 @@ class Recipe(Section):
         train = self.train
         if self.sample.scheme == "cells":
             yield "sample.scheme = cells: is for task patch_classification; write balanced"
-        if train.encoder is None:
+        if train.encoder is None and train.model not in finding.found("network"):
             yield "train.encoder: missing; name a timm network for task segmentation"
         of_classifiers = {
             "train.loss.ohem": train.loss.ohem,
@@ -193,6 +199,29 @@ class Recipe(Section):
             if value:
                 off = {bool: "false", float: "0.0"}.get(type(value), "null")
                 yield f"{key} = {value}: is for task patch_classification; write {off}"
+
+    def _faults_of_plugins(self) -> Iterator[str]:
+        """Yield settings that are for the networks of timm and smp."""
+        train, networks = self.train, finding.found("network")
+        network, encoder = networks.get(train.model), finding.found("encoder").get(train.encoder or "")
+        if network is not None:
+            task = network.options.get("task", "patch_classification")
+            if task != self.task:
+                yield f"train.model = {train.model!r}: the plug-in ({network.place}) is for task {task}"
+            for key in ("encoder", "head_units", "dropout", "freeze"):
+                if getattr(train, key):
+                    yield f"train.{key} = {getattr(train, key)!r}: a plug-in, train.model, has none; leave it out"
+            if self.grade.target != "none" and self.grade.encoder == "model":
+                yield (
+                    f"grade.encoder = model: train.model = {train.model!r} is a plug-in, whose features are not known; "
+                    "name a timm network"
+                )
+        for plugin in filter(None, (network, encoder)):
+            if train.weights in {"imagenet", "package"}:
+                yield (
+                    f"train.weights = {train.weights!r}: there are none of the plug-in {plugin.name} ({plugin.place}); "
+                    "write none, or a .safetensors file"
+                )
 
     def _faults_of_results(self) -> Iterator[str]:
         objective, target = self.tune.objective, self.grade.target

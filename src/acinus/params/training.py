@@ -3,14 +3,28 @@
 The text below a field is its meaning for people: docs/recipes.md is written from it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from acinus.params.base import Count, NotNegative, Positive, Section, Share
+from acinus.plugins import finding
 
 Term = Literal["cross_entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
+"""The losses that Acinus has."""
 Amplitude = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _known_loss(name: str) -> str:
+    if name not in get_args(Term) and name not in finding.found("loss"):
+        raise ValueError(f"no such loss; {finding.known('loss', get_args(Term))}")
+    return name
+
+
+def _known_augmentation(name: str) -> str:
+    if name not in finding.found("augmentation"):
+        raise ValueError(f"no such augmentation; {finding.known('augmentation', ())}")
+    return name
 
 
 def _kind_of_weights(value: Any) -> str | None:
@@ -31,11 +45,13 @@ ClassWeights = Annotated[
 class Loss(Section):
     """A weighted sum of terms. With two classes `cross_entropy` over both is binary cross-entropy.
 
-    Patch classification allows `cross_entropy` and `focal` only.
+    Patch classification allows `cross_entropy`, `focal` and plug-ins that are functions.
     """
 
-    terms: Annotated[dict[Term, Positive], Field(min_length=1)] = {"cross_entropy": 1.0}
-    """Each term and its weight in the sum."""
+    terms: Annotated[dict[Annotated[Term | str, AfterValidator(_known_loss)], Positive], Field(min_length=1)] = {
+        "cross_entropy": 1.0
+    }
+    """Each term and its weight in the sum. Text: the name of a [plug-in](plugins.md)."""
     class_weights: ClassWeights = "balanced"
     """With `cross_entropy` and `focal`. `balanced`: the number of all patches (or px) divided by that of the class.
     `equal`: 1 each. Or a list of one number per class."""
@@ -95,10 +111,10 @@ class Train(Section):
     """The network, and how it learns from the stored patches."""
 
     model: str = "resnet50"
-    """The network: one that timm knows (patch classification), or an architecture of segmentation_models_pytorch such
-    as `unet` (segmentation)."""
+    """The network: one that timm knows (patch classification), an architecture of segmentation_models_pytorch such as
+    `unet` (segmentation), or a [plug-in](plugins.md)."""
     encoder: str | None = None
-    """Segmentation only: the network's encoder, by its name in timm."""
+    """Segmentation only: the network's encoder, by its name in timm, or a plug-in; null where `model` is a plug-in."""
     weights: str = "imagenet"
     """Initial weights. `none`: random. `imagenet`: from timm's hub. `package`: those of `tf_efficientnet_lite0` that
     come as a Python package. Or the path of a `.safetensors` file."""
@@ -174,6 +190,10 @@ class Train(Section):
     """See [train.photometric](#trainphotometric)."""
     geometric: Geometric = Geometric()
     """See [train.geometric](#traingeometric)."""
+    augmentations: Annotated[
+        list[Annotated[str, AfterValidator(_known_augmentation)]], Field(exclude_if=lambda names: not names)
+    ] = []
+    """[Plug-ins](plugins.md) that change training patches further, in this order."""
     hard_negatives: HardNegatives = HardNegatives()
     """See [train.hard_negatives](#trainhard_negatives)."""
     loss: Loss = Loss()

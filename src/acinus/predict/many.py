@@ -20,9 +20,11 @@ from acinus.cohorts.inventory import fingerprint
 from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
 from acinus.learning.device import pick
+from acinus.plugins import finding
 from acinus.predict.model import Model, open_model
 from acinus.predict.one import ASAP, OVERLAY, PROBABILITY, REGIONS, predict_slide
 from acinus.predict.opening import STEPS, Order
+from acinus.project.checkout import project_above
 from acinus.records import is_safe_id
 from acinus.slides.pixels import LEAVE_OUT, REMEDY
 from acinus.slides.slide import MPP_RANGE
@@ -60,7 +62,7 @@ def run(
 
     model: models/<recipe>. mpp: um per level-0 px of all the slides, instead of their own tags. A slide whose result
     is there, of the same file, model and mpp, is kept unless `overwrite`. One that cannot be predicted costs a line
-    and error.json; the others go on.
+    and error.json; the others go on. Plug-ins are those of the project in which this is called.
 
     Raises:
         AcinusError: before the first slide: no such model or device, an implausible mpp, an `out` that holds others'
@@ -72,6 +74,7 @@ def run(
         pick(device)
     except AcinusError as error:
         raise AcinusError(str(error).replace("compute.device = ", "--device ")) from error
+    finding.use(project_above())
     opened = open_model(model)
     folders = _folders(out, slides)
     outcomes: list[Outcome] = []

@@ -13,7 +13,7 @@ from acinus.errors import AcinusError
 from acinus.files import sha256
 from acinus.grading.apply import has_grader
 from acinus.labels.palette import Colour, palette
-from acinus.learning.card import CARD_FILE, WEIGHTS_FILE, Card, faults, read_card
+from acinus.learning.card import CARD_FILE, WEIGHTS_FILE, Card, check_plugins, faults, read_card
 from acinus.learning.colour import TrainingStain
 from acinus.regions.operating_point import Maps, OperatingPoint, read_point
 
@@ -60,6 +60,7 @@ def open_model(folder: Path) -> Model:
     if not folder.is_dir():
         raise AcinusError(f"{folder}: no such folder; give the folder of a trained model, models/<recipe>")
     card = read_card(folder)
+    check_plugins(card, folder)
     point_file, grader = folder.parent / f"{folder.name}.operating_point.yaml", folder.parent / f"{folder.name}.mil"
     point = read_point(point_file)
     if point.maps is None:

@@ -27,6 +27,11 @@ def project_root(start: Path | None = None) -> Path:
     return root
 
 
+def project_above() -> Path | None:
+    """Return the project in which a command is given, or None outside one."""
+    return _root_above(Path.cwd().resolve())
+
+
 def own_package(start: Path) -> Path | None:
     """Return src/acinus of the project that `start` lies in; None outside a project, or where it has no code."""
     root = _root_above(start)

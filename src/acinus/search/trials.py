@@ -1,7 +1,7 @@
 """The trials of a search: each a training with other settings; then the best against the recipe's own."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from acinus import params
+from acinus import params, plugin_code
 from acinus.code import code_digest
 from acinus.files import atomic_path, write_text
 from acinus.learning.checkpoints import BEST, LAST
@@ -28,6 +28,7 @@ from acinus.learning.job import (
 from acinus.learning.measures import measured
 from acinus.params import section_hash
 from acinus.params.results import Measure, Value
+from acinus.plugins import Kind
 from acinus.search.study import Plan, Study, Trial, best_of
 from acinus.stage import ChildLog
 
@@ -62,7 +63,8 @@ class Search:
         """Return the study; its name changes with everything that a trial's result or its choice depends on."""
         tune = self.tune.model_copy(update={"trials": 0, "storage": ""})  # more trials, elsewhere: the same study
         paths = self.training.paths
-        key = section_hash(tune, training_key(self.training), code_digest("acinus.search.trials"))[:16]
+        code = code_digest("acinus.search.trials") + plugin_code.digest(_plugins(tune))
+        key = section_hash(tune, training_key(self.training), code)[:16]
         longest = self.train_with({}).max_epochs if self.tune.max_epochs is None else self.tune.max_epochs
         return Plan(
             name=f"{paths.recipe}-{key}",
@@ -84,6 +86,14 @@ class Search:
         if self.tune.max_epochs is not None and not LENGTH & set(settings):
             train = train.model_copy(update={"max_epochs": self.tune.max_epochs, "max_iterations": None})
         return replace(self.training, train=train)
+
+
+def _plugins(tune: params.Tune) -> Iterator[tuple[Kind, str]]:
+    """Yield (kind, name) of networks and encoders that are tried, and may be plug-ins."""
+    kinds: tuple[tuple[str, Kind], ...] = (("model", "network"), ("encoder", "encoder"))
+    for key, kind in kinds:
+        space = tune.space.get(key)
+        yield from ((kind, str(name)) for name in (space.choices if isinstance(space, params.Choices) else ()))
 
 
 def run_trial(search: Search, stores: Stores, sample: pd.DataFrame, trial: Trial) -> None:

@@ -1,6 +1,6 @@
 """ingest: inventory -> manifest.parquet, and rasters/ where slides have to be made of giant images."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from acinus import records
@@ -12,6 +12,7 @@ from acinus.cohorts.matching import OUTLINE_SUFFIXES
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, note_if_empty
 from acinus.params import PandaCohort, SlidesCohort
+from acinus.plugins import finding, loading
 from acinus.slides import formats
 from acinus.stage import Stage
 
@@ -43,7 +44,7 @@ def run(stage: Stage) -> None:
             say=stage.say,
             own_table=own_table(stage.root, stage.recipe.cohort),
         )
-        rows = FAMILIES[stage.recipe.family].ingest(order)
+        rows = _family(stage.recipe.family)[0](order)
         try:
             table = build_manifest(rows, stage.recipe.cohort)
         except AcinusError:
@@ -68,6 +69,16 @@ def run(stage: Stage) -> None:
     stage.say(f"{annotated} of {len(usable)} have an annotation, {usable['slide_label'].notna().sum()} a slide label")
 
 
+def _family(name: str) -> tuple[Callable[[Order[Any]], list[dict[str, Any]]], Collection[str]]:
+    """Return what reads a family, Acinus's own or a plug-in's, and the tables that it reads itself."""
+    if name in FAMILIES:
+        return FAMILIES[name].ingest, FAMILIES[name].TABLES
+    plugin = loading.named("cohort_family", name)
+    if plugin is None:
+        raise AcinusError(f"family {name!r}: {finding.known('cohort_family', FAMILIES)}")
+    return plugin.function, plugin.options["tables"]
+
+
 def _name_bad(stage: Stage, rows: Sequence[dict[str, Any]], told: int = 0) -> None:
     """Say why slides are not used, where they are more than have been told."""
     for row in rows if len(rows) > told else ():
@@ -80,11 +91,11 @@ def _name_unread(stage: Stage, files: Collection[str], labels: Collection[str]) 
     if family != "slides":  # whose rows say so
         for path, form in formats.unread(files).items():
             stage.say(f"not read: {path} ({form.name}); {form.remedy}")
-    by_name = {*COMMON_TABLES, *FAMILIES[family].TABLES}
+    by_name = {*COMMON_TABLES, *_family(family)[1]}
     listed = cohort.doubtful if isinstance(cohort, PandaCohort) else []
     if isinstance(cohort, SlidesCohort):
         listed = [cohort.table, cohort.table.lower()]
-    unread = unread_tables(files, {*by_name, *listed})
+    unread = unread_tables([path for path in files if path not in labels], {*by_name, *listed})
     if unread:
         stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(by_name))}")
     passed_over = [path for path in sorted(files) if path.lower().endswith(OUTLINE_SUFFIXES) and path not in labels]

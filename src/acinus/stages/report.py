@@ -17,6 +17,7 @@ from acinus.labels.palette import class_colours, mask_colours
 from acinus.labels.places import Places
 from acinus.metrics import per_slide
 from acinus.metrics.metric import Metrics
+from acinus.metrics.registry import use_plugins
 from acinus.metrics.report import recipe_metrics
 from acinus.metrics.setup import MetricSetup, Tables
 from acinus.pages import contexts, pages, plots, summary, views
@@ -48,6 +49,7 @@ Rows = dict[str, dict[str, Any]]
 
 def run(stage: Stage) -> None:
     """Score the test slides once and show everything."""
+    use_plugins()
     point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
     tables, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
     table = per_slide.per_slide(tables, setup)

@@ -1,6 +1,7 @@
 """summary: reports/summary/*.json -> reports/index.html, metrics.json and machine.json."""
 
 from acinus.files import write_json, write_text
+from acinus.metrics.registry import use_plugins
 from acinus.pages.pages import summary_page
 from acinus.pages.summary import console_table, read_row
 from acinus.project.machine import describe
@@ -9,6 +10,7 @@ from acinus.stage import ProjectStage
 
 def run(stage: ProjectStage) -> None:
     """Put the recipes of the run list side by side, and say what kind of machine made the figures."""
+    use_plugins()
     reports = stage.root / "reports"
     rows = [read_row(reports / "summary" / f"{name}.json") for name in stage.project.recipes]
     write_text(reports / "index.html", summary_page(rows))

@@ -13,10 +13,10 @@ from acinus import records
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.learning.baseline import learn_colours
-from acinus.learning.card import SELECTION, WEIGHTS_FILE, Card, save_model
+from acinus.learning.card import SELECTION, WEIGHTS_FILE, Card, plugins_of, save_model
 from acinus.learning.colour import ColourModel, patch_features
 from acinus.learning.device import Machine, pick, reproducible
-from acinus.learning.job import Stores, Training, data_hashes, evenly, input_spec, open_stores, patch_keys
+from acinus.learning.job import Stores, Training, data_hashes, evenly, input_spec, model_spec, open_stores, patch_keys
 from acinus.learning.members import Fits, Hears, train_members
 from acinus.learning.predict import ScoringMachine, class_scores
 from acinus.learning.stopping import listening
@@ -158,6 +158,7 @@ def _card(stage: Stage, training: Training, fits: Fits, manifest: pd.DataFrame, 
         members=fits.members,
         fitted_on=("train",) if fits.selection is None else ("train", "val"),
         stopped=fits.stopped is not None,
+        plugins=plugins_of(model_spec(training)),
     )
 
 
