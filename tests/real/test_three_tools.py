@@ -4,7 +4,8 @@ GlaS images are the slides. Their gland masks become outlines; a malignant gland
 """
 
 import csv
-import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from acinus.labels.places import Places
 from acinus.patches.index import LabelRule
 from acinus.patches.sample import drawn_rows
 from acinus.stages.index import Job, index_one
+from acinus_demo import tools
+from acinus_demo.tools import Region
 
 NAMES = ("train_1", "train_2", "train_12", "train_41")
 CLASSES = ("background", "gland", "tumor")
-RED, BLUE = (200, 0, 0), (0, 80, 200)
 
 
 def polygons(mask: np.ndarray) -> list[shapely.Polygon]:
@@ -43,61 +45,22 @@ def polygons(mask: np.ndarray) -> list[shapely.Polygon]:
     return [part for part in shapely.get_parts(whole) if part.area > 20]
 
 
-def qupath(shapes: list[shapely.Polygon], name: str) -> str:
-    features = [
-        {
-            "type": "Feature",
-            "id": str(number),
-            "geometry": json.loads(shapely.to_geojson(shape)),
-            "properties": {"objectType": "annotation", "classification": {"name": name, "color": list(RED)}},
-        }
-        for number, shape in enumerate(shapes)
-    ]
-    return json.dumps({"type": "FeatureCollection", "features": features})
+def regions(shapes: list[shapely.Polygon], name: str) -> list[Region]:
+    """Outlines of a class, without the repeated first point of each ring."""
+    rings = [[tuple(map(tuple, ring.coords[:-1])) for ring in (one.exterior, *one.interiors)] for one in shapes]
+    return [Region(name, outer, tuple(holes)) for outer, *holes in rings]
 
 
-def rings(shapes: list[shapely.Polygon]) -> list[tuple[np.ndarray, bool]]:
-    """Every ring without its repeated first point, and whether it is a hole."""
-    listed = []
-    for shape in shapes:
-        listed.append((np.asarray(shape.exterior.coords)[:-1], False))
-        listed += [(np.asarray(hole.coords)[:-1], True) for hole in shape.interiors]
-    return listed
-
-
-def imagescope(shapes: list[shapely.Polygon], name: str) -> str:
-    regions = "".join(
-        f'<Region Id="{number}" Type="0" NegativeROA="{int(hole)}"><Vertices>'
-        + "".join(f'<Vertex X="{x!r}" Y="{y!r}" Z="0"/>' for x, y in ring.tolist())
-        + "</Vertices></Region>"
-        for number, (ring, hole) in enumerate(rings(shapes), start=1)
-    )
-    layer = f'<Annotation Id="1" Name="{name}" LineColor="255" Type="4"><Regions>{regions}</Regions></Annotation>'
-    return f'<Annotations MicronsPerPixel="0.62">{layer}</Annotations>'
-
-
-def asap(shapes: list[shapely.Polygon], name: str) -> str:
-    """ASAP has no holes: a cut-out is an outline of a class that lies on top."""
-    drawn = "".join(
-        f'<Annotation Name="A{number}" Type="Polygon" PartOfGroup="{"Hole" if hole else name}" Color="#F4FA58">'
-        + "<Coordinates>"
-        + "".join(f'<Coordinate Order="{place}" X="{x!r}" Y="{y!r}"/>' for place, (x, y) in enumerate(ring.tolist()))
-        + "</Coordinates></Annotation>"
-        for number, (ring, hole) in enumerate(rings(shapes))
-    )
-    groups = f'<Group Name="{name}" PartOfGroup="None" Color="#64FE2E"><Attributes/></Group>'
-    return (
-        '<?xml version="1.0"?><ASAP_Annotations><Annotations>'
-        f"{drawn}</Annotations><AnnotationGroups>{groups}</AnnotationGroups></ASAP_Annotations>"
-    )
-
-
-TOOLS = {"qupath": (".geojson", qupath), "imagescope": (".xml", imagescope), "asap": (".xml", asap)}
+WRITERS: dict[str, tuple[str, Callable[[list[Region]], str]]] = {
+    "qupath": (".geojson", tools.qupath),
+    "imagescope": (".xml", partial(tools.imagescope, mpp=0.62)),
+    "asap": (".xml", partial(tools.asap, cut_out="Hole")),
+}
 
 
 def indexed(glas: Path, folder: Path, tool: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Lay the images out as slides with one tool's files; return the manifest and the index of all slides."""
-    suffix, written = TOOLS[tool]
+    suffix, written = WRITERS[tool]
     root, rasters = folder / tool, folder / f"{tool}_rasters"
     (root / "annotations").mkdir(parents=True)
     rasters.mkdir()
@@ -108,7 +71,7 @@ def indexed(glas: Path, folder: Path, tool: str) -> tuple[pd.DataFrame, pd.DataF
         (root / f"{name}.JPG").symlink_to(glas / "images" / f"{name}.jpg")
         shapes = polygons(np.asarray(Image.open(glas / "masks" / f"{name}.png")) == 1)
         drawn = "Tumor" if known[name]["grade"] == "malignant" else "Gland"
-        (root / "annotations" / f"{name}{suffix}").write_text(written(shapes, drawn))
+        (root / "annotations" / f"{name}{suffix}").write_text(written(regions(shapes, drawn)))
         lines.append(f"{name};{known[name]['patient']};{known[name]['grade']};0,62")
     (root / "slides.csv").write_text("\r\n".join(lines), encoding="utf-8-sig")
     meaning = {"Gland": "gland", "Tumor": "tumor", "Hole": "background"}
@@ -129,7 +92,7 @@ def indexed(glas: Path, folder: Path, tool: str) -> tuple[pd.DataFrame, pd.DataF
 
 def test_three_tools_give_one_index(shared_data: Path, tmp_path: Path) -> None:
     glas = shared_data / "glas"
-    made: dict[str, Any] = {tool: indexed(glas, tmp_path, tool) for tool in TOOLS}
+    made: dict[str, Any] = {tool: indexed(glas, tmp_path, tool) for tool in WRITERS}
     manifest, index = made["qupath"]
     assert (manifest["status"] == "ok").all()
     assert set(manifest["slide_label"]) == {"tumor"}  # of gland and tumor, both positive

@@ -20,6 +20,7 @@ from acinus.params.project import (
     PannukeDemo,
     Project,
     RgbMaskDemo,
+    SlidesDemo,
     Tracking,
 )
 from acinus.params.reading import (
