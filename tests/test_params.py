@@ -48,8 +48,8 @@ def refusal(root: Path, old: str, new: str, name: str = "demo-camelyon") -> str:
 
 def test_five_recipes_are_published_and_each_has_one_of_laptop_size() -> None:
     published = {"biopsy", "camelyon", "camelyon-context", "panda", "pannuke"}
-    others = {"camelyon-segmentation", "slides"}  # settings of our own
-    assert set(RECIPES) - {"demo-slides"} == published | {f"demo-{name}" for name in published} | others
+    others = {"camelyon-segmentation", "slides", "demo-slides"}  # settings of our own
+    assert set(RECIPES) == published | {f"demo-{name}" for name in published} | others
 
 
 def test_every_key_of_the_recipe_for_own_slides_stands_there_with_its_meaning() -> None:
@@ -79,7 +79,7 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
     assert type(recipe) is params.RECIPES[recipe.family]
     assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) == ("rgb_mask", "biopsy")
     assert params.is_drawn(recipe.cohort) == name.startswith("demo-")
-    classifies = ("camelyon" in name and "segmentation" not in name) or name == "slides"
+    classifies = name in ("slides", "demo-slides") or ("camelyon" in name and "segmentation" not in name)
     assert recipe.task == ("patch_classification" if classifies else "segmentation")
 
 
@@ -529,7 +529,7 @@ def test_a_folder_in_place_of_a_recipe_is_one_line(root: Path) -> None:
     ("old", "new", "said"),
     [
         ("  - demo-camelyon", "  - demo-camelyon\n  - demo-camelyon", "recipes names a recipe twice"),
-        ("  - demo-camelyon", "  - ../x", "recipes.0 = '../x'"),
+        ("  - demo-slides", "  - ../x", "recipes.0 = '../x'"),
         ("raw_cohorts: []", "raw_cohorts: [other]", "raw_cohorts names other, which recipes does not list"),
         ("scheduler: local", "scheduler: slurm", "compute.scheduler = 'slurm'"),
         ("scheduler: local", "scheduler: tcp://host", "compute.scheduler = 'tcp://host'"),  # no port
@@ -537,9 +537,9 @@ def test_a_folder_in_place_of_a_recipe_is_one_line(root: Path) -> None:
         ("workers: 2", "workers: 0", "compute.workers = 0"),
         ("seed: 20261121", "seed: -1", "seed = -1"),
         (
-            "    - camelyon\n",
+            "    - slides\n",
             "    - glas\n",
-            "demo.families.0 = 'glas': Input should be 'camelyon', 'panda', 'rgb_mask'",
+            "demo.families.0 = 'glas': Input should be 'slides', 'camelyon', 'panda', 'rgb_mask'",
         ),
         ("seed: 20261121", "sead: 1", "sead = 1: unknown key; allowed here: compute, demo, raw_cohorts, recipes, seed"),
     ],

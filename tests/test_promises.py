@@ -14,6 +14,7 @@ METRICS: dict[str, dict[str, Any]] = json.loads(
 @pytest.mark.parametrize(
     ("recipe", "figure", "least"),
     [
+        ("demo-slides", "auc_macro", 0.95),
         ("demo-camelyon", "patch_auc", 0.95),
         ("demo-camelyon", "dice_mean_tumor", 0.70),
         ("demo-camelyon-context", "patch_auc", 0.90),
@@ -39,7 +40,7 @@ def test_the_tuned_settings_beat_the_recipes_own_on_validation() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", ["demo-camelyon", "demo-camelyon-context", "demo-panda", "demo-biopsy", "demo-pannuke"]
+    "recipe", ["demo-slides", "demo-camelyon", "demo-camelyon-context", "demo-panda", "demo-biopsy", "demo-pannuke"]
 )
 def test_calibration_lowers_the_expected_calibration_error_or_is_left_out(recipe: str) -> None:
     metrics = METRICS[recipe]

@@ -49,6 +49,48 @@ def write_pyramid(path: Path, level0: RGB, mpp: float, tile_px: int = 512, quali
             writer.write(picture, compression="jpeg", compressionargs={"level": quality}, **tags)
 
 
+def write_aperio(path: Path, level0: RGB, mpp: float, tile_px: int = 256, quality: int = 85) -> None:
+    """Write `level0` (h, w, 3) as an Aperio SVS: JPEG tiles, levels 1, 2, 4 ..., um per px in the description.
+
+    Raises:
+        AcinusError: the file cannot be written.
+    """
+    with atomic_path(path) as part, tifffile.TiffWriter(part) as writer:
+        for level, picture in enumerate(levels(level0)):
+            height, width = picture.shape[:2]
+            size = f"{width}x{height}"
+            text = f"Aperio Image Library v12.0.15\r\n{size} [0,0 {size}] ({tile_px}x{tile_px}) JPEG/RGB Q={quality}"
+            text += f"|AppMag = {round(10 / mpp)}|MPP = {mpp:.4f}"
+            tags = _tags(level, mpp * 2**level, tile_px) | {"description": text}
+            writer.write(picture, compression="jpeg", compressionargs={"level": quality}, **tags)
+
+
+def write_ome(path: Path, level0: RGB, mpp: float, tile_px: int = 256, quality: int = 85) -> None:
+    """Write `level0` (h, w, 3) as an OME-TIFF: JPEG tiles, lower levels in SubIFDs, um per px in the OME-XML alone.
+
+    Raises:
+        AcinusError: the file cannot be written.
+    """
+    height, width = level0.shape[:2]
+    pictures = list(levels(level0))
+    with atomic_path(path) as part, tifffile.TiffWriter(part) as writer:
+        for level, picture in enumerate(pictures):
+            tags = _tags(level, mpp, tile_px)
+            del tags["resolution"], tags["resolutionunit"]
+            first = {"subifds": len(pictures) - 1, "description": _OME.format(width=width, height=height, mpp=mpp)}
+            options = tags | ({} if level else first)
+            writer.write(picture, compression="jpeg", compressionargs={"level": quality}, **options)
+
+
+_OME = (
+    '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="{width}" SizeY="{height}" '
+    'SizeC="3" SizeZ="1" SizeT="1" Interleaved="true" PhysicalSizeX="{mpp:.4f}" '
+    'PhysicalSizeY="{mpp:.4f}"><Channel ID="Channel:0:0" SamplesPerPixel="3"/>'
+    '<TiffData IFD="0" PlaneCount="1"/></Pixels></Image></OME>'
+)
+
+
 def _tags(level: int, mpp: float, tile_px: int) -> dict[str, Any]:
     pixels_per_cm = 10_000 / mpp
     return {

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from acinus.errors import AcinusError
-from acinus.params import CamelyonDemo, PandaDemo, PannukeDemo, RgbMaskDemo
+from acinus.params import CamelyonDemo, PandaDemo, PannukeDemo, RgbMaskDemo, SlidesDemo
 from acinus.stages.demo import FAMILIES
 
 SETTINGS = {
+    "slides": SlidesDemo(slides=5, width_px=600, height_px=512),
     "camelyon": CamelyonDemo(size_px=1024, training_tumor=1, training_normal=1, test_tumor=1, test_normal=1),
     "panda": PandaDemo(slides=12, width_px=1000, height_px=800),
     "rgb_mask": RgbMaskDemo(train=5, val=1, test=2, width_px=601, height_px=553),
     "pannuke": PannukeDemo(tiles_per_fold=4),
 }
-DRAWN = {"camelyon": [0], "panda": [11], "rgb_mask": [4, 7], "pannuke": [1]}
+DRAWN = {"slides": [0, 1, 2, 3], "camelyon": [0], "panda": [11], "rgb_mask": [4, 7], "pannuke": [1]}
 SUFFIXES = {
+    "slides": {".csv", ".geojson", ".png", ".svs", ".tif", ".xml"},
     "camelyon": {".csv", ".tif", ".xml"},
     "panda": {".csv", ".tiff"},
     "rgb_mask": {".csv", ".jpg", ".png", ".tif"},
@@ -62,7 +64,13 @@ def test_a_plan_is_a_function_of_seed_and_settings(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "more"), [("camelyon", {"training_normal": 3}), ("panda", {"slides": 18}), ("rgb_mask", {"test": 5})]
+    ("family", "more"),
+    [
+        ("slides", {"slides": 12}),
+        ("camelyon", {"training_normal": 3}),
+        ("panda", {"slides": 18}),
+        ("rgb_mask", {"test": 5}),
+    ],
 )
 def test_a_larger_cohort_has_the_slides_of_the_smaller_one(family: str, more: dict[str, int]) -> None:
     plan, settings = FAMILIES[family].plan, SETTINGS[family]

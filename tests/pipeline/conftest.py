@@ -39,6 +39,7 @@ SMALL: dict[
 }
 TRACKING = {"uri": "sqlite:///mlflow.db", "required": False}
 FAMILIES: dict[str, dict[str, int]] = {  # every drawn cohort as small as it can be
+    "slides": {"slides": 5, "width_px": 1024, "height_px": 768},
     "camelyon": DEMO,
     "panda": {"slides": 18, "width_px": 600, "height_px": 512},
     "rgb_mask": {"train": 2, "val": 1, "test": 1, "width_px": 512, "height_px": 512},

@@ -1,4 +1,4 @@
-"""Patches of three classes, from drawn slides to the report; every figure against scikit-learn or the masks' own px."""
+"""Patches of three classes, from slides of one's own to the report; every figure against scikit-learn or shapely."""
 
 import json
 import re
@@ -6,25 +6,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import shapely
 from sklearn import metrics as reference
 
 from acinus import records
-from acinus.params import check_recipe
 from acinus.paths import Paths
-from tests.pipeline import three_classes
-from tests.pipeline.conftest import REPOSITORY, Direct
+from acinus_demo import slides
+from tests.pipeline.conftest import Direct
 from tests.pipeline.families import STAGES
-from tests.pipeline.three_classes import CLASSES, COLOURS
+
+CLASSES = ("stroma", "lymphocytes", "tumor")
+SMALL: dict[str, dict[str, Any]] = {
+    "index": {"patch_px": 32, "stride_px": 32},
+    "train": {"model": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 6, "stop_patience": None, "lr": 0.003},
+    "infer": {"stride_px": 32},
+    "calibrate": {"trials": 2},
+    "report": {"bootstrap": 50, "picture_px": 256, "views": 1},
+}
 
 
 @pytest.fixture(scope="module")
-def ran(undrawn: Direct, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+def ran(direct: Direct, tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """The files of the recipe after all its stages."""
-    project = Direct(tmp_path_factory.mktemp("three"), undrawn.project)
-    three_classes.draw(project.root / "data" / "drawn")
-    recipe = check_recipe("three", three_classes.recipe(REPOSITORY, "data/drawn"))
-    return project.run("three", recipe, *STAGES)
+    project = direct.copy(tmp_path_factory.mktemp("three"))
+    return project.run("three", project.recipe("demo-slides", SMALL), *STAGES)
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +38,22 @@ def metrics(ran: Paths) -> dict[str, Any]:
     return found
 
 
-def test_shares_and_labels_are_those_of_the_masks_px(ran: Paths) -> None:
+def test_shares_and_labels_are_those_of_the_outlines_areas(ran: Paths, direct: Direct) -> None:
     index = records.read(records.INDEX, ran.index)
-    folder = ran.root / "data" / "drawn" / "masks"
-    masks = {name: np.asarray(Image.open(folder / f"{name}.png")) for name in index["slide_id"].unique()}
+    drawn = {}
+    for slide in slides.plan(direct.project.seed, direct.project.demo.slides):
+        of = {name: [one.polygon for one in slide.regions if one.name == name] for name in CLASSES[1:]}
+        lymphocytes, tumor = (shapely.union_all(areas) for areas in of.values())
+        drawn[slide.slide_id] = shapely.difference(lymphocytes, tumor), tumor
     assert set(index["label"]) == {-1, 0, 1, 2}
+    assert index["downsample"].nunique() == 3  # as many um per px
     for row in index.to_dict("records"):
-        square = masks[row["slide_id"]][row["y0"] : row["y0"] + 64, row["x0"] : row["x0"] + 64]
-        shares = [(square == COLOURS[name]).all(axis=2).mean() for name in CLASSES]
-        assert row["class_fractions"] == pytest.approx(shares, abs=1e-9)
-        assert row["tumour_fraction"] == pytest.approx(shares[1] + shares[2], abs=1e-9)
+        x, y, edge = row["x0"], row["y0"], 32 * row["downsample"]
+        square = shapely.box(x, y, x + edge, y + edge)
+        lymphocytes, tumor = (area.intersection(square).area / square.area for area in drawn[row["slide_id"][:8]])
+        shares = [1 - lymphocytes - tumor, lymphocytes, tumor]  # outside is stroma
+        assert row["class_fractions"] == pytest.approx(shares, abs=1e-6)
+        assert row["tumour_fraction"] == pytest.approx(tumor, abs=1e-6)
         assert row["label"] == (int(np.argmax(shares)) if max(shares) >= 0.6 else -1)
 
 
@@ -82,7 +93,7 @@ def test_maps_regions_and_amounts_are_of_three_classes(ran: Paths, metrics: dict
         assert sum(row["class_px"]) == row["tissue_px"]
         matrix = np.reshape(row["confusion"], (3, 3))
         assert np.trace(matrix) > 0.6 * matrix.sum()  # chance and any one class: below 0.6 of these masks
-        assert row["pred_px"] == matrix[:, 1:].sum()
+        assert row["pred_px"] == matrix[:, 2].sum()
     regions = records.read(records.REGIONS, ran.region_table)
     assert set(regions["class_index"]) <= {1, 2}
     names = set()

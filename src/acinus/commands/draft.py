@@ -86,7 +86,8 @@ def like_draft(like: str, task: Task | None) -> Draft:
         return _doing(task, {like: document}, like)
     recipes = {name: read_mapping(path) for name, path in published().items()}
     family = recipes[like]["family"] if like in recipes else like
-    alike = {name: one for name, one in recipes.items() if one["family"] == family and _is_full(name) == _is_full(like)}
+    kin = {name: one for name, one in recipes.items() if one["family"] == family}
+    alike = {name: one for name, one in kin.items() if _is_full(name) == _is_full(like)} or kin
     if not alike:
         families = ", ".join(sorted({one["family"] for one in recipes.values()}))
         raise AcinusError(

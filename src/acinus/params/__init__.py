@@ -22,6 +22,7 @@ from acinus.params.project import (
     PannukeDemo,
     Project,
     RgbMaskDemo,
+    SlidesDemo,
     Tracking,
 )
 from acinus.params.reading import (

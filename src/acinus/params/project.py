@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from acinus.params.base import Count, Name, Section
 
 RESERVED = ("demo", "raw", "summary")  # folders of data/ and reports/ that are no recipe's
-Family = Literal["camelyon", "panda", "rgb_mask", "pannuke"]
+Family = Literal["slides", "camelyon", "panda", "rgb_mask", "pannuke"]
 
 
 class Compute(Section):
@@ -46,6 +46,17 @@ class Tracking(Section):
     register_: Annotated[str, Field(min_length=1)] | None = Field(default=None, alias="register")
     """A name in MLflow's model registry, under which each trained model becomes a version; `{recipe}` stands for the
     recipe's name. null: none."""
+
+
+class SlidesDemo(Section):
+    """How many slides of mixed formats are drawn, and how large."""
+
+    slides: Annotated[int, Field(ge=5, le=500)] = 10
+    """Slides, annotated in the formats of three tools."""
+    width_px: Annotated[int, Field(ge=512, le=16384)] = 2048
+    """Width of a slide, in level-0 px."""
+    height_px: Annotated[int, Field(ge=512, le=16384)] = 1536
+    """Height of a slide, in level-0 px."""
 
 
 class CamelyonDemo(Section):
@@ -101,8 +112,9 @@ class PannukeDemo(Section):
 class Demo(Section):
     """The demonstration cohorts to draw."""
 
-    families: list[Family] = ["camelyon", "panda", "rgb_mask", "pannuke"]
+    families: list[Family] = ["slides", "camelyon", "panda", "rgb_mask", "pannuke"]
     """The families drawn; an empty list draws none."""
+    slides: SlidesDemo = SlidesDemo()
     camelyon: CamelyonDemo = CamelyonDemo()
     panda: PandaDemo = PandaDemo()
     rgb_mask: RgbMaskDemo = RgbMaskDemo()

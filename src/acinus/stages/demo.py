@@ -6,9 +6,15 @@ from typing import Any
 from acinus.errors import RecipeError
 from acinus.files import atomic_path
 from acinus.stage import ProjectStage
-from acinus_demo import camelyon, panda, pannuke, rgb_mask
+from acinus_demo import camelyon, panda, pannuke, rgb_mask, slides
 
-FAMILIES: dict[str, Any] = {"camelyon": camelyon, "panda": panda, "rgb_mask": rgb_mask, "pannuke": pannuke}
+FAMILIES: dict[str, Any] = {
+    "slides": slides,
+    "camelyon": camelyon,
+    "panda": panda,
+    "rgb_mask": rgb_mask,
+    "pannuke": pannuke,
+}
 """What draws each family: plan(seed, settings), draw_slide(plan, root), finish(plans, root)."""
 
 
