@@ -1,7 +1,7 @@
 """Labels from outlines of several classes: exact shares of patches, rasters and windows, and their file."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,11 @@ import shapely
 from acinus.errors import SlideError
 from acinus.files import atomic_path
 from acinus.labels.layers import Areas
-from acinus.labels.outlines import area_fractions, rasterise, snapped, windows_of
+from acinus.labels.outlines import AtPoints, area_fractions, rasterise, snapped
+from acinus.labels.rings import FEW, Rings
 from acinus.scoring.confusion import IGNORE
-from acinus.slides.geometry import pixel_centres
 
 _SCHEMA = pa.schema([("label", pa.int64()), ("area", pa.binary())])
-_FEW_RINGS = 64
 _MANY_VERTICES = 512
 _HAIR = np.array([2.0**-20, 3 * 2.0**-21])
 """A px is looked at so little (level-0 px) right of and below its centre: a centre on a border that two outlines share
@@ -25,7 +24,7 @@ is then in one of them, not in neither."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(AtPoints):
     """Labels of a slide of width x height level-0 px whose outlines have been made disjoint."""
 
     areas: Areas
@@ -41,24 +40,28 @@ class Drawn:
         shares[self._row(self.areas.rest)] = snapped(np.maximum(1.0 - shares.sum(axis=0), 0.0))
         return shares
 
-    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
-        """See labels.Labels."""
-        x = pixel_centres(columns, downsample, self.width)
-        return self._at(x, pixel_centres(rows, downsample, self.height, top))
-
-    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
-        """See labels.Labels."""
-        return windows_of(self._at, (self.width, self.height), x0, y0, edge_px, downsample)
-
     def _row(self, label: int) -> int:
         return self.classes if label == IGNORE else label
 
+    @cached_property
+    def _rings(self) -> dict[int, Rings]:
+        """The rings of areas that have many."""
+        many = {label: area for label, area in self.areas.by_label.items() if _rings_of(area) > FEW}
+        return {label: Rings.of(area) for label, area in many.items()}
+
     def _at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the labels at a grid of level-0 points, uint8 (len(y), len(x))."""
+        """See AtPoints."""
         labels = np.full((len(y), len(x)), self.areas.rest, dtype=np.uint8)
+        x, y = x + _HAIR[0], y + _HAIR[1]
         for label, area in self.areas.by_label.items():
-            labels[rasterise(area, x + _HAIR[0], y + _HAIR[1])] = label
+            rings = self._rings.get(label)
+            labels[rasterise(area, x, y) if rings is None else rings.raster(x, y)] = label
         return labels
+
+
+def _rings_of(area: shapely.Geometry) -> int:
+    parts = shapely.get_parts(area)
+    return int(shapely.get_num_interior_rings(parts).sum()) + len(parts)
 
 
 def many_fractions(area: shapely.Geometry, x0: np.ndarray, y0: np.ndarray, edge0: float) -> np.ndarray:
@@ -66,10 +69,9 @@ def many_fractions(area: shapely.Geometry, x0: np.ndarray, y0: np.ndarray, edge0
 
     A polygon has the share of its outer ring less those of its holes; only squares near a ring cut it.
     """
-    parts = shapely.get_parts(area)
-    if shapely.get_num_interior_rings(parts).sum() + len(parts) <= _FEW_RINGS:
+    if _rings_of(area) <= FEW:
         return area_fractions(area, x0, y0, edge0)
-    rings, owner = shapely.get_rings(parts, return_index=True)
+    rings, owner = shapely.get_rings(shapely.get_parts(area), return_index=True)
     sign = np.where(np.diff(owner, prepend=-1) > 0, 1.0, -1.0)  # the first ring of a polygon is its outer one
     shapes = np.asarray(shapely.polygons(rings))
     large = np.asarray(shapely.get_num_coordinates(shapes)) > _MANY_VERTICES

@@ -1,5 +1,6 @@
 """Labels that need no pixels: exact areas and px of large polygons, by halving the plane until little is left to do."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -38,8 +39,28 @@ def windows_of(
         yield window
 
 
+class AtPoints(ABC):
+    """Labels of a slide of width x height level-0 px that can be told of any points."""
+
+    width: int
+    height: int
+
+    @abstractmethod
+    def _at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the labels at a grid of level-0 points on the slide, both rising, uint8 (len(y), len(x))."""
+
+    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
+        """See labels.Labels."""
+        x = pixel_centres(columns, downsample, self.width)
+        return self._at(x, pixel_centres(rows, downsample, self.height, top))
+
+    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
+        """See labels.Labels."""
+        return windows_of(self._at, (self.width, self.height), x0, y0, edge_px, downsample)
+
+
 @dataclass(frozen=True)
-class Outlined:
+class Outlined(AtPoints):
     """Labels from outlines in level-0 pixels. What is neither tumour (class 1) nor ignored is class 0.
 
     `looked_at` is the area outside which nothing is known; None: all is known. A slide of which all or nothing is
@@ -66,17 +87,8 @@ class Outlined:
         shares[0] = snapped(1.0 - tumour - shares[-1])
         return shares
 
-    def raster(self, columns: int, rows: int, downsample: float, top: int = 0) -> np.ndarray:
-        """See labels.Labels."""
-        x = pixel_centres(columns, downsample, self.width)
-        return self._at(x, pixel_centres(rows, downsample, self.height, top))
-
-    def windows(self, x0: np.ndarray, y0: np.ndarray, edge_px: int, downsample: float) -> Iterator[np.ndarray]:
-        """See labels.Labels."""
-        return windows_of(self._at, (self.width, self.height), x0, y0, edge_px, downsample)
-
     def _at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the labels at a grid of level-0 points, uint8 (len(y), len(x))."""
+        """See AtPoints."""
         labels = np.zeros((len(y), len(x)), dtype=np.uint8)
         if self.looked_at is None:
             labels[rasterise(self.ignored, x, y)] = IGNORE
@@ -137,20 +149,22 @@ def _share_directly(geometry: shapely.Geometry, x: np.ndarray, y: np.ndarray, ed
     return shares
 
 
-def rasterise(geometry: shapely.Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def rasterise(geometry: shapely.Geometry, x: np.ndarray, y: np.ndarray, with_border: bool = False) -> np.ndarray:
     """Return which points of a grid lie inside, bool (len(y), len(x)); x and y rise, level-0 px.
 
-    A point on an outline is outside. The geometry must be valid and polygonal. Memory is the
+    A point on an outline is outside, unless `with_border`. The geometry must be valid and polygonal. Memory is the
     raster's, whatever the outlines.
     """
     inside = np.zeros((len(y), len(x)), dtype=bool)
     if inside.size:
-        _fill(geometry, inside, x, y)
+        _fill(geometry, inside, x, y, shapely.intersects_xy if with_border else shapely.contains_xy)
     return inside
 
 
-def _fill(geometry: shapely.Geometry, inside: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """Fill `inside`, a view of the raster at the points x, y, halving its longer side."""
+def _fill(
+    geometry: shapely.Geometry, inside: np.ndarray, x: np.ndarray, y: np.ndarray, within: Callable[..., np.ndarray]
+) -> None:
+    """Fill `inside`, a view of the raster at the points x, y, halving its longer side; within: asks for points."""
     around = shapely.box(x[0] - 1, y[0] - 1, x[-1] + 1, y[-1] + 1)
     shapely.prepare(geometry)
     if shapely.disjoint(geometry, around):
@@ -161,12 +175,12 @@ def _fill(geometry: shapely.Geometry, inside: np.ndarray, x: np.ndarray, y: np.n
     clipped = polygonal(shapely.intersection(geometry, around))
     if inside.size <= _SMALL_BLOCK_PX:
         shapely.prepare(clipped)
-        inside[:] = shapely.contains_xy(clipped, x[np.newaxis, :], y[:, np.newaxis])
+        inside[:] = within(clipped, x[np.newaxis, :], y[:, np.newaxis])
     elif len(x) >= len(y):
         half = len(x) // 2
-        _fill(clipped, inside[:, :half], x[:half], y)
-        _fill(clipped, inside[:, half:], x[half:], y)
+        _fill(clipped, inside[:, :half], x[:half], y, within)
+        _fill(clipped, inside[:, half:], x[half:], y, within)
     else:
         half = len(y) // 2
-        _fill(clipped, inside[:half], x, y[:half])
-        _fill(clipped, inside[half:], x, y[half:])
+        _fill(clipped, inside[:half], x, y[:half], within)
+        _fill(clipped, inside[half:], x, y[half:], within)
