@@ -206,6 +206,7 @@ CHANGES = [
     ("0/.zarray", {"chunks": [1, 3, 1, 20000, 20000]}, r"chunks of 1200000000 values, more than"),
     ("0/.zarray", {"shape": [1, 3, 1, 0, 10]}, "expected 5 whole numbers"),
     ("0/.zarray", {"shape": [1, 3, 1, 1e9, 10]}, "expected 5 whole numbers"),
+    ("0/.zarray", {"shape": [1, 3, 1, 2**24, 10]}, "expected 5 whole numbers"),
     ("0/.zarray", {"fill_value": "NaN"}, "fill_value NaN; expected 0 to 255"),
     ("0/.zarray", {"dimension_separator": "../"}, "Got ../ instead"),
     ("0/.zarray", {"shape": [1, 3, 1, 301, 200]}, "level 1: 184 x 151 px is no reduction of 200 x 301 px"),

@@ -17,7 +17,7 @@ FILES = {2: ".zarray", 3: "zarr.json"}
 """Version of Zarr -> name of the file that describes an array."""
 MAX_JSON_BYTES = 2**24
 """Longest metadata file that is read; those of slides have some kB."""
-_LARGEST = 2**31  # px along an edge
+_LARGEST = 2**24  # px along an edge: no slide has as many
 _MOST_IN_SHARD = 2**20  # chunks
 _CODECS = {2: frozenset({"blosc", "bz2", "gzip", "lz4", "zlib", "zstd"})}
 _CODECS[3] = frozenset({"blosc", "bytes", "crc32c", "gzip", "transpose", "zstd"})
