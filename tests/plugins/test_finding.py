@@ -300,3 +300,15 @@ def test_without_plugins_nothing_is_looked_for_in_packages_texts(
     assert finding.everything() == []
     use_plugins()
     finding._installed.cache_clear()
+
+
+def test_the_stage_code_says_which_stages_have_other_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "own.yaml").write_text("loss: {terms: {generalised_cross_entropy: 1.0}}\n")
+    said = []
+    for old, new in (("", ""), ('"""Return', '"""So return'), ("Q = 0.7", "Q = 0.6")):
+        project(tmp_path, losses=FILES["losses.py"].replace(old, new))
+        code.run(tmp_path)
+        said.append(capsys.readouterr().out)
+    assert said[1:] == ["code: as it was\n", "code: other code or libraries of train, tune\n"]

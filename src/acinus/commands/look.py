@@ -27,6 +27,8 @@ from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_text
 from acinus.labels.palette import Colour
 from acinus.parallel import map_over
+from acinus.plugins import finding
+from acinus.project.checkout import project_above
 from acinus.slides import brightfield
 from acinus.slides.formats import format_of
 from acinus.slides.open import SlidePixels, below, open_slide
@@ -72,6 +74,7 @@ def run(folder: Path, out: Path) -> str:
         raise AcinusError(
             f"{out}: lies in the folder of the slides, where its pictures would count as slides; set --out"
         )
+    finding.use(project_above())  # whose readers are used where the command is given in one
     files = listing(folder)
     found, table_fault = _discovered(folder, files)
     matched = found.match

@@ -6,6 +6,8 @@ so that one change does not eat what the next gives back.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.plugins import loading
+from acinus.plugins import finding, loading
 from acinus.seeds import derive
 
 SYMMETRIES = 8
@@ -182,12 +184,16 @@ class Plugged:
 
     def __init__(self, augmentation: Augmentation) -> None:
         """Run the files of the plug-ins. AcinusError: one that is not there or cannot be run."""
-        self._seed, self._changes = augmentation.seed, []
+        self._augmentation, self._seed, self._changes = augmentation, augmentation.seed, []
         for name in augmentation.plugged:
             plugin = loading.named("augmentation", name)
             if plugin is None:
                 raise AcinusError(f"train.augmentations: {name}: no such plug-in")
             self._changes.append((name, plugin))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a loader's process as what is asked for, in which project: functions of a file cannot."""
+        return _plugged, (finding.project(), self._augmentation)
 
     def changed(self, pixels: np.ndarray, epoch: int, item: int) -> np.ndarray:
         """Return a uint8 (h, w, 3) patch, or its (h, w) mask, changed as drawn: a mask where px change their places."""
@@ -203,6 +209,11 @@ class Plugged:
                 )
             pixels = after
         return pixels
+
+
+def _plugged(project: Path | None, augmentation: Augmentation) -> Plugged:
+    finding.use(project)
+    return Plugged(augmentation)
 
 
 def brightness(rgb: np.ndarray, factor: float) -> np.ndarray:

@@ -255,19 +255,6 @@ TERMS = {
 }
 
 
-def _plugged(name: str) -> Term:
-    """Return a plug-in's loss, of px: one that has a value per sample is the mean over the known ones."""
-    if (whole := plugged_losses.of_all(name)) is not None:
-        return Term(whole.sums, whole.value)
-    per_px = plugged_losses.of_samples(name)
-
-    def sums(batch: Pixels) -> Tensor:
-        losses = per_px(batch.log_p[batch.known], batch.target[batch.known], batch.weights, batch.settings)
-        return torch.stack([losses.sum(), batch.known.sum().float()])
-
-    return Term(sums, weighted_mean)
-
-
 class SegmentationObjective:
     """The weighted sum of the terms that the settings name; training and validation have the same."""
 
@@ -275,7 +262,7 @@ class SegmentationObjective:
         """Take the settings and one weight per class."""
         self._settings, self._weights = settings, torch.tensor(weights, dtype=torch.float32)
         self._terms = [
-            (settings.terms[name], TERMS.get(name) or _plugged(name))
+            (settings.terms[name], TERMS.get(name) or Term(*plugged_losses.of_px(name, weighted_mean)))
             for name in plugged_losses.last(settings.terms, TERMS)
         ]
 

@@ -1,13 +1,20 @@
 """Losses of plug-ins, as the objectives of `losses` take them."""
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.plugins import PixelLoss, finding, loading
+from acinus.plugins import finding, loading
 from acinus.plugins.loading import Loaded
+
+if TYPE_CHECKING:
+    from acinus.learning.losses import Pixels
+
+Value = Callable[[Tensor, params.Loss], Tensor]
 
 
 def of_samples(name: str) -> Callable[[Tensor, Tensor, Tensor, params.Loss], Tensor]:
@@ -26,11 +33,21 @@ def of_samples(name: str) -> Callable[[Tensor, Tensor, Tensor, params.Loss], Ten
     return losses
 
 
-def of_all(name: str) -> type[PixelLoss] | None:
-    """Return a plug-in's loss of all px together; None where it is one of samples. AcinusError: none of this name."""
+def of_px(name: str, mean: Value) -> tuple[Callable[["Pixels"], Tensor], Value]:
+    """Return a plug-in's loss of all px together (losses.Term); one of samples has its `mean` over the known px.
+
+    mean: [sum of losses, number] -> its value. AcinusError: no loss of this name.
+    """
     plugin = _named(name)
-    function: type[PixelLoss] = plugin.function
-    return function if plugin.plugin.is_class else None
+    if plugin.plugin.is_class:
+        return plugin.function.sums, plugin.function.value
+    per_px = of_samples(name)
+
+    def sums(batch: "Pixels") -> Tensor:
+        losses = per_px(batch.log_p[batch.known], batch.target[batch.known], batch.weights, batch.settings)
+        return torch.stack([losses.sum(), batch.known.sum().float()])
+
+    return sums, mean
 
 
 def last(names: Iterable[str], own: Iterable[str]) -> list[str]:

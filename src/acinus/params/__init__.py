@@ -10,9 +10,8 @@ from acinus.params.cohorts import (
     RgbMaskCohort,
     SlideLabel,
     SlidesCohort,
-    check_plugins,
-    recipe_of,
 )
+from acinus.params.plugged import check_plugins, recipe_of
 from acinus.params.project import (
     RESERVED,
     CamelyonDemo,

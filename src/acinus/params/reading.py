@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from acinus.errors import RecipeError
 from acinus.params.base import Section
-from acinus.params.cohorts import RECIPES, recipe_of
+from acinus.params.cohorts import RECIPES
+from acinus.params.plugged import recipe_of
 from acinus.params.project import RESERVED, Project
 from acinus.params.recipe import Cohort, Recipe
 from acinus.params.strict_yaml import read_mapping

@@ -1,0 +1,64 @@
+"""A recipe of plug-ins alone from slides to the report, and jobs of plug-ins on other machines."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from acinus.learning.augmentation import Augmentation, Plugged
+from acinus.learning.card import read_card
+from acinus.parallel import map_over
+from acinus.params import check_recipe
+from acinus.plugins import finding, loading
+from tests.pipeline import three_classes
+from tests.pipeline.conftest import REPOSITORY, Direct, undrawn  # noqa: F401 (a fixture)
+from tests.pipeline.families import STAGES
+from tests.plugins.pages import FILES, project
+from tests.test_cluster import SRC, scheduling, worker
+
+TRAIN = {"model": "two_layers", "augmentations": ["rolled", "grey_square"], "max_epochs": 2, "lr": 0.01}
+
+
+def test_a_recipe_of_plugins_goes_through_all_stages(undrawn: Direct, tmp_path: Path) -> None:  # noqa: F811
+    root = project(tmp_path / "own", "losses.py", "networks.py", "changes.py", "counts.py")
+    compute = undrawn.project.compute.model_copy(update={"workers": 2})  # other processes look plug-ins up by name
+    run = Direct(root, undrawn.project.model_copy(update={"compute": compute}))
+    three_classes.draw(root / "data" / "drawn")
+    document = three_classes.recipe(REPOSITORY, "data/drawn")
+    document["train"] |= TRAIN
+    document["train"]["loss"] |= {"terms": {"generalised_cross_entropy": 1.0}}
+    paths = run.run("own", check_recipe("own", document), *STAGES)
+    assert list(read_card(paths.model).plugins) == ["network two_layers"]
+    metrics: dict[str, Any] = json.loads((paths.reports / "metrics.json").read_text())
+    table = pd.read_csv(paths.reports / "per_slide.csv")
+    errors = table.loc[(table["split"] == "test") & table["scored"], "burden_error"]
+    assert metrics["largest_burden_error"] == pytest.approx(errors.abs().max(), rel=1e-6)
+    assert metrics["largest_burden_error_ci_low"] <= metrics["largest_burden_error"]
+    assert "Largest burden error" in (paths.reports / "index.html").read_text()
+
+
+def test_an_augmentation_travels_by_name(tmp_path: Path) -> None:
+    project(tmp_path, "changes.py")
+    here = Plugged(Augmentation(seed=1, plugged=("grey_square",)))
+    packed = pickle.dumps(here)
+    finding.use(None)
+    there = pickle.loads(packed)
+    patch = np.zeros((16, 16, 3), dtype=np.uint8)
+    assert (there.changed(patch, 0, 0) == here.changed(patch, 0, 0)).all()
+    assert finding.project() == tmp_path
+
+
+JOB = "\n\ndef doubled(number: int) -> int:\n    return 2 * number\n"
+
+
+def test_functions_of_a_plugin_run_on_a_cluster(tmp_path: Path) -> None:
+    project(tmp_path, networks=FILES["networks.py"] + JOB)
+    plugin = loading.named("network", "two_layers")
+    assert plugin is not None
+    function = plugin.function.__globals__["doubled"]
+    with scheduling(tmp_path, SRC) as (address, _), worker(address, SRC):
+        assert list(map_over(function, [1, 2], address, shared=[tmp_path], say=str)) == [2, 4]
