@@ -20,8 +20,8 @@ def qupath(drawn: Drawn) -> str:
 
 
 def imagescope(drawn: Drawn) -> str:
-    """Return ImageScope's XML: a layer for each class, holes as negative regions."""
-    return tools.imagescope(_regions(drawn), mpp=0.5)
+    """Return ImageScope's XML: a layer for each class, holes as negative regions; um per px is not stated."""
+    return tools.imagescope(_regions(drawn), mpp=0.0)
 
 
 def asap(drawn: Drawn) -> str:
