@@ -84,7 +84,7 @@ def filled_in(text: str) -> str:
 
 def drafted(slides: Path, project: Path) -> Recipe:
     """Return the recipe that `acinus init` drafts, after a person has edited it and the table."""
-    draft = own_draft(slides, fingerprints(inventory(slides, None)), "segmentation")
+    draft = own_draft(slides, fingerprints(inventory(slides, None)), "segmentation", seed=0)
     assert draft.table is not None
     (project / "slides.csv").write_text(filled_in(draft.table), encoding="utf-8-sig")
     document = draft.document | {"classes": ["Stroma", "Epithelium"], "positive": ["Epithelium"]}

@@ -59,7 +59,7 @@ def write_slides(glas: Path, root: Path, tool: str) -> None:
 
 def recipe_of(root: Path) -> params.Recipe:
     """Return the drafted recipe, smaller."""
-    document = own_draft(root, fingerprints(inventory(root, None)), "segmentation").document
+    document = own_draft(root, fingerprints(inventory(root, None)), "segmentation", seed=0).document
     document |= {"classes": list(CLASSES), "positive": list(CLASSES[1:])}
     meaning = {"Gland": "gland", "Tumor": "tumor", HOLE: "background"}
     document["cohort"] |= {"root": str(root), "annotations": {"classes": meaning, "outside": "background"}}
