@@ -246,7 +246,8 @@ def _name_unscaled(order: Order[params.SlidesCohort], rows: list[Row]) -> None:
     if bare:
         order.say(
             f"no um/px: {len(bare)} slides ({adapter.some(bare)}); give it in {order.cohort.mpp_column} or set "
-            "cohort.mpp; without it they have no areas in mm², and index.mpp cannot be asked for"
+            "cohort.mpp; without it they have no areas in mm², sizes in um are guessed, and the recipe must give "
+            "index.level"
         )
 
 
