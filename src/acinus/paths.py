@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+SLIDE_LABELS = "labels.json"
+
 
 def home(root: Path) -> Path:
     """Return the project itself for a copy that `dvc exp run --temp` or `--queue` works in and deletes."""
@@ -25,6 +27,8 @@ class Paths:
         """records.MANIFEST."""
         self.rasters = data / "rasters"
         """Folder of what ingest made of giant rasters: <slide_id>.tif, <slide_id>_mask.tif, <slide_id>.json."""
+        self.slide_labels = self.rasters / SLIDE_LABELS
+        """What the columns of slides.csv say of whole slides, for people; in family slides alone."""
         self.index = data / "index.parquet"
         """records.INDEX."""
         self.tissue = data / "tissue"

@@ -19,11 +19,14 @@ from acinus.cohorts import inventory, slides
 from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.errors import AcinusError, SlideError
+from acinus.files import read_json
 from acinus.labels.labels import LabelRow, LabelRules, open_labels
 from acinus.labels.places import Places
+from acinus.metrics.per_slide import with_labels, write_csv
 from acinus.parallel import map_over
 from acinus.patches.index import LabelRule
 from acinus.patches.sample import drawn_rows
+from acinus.paths import SLIDE_LABELS
 from acinus.scoring.confusion import IGNORE
 from acinus.stages.index import Job, _refuse_unscaled, index_one
 from tests.slides.written_zarr import as_zarr2
@@ -263,6 +266,25 @@ def test_without_um_per_px_a_slide_is_of_use_by_level_whatever_its_format(folder
         AcinusError, match=r"^index\.mpp = 2: 3 of 4 slides have no um/px \(a, b, d\); give it in column mpp of list"
     ):
         _refuse_unscaled(list(rows.values()), params.Index(mpp=2.0, **index), cohort)
+
+
+def test_columns_of_labels_are_carried_along_and_named_where_unused(folder: Folder) -> None:
+    for name in "abc":
+        folder.slide(f"{name}.tif")
+    folder.text("slides.csv", "slide;Grade;Status\na;03;well\nb;;ill\nc;=1+1;\n")
+    label = {"column": "STATUS", "values": {"well": "normal", "ill": "tumor"}}
+    rows = folder.rows(annotations=None, label=label)
+    assert {name: row["slide_label"] for name, row in rows.items()} == {"a": "normal", "b": "tumor", "c": None}
+    assert [line for line in folder.said if "labels" in line] == [
+        "slides.csv: labels that nothing is learned from: Grade; they stand in the report's per_slide.csv; "
+        "cohort.label may name one column that tells normal slides from tumour"
+    ]
+    labels = read_json(folder.rasters / SLIDE_LABELS)
+    assert labels == {"a": {"Grade": "03", "Status": "well"}, "b": {"Status": "ill"}, "c": {"Grade": "=1+1"}}
+    table = with_labels(pd.DataFrame({"slide_id": ["c", "a", "z"]}), labels)
+    assert table["label.Grade"].tolist() == ["=1+1", "03", pd.NA]
+    write_csv(table, folder.rasters / "t.csv")
+    assert "c,'=1+1," in (folder.rasters / "t.csv").read_text()
 
 
 def test_a_slide_without_a_region_is_found_where_other_slides_may_have_one(folder: Folder) -> None:

@@ -32,7 +32,7 @@ from tests.real.mixed_slides import CMU, CYTOLOGY, DRAWN, IHC, SQUARES, TCGA, la
 
 CHANGES: dict[str, dict[str, Any]] = {
     "cohort": {"root": "../slides", "test_fraction": 0.0, "max_bad_fraction": 0.3}
-    | {"label": {"column": "Diagnosis", "values": {"NILM": "normal"}}},
+    | {"label": {"column": "DIAGNOSIS", "values": {"NILM": "normal"}}},
     "index": {"patch_px": 64, "stride_px": 48, "mpp": 2.0, "min_tissue_fraction": 0.2},
     "sample": {"balance": []},
     "train": {"encoder": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 1, "batch_size": 8},
@@ -43,7 +43,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 MEANING = {"Stroma": "Stroma", "Epithelium": "Epithelium", "Tumor": "Epithelium", "Pen": "ignore"}
 """In this order: a tumour lies on top of stroma."""
 FILLED_IN = {  # by a person, as spreadsheets write it
-    IHC: {"split": "val", "mpp": "0,25"},
+    IHC: {"split": "val", "mpp": "0,25", "Stain": "IHC"},
     CMU: {"split": "train"},
     CYTOLOGY: {"split": "train", "mpp": "0.5", "Diagnosis": "NILM"},
     SQUARES: {"split": "test", "mpp": "0.5"},
@@ -74,7 +74,7 @@ def slide_id(name: str) -> str:
 def filled_in(text: str) -> str:
     """Fill in the drafted table, and save it with semicolons as Excel does in many countries."""
     rows = list(csv.DictReader(io.StringIO(text)))
-    columns = [*rows[0], "Diagnosis"]
+    columns = [*rows[0], "Diagnosis", "Stain"]
     with io.StringIO() as out:
         writer = csv.DictWriter(out, columns, delimiter=";", restval="")
         writer.writeheader()
@@ -219,6 +219,9 @@ def test_the_report_shows_or_names_every_slide(study: Study) -> None:
         assert (f'slides/{slide_id(name)}.html"' in page) == shown
         assert (folder / "slides" / f"{slide_id(name)}.html").is_file() == shown
         assert np.isfinite(rows.loc[slide_id(name), "dice"]) == shown
+    labels = rows[["label.Diagnosis", "label.Stain"]].dropna(how="all").fillna("")
+    assert labels.T.to_dict("list") == {slide_id(IHC): ["", "IHC"], slide_id(CYTOLOGY): ["NILM", ""]}
+    assert "ingest: slides.csv: labels that nothing is learned from: Stain; they stand in" in study.printed
     for reason in ("broken.svs does not open", "28.969 um/px"):
         assert reason in page
     assert "burden.png" not in page  # only parts were outlined, so no burden is known: no empty chart

@@ -1,7 +1,7 @@
 """Slides of one's own on disk: any folders, outlines of any tool or masks, a table or none -> manifest rows.
 
 What ingest makes of a slide's annotation lies in rasters/: <id>_areas.parquet (disjoint areas of classes) of outlines,
-<id>_mask.tif (class indices) of a mask that is coloured or no TIFF.
+<id>_mask.tif (class indices) of a mask that is coloured or no TIFF. Beside them labels.json, the table's other columns.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from acinus import params
 from acinus.annotations.reading import tool_of
-from acinus.cohorts import adapter, dicom, drawn, tables
+from acinus.cohorts import adapter, dicom, drawn, slide_labels, tables
 from acinus.cohorts.adapter import Order, Row, new_row
 from acinus.cohorts.matching import Match, annotated_name, is_mask, match
 from acinus.cohorts.slide_names import named, patient_of, safe_id, stem_of
@@ -49,6 +49,8 @@ def ingest(order: Order[params.SlidesCohort]) -> list[Row]:
         *(f"not used: {path}: {why}" for path, why in found.match.ignored.items()),
     ]:
         order.say(line)
+    label = slide_labels.as_written(order.cohort.label, found.table)
+    slide_labels.carry(found.match.slides, (found.table, found.joined), label, order.rasters, order.say)
     look = partial(
         examine, root=order.root, rasters=order.rasters, cohort=order.cohort, classes=order.classes, seed=order.seed
     )
@@ -138,8 +140,9 @@ def _refuse(order: Order[params.SlidesCohort], found: Found) -> None:
         for path, why in found.match.orphans.items()
         if safe_id(annotated_name(path)[1]).casefold() not in excluded
     ]
-    if table and cohort.label:
-        faults += _label_faults(table, cohort.label, joined)
+    label = slide_labels.as_written(cohort.label, table)
+    if table and label:
+        faults += slide_labels.faults(table, label, joined)
     elif cohort.label:
         faults.append(f"cohort.label.column = {cohort.label.column!r}: there is no table {cohort.table}; add it")
     faults += _undeclared(cohort, found.match)
@@ -147,23 +150,6 @@ def _refuse(order: Order[params.SlidesCohort], found: Found) -> None:
     if cohort.unlisted == "refuse" and unlisted:
         more += "; or set cohort.unlisted: exclude"
     refuse(faults, more)
-
-
-def _label_faults(table: SlidesTable, label: params.SlideLabel, joined: Joined) -> Iterable[str]:
-    """Yield what is wrong with the column of labels."""
-    if label.column not in table.label_columns:
-        yield (
-            f"{table.name}: no column {label.column!r} of labels among {', '.join(table.label_columns) or 'none'}; "
-            "correct cohort.label.column"
-        )
-        return
-    texts = Counter(entry.labels.get(label.column, "") for entry in joined.by_slide.values())
-    for text, count in sorted(texts.items()):
-        if text and text not in label.values:
-            yield (
-                f"{table.name}: {label.column} is {text!r} for {count} slide{'s' if count > 1 else ''}, which "
-                "cohort.label.values does not name; say there what it means: normal, tumor or unknown"
-            )
 
 
 def _undeclared(cohort: params.SlidesCohort, found: Match) -> Iterable[str]:
@@ -185,7 +171,7 @@ def _undeclared(cohort: params.SlidesCohort, found: Match) -> Iterable[str]:
 
 def _rows(order: Order[params.SlidesCohort], found: Found) -> Iterable[tuple[Row, Entry]]:
     """Yield the slides by id as rows, with what the table says of each."""
-    cohort, files = order.cohort, order.files
+    files, label = order.files, slide_labels.as_written(order.cohort.label, found.table)
     bare = []
     entries: dict[str, Entry] = {}
     for slide_id, path in sorted(found.match.slides.items()):
@@ -200,7 +186,7 @@ def _rows(order: Order[params.SlidesCohort], found: Found) -> Iterable[tuple[Row
             provider=entry.site or adapter.NO_PROVIDER,
             split=entry.split,
             split_rule=NAME if entry.split else "drawn",
-            slide_label=_slide_label(entry, cohort.label),
+            slide_label=slide_labels.meaning(entry, label),
             label_source=annotation,
             label_fingerprint=files[annotation] if annotation else None,
         )
@@ -210,7 +196,7 @@ def _rows(order: Order[params.SlidesCohort], found: Found) -> Iterable[tuple[Row
         bare.append(row | {"status": "excluded", "reason": reason} if reason else row)
     listed, patients = adapter.user_tables(order, set(entries))
     _refuse_two_tables(found, listed, patients)
-    for row in adapter.placed(bare, listed, patients, adapter.exclusions(cohort)):
+    for row in adapter.placed(bare, listed, patients, adapter.exclusions(order.cohort)):
         yield row, entries[row["slide_id"]]
 
 
@@ -222,11 +208,6 @@ def _refuse_two_tables(found: Found, listed: Mapping[str, object], patients: Map
             raise AcinusError(
                 f"{found.table.name} and splits.csv or groups.csv both say the {column} of slides; keep it in one"
             )
-
-
-def _slide_label(entry: Entry, label: params.SlideLabel | None) -> str | None:
-    meaning = label.values.get(entry.labels.get(label.column, "")) if label else None
-    return None if meaning == "unknown" else meaning
 
 
 def examine(
@@ -281,7 +262,8 @@ def _name_unscaled(order: Order[params.SlidesCohort], rows: list[Row]) -> None:
     if bare:
         order.say(
             f"no um/px: {len(bare)} slides ({adapter.some(bare)}); give it in {order.cohort.mpp_column} or set "
-            "cohort.mpp; without it they have no areas in mm², and index.mpp cannot be asked for"
+            "cohort.mpp; without it they have no areas in mm², sizes in um are guessed, and the recipe must give "
+            "index.level"
         )
 
 

@@ -1,5 +1,6 @@
 """The per-slide table of a report: one row per slide of the manifest, usable or not."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,13 @@ def _class_values(quantities: pd.DataFrame, setup: MetricSetup) -> Values:
             overlap = confusion.positive_overlap(matrix, setup.positive_indices)
             result[slide_id]["dice_ceiling"] = confusion.image_dice(matrix) if setup.segments else dice(overlap)
     return result
+
+
+def with_labels(table: pd.DataFrame, labels: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """Return the table with a column `label.<name>` for each that a person's table has (slide_id -> name -> text)."""
+    names = dict.fromkeys(name for of_slide in labels.values() for name in of_slide)
+    texts = {f"label.{n}": [labels.get(slide, {}).get(n) for slide in table["slide_id"]] for n in names}
+    return table.join(pd.DataFrame(texts, index=table.index, dtype="string"))
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -54,7 +54,8 @@ def run(stage: Stage) -> None:
     tables, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
     table = per_slide.per_slide(tables, setup)
     metrics = recipe_metrics(table, tables, setup, stage.recipe.report.bootstrap, stage.seed("bootstrap"))
-    per_slide.write_csv(table, folder / "per_slide.csv")
+    labels = read_json(stage.paths.slide_labels) if stage.paths.slide_labels.is_file() else {}
+    per_slide.write_csv(per_slide.with_labels(table, labels), folder / "per_slide.csv")
     write_json(folder / "metrics.json", metrics)
     with atomic_path(folder / "plots") as target:
         target.mkdir()
