@@ -17,6 +17,7 @@ from acinus.params import load_project, load_recipe
 from acinus.params.cohorts import SlidesCohort
 from acinus.project.pin import check_pin, pin_anew, pinned
 from acinus.templates.reading import published, tracked
+from tests.slides.written_zarr import as_zarr2
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +184,20 @@ def test_every_key_that_dvc_looks_for_stands_in_the_files(slides: Path, tmp_path
                 assert part in section, f"{file}: {key}"
                 section = section[part]
     assert load_recipe(tmp_path / "study", "study").positive == ["tumor"]
+
+
+def test_a_project_of_ome_zarr_pins_their_extra(tmp_path: Path) -> None:
+    pytest.importorskip("zarr", reason="the extra zarr is not installed")
+    folder = tmp_path / "scans"
+    ring = [[0, 0], [200, 0], [200, 100], [0, 100], [0, 0]]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    for number in range(4):
+        as_zarr2(folder / f"s{number}.ome.zarr", mpp=0.5)
+        (folder / f"s{number}.geojson").write_text(json.dumps(outline))
+    said = init.run(Path("study"), folder, "segmentation", None)
+    assert "a project for 4 slides" in said
+    assert "zarr]==" in (tmp_path / "study" / "requirements.txt").read_text()
+    assert "s0.ome.zarr,,,,,s0.geojson,," in (tmp_path / "study" / "slides.csv").read_text()
 
 
 def test_without_like_the_recipe_is_made_from_what_is_there(tmp_path: Path) -> None:

@@ -277,6 +277,19 @@ def test_alpha_is_laid_on_white(tmp_path: Path) -> None:
         np.testing.assert_array_equal(slide.region((0, 0), 0, (WIDTH, HEIGHT)), np.asarray(white))
 
 
+def test_a_thin_slide_keeps_all_its_levels(tmp_path: Path) -> None:
+    """Of 1000 px 16 are the 64th part, rounded up, and of 5000 px 78: the mean of both quotients is 63.3."""
+    form: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib"}
+    sizes = [(5000, 1000), (625, 125), (78, 16), (39, 7)]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tiff:
+        tiff.write(np.full((*sizes[0], 3), 200, np.uint8), subifds=3, metadata={"axes": "YXS"} | UM, **form)
+        for size in sizes[1:]:
+            tiff.write(np.full((*size, 3), 200, np.uint8), subfiletype=1, metadata=None, **form)
+    with open_slide(tmp_path / "a.ome.tif", "s") as slide:
+        assert slide.level_dimensions == tuple(size[::-1] for size in sizes)
+        assert slide.level_downsamples == (1.0, 8.0, 64.0, 128.0)
+
+
 def test_labels_and_macros_are_no_levels(tmp_path: Path) -> None:
     """A chain of reduced pages in a compression that OpenSlide does not read; the label has another shape."""
     form = {"tile": (64, 64), "photometric": "rgb", "compression": "webp", "metadata": None}

@@ -116,13 +116,17 @@ def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
     settings = Project.model_validate({"recipes": [name], "raw_cohorts": [name], **SETTINGS})
     dumped = settings.model_dump(mode="json", by_alias=True) | {"demo": SETTINGS["demo"]}
     head = f"Recipe {name}, {draft.origin} by acinus init. Every key is on the page Recipes of Acinus's documentation."
-    extras = "[weights]" if "package" in (recipe.train.weights, recipe.grade.weights) else ""
+    needed = {
+        "weights": "package" in (recipe.train.weights, recipe.grade.weights),
+        "zarr": ".zarr," in (draft.table or "").lower(),
+    }
+    extras = ",".join(extra for extra, is_needed in needed.items() if is_needed)
     texts = {path: template(file) for path, file in FILES.items()} | {
         "params.yaml": commented(dumped, Project, "What is global. One experiment is one file in recipes/.", {}),
         f"recipes/{name}.yaml": commented(document, RECIPES[recipe.family], head, draft.notes),
         "README.md": template("readme.md").format(name=name, title=recipe.title, slides=recipe.cohort.root),
         PIN: f"# The version of Acinus that this project was made with; acinus upgrade takes another.\n"
-        f"{pin_line(extras)}\n",
+        f"{pin_line(f'[{extras}]' if extras else '')}\n",
     }
     if draft.table:
         texts["slides.csv"] = draft.table

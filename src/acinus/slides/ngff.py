@@ -3,13 +3,12 @@
 Source: https://ngff.openmicroscopy.org. The text is an outsider's: no path of it leads out of the folder.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from acinus.slides.tiff_layout import downsample_of
+from acinus.slides.tiff_layout import downsample_of, factors
 from acinus.slides.zarr_metadata import FILES, NoSlideError, Stored, as_list, as_object, read_object, stored
 
 MAX_LEVELS = 64
@@ -157,9 +156,7 @@ def _downsample(finest: LevelArray, level: LevelArray) -> float:
         ValueError: to a px of its own it does not show all of level 0, and nothing more.
     """
     full, reduced = finest.xy(finest.array.shape), level.xy(level.array.shape)
-    sizes = list(zip(full, reduced, strict=True))
-    least = max(large / (small + 1) for large, small in sizes)
-    most = min(large / (small - 1) if small > 1 else math.inf for large, small in sizes)
+    least, most = factors(full, reduced)
     if least > most:
         what = f"level {level.folder.name}: {reduced[0]} x {reduced[1]} px is no reduction of {full[0]} x {full[1]} px"
         raise ValueError(f"{what}; write the pyramid anew")

@@ -149,14 +149,26 @@ def _reduces(page: tifffile.TiffPage, other: tifffile.TiffPage) -> bool:
     """Return whether another directory shows all of a page, to one px of its own: no label and no macro."""
     if not 0 < other.imagewidth < page.imagewidth or (not page.subifds and not other.is_reduced):
         return False
-    return abs(page.imagelength * other.imagewidth / page.imagewidth - other.imagelength) <= 1
+    least, most = factors((page.imagewidth, page.imagelength), (other.imagewidth, other.imagelength))
+    return least <= most
+
+
+def factors(full: tuple[int, int], reduced: tuple[int, int]) -> tuple[float, float]:
+    """Return the least and the largest downsample that make one (width, height) of the other, to one px of each edge.
+
+    The first is the larger one where the reduced picture shows something else, or only a part.
+    """
+    edges = list(zip(full, reduced, strict=True))
+    least = max(large / (small + 1) for large, small in edges)
+    return least, min(large / (small - 1) if small > 1 else math.inf for large, small in edges)
 
 
 def downsample_of(full: tuple[int, int], reduced: tuple[int, int]) -> float:
     """Return level-0 px per px: a whole number where the size is that reduction's, up or down; else the mean."""
-    factor = max(1, round(full[0] / reduced[0]))
-    if all(small in (large // factor, -(-large // factor)) for large, small in zip(full, reduced, strict=True)):
-        return float(factor)
+    edges = sorted(zip(full, reduced, strict=True), reverse=True)  # of a thin slide the longer edge tells more
+    for factor in (max(1, round(large / small)) for large, small in edges):
+        if all(small in (large // factor, -(-large // factor)) for large, small in edges):
+            return float(factor)
     return (full[0] / reduced[0] + full[1] / reduced[1]) / 2
 
 
