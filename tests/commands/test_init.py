@@ -113,9 +113,18 @@ def test_nothing_is_left_where_something_is_wrong(slides: Path, tmp_path: Path) 
     (tmp_path / "full" / "notes.txt").write_text("mine")
     for name, folder, like, said in [
         ("full", slides, "camelyon", r"full: is there and not empty; name a new folder"),
-        ("a b", slides, "camelyon", r"^'a b': a project's name has letters"),
+        ("a b", slides, "camelyon", r"^'a b': a project's name has letters, .* choose another, say a-b$"),
         ("summary", slides, "camelyon", r"^'summary': a project's name"),
         ("new", tmp_path / "nowhere", "camelyon", r"nowhere: no such folder; give the folder of your slides"),
+        ("new", tmp_path / "my_slides", "camelyon", r"my_slides: no such folder \(is .*/my slides meant\?\); give the"),
+        ("new", slides / "normal_001.tif", "camelyon", r"normal_001.tif: is a file; give the folder that it lies in"),
+        ("full/notes.txt/new", slides, "camelyon", r"full/notes.txt: is a file; name a new folder for the project$"),
+        (
+            "new",
+            slides,
+            "panda",
+            r"no train.csv .* a recipe from panda reads .*; without --like the recipe is made from",
+        ),
         ("new", slides, "mouse", r"^--like mouse: no such recipe; published are biopsy, "),
         ("new", slides, "rgb_mask", r"no slide of family rgb_mask among 6 files"),
         ("new", slides, "missing.yaml", r"missing.yaml: no such file"),
@@ -235,6 +244,82 @@ def test_without_like_and_annotations_the_remedy_names_both_ways_on(slides: Path
         AcinusError, match=r"no outlines, no masks and no table with labels for 1 slide; .* with --like"
     ):
         init.run(Path("study"), tmp_path / "bare", None, None)
+
+
+def write_slides(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (1000, 800), (220, 180, 200)).save(folder / f"{name}.tif", tiled=True, resolution=20_000)
+
+
+def test_a_table_alone_makes_a_project_that_says_what_can_be_done(tmp_path: Path) -> None:
+    write_slides(tmp_path / "scans", "a", "b", "c", "d")
+    (tmp_path / "scans" / "list.csv").write_text(
+        "File;Case ID;Diagnosis\na;1;benign\nb;1;benign\nc;2;cancer\nd;3;cancer\n"
+    )
+    said = init.run(Path("study"), tmp_path / "scans", None, None).splitlines()
+    assert "  cohort.table = slides.csv: Made from list.csv, whose column File names 4 of the slides." in said
+    assert any(line.startswith("first: slide labels alone do not teach where tumour is: outline it") for line in said)
+    assert said[-1] == "next: cd study && dvc repro index@study"
+    cohort = load_recipe(tmp_path / "study", "study").cohort
+    assert isinstance(cohort, SlidesCohort)
+    assert cohort.label is not None
+    assert (cohort.label.column, cohort.label.values) == ("Diagnosis", {"benign": "normal", "cancer": "tumor"})
+    table = (tmp_path / "study" / "slides.csv").read_text().splitlines()
+    assert table[0] == "slide,patient,split,site,mpp,annotation,exclude,reason,Case ID,Diagnosis"
+    assert table[1] == "a.tif,1,,,,,,,1,benign"
+
+
+def test_a_table_whose_columns_say_nothing_of_tumour_has_them_in_a_comment(tmp_path: Path) -> None:
+    write_slides(tmp_path / "scans", "a", "b")
+    (tmp_path / "scans" / "list.csv").write_text("slide,subtype\na,basal\nb,luminal\n")
+    said = init.run(Path("study"), tmp_path / "scans", None, None)
+    assert "first: no column of the table tells normal from tumour by itself (subtype): say under cohort.label" in said
+    text = " ".join((tmp_path / "study" / "recipes" / "study.yaml").read_text().replace("#", "").split())
+    assert "subtype ('basal' 1, 'luminal' 1)" in text
+    assert "label: null" in text
+
+
+def test_folders_of_the_slides_may_say_what_they_are(tmp_path: Path) -> None:
+    write_slides(tmp_path / "scans" / "tumour", "a")
+    write_slides(tmp_path / "scans" / "normal", "b")
+    init.run(Path("study"), tmp_path / "scans", None, None)
+    cohort = load_recipe(tmp_path / "study", "study").cohort
+    assert isinstance(cohort, SlidesCohort)
+    assert cohort.label is not None
+    assert (cohort.label.column, cohort.label.values) == ("folder", {"normal": "normal", "tumour": "tumor"})
+
+
+def test_what_ingest_would_stop_at_comes_first_and_what_nothing_reads_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    write_slides(folder, "a", "b", "c", "d")
+    mask = Image.new("RGB", (1000, 800))
+    mask.paste((255, 0, 0), (100, 100, 400, 400))
+    for name in "abcd":
+        mask.save(folder / f"{name}_mask.png")
+    (folder / "e.geojson").write_text("[]")
+    (folder / "f.vsi").write_bytes(b"x")
+    (folder / "colours.csv").write_text("name,hex\nCa in situ,#ff0000\n")
+    said = init.run(Path("study"), folder, None, "slides").splitlines()
+    assert any(
+        line.startswith("first: e.geojson: an annotation without a slide: no slide has its name") for line in said
+    )
+    assert any(line.startswith("  not understood: f.vsi: Olympus VSI is not read; ") for line in said)
+    recipe = load_recipe(tmp_path / "study", "study")
+    assert isinstance(recipe.cohort, SlidesCohort)
+    assert recipe.cohort.mask_colours == {"normal": [0, 0, 0], "Ca_in_situ": [255, 0, 0]}
+    assert list(recipe.cohort.exclude) == ["f"]
+    assert "  cohort.mask_colours.Ca_in_situ = [255, 0, 0]: 360,000 px in masks of 4 slides." in said
+
+
+@pytest.mark.parametrize(("family", "count"), [("camelyon", 2), ("camelyon", 4)])
+def test_a_published_recipe_for_too_few_patients_says_so(tmp_path: Path, family: str, count: int) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"normal_{number:03}.tif").write_bytes(b"II*\0")
+    said = init.run(Path("study"), folder, None, family)
+    assert ("first: 2 patients: none is left for test; each split needs one at least" in said) == (count < 3)
 
 
 def test_a_table_of_the_project_stands_for_one_of_the_cohort(tmp_path: Path) -> None:

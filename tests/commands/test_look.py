@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from PIL import Image
 
 from acinus.charts import sheet
 from acinus.cli import main
+from acinus.cohorts.slides import discover
 from acinus.commands import look
 from acinus.errors import AcinusError
 
 WIDTH, HEIGHT = 600, 400
+DICOM = Path(__file__).resolve().parents[3] / "shared" / "data" / "slides" / "sm_image.dcm"
 PINK = (230, 200, 215)
 
 
@@ -147,3 +150,40 @@ def test_what_cannot_be_looked_at_is_one_line(folder: Path, tmp_path: Path) -> N
     failed = CliRunner().invoke(main, ["look", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
     assert failed.exit_code == 1
     assert failed.stderr.startswith(f"error: {tmp_path / 'nowhere'}: no such folder")
+
+
+def test_a_dicom_series_is_one_slide_as_ingest_has_it(tmp_path: Path) -> None:
+    if not DICOM.is_file():
+        pytest.skip("shared/data/slides is not here")
+    root = tmp_path / "slides"
+    root.mkdir()
+    for name in ("level 0.dcm", "level 1.dcm"):
+        shutil.copy(DICOM, root / name)
+    text = look.run(root, tmp_path / "out")
+    assert "  1 of 1 can be used: 1 DICOM; 0 of them annotated; 2 files" in text
+    assert "  level 0.dcm: DICOM, 50 x 50 px, 1 level, 0.499 um/px, 2 files of one series" in text
+    assert "  level 1.dcm: " not in text
+    assert text.endswith(f"next: acinus init my-study --slides {root}")
+    (root / "slides.csv").write_text("slide,site\nlevel 1,x\n")
+    found = discover(root, [path.name for path in root.iterdir()])
+    assert not found.joined.slides_without, "the row of one file is that of the series"
+    assert {entry.site for entry in found.joined.by_slide.values()} == {"x"}
+    for name in ("level 0", "level 1"):
+        write_outlines(root / f"{name}.geojson", (shapely.box(0, 0, 9, 9), "Tumor"))
+    text = look.run(root, tmp_path / "out")
+    assert "  level 0.geojson and level 1.geojson: annotations of files of one DICOM series; keep one" in text
+
+
+def test_colours_of_a_mask_are_told_with_their_px(tmp_path: Path) -> None:
+    root = tmp_path / "slides"
+    write_slide(root / "a.tif")
+    mask = Image.new("RGB", (WIDTH, HEIGHT))
+    mask.paste((255, 0, 0), (0, 0, 300, 200))
+    mask.save(root / "a_mask.png")
+    (root / "colours.csv").write_text("class,hex\ntumor,#ff0000\n")
+    text = look.run(root, tmp_path / "out")
+    assert "  a_mask.png (mask) -> a.tif: #000000 (180,000 mask px), #ff0000 (60,000 mask px)" in text
+    assert "  colours.csv: says of masks: #ff0000 is tumor" in text
+    pixels = np.asarray(Image.open(tmp_path / "out" / look.SHEET).convert("RGB")).astype(int)
+    mixed = np.rint(0.5 * np.array(PINK) + 0.5 * np.array((255, 0, 0)))
+    assert (np.abs(pixels - mixed) <= 1).all(axis=2).any(), "a mask is shown in its own colours"

@@ -82,6 +82,61 @@ def test_every_slide_has_the_resolution(mpps: tuple[float | None, ...], mpp: flo
     assert ("cohort.mpp" in notes) == (None in mpps)
 
 
+@pytest.mark.parametrize(
+    ("task", "edges", "mpps", "patch_px"),
+    [
+        ("patches", (40_000, 30_000), (0.25, 0.25), 256),
+        ("patches", (512, 512, 9000), (0.5, 0.5, 0.5), 128),
+        ("patches", (300,), (None,), 64),
+        ("patches", (2000,), (0.125,), 64),  # 500 px at 0.5 um/px
+        ("segmentation", (512,), (0.5,), 512),
+        ("segmentation", (500,), (0.5,), 256),
+    ],
+)
+def test_patches_of_small_slides_are_small(
+    task: Task, edges: tuple[int, ...], mpps: tuple[float | None, ...], patch_px: int
+) -> None:
+    recipe, notes = made(Seen(mpps, (ClassSeen("Tumor", 9, 9, 1.0),), edges=edges), task)
+    assert (recipe.index.patch_px, recipe.index.stride_px) == (patch_px, patch_px)
+    assert recipe.infer.stride_px <= patch_px // 2
+    assert ("index.patch_px" in notes) == (patch_px != {"patches": 256, "segmentation": 512}[task])
+
+
+def test_patches_of_three_classes_have_the_keys_of_many_classes() -> None:
+    recipe, _ = made(seen("Necrosis", "Tumor"), "patches")
+    assert recipe.many_labels
+    assert (recipe.index.min_class_fraction, recipe.sample.max_class_ratio) == (0.5, 2.0)
+    assert recipe.tune.objective == "auc_macro"
+
+
+def test_a_rare_class_is_not_learned_beside_others_that_are_not() -> None:
+    classes = (
+        ClassSeen("Necrosis", 4, 2, 0.1),
+        ClassSeen("Tumor", 9, 9, 1.0),
+        ClassSeen("Duct", 9, 9, 1.0, patients=1),
+    )
+    recipe, notes = made(Seen((0.5,), classes))
+    assert recipe.cohort.annotations is not None
+    assert recipe.cohort.annotations.classes == {"Necrosis": "ignore", "Tumor": "Tumor", "Duct": "ignore"}
+    assert recipe.classes == ["normal", "Tumor"]
+    assert notes["cohort.annotations.classes.Duct"] == (
+        "9 outlines on 9 slides, 1 mm². Rare: 1 patient cannot be in train, val and test, so it is not learned. "
+        "To learn it: Duct."
+    )
+
+
+def test_colours_of_masks_are_classes_the_ground_first_and_smoothed_borders_left_out() -> None:
+    named = [("#ffffff", 9000), ("#ff0000", 700), ("#0000ff", 50)]
+    colours = [ClassSeen(name, 9, 9, None, px=px) for name, px in named]
+    smoothed = [ClassSeen(f"#ff00{number:02x}", 1, 9, None, px=1) for number in range(1, 41)]
+    recipe, notes = made(Seen((0.5,), (), colours=(*colours, *smoothed), legend={"#0000ff": "Duct"}))
+    assert list(recipe.cohort.mask_colours)[:3] == ["normal", "colour_ff0000", "Duct"]
+    assert recipe.cohort.mask_colours["Duct"] == [0, 0, 255]
+    assert len(recipe.cohort.mask_colours) == len(recipe.classes) == 12
+    assert notes["cohort.mask_colours.Duct"] == "50 px in masks of 9 slides."
+    assert "and 25 more" in notes["cohort.mask_colours"]
+
+
 def test_many_slides_without_an_annotation_do_not_stop_the_pipeline_and_are_told() -> None:
     """Regression: `dvc repro` of a new project stopped at validate where every second slide was not annotated."""
     classes = (ClassSeen("Tumor", 9, 4, 1.0),)
@@ -134,10 +189,10 @@ def test_a_look_counts_classes_areas_and_patients_and_names_what_it_cannot_read(
     assert sight.seen.mpps == [0.25, 0.5, 0.5]
     area = (2 * 20_000 * 0.25**2 + 20_000 * 0.5**2) / 1e6  # mm²
     assert sight.seen.classes == [ClassSeen("Tumor", 3, 2, pytest.approx(area), patients=2)]
-    assert any(fault.startswith("scan 3.geojson: ") for fault in sight.faults)
+    assert any(fault.startswith("scan 3.geojson: ") for fault in sight.refused)
     assert sight.seen.bare == 1
     assert list(sight.found.match.orphans) == ["elsewhere.geojson"]
-    assert any(fault.startswith("elsewhere.geojson: ") for fault in sight.faults)
+    assert any(fault.startswith("elsewhere.geojson: an annotation without a slide: ") for fault in sight.refused)
     assert sight.table is None
 
 

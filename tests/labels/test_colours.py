@@ -209,3 +209,24 @@ def test_stripes_and_tiles_meet_without_a_seam(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(raster, "STRIPE_ROWS", 13)
     colours.to_class_mask(tmp_path / "a.png", tmp_path / "a.tif", table, 0, [str(one) for one in range(100)])
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), unique % 97)
+
+
+def test_the_colours_of_a_mask_are_counted_and_a_small_copy_has_its_own_px(tmp_path: Path) -> None:
+    mask = np.zeros((130, 90, 4), dtype=np.uint8)
+    mask[..., 3] = 255
+    mask[:65, :45, 0] = 200
+    mask[65:, :, 2] = 7
+    mask[100:, 80:, 3] = 0  # transparent: no colour
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    counts, small = colours.colours_in(tmp_path / "a.png", (2, 2))
+    expected = {
+        (0, 0, 7): 65 * 90 - 30 * 10,
+        (200, 0, 0): 65 * 45,
+        (0, 0, 0): 65 * 45,
+    }
+    assert dict(counts) == expected
+    assert counts[0] == ((0, 0, 7), 65 * 90 - 300)
+    assert small.tolist() == [[[200, 0, 0], [0, 0, 0]], [[0, 0, 7], [0, 0, 7]]]
+    assert colours.is_coloured(tmp_path / "a.png")
+    Image.fromarray(mask[..., 0]).save(tmp_path / "grey.png")
+    assert not colours.is_coloured(tmp_path / "grey.png")

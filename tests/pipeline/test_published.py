@@ -42,6 +42,16 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "train": TWO_STEPS | {"batch_size": 3},  # every tumour patch comes twice: six patches
     },
     "camelyon-context": {"cohort": {"root": "data/demo/camelyon"}, "sample": ONE_EACH, "train": TWO_STEPS},
+    "slides": {
+        "cohort": {
+            "root": "data/demo/camelyon",
+            "annotations": {"classes": {"_0": "tumor", "_2": "normal"}, "outside": "normal"},
+            "label": {"column": "diagnosis", "values": {"normal": "normal", "tumor": "tumor"}},
+        },
+        "index": {"mpp": None, "level": 0, "tumor_min_fraction": 0.1},
+        "sample": ONE_EACH,
+        "train": TWO_STEPS | {"batch_size": 64},  # an epoch is one step
+    },
     "panda": {"cohort": {"root": "data/demo/panda", "doubtful": []}, "sample": ONE_EACH, "train": TWO_STEPS},
     "biopsy": {"cohort": {"root": "data/demo/rgb_mask"}, "train": TWO_STEPS},
     "pannuke": {
@@ -143,6 +153,20 @@ def test_camelyon(project: Any) -> None:
     scores = records.read(records.SCORES, paths.model / "patch_scores.parquet")
     assert set(scores["label"]) == {0, 1}
     assert scores["probs"].between(0, 1).all()
+
+
+def test_slides(project: Any) -> None:
+    """The drawn CAMELYON slides with a table that says which annotation is whose, and which slides are normal."""
+    root = project.root / "data" / "demo" / "camelyon"
+    lines = ["slide,annotation,diagnosis"]
+    for slide in sorted(root.rglob("*.tif")):
+        outlines = [path.relative_to(root).as_posix() for path in root.rglob(f"{slide.stem}.xml")]
+        lines.append(f"{slide.name},{outlines[0]},tumor" if outlines else f"{slide.name},,normal")
+    (project.root / "slides.csv").write_text("\n".join(lines) + "\n")
+    paths = trained(project, changed(project, "slides"), "slides", RESNET50)
+    manifest = records.read(records.MANIFEST, paths.manifest)
+    assert set(manifest["label_kind"]) == {"outlines", "none"}
+    assert set(manifest["split"]) == {"train", "val", "test"}
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def resolution(slide: SlidePixels, cohort: params.Cohort, needed: bool, stated: 
         return {"mpp_x": None, "mpp_y": None, "mpp_source": None}
     raise SlideError(
         f"slide {slide.slide_id}: no plausible mpp ({f'the tag says {tag}' if tag else 'no tag'}; plausible is "
-        f"{low:g} to {high:g} um/px); set cohort.mpp"
+        f"{low:g} to {high:g} um/px); set cohort.mpp, or give its um/px in column mpp of slides.csv (family slides)"
     )
 
 

@@ -1,5 +1,6 @@
 """The identity of a raw cohort: path, size and fingerprint of every file, without reading the files whole."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -89,9 +90,24 @@ def listing(root: Path) -> list[str]:
     Raises:
         AcinusError: no such folder, a folder that may not be listed, a name that is not UTF-8.
     """
-    if not root.is_dir():
-        raise AcinusError(f"{root}: no such folder; give the one that holds the slides")
+    check_folder(root)
     return sorted(file.path for file in _walk(root))
+
+
+def check_folder(folder: Path, how: str = "") -> None:
+    """Refuse what is no folder of slides; how: with which option another is given.
+
+    Raises:
+        AcinusError: no such folder, or a file; names what may be meant.
+    """
+    if folder.is_file():
+        raise AcinusError(f"{folder}: is a file; give the folder that it lies in{how}: {folder.parent}")
+    if not folder.is_dir():
+        above = folder.absolute().parent
+        names = [one.name for one in above.iterdir() if one.is_dir()] if above.is_dir() else []
+        near = difflib.get_close_matches(folder.name, names, n=1)
+        meant = f" (is {folder.with_name(near[0])} meant?)" if near else ""
+        raise AcinusError(f"{folder}: no such folder{meant}; give the folder of your slides{how}")
 
 
 def own_table(project: Path, cohort: Cohort) -> Path | None:

@@ -1,12 +1,13 @@
 """The recipe that `acinus init` writes: a published one for these slides, or one made from what lies there."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from acinus.cohorts import camelyon, panda, pannuke, rgb_mask
+from acinus.cohorts import adapter, camelyon, panda, pannuke, rgb_mask
 from acinus.cohorts import slides as own_family
 from acinus.cohorts.adapter import Order, some
 from acinus.cohorts.matching import FLAT_SUFFIXES
@@ -18,6 +19,7 @@ from acinus.commands.own_splits import planned
 from acinus.commands.own_table import with_splits
 from acinus.errors import AcinusError
 from acinus.params import Recipe, check_recipe
+from acinus.params.base import SPLITS
 from acinus.params.cohorts import SlidesRecipe
 from acinus.params.strict_yaml import read_mapping
 from acinus.preflight import PACKAGE
@@ -37,6 +39,8 @@ NO_LABELS = (
     "no column of the table tells normal from tumour by itself ({columns}): say under cohort.label of the recipe what "
     "the texts of one mean; to train, outline classes on some of the slides"
 )
+MOST_TODO = 10
+"""So many things that stage ingest would stop at are told, a line each."""
 SHOWN = 2
 """So many faults stand in one line."""
 DISCOVER: dict[str, Any] = {
@@ -124,15 +128,16 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
         AcinusError: no slides, or neither an annotation nor a table of them.
     """
     sight = look(slides, files)
-    seen, more = sight.seen, f"; and {len(sight.faults) - SHOWN} more" if len(sight.faults) > SHOWN else ""
-    said, count = "; ".join(sight.faults[:SHOWN]) + more, len(seen.mpps)
+    seen, count = sight.seen, len(sight.seen.mpps)
     if not count:
-        raise AcinusError(f"{slides}: no slide that can be opened ({said or 'no file has the name of one'})")
+        raise AcinusError(_no_slides(slides, files, sight))
     if not (seen.classes or seen.values or seen.colours or seen.columns):
+        lines = [*sight.refused, *sight.faults]
+        said = f" ({'; '.join(lines[:SHOWN])}{f'; and {len(lines) - SHOWN} more' if len(lines) > SHOWN else ''})"
         raise AcinusError(
             f"{slides}: no outlines, no masks and no table with labels for {number(count, 'slide')}"
-            f"{f' ({said})' if said else ''}; put annotation files beside the slides, or a slides.csv with the columns "
-            "slide and diagnosis, or start from a published recipe with --like"
+            f"{said if lines else ''}; put annotation files beside the slides, or a slides.csv with the columns slide "
+            "and diagnosis, or start from a published recipe with --like"
         )
     weights = "package" if find_spec(PACKAGE) else "imagenet"
     task = task or "patches"
@@ -147,7 +152,12 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
         table = with_splits(table, plan.splits)
         notes = {**notes, "cohort.test_fraction": NOT_DRAWN}
     annotated = bool(seen.classes or seen.values or seen.colours)
-    faults, todo = [*sight.faults], [*_unplaced(sight, recipe), *(plan.lacks if annotated else ())]
+    todo = [*sight.refused[:MOST_TODO], *_unplaced(sight, recipe), *(plan.lacks if annotated else ())]
+    if len(sight.refused) > MOST_TODO:
+        todo.insert(MOST_TODO, f"and {len(sight.refused) - MOST_TODO} more like these, which acinus look lists")
+    if sight.unread:
+        document["cohort"]["exclude"] = dict(sight.unread)
+        notes = {**notes, "cohort.exclude": "Cannot be used as they are; take them off here when they can."}
     if plan.splits and table is None:
         todo.append(f"{sight.found.table.name if sight.found.table else NAME}: fill in column split. {NOT_DRAWN}")
     if sight.taken:
@@ -156,7 +166,18 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
     if not annotated:
         todo.insert(0, ONLY_LABELS if seen.label else NO_LABELS.format(columns=", ".join(c.name for c in seen.columns)))
     stops = plan.stops or not annotated
-    return Draft(document, f"made from {number(count, 'slide')}", notes, faults, table, count, todo, stops)
+    return Draft(document, f"made from {number(count, 'slide')}", notes, sight.faults, table, count, todo, stops)
+
+
+def _no_slides(slides: Path, files: Iterable[str], sight: Look) -> str:
+    """Return that no slide can be opened, and what lies there instead."""
+    lines = [*(one.unread for one in sight.each.values() if one.unread), *sight.unread.values()]
+    if lines:
+        more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        return f"{slides}: no slide that can be opened ({'; '.join(lines[:SHOWN])}{more})"
+    kinds = Counter(PurePath(path).suffix.lower() or "without suffix" for path in files)
+    there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN + 2)) or "it is empty"
+    return f"{slides}: no file has the name of a slide ({there}); give the folder that holds the slides with --slides"
 
 
 def _unplaced(sight: Look, recipe: SlidesRecipe) -> list[str]:
@@ -181,7 +202,15 @@ def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -
     cohort = recipe.cohort
     classes, positive = tuple(recipe.classes), tuple(recipe.positive)
     order = Order(slides, Path(), cohort, classes, positive, files, seed, map)
-    rows = DISCOVER[recipe.family](order)
+    try:
+        rows = DISCOVER[recipe.family](order)
+    except AcinusError as error:
+        if draft.n_slides is not None:
+            raise
+        raise AcinusError(
+            f"{error}. That is what a recipe {draft.origin} reads (family {recipe.family}); without --like the recipe "
+            "is made from what lies there"
+        ) from error
     if not rows:
         raise AcinusError(
             f"{slides}: no slide of family {recipe.family} among {len(files)} files; give another folder or "
@@ -191,8 +220,14 @@ def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -
         return draft, number(draft.n_slides or len(rows), "fold" if recipe.family == "pannuke" else "slide")
     usable = [row for row in rows if row["status"] == "ok"]
     count = f"{len(rows)} slides" + (f", {len(rows) - len(usable)} of them not used" if len(usable) < len(rows) else "")
-    if cohort.test_fraction or any(row["split"] == "test" for row in usable):
-        return draft, count
-    draft.document["cohort"]["test_fraction"] = TEST_FRACTION
-    note = "Nothing names the slides of the test split, so it is drawn."
-    return replace(draft, notes={**draft.notes, "cohort.test_fraction": note}), count
+    if not cohort.test_fraction and all(row["split"] != "test" for row in usable):
+        draft.document["cohort"]["test_fraction"] = TEST_FRACTION
+        note = "Nothing names the slides of the test split, so it is drawn."
+        draft = replace(draft, notes={**draft.notes, "cohort.test_fraction": note})
+    placed = adapter.with_splits(
+        usable, draft.recipe.cohort, derive(seed, "ingest"), lambda row: row["slide_label"] or "any"
+    )
+    lacking = [split for split in SPLITS if all(row["split"] != split for row in placed)]
+    patients = number(len({row["patient"] for row in usable}), "patient")
+    lines = [f"{patients}: none is left for {' and '.join(lacking)}; each split needs one at least"] if lacking else []
+    return replace(draft, todo=lines, stops=bool(lines)), count

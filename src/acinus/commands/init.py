@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from acinus.cohorts.inventory import fingerprints, inventory
+from acinus.cohorts.inventory import check_folder, fingerprints, inventory
 from acinus.commands.draft import Draft, like_draft, looked_at, own_draft
 from acinus.commands.own_recipe import Task
 from acinus.errors import AcinusError, RecipeError
@@ -78,14 +78,17 @@ def run(folder: Path, slides: Path, task: Task | None, like: str | None) -> str:
 def _check_places(folder: Path, slides: Path) -> None:
     name = folder.name
     if not NAME.match(name) or name in RESERVED:
+        other = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
         raise AcinusError(
             f"{name!r}: a project's name has letters, digits, _ and - only, and is none of "
-            f"{', '.join(RESERVED)}; choose another"
+            f"{', '.join(RESERVED)}; choose another{f', say {other}' if other and other not in RESERVED else ''}"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    file = next((one for one in (folder, *folder.parents) if one.is_file()), None)
+    if file is not None:
+        raise AcinusError(f"{file}: is a file; name a new folder for the project")
+    if folder.exists() and any(folder.iterdir()):
         raise AcinusError(f"{folder}: is there and not empty; name a new folder, or move away what is in it")
-    if not slides.is_dir():
-        raise AcinusError(f"{slides}: no such folder; give the folder of your slides with --slides")
+    check_folder(slides, " with --slides")
     if folder.resolve().is_relative_to(slides):
         raise AcinusError(
             f"{folder}: lies in the folder of the slides, {slides}, so that its own files would count as theirs; make "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 from acinus.commands.own_labels import ClassSeen, labels_of, number
@@ -14,6 +15,8 @@ BASES: dict[Task, str] = {"patches": "slides", "slides": "slides", "segmentation
 """The published recipe whose network and training are the beginning."""
 RESOLUTIONS = (0.5, 1.0, 2.0)
 """um per px at which tissue is usually judged; the finest that every slide has is taken."""
+PATCHES_ACROSS, LEAST_PATCH_PX = 4, 64
+"""Patches that a slide is to have side by side, and the smallest patch."""
 SLIGHTLY = 1.1
 """A slide may be so much coarser than a usual resolution without another one being taken."""
 
@@ -33,6 +36,7 @@ class Seen:
     colours: Sequence[ClassSeen] = ()
     columns: Sequence[LabelColumn] = ()
     legend: Mapping[str, str] = field(default_factory=dict)
+    edges: Sequence[float] = ()
 
     @property
     def label(self) -> LabelColumn | None:
@@ -62,6 +66,11 @@ def own_recipe(
         "probe_tiles": 16,
     }
     document["index"], notes_of_index = _index(document["index"], seen)
+    patch_px = _patch_px(document["index"], seen, 1 if task == "segmentation" else PATCHES_ACROSS)
+    if patch_px < document["index"]["patch_px"]:
+        document["index"] |= {"patch_px": patch_px, "stride_px": patch_px}
+        document["infer"]["stride_px"] = patch_px // 2
+        notes_of_index["index.patch_px"] = "The slides are small."
     if seen.bare > document["validate"]["max_unlabelled"] * len(seen.mpps):
         document["validate"]["max_unlabelled"] = 1.0
         notes["validate.max_unlabelled"] = (
@@ -104,6 +113,16 @@ def _index(index: Mapping[str, Any], seen: Seen) -> tuple[dict[str, Any], dict[s
     if lacking:
         notes["cohort.mpp"] = f"{number(lacking, 'slide')} without: set it here, or for each in the table."
     return {**kept, "mpp": mpp, "tissue": tissue}, notes
+
+
+def _patch_px(index: Mapping[str, Any], seen: Seen, across: int) -> int:
+    """Return the edge of a patch, a power of 2, of which the middle one of the slides has `across` at least."""
+    mpp = index.get("mpp")
+    edges = [edge * (known / mpp if mpp and known else 1.0) for edge, known in zip(seen.edges, seen.mpps, strict=False)]
+    patch_px: int = index["patch_px"]
+    while edges and patch_px > LEAST_PATCH_PX and patch_px * across > median(edges):
+        patch_px //= 2
+    return patch_px
 
 
 def _resolution(coarsest: float) -> float:

@@ -11,7 +11,7 @@ from acinus.annotations.reading import read_annotations
 from acinus.cohorts import dicom, slides
 from acinus.cohorts.drawn import mask_values
 from acinus.cohorts.matching import FLAT_SUFFIXES, is_mask
-from acinus.cohorts.slide_names import patient_of, stem_of
+from acinus.cohorts.slide_names import patient_of, safe_id, stem_of
 from acinus.cohorts.slides_table import NAME, Entry, parse
 from acinus.commands.own_labels import ClassSeen
 from acinus.commands.own_legend import legend
@@ -21,6 +21,8 @@ from acinus.errors import AcinusError
 from acinus.slides import brightfield
 from acinus.slides.open import below, open_slide
 
+MAX_BAD = 0.1
+"""The recipe's cohort.max_bad_fraction."""
 QUPATHS_OWN = "annotation"
 """The kind of QuPath's objects that a person draws; cells and tiles are made by programs."""
 
@@ -67,12 +69,15 @@ class SlideSeen:
 class Look:
     """What a folder of slides shows. each: slide id -> slide, one for a DICOM series. table: the text of a slides.csv
     to be filled in, where none lies there. taken: the table that it was made from, with the slides that this names.
-    faults: what is not understood, a line each."""
+    faults: what is not understood, a line each. refused: what stage ingest would stop at. unread: slide id -> why it
+    cannot be used, of slides that no table of ours leaves out."""
 
     found: slides.Found
     each: Mapping[str, SlideSeen]
     seen: Seen
     faults: tuple[str, ...]
+    refused: tuple[str, ...]
+    unread: Mapping[str, str]
     table: str | None
     taken: str = ""
 
@@ -97,16 +102,9 @@ def look(root: Path, files: Iterable[str]) -> Look:
         taken = f"{known.path}, whose column {known.column} names {len(known.rows)} of the slides" if known else ""
         found = slides.with_table(root, paths, parse(table, NAME))
     each = {slide_id: _slide(root, slide_id, path, opened[slide_id], found) for slide_id, path in shown.items()}
-    faults = [
-        *found.match.faults,
-        *annotated_twice(of_series, found.match.annotations),
-        *found.joined.faults,
-        *found.joined.rows_without,
-        *told,
-    ]
-    faults += [f"{path}: {why}" for path, why in {**found.match.foreign, **found.match.orphans}.items()]
-    left_out = "; column exclude of slides.csv leaves it out" if table else ""
-    faults += [one.unread + left_out if one.unread else one.fault for one in each.values() if one.unread or one.fault]
+    faults, refused, unread = _faults(found, opened, each, table is not None)
+    refused = [*annotated_twice(of_series, found.match.annotations), *refused]
+    faults = [*told, *faults]
     usable = [one for one in each.values() if one.usable]
     columns = tuple(label_columns(found.table, found.joined))
     label = columns[0] if columns and columns[0].values else None
@@ -119,8 +117,34 @@ def look(root: Path, files: Iterable[str]) -> Look:
         _summed(usable, "colours"),
         columns,
         names,
+        [min(opened[slide_id].size) for slide_id, one in each.items() if one.usable],
     )
-    return Look(found, each, seen, tuple(faults), table, taken)
+    return Look(found, each, seen, tuple(faults), tuple(refused), unread, table, taken)
+
+
+def _faults(
+    found: slides.Found, opened: Mapping[str, Opened], each: Mapping[str, SlideSeen], own_table: bool
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """Return what is not understood, what ingest would stop at, and slide id -> why nothing can read it.
+
+    own_table: the table is to be written by `init`, and leaves out what does not open.
+    """
+    match, joined = found.match, found.joined
+    refused = [*match.faults, *joined.faults, *joined.rows_without]
+    refused += [f"{path}: {found.table.name} has no row for it" for path in joined.slides_without if found.table]
+    refused += [f"{path}: an annotation without a slide: {why}" for path, why in match.orphans.items()]
+    foreign = {safe_id(stem_of(path)): f"{path}: {why}" for path, why in match.foreign.items()}
+    unread = {slide_id: why for slide_id, why in foreign.items() if slide_id not in match.slides}
+    faults = []
+    if own_table:
+        faults = [f"{one.unread}; column exclude of slides.csv leaves it out" for one in opened.values() if one.unread]
+    else:
+        unread |= {slide_id: one.unread for slide_id, one in opened.items() if one.unread}
+    faults += [f"{why}; cohort.exclude leaves it out" for why in unread.values()]
+    spoilt = [one.fault for one in each.values() if one.fault]
+    if len(spoilt) > MAX_BAD * len(each):  # ingest stops where so many slides are bad
+        return faults, refused + spoilt, unread
+    return faults + spoilt, refused, unread
 
 
 def one_per_series(
