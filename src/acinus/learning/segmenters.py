@@ -105,7 +105,10 @@ def check_architecture(name: str) -> None:
     if name not in names:
         close = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"; close to it: {close[0]}" if close else ""
-        raise AcinusError(f"train.model = {name!r}: no such architecture; {finding.known('network', names)}{hint}")
+        added = ", ".join(finding.found("network")) or "none"
+        raise AcinusError(
+            f"train.model = {name!r}: no such architecture; known are {', '.join(names)}{hint}; plug-ins: {added}"
+        )
 
 
 def _check_spec(spec: ModelSpec) -> None:
