@@ -62,7 +62,8 @@ def recipe_of(root: Path) -> params.Recipe:
     document = own_draft(root, fingerprints(inventory(root, None)), "segmentation", seed=0).document
     document |= {"classes": list(CLASSES), "positive": list(CLASSES[1:])}
     meaning = {"Gland": "gland", "Tumor": "tumor", HOLE: "background"}
-    document["cohort"] |= {"root": str(root), "annotations": {"classes": meaning, "outside": "background"}}
+    annotations = {"classes": meaning, "outside": "background"}
+    document["cohort"] |= {"root": str(root), "annotations": annotations, "label": None}
     tissue = {"method": "all", "downsample": 8.0}
     document["index"] |= {"mpp": 1.24, "patch_px": 64, "stride_px": 48, "tissue": tissue}
     document["train"] |= {"encoder": "test_resnet.r160_in1k", "weights": "none", "max_epochs": 1}
