@@ -221,6 +221,7 @@ def test_the_report_shows_or_names_every_slide(study: Study) -> None:
         assert np.isfinite(rows.loc[slide_id(name), "dice"]) == shown
     labels = rows[["label.Diagnosis", "label.Stain"]].dropna(how="all").fillna("")
     assert labels.T.to_dict("list") == {slide_id(IHC): ["", "IHC"], slide_id(CYTOLOGY): ["NILM", ""]}
+    assert "ingest: train: 1 of 3 slides have no annotation (sm_image): they give" in study.printed
     assert "ingest: slides.csv: labels that nothing is learned from: Stain; they stand in" in study.printed
     for reason in ("broken.svs does not open", "28.969 um/px"):
         assert reason in page

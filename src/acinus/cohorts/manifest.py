@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from acinus import params, records
+from acinus.cohorts.adapter import some
 from acinus.errors import AcinusError
 from acinus.params.base import SPLITS
 
@@ -82,7 +83,8 @@ def unlabelled_lines(manifest: pd.DataFrame) -> list[str]:
         out_of = (
             "they are in no Dice, burden error or patch figure" if split == "test" else "they give no labelled patch"
         )
-        line = f"{split}: {len(bare)} of {len(slides)} slides have no annotation: {out_of}"
+        names = some(bare["slide_id"].tolist())
+        line = f"{split}: {len(bare)} of {len(slides)} slides have no annotation ({names}): {out_of}"
         if stated < len(bare):
             line += f"; of {len(bare) - stated} nothing says tumour or normal: they are in no slide figure either"
         lines.append(line)
