@@ -11,7 +11,7 @@ import pytest
 
 from acinus.commands.reproduce import NOT_COMPARED
 
-PATIENCE_S = 180.0
+PATIENCE_S = 600.0
 SHARDS, EPOCHS = 8, 6  # as conftest.py's settings make them
 
 
