@@ -55,7 +55,7 @@ def named_roc_chart(
     for number, name in enumerate(name for name in colours or sorted(both) if name in both):
         scores, labels = both[name]
         false_rate, true_rate, _ = roc_curve(labels, scores)
-        colour = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
+        colour: tuple[float, ...] = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
         if colours:
             colour = tuple(part / 255 for part in colours[name])
         axes.plot(false_rate, true_rate, color=colour, linewidth=1.6, label=f"{name} {auc(scores, labels):.3f}")
