@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from shapely.geometry import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from acinus import seeds
 from acinus.files import atomic_path, write_text
@@ -106,7 +107,7 @@ def _regions(
     left, top, right, bottom = tissue.bounds
     step = ((right - left) / COLUMNS, (bottom - top) / ROWS)
     gap = 0.02 * min(step)
-    free = tissue.buffer(-gap)
+    free: BaseGeometry = tissue.buffer(-gap)
     regions = []
     places = itertools.product(range(ROWS), range(COLUMNS))
     for (row, column), kind in zip(places, rng.permutation(islands).tolist(), strict=True):
@@ -182,7 +183,7 @@ def draw_slide(slide: SlidePlan, root: Path) -> None:
     elif path.suffix == ".tif":
         pyramid.write_ome(path, pixels, slide.mpp)
     else:
-        per_inch = {"dpi": (25_400 / slide.mpp,) * 2} if slide.states_mpp else {}
+        per_inch: dict[str, Any] = {"dpi": (25_400 / slide.mpp,) * 2} if slide.states_mpp else {}
         with atomic_path(path) as part:
             Image.fromarray(pixels).save(part, compress_level=1, **per_inch)
     write_text(root / slide.annotation, annotation_text(slide))

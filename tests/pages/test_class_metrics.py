@@ -170,6 +170,8 @@ def test_the_page_draws_confusion_and_a_curve_per_class(many: Any) -> None:
     drawn = plots.draw(many.tables, many.per_slide, SETUP)
     assert {"confusion", "roc_classes"} <= set(drawn)
     assert "patches of each true class" in drawn["confusion"].alt
+    positive = ", ".join(SETUP.classes[index] for index in SETUP.positive_indices)
+    assert all(drawn[name].alt.endswith(f", {positive} against the rest") for name in ("roc", "roc_slides", "pr"))
     rows = plots.plots(many.tables, many.per_slide, SETUP)["confusion"]
     counts = np.array([[many.metrics[f"patch_confusion.{true}.{given}"] for given in CLASSES] for true in CLASSES])
     shown = pd.crosstab(rows["actual"], rows["predicted"]).reindex(index=CLASSES, columns=CLASSES, fill_value=0)

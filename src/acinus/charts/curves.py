@@ -39,17 +39,25 @@ def roc_chart(figure: Figure, curves: dict[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 @chart(5.2, 5.2)
-def named_roc_chart(figure: Figure, curves: dict[str, tuple[np.ndarray, np.ndarray]], thing: str = "slide") -> None:
+def named_roc_chart(
+    figure: Figure,
+    curves: dict[str, tuple[np.ndarray, np.ndarray]],
+    thing: str = "slide",
+    colours: Mapping[str, tuple[int, int, int]] | None = None,
+) -> None:
     """Draw one ROC curve per slide, or per other `thing`, of {name: (scores, labels 0/1)} with its AUC.
 
-    One with a single class has none.
+    One with a single class has none. colours: name -> RGB of 0 to 255, in the order of the key; None: by name.
     """
     both = {name: curve for name, curve in curves.items() if np.unique(curve[1]).size == 2}
     axes = _unit_square(figure, "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2)
-    for number, (name, (scores, labels)) in enumerate(sorted(both.items())):
+    for number, name in enumerate(name for name in colours or sorted(both) if name in both):
+        scores, labels = both[name]
         false_rate, true_rate, _ = roc_curve(labels, scores)
-        colour = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
+        colour: tuple[float, ...] = colormaps["viridis"](0.85 * number / max(1, len(both) - 1))
+        if colours:
+            colour = tuple(part / 255 for part in colours[name])
         axes.plot(false_rate, true_rate, color=colour, linewidth=1.6, label=f"{name} {auc(scores, labels):.3f}")
     if 0 < len(both) <= MOST_NAMED:
         axes.legend(loc="lower right", title=f"{thing}, AUC")

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from acinus.charts import curves as charts
+from acinus.labels.palette import palette
 from acinus.metrics.calibration import as_trained, believed
 from acinus.metrics.grades import confusions_of, graded_slides
 from acinus.metrics.lesions import lesion_curve
@@ -180,17 +181,19 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
 
 # ---------------------------------------------------------------- charts
 
+CLASS_0 = (90, 90, 90)
+"""The curve of class 0, which pictures leave clear."""
 CHARTS: dict[str, tuple[str, str, str]] = {
     "training": ("Training", "loss and accuracy per epoch, training and validation", "training"),
     "confusion": ("Confusion", "which class the {counted} of each true class were given, in percent", "results"),
-    "roc": ("ROC", "ROC curves of the test patches and of the test slides", "results"),
+    "roc": ("ROC", "ROC curves of the test patches and of the test slides{against}", "results"),
     "roc_slides": (
         "ROC within slides",
-        "ROC curve and AUC of the patches of each test slide that has both classes",
+        "ROC curve and AUC of the patches of each test slide that has both classes{against}",
         "results",
     ),
     "roc_classes": ("ROC of classes", "ROC curve and AUC of each class against all others, test patches", "results"),
-    "pr": ("Precision and recall", "precision against recall of the {things}", "results"),
+    "pr": ("Precision and recall", "precision against recall of the {things}{against}", "results"),
     "burden": ("Burden", "predicted against annotated {burden} per slide", "results"),
     "bland_altman": (
         "Limits of agreement",
@@ -240,7 +243,8 @@ def draw(tables: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[st
         by_slide = {name: _patch_scores(slide, tables, setup) for name, slide in slides.items()}
         pngs["roc_slides"] = charts.named_roc_chart(by_slide)
     if many_labels:
-        pngs["roc_classes"] = charts.named_roc_chart(_class_scores(usable, tables, setup), "class")
+        colours = palette(setup.classes) | {setup.classes[0]: CLASS_0}
+        pngs["roc_classes"] = charts.named_roc_chart(_class_scores(usable, tables, setup), "class", colours)
     if not curves["pr"].empty:
         pngs["pr"] = charts.pr_chart(curves["pr"], float(np.mean(patches[1])))
     if scored["burden_error"].notna().any():
@@ -262,6 +266,7 @@ def draw(tables: Tables, per_slide: pd.DataFrame, setup: MetricSetup) -> dict[st
     positive = ", ".join(setup.classes[index] for index in setup.positive_indices)
     words = {
         "things": "pixels drawn from the test patches" if setup.segments else "test patches",
+        "against": f", {positive} against the rest" if many_labels else "",
         "counted": "pixels" if setup.segments else "patches",
         "burden": "tumour burden" if len(setup.classes) == 2 else f"burden (share of tissue that is {positive})",
         "graders": "attention MIL and by the rule" if "rule" in confusions else "attention MIL",
