@@ -137,6 +137,20 @@ def test_colours_of_masks_are_classes_the_ground_first_and_smoothed_borders_left
     assert "and 25 more" in notes["cohort.mask_colours"]
 
 
+@pytest.mark.parametrize(
+    ("sight", "classes"),
+    [
+        (seen("Ignore*"), ["normal", "tumor"]),
+        (seen("Normal"), ["other", "Normal"]),
+        (seen("normal"), ["other", "normal"]),
+        (Seen((0.5,), (), (ClassSeen("1", 9, 9, None, px=9),)), ["normal", "value_1"]),
+        (Seen((0.5,), ()), ["normal", "tumor"]),
+    ],
+)
+def test_a_recipe_has_two_classes_whatever_was_outlined(sight: Seen, classes: list[str]) -> None:
+    assert made(sight)[0].classes == classes
+
+
 def test_many_slides_without_an_annotation_do_not_stop_the_pipeline_and_are_told() -> None:
     """Regression: `dvc repro` of a new project stopped at validate where every second slide was not annotated."""
     classes = (ClassSeen("Tumor", 9, 4, 1.0),)

@@ -159,7 +159,8 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
         document["cohort"]["exclude"] = dict(sight.unread)
         notes = {**notes, "cohort.exclude": "Cannot be used as they are; take them off here when they can."}
     if plan.splits and table is None:
-        todo.append(f"{sight.found.table.name if sight.found.table else NAME}: fill in column split. {NOT_DRAWN}")
+        name = sight.found.table.name if sight.found.table else NAME
+        todo.append(f"{name}: fill in its column split: a draw would leave a class out of train, val or test")
     if sight.taken:
         notes = {"cohort.table": f"Made from {sight.taken}.", **notes}
         document["cohort"] = {"root": "", "table": NAME, **document["cohort"]}

@@ -104,7 +104,9 @@ def labels_of(
             notes["cohort.mask_colours"] = f"Left out, since they are rare or many: {', '.join(left[:SHOWN])}{more}."
     cohort |= _label(columns, notes)
     names = [outside] * bool(outlines) + [one.name for one in every if one.name not in rare]
-    wanted = [name for name in dict.fromkeys(names) if name not in (IGNORE, REGION)] or ["normal", "tumor"]
+    wanted = [name for name in dict.fromkeys(names) if name not in (IGNORE, REGION)] or ["normal"]
+    if len(wanted) == 1:  # a recipe has two
+        wanted.append("tumor" if wanted == ["normal"] else "normal")
     return Labels(cohort, sorted(wanted, key=lambda name: not _NOT_LOOKED_FOR.match(name)), notes)
 
 
@@ -125,7 +127,7 @@ def _of_outlines(classes: Sequence[ClassSeen]) -> tuple[list[Meaning], str]:
     names = {one.name for one in meant} - {IGNORE, REGION}
     if len(names) > 1 and any(_NOT_LOOKED_FOR.match(name) for name in names):
         return meant, IGNORE
-    return meant, "other" if names == {"normal"} else "normal"
+    return meant, "other" if {name.casefold() for name in names} == {"normal"} else "normal"
 
 
 def _value_name(value: str, legend: Mapping[str, str]) -> str:
