@@ -90,6 +90,15 @@ def test_every_file_is_told_of(folder: Path, tmp_path: Path) -> None:
         assert path.name in written
 
 
+def test_um_per_px_of_the_table_come_first(folder: Path, tmp_path: Path) -> None:
+    (folder / "slides.csv").write_text("slide;mpp\nPräparat (1).tif;0,25\noverview.tif;1\na.tif;\ntorn.svs;\n")
+    text = look.run(folder, tmp_path / "out")
+    assert "overview.tif: TIFF, 600 x 400 px, 1 level, 1 um/px (slides.csv)" in text
+    assert "Präparat (1).tif: TIFF, 600 x 400 px, 1 level, 0.25 um/px (slides.csv)" in text
+    assert "a.tif: TIFF, 600 x 400 px, 1 level, 0.5 um/px\n" in text
+    assert "slides without a resolution" not in text
+
+
 def test_the_sheet_shows_outlines_in_their_tools_colours(folder: Path, tmp_path: Path) -> None:
     for path in [*folder.glob("*.csv"), *folder.glob("*.vsi"), folder / "torn.svs", folder / "overview.tif"]:
         path.unlink()

@@ -79,7 +79,8 @@ def run(folder: Path, out: Path) -> str:
     found, table_fault = _discovered(folder, files)
     matched = found.match
     shown, of_series = one_per_series(folder, matched.slides, matched.annotations)
-    jobs = [(slide_id, path, matched.annotations.get(slide_id, "")) for slide_id, path in shown.items()]
+    stated = {path: entry.mpp for path, entry in found.joined.by_slide.items()}
+    jobs = [(name, path, matched.annotations.get(name, ""), stated.get(path)) for name, path in shown.items()]
     workers = (os.cpu_count() or 1) if len(jobs) >= _SEVERAL else 1
     looks = list(map_over(partial(look_at, root=folder, edge_px=tile_px(len(jobs))), jobs, workers=workers))
     names = SlideNames(matched.slides.values())
@@ -136,24 +137,24 @@ def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]
         return slides.discover(folder, rest), [str(error)]
 
 
-def look_at(job: tuple[str, str, str], root: Path, edge_px: int) -> SlideLook:
-    """Return what one slide (id, path, annotation file or "") is; nothing is raised for it."""
-    slide_id, path, annotation = job
+def look_at(job: tuple[str, str, str, float | None], root: Path, edge_px: int) -> SlideLook:
+    """Return what one slide is (id, path, annotation file or "", um/px of slides.csv); nothing is raised for it."""
+    slide_id, path, annotation, stated = job
     form = format_of(below(root, path))
     look = SlideLook(slide_id, path, form.name if form else "unknown", annotation=annotation)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             file = slide_file(below(root, path), slide_id, Path(scratch) / "slide.tif")
             with open_slide(file, slide_id) as slide:
-                _examine(slide, look, root, edge_px)
+                _examine(slide, look, root, edge_px, stated)
     except (AcinusError, OSError) as error:
         look.problem = _plain(error, slide_id, root)
     return look
 
 
-def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int) -> None:
-    mpp, tag = slide.tag_mpp, slide.properties.get("openslide.mpp-x")
-    resolution = f"{mpp[0]:.4g} um/px" if mpp else "no um/px"
+def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int, stated: float | None) -> None:
+    mpp, tag = (stated, stated) if stated else slide.tag_mpp, slide.properties.get("openslide.mpp-x")
+    resolution = f"{mpp[0]:.4g} um/px{f' ({slides.NAME})' if stated else ''}" if mpp else "no um/px"
     if mpp is None and tag is not None and not is_default_mpp(tag):
         look.no_mpp = (
             f"its tag says {float(tag):.4g} um/px, which is not plausible: give the right one in "
@@ -192,7 +193,10 @@ def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int) -> N
 
 def _passed_over(name: str, passed_over: dict[str, int], outlines: Iterable[Outline]) -> Iterable[str]:
     if passed_over:
-        yield f"{name}: passed over: " + ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+        yield f"{name}: passed over: " + ", ".join(
+            f"{count} {kind.removesuffix('s') if count == 1 and ' ' not in kind else kind}"
+            for kind, count in passed_over.items()
+        )
     kinds = Counter(outline.object_type for outline in outlines if outline.object_type != "annotation")
     if kinds:
         yield f"{name}: counted only by cohort.annotations.objects: " + ", ".join(
