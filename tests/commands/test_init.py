@@ -97,7 +97,7 @@ def test_a_task_chooses_among_the_recipes_of_a_family(slides: Path, tmp_path: Pa
     assert load_recipe(tmp_path / "one", "one").task == "segmentation"
     init.run(Path("two"), slides, "slides", "camelyon")
     assert load_recipe(tmp_path / "two", "two").grade.target == "tumor"
-    assert like_draft("slides", None).origin == "from demo-slides"  # the only one of its family
+    assert like_draft("slides", None).origin == "from slides"
     with pytest.raises(AcinusError, match=r"^--task slides: not done by --like pannuke \(pannuke: segmentation\)"):
         init.run(Path("three"), slides, "slides", "pannuke")
 
