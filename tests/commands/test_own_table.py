@@ -7,18 +7,11 @@ from pathlib import Path
 import pytest
 
 from acinus.cohorts.slide_names import SlideNames
-from acinus.cohorts.slides_table import join, parse
+from acinus.cohorts.slides_table import parse
 from acinus.commands.own_legend import legend
-from acinus.commands.own_table import best_known, label_columns, read_known, table_text, with_splits
+from acinus.commands.own_table import best_known, read_known, table_text, with_splits
 
 SLIDES = {"A_1": "x/A 1.svs", "B": "x/B.svs", "C": "y/C.tif"}
-
-
-def labels(text: str) -> list[tuple[str, dict[str, str]]]:
-    """The columns of a slides.csv of a.svs, b.svs, ... that may say what slides are, with what their texts mean."""
-    table = parse(text, "slides.csv")
-    joined = join(table, [f"{name}.svs" for name in "abcdefgh"])
-    return [(one.name, dict(one.values)) for one in label_columns(table, joined)]
 
 
 def test_the_column_that_names_slides_may_have_any_title_and_the_rest_is_kept(tmp_path: Path) -> None:
@@ -57,47 +50,6 @@ def test_of_two_tables_the_one_that_names_more_counts_and_the_others_are_named(t
     assert known.path == "b.csv"
     assert [line.partition(":")[0] for line in lines] == ["c.csv", "d.csv", "e.xlsx", "a.csv"]
     assert lines[3] == "a.csv: names slides too, but slides.csv has what b.csv says; copy into it what else counts"
-
-
-def test_a_column_of_tumour_and_normal_in_anyones_words_is_told() -> None:
-    rows = "slide,patient_id,age,er,sample,kind\na,P1,41,pos,Primary Tumor,luminal\n"
-    rows += "b,P1,52,neg,Solid Tissue Normal,basal\n"
-    rows += "c,P2,63,pos,unknown,basal\nd,P3,70,neg,Metastatic,basal\n"
-    assert labels(rows) == [
-        (
-            "sample",
-            {
-                "Metastatic": "tumor",
-                "Primary Tumor": "tumor",
-                "Solid Tissue Normal": "normal",
-                "unknown": "unknown",
-            },
-        ),
-        ("er", {}),  # the state of a receptor says nothing of tumour
-        ("kind", {}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("column", "text", "meaning"),
-    [
-        ("diagnosis", "benign", "normal"),
-        ("diagnosis", "no tumour", "normal"),
-        ("diagnosis", "tumor-free", "normal"),
-        ("diagnosis", "Invasive ductal carcinoma, NOS", "tumor"),
-        ("diagnosis", "carcinoma, not otherwise specified", "tumor"),
-        ("diagnosis", "abnormal", None),
-        ("diagnosis", "1", None),
-        ("tumour", "1", "tumor"),
-        ("Tumor present", "NO", "normal"),
-        ("metastasis", "negative", "normal"),
-        ("metastasis", "itc", "unknown"),
-    ],
-)
-def test_what_a_text_means_depends_on_its_column(column: str, text: str, meaning: str | None) -> None:
-    (_, values), *_ = labels(f'slide,{column}\na,"{text}"\nb,tumor\n')
-    assert values.get(text) == meaning
-    assert bool(values) == (meaning is not None)
 
 
 def test_a_split_is_written_for_the_slides_that_have_one() -> None:

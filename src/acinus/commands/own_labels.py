@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acinus.commands.own_table import LabelColumn
+from acinus.commands.own_meanings import LabelColumn
 
 SPLITS = 3
 MOST = 12

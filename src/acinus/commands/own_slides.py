@@ -15,8 +15,9 @@ from acinus.cohorts.slide_names import patient_of, safe_id, stem_of
 from acinus.cohorts.slides_table import NAME, Entry, parse
 from acinus.commands.own_labels import ClassSeen
 from acinus.commands.own_legend import legend
+from acinus.commands.own_meanings import label_columns
 from acinus.commands.own_recipe import Seen
-from acinus.commands.own_table import best_known, label_columns, table_text
+from acinus.commands.own_table import best_known, table_text
 from acinus.errors import AcinusError
 from acinus.slides import brightfield
 from acinus.slides.open import below, open_slide

@@ -1,7 +1,6 @@
 """The table that people have of their slides, of whatever columns: which slides it names, what it says of them."""
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,26 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from acinus.cohorts.adapter import COMMON_TABLES
 from acinus.cohorts.slide_names import SlideNames, patient_of, stem_of
-from acinus.cohorts.slides_table import COLUMNS, NAME, Joined, SlidesTable
+from acinus.cohorts.slides_table import COLUMNS, NAME
 from acinus.cohorts.tables import csv_rows, read_text
+from acinus.commands.own_meanings import MOST_VALUES, LabelColumn, is_label, is_patient
 from acinus.errors import AcinusError
 from acinus.slides.open import below
 
-MOST_VALUES = 12
-"""A column with more different texts says something else than the kind of a slide."""
-FEW_NUMBERS = 3
-"""A column of more different numbers measures something (an age, a score)."""
-_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 FOLDER = "folder"
-_PATIENT = re.compile(
-    r"(patient|case|subject|donor|participant|animal|mouse)([ _-]?(id|no|nr|number|code|name))?\Z", re.IGNORECASE
-)
-_TUMOR = re.compile(r"tumou?r|cancer|carcinoma|malign|metasta|lymphoma|melanoma|sarcoma|(macro|micro)\Z")
-_NORMAL = re.compile(r"(normal|benign|healthy)\b|(no|non|not|without)[ _-]|(tumou?r|cancer)[ _-]?free\Z|.*\bnormal\Z")
-_UNKNOWN = re.compile(r"(unknown|unclear|n/?a|nan|null|itc|\?+)\Z")
-_YES, _NO = ("1", "1.0", "yes", "y", "true", "x", "+", "pos", "positive"), ("0", "0.0", "no", "n", "false", "-", "none")
-_SWITCH = dict.fromkeys(_YES, "tumor") | dict.fromkeys((*_NO, "neg", "negative"), "normal")
-"""Texts that mean something only below a title that asks for tumour."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +27,6 @@ class Known:
     titles: tuple[str, ...]
     rows: Mapping[str, Mapping[str, str]]
     lost: int
-
-
-@dataclass(frozen=True)
-class LabelColumn:
-    """A column that may say what slides are. counts: text -> slides. values: text -> meaning, {} where not all of its
-    texts have one."""
-
-    name: str
-    counts: Mapping[str, int]
-    values: Mapping[str, str]
-
-    @property
-    def told(self) -> str:
-        """The column and its texts, for a person."""
-        return f"{self.name} ({', '.join(f'{text!r} {count}' for text, count in self.counts.items())})"
 
 
 def read_known(root: Path, path: str, names: SlideNames) -> Known | None:
@@ -161,7 +132,7 @@ def table_text(
     for slide_id, path in sorted(slides.items()):
         row = dict(known.rows.get(path, {})) if known else {}
         said = {title.casefold(): text for title, text in row.items() if title.casefold() in COLUMNS}
-        patient = next((text for title, text in row.items() if text and _PATIENT.match(title)), "")
+        patient = next((text for title, text in row.items() if text and is_patient(title)), "")
         entry = {column: said.get(column, "") for column in COLUMNS} | {"slide": path}
         entry["patient"] = entry["patient"] or patient or patient_of(stem_of(path)) or ""
         entry["annotation"] = entry["annotation"] or annotations.get(slide_id, "")
@@ -198,38 +169,3 @@ def _labels_of(known: Known | None) -> dict[str, str]:
         titles[title] = name
         taken.add(name.casefold())
     return titles
-
-
-def label_columns(table: SlidesTable | None, joined: Joined) -> list[LabelColumn]:
-    """Return the columns that may say what slides are, those first of which all is understood."""
-    columns = []
-    for name in table.label_columns if table else ():
-        counts = Counter(text for entry in joined.by_slide.values() if (text := entry.labels.get(name)))
-        if is_label(name, counts):
-            columns.append(LabelColumn(name, dict(sorted(counts.items())), _meanings(name, counts)))
-    return sorted(columns, key=lambda one: -len(set(one.values.values()) & {"normal", "tumor"}))
-
-
-def is_label(name: str, counts: Mapping[str, int]) -> bool:
-    """Return whether a column may say what slides are, by its title and its texts (text -> slides)."""
-    measured = len(counts) > FEW_NUMBERS and all(_NUMBER.fullmatch(text) for text in counts)
-    return 0 < len(counts) <= MOST_VALUES and not measured and not _PATIENT.match(name)
-
-
-def _meanings(name: str, texts: Iterable[str]) -> dict[str, str]:
-    """Return text -> normal, tumor or unknown; nothing where one of them cannot be told, or none says either."""
-    asks = _TUMOR.search(name.casefold()) is not None
-    meanings: dict[str, str] = {}
-    for text in sorted(texts):
-        plain = text.casefold()
-        if asks and plain in _SWITCH:
-            meanings[text] = _SWITCH[plain]
-        elif _UNKNOWN.match(plain):
-            meanings[text] = "unknown"
-        elif _NORMAL.match(plain):
-            meanings[text] = "normal"
-        elif _TUMOR.search(plain):
-            meanings[text] = "tumor"
-        else:
-            return {}
-    return meanings if set(meanings.values()) - {"unknown"} else {}
