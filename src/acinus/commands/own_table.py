@@ -207,9 +207,11 @@ def taken_over(
     known, told, first = best_known(root, tables, found.match.slides.values())
     text = table_text(shown, found.match.annotations, known, unread)
     by_table = slides.with_table(root, paths, parse(text, NAME))
-    chosen = [f"{fault}; for now it names the first" for fault in found.match.faults]
     left = set(by_table.match.faults)
-    first += [line for line, fault in zip(chosen, found.match.faults, strict=True) if fault not in left]
+    settled = [f"{fault}; for now it names the first" for fault in found.match.faults if fault not in left]
+    first += settled[:SHOWN]
+    if len(settled) > SHOWN:
+        first.append(f"and {len(settled) - SHOWN} more like these, which acinus look lists")
     return TakenOver(text, known, by_table, tuple(told), tuple(first))
 
 
