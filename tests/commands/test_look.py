@@ -99,6 +99,23 @@ def test_um_per_px_of_the_table_come_first(folder: Path, tmp_path: Path) -> None
     assert "slides without a resolution" not in text
 
 
+def test_um_per_px_of_a_table_of_any_name_count_too(folder: Path, tmp_path: Path) -> None:
+    (folder / "labels.csv").write_text("ID;µm/px\noverview;1,5\nPräparat (1);0,25\n", encoding="utf-8")
+    text = look.run(folder, tmp_path / "out")
+    assert "overview.tif: TIFF, 600 x 400 px, 1 level, 1.5 um/px (labels.csv)" in text
+    assert "slides without a resolution" not in text
+
+
+def test_what_comes_next_is_what_can_be_done(folder: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    write_slide(bare / "a.tif")
+    (bare / "genes.csv").write_text("gene,x\nTP53,1\n")
+    assert "next: nothing says yet what the slides are" in look.run(bare, tmp_path / "out")
+    (bare / "list.csv").write_text("file,diagnosis\na,benign\n")
+    for root in (bare, folder):
+        assert look.run(root, tmp_path / "out").endswith(f"\nnext: acinus init my-study --slides {root}")
+
+
 def test_the_sheet_shows_outlines_in_their_tools_colours(folder: Path, tmp_path: Path) -> None:
     for path in [*folder.glob("*.csv"), *folder.glob("*.vsi"), folder / "torn.svs", folder / "overview.tif"]:
         path.unlink()
@@ -172,7 +189,8 @@ def test_a_dicom_series_is_one_slide_as_ingest_has_it(tmp_path: Path) -> None:
     assert "  1 of 1 can be used: 1 DICOM; 0 of them annotated; 2 files" in text
     assert "  level 0.dcm: DICOM, 50 x 50 px, 1 level, 0.499 um/px, 2 files of one series" in text
     assert "  level 1.dcm: " not in text
-    assert text.endswith(f"next: acinus init my-study --slides {root}")
+    assert "next: nothing says yet what the slides are: put annotation files beside the slides, or a slides.csv" in text
+    assert text.endswith(f"--like; then acinus init my-study --slides {root}")
     (root / "slides.csv").write_text("slide,site\nlevel 1,x\n")
     found = discover(root, [path.name for path in root.iterdir()])
     assert not found.joined.slides_without, "the row of one file is that of the series"

@@ -203,20 +203,23 @@ def _index_mask(source: Path, target: Path, rules: LabelRules) -> None:
         )
 
 
-def mask_values(path: Path, size: tuple[int, int], grid: tuple[int, int]) -> tuple[list[ClassCount], np.ndarray]:
+def mask_values(
+    path: Path, size: tuple[int, int], grid: tuple[int, int], coloured: bool = False
+) -> tuple[list[ClassCount], np.ndarray]:
     """Return how many px of a mask have each value or colour (the name of the class), and the mask on a small grid.
 
     size: (width, height) of the slide, level-0 px. grid: (columns, rows); uint8 (rows, columns) of a mask with values,
     (rows, columns, 3) of one with colours, whose classes are called #rrggbb and have their colour. What is grey all
-    over, or a TIFF that has nothing but red, has values.
+    over, or a TIFF that has nothing but red, has values. coloured: it has colours all the same, as other masks of its
+    cohort do.
 
     Raises:
         SlideError: lossy, damaged, of another shape than the slide.
     """
-    if is_coloured(path):
+    if coloured or is_coloured(path):
         colours, small = colours_in(path, grid)
         only_red = path.suffix.lower() != ".png" and all(green == blue == 0 for (_, green, blue), _ in colours)
-        if not only_red and any(len(set(colour)) > 1 for colour, _ in colours):
+        if coloured or (not only_red and any(len(set(colour)) > 1 for colour, _ in colours)):
             return [ClassCount(hex_of(colour), 1, float(px), colour) for colour, px in colours], small
     names = tuple(str(value) for value in range(IGNORE))
     rules = LabelRules(names, {"*": {**dict(enumerate(names)), IGNORE: "ignore"}})

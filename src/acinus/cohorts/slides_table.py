@@ -28,6 +28,9 @@ _SPLITS: dict[str, str] = {
 _YES = frozenset({"1", "1.0", "x", "y", "yes", "true", "exclude", "excluded"})
 _NO = frozenset({"", "0", "0.0", "n", "no", "false"})
 _NUMBER = re.compile(r"\d+([.,]\d*)?|[.,]\d+", re.ASCII)
+_UM_PER_PX = re.compile(
+    r"((mpp|resolution) )?[\[(]?([uµ\u03bc]m|micro(n|meter|metre)s?)[ _]?(/|per)[ _]?(px|pixels?)[\])]?"
+)
 _ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d+", re.ASCII)
 """What a spreadsheet makes of a long number; its other digits are lost."""
 
@@ -92,7 +95,7 @@ def parse(text: str, name: str) -> SlidesTable:
         if any(cells[width:]) or any(cell for title, cell in zip(header, cells, strict=False) if not title):
             faults.append(f"{where}: a field without a column name above it; name the column or empty the field")
         padded = [*cells[:width], *[""] * (width - len(cells))]
-        values = {_key(title): cell for title, cell in zip(header, padded, strict=True) if title}
+        values = {key_of(title): cell for title, cell in zip(header, padded, strict=True) if title}
         labels = {title: cell for title, cell in zip(header, padded, strict=True) if cell and _is_label(title)}
         entries.append(_entry(number, values, labels, where, faults))
     columns = tuple(title for title in header if title)
@@ -100,7 +103,7 @@ def parse(text: str, name: str) -> SlidesTable:
 
 
 def _check_header(header: list[str], name: str) -> None:
-    keys = [_key(title) for title in header if title]
+    keys = [key_of(title) for title in header if title]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise AcinusError(
@@ -143,12 +146,14 @@ def _mpp(text: str) -> float | None:
     return value if MPP_RANGE[0] <= value <= MPP_RANGE[1] else None
 
 
-def _key(title: str) -> str:
-    return title.casefold()
+def key_of(title: str) -> str:
+    """Return a column's title as it is compared: in one case, and mpp for µm/px in its usual spellings."""
+    key = title.casefold()
+    return "mpp" if _UM_PER_PX.fullmatch(key) else key
 
 
 def _is_label(title: str) -> bool:
-    return bool(title) and _key(title) not in COLUMNS
+    return bool(title) and key_of(title) not in COLUMNS
 
 
 def join(table: SlidesTable, slides: Iterable[str]) -> Joined:

@@ -12,10 +12,10 @@ from acinus.cohorts import slides as own_family
 from acinus.cohorts.adapter import Order, some
 from acinus.cohorts.matching import FLAT_SUFFIXES
 from acinus.cohorts.slides_table import NAME
-from acinus.commands.own_labels import number
-from acinus.commands.own_recipe import BASES, Task, own_recipe
+from acinus.commands.own_labels import MOST, WITHOUT_LABELS, number
+from acinus.commands.own_recipe import BASES, Seen, Task, own_recipe
 from acinus.commands.own_slides import Look, look
-from acinus.commands.own_splits import planned
+from acinus.commands.own_splits import contradicted, planned
 from acinus.commands.own_table import with_splits
 from acinus.errors import AcinusError
 from acinus.params import Recipe, check_recipe
@@ -38,6 +38,10 @@ ONLY_LABELS = (
 NO_LABELS = (
     "no column of the table tells normal from tumour by itself ({columns}): say under cohort.label of the recipe what "
     "the texts of one mean; to train, outline classes on some of the slides"
+)
+CONTRARY = (
+    "column {column} of the table calls {count} otherwise than their annotations do ({some}), so cohort.label is left "
+    "null: correct the table or the annotations, or say which classes are positive"
 )
 MOST_TODO = 10
 """So many things that stage ingest would stop at are told, a line each."""
@@ -132,29 +136,25 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
     if not count:
         raise AcinusError(_no_slides(slides, files, sight))
     if not (seen.classes or seen.values or seen.colours or seen.columns):
-        lines = [*sight.refused, *sight.faults]
-        said = f" ({'; '.join(lines[:SHOWN])}{f'; and {len(lines) - SHOWN} more' if len(lines) > SHOWN else ''})"
-        raise AcinusError(
-            f"{slides}: no outlines, no masks and no table with labels for {number(count, 'slide')}"
-            f"{said if lines else ''}; put annotation files beside the slides, or a slides.csv with the columns slide "
-            "and diagnosis, or start from a published recipe with --like"
-        )
-    weights = "package" if find_spec(PACKAGE) else "imagenet"
-    task = task or "patches"
-    document, notes = own_recipe(
-        f"Slides of {slides.name}", seen, task, read_mapping(published()[BASES[task]]), weights
-    )
-    recipe = check_recipe(f"--task {task}", document)
-    assert isinstance(recipe, SlidesRecipe), "own recipes are of family slides"
+        raise AcinusError(_no_labels(slides, sight))
+    recipe, document, notes = _made(slides.name, seen, task or "patches")
+    contrary = contradicted(sight.each, recipe)
+    first = [*sight.first, *sight.unowned, *_odd_masks(seen)]
+    if contrary and seen.label:
+        first.append(CONTRARY.format(column=seen.label.name, count=number(len(contrary), "slide"), some=some(contrary)))
+        recipe, document, notes = _made(slides.name, _unlabelled(seen, sight), task or "patches")
     plan = planned(sight.each, recipe, derive(seed, "ingest"))
     table = sight.table
     if plan.splits and table is not None:
         table = with_splits(table, plan.splits)
         notes = {**notes, "cohort.test_fraction": NOT_DRAWN}
     annotated = bool(seen.classes or seen.values or seen.colours)
-    todo = [*sight.refused[:MOST_TODO], *_unplaced(sight, recipe), *(plan.lacks if annotated else ())]
-    if len(sight.refused) > MOST_TODO:
-        todo.insert(MOST_TODO, f"and {len(sight.refused) - MOST_TODO} more like these, which acinus look lists")
+    refused = list(sight.refused[:MOST_TODO])
+    if more := len(sight.refused) - len(refused):
+        refused.append(f"and {more} more like these, which acinus look lists")
+    todo = [*first, *refused, *_unplaced(sight, recipe), *(plan.lacks if annotated else ())]
+    if sight.patients:
+        notes = {**notes, "cohort.split_by": f"{sight.patients}."}
     if sight.unread:
         document["cohort"]["exclude"] = dict(sight.unread)
         notes = {**notes, "cohort.exclude": "Cannot be used as they are; take them off here when they can."}
@@ -170,6 +170,35 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
     return Draft(document, f"made from {number(count, 'slide')}", notes, sight.faults, table, count, todo, stops)
 
 
+def _made(name: str, seen: Seen, task: Task) -> tuple[SlidesRecipe, dict[str, Any], Mapping[str, str]]:
+    """Return a recipe of family slides, its document, and what to say of its values."""
+    weights = "package" if find_spec(PACKAGE) else "imagenet"
+    document, notes = own_recipe(f"Slides of {name}", seen, task, read_mapping(published()[BASES[task]]), weights)
+    recipe = check_recipe(f"--task {task}", document)
+    assert isinstance(recipe, SlidesRecipe), "own recipes are of family slides"
+    return recipe, document, notes
+
+
+def _unlabelled(seen: Seen, sight: Look) -> Seen:
+    """Return what was seen without a column that says what slides are."""
+    columns = [replace(one, values={}, why="not as the annotations have it") for one in seen.columns[:1]]
+    bare = sum(one.usable and not one.classes for one in sight.each.values())
+    return replace(seen, columns=(*columns, *(replace(one, values={}) for one in seen.columns[1:])), bare=bare)
+
+
+def _odd_masks(seen: Seen) -> list[str]:
+    """Return a line where masks have more values or colours than a person gives."""
+    return [
+        f"masks have {len(several)} {what}, of which the first {MOST} are classes: their borders are smoothed; export "
+        f"the masks without smoothing (anti-aliasing, interpolation), or keep those that are meant in cohort.{key}"
+        for several, what, key in (
+            (seen.colours, "colours", "mask_colours"),
+            (seen.values, "values", "mask_values"),
+        )
+        if len(several) > MOST
+    ]
+
+
 def _no_slides(slides: Path, files: Iterable[str], sight: Look) -> str:
     """Return that no slide can be opened, and what lies there instead."""
     lines = [*(one.unread for one in sight.each.values() if one.unread), *sight.unread.values()]
@@ -179,6 +208,16 @@ def _no_slides(slides: Path, files: Iterable[str], sight: Look) -> str:
     kinds = Counter(PurePath(path).suffix.lower() or "without suffix" for path in files)
     there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN + 2)) or "it is empty"
     return f"{slides}: no file has the name of a slide ({there}); give the folder that holds the slides with --slides"
+
+
+def _no_labels(slides: Path, sight: Look) -> str:
+    """Return that nothing is known of the slides, and what was not understood."""
+    lines = [*sight.first, *sight.refused, *sight.faults]
+    said = f" ({'; '.join(lines[:SHOWN])}{f'; and {len(lines) - SHOWN} more' if len(lines) > SHOWN else ''})"
+    return (
+        f"{slides}: no outlines, no masks and no table with labels for {number(len(sight.seen.mpps), 'slide')}"
+        f"{said if lines else ''}; {WITHOUT_LABELS}"
+    )
 
 
 def _unplaced(sight: Look, recipe: SlidesRecipe) -> list[str]:

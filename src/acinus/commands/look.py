@@ -3,16 +3,13 @@
 import os
 import shlex
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from acinus.annotations.frame import Frame
-from acinus.annotations.outline import ClassCount, Outline, class_counts
+from acinus.annotations.outline import Outline, class_counts
 from acinus.annotations.reading import read_annotations
 from acinus.charts.sheet import Tile, colour_of, contact_sheet, outlined, tile_px, tinted
 from acinus.cohorts import slides
@@ -20,9 +17,12 @@ from acinus.cohorts.drawn import mask_values
 from acinus.cohorts.inventory import listing
 from acinus.cohorts.matching import is_mask
 from acinus.cohorts.slide_names import SlideNames
+from acinus.commands.looked import NO_CLASS, SHOWN, SlideLook, annotation_lines, class_lines, slide_lines
+from acinus.commands.own_labels import WITHOUT_LABELS, number
 from acinus.commands.own_legend import legend
+from acinus.commands.own_meanings import label_columns
 from acinus.commands.own_slides import annotated_twice, one_per_series
-from acinus.commands.own_table import table_lines
+from acinus.commands.own_table import table_lines, taken_over
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_text
 from acinus.labels.palette import Colour
@@ -36,29 +36,7 @@ from acinus.slides.pyramid import slide_file
 from acinus.slides.slide import is_default_mpp
 
 SHEET, TEXT = "contact_sheet.png", "look.txt"
-SHOWN = 25
-"""So many lines of each part are printed; look.txt has all."""
 _SEVERAL = 16  # slides from which on processes are worth their start
-NO_CLASS = "(no class)"
-
-
-@dataclass
-class SlideLook:
-    """What one slide and its annotation are. problem, annotation_problem: why it cannot be used, else ""."""
-
-    slide_id: str
-    path: str
-    form: str
-    facts: str = ""
-    problem: str = ""
-    no_mpp: str = ""
-    annotation: str = ""
-    tool: str = ""
-    annotation_problem: str = ""
-    classes: list[ClassCount] = field(default_factory=list)
-    mm2_per_px: float | None = None
-    notes: list[str] = field(default_factory=list)
-    picture: np.ndarray | None = None
 
 
 Part = tuple[str, list[str]]
@@ -79,19 +57,22 @@ def run(folder: Path, out: Path) -> str:
     found, table_fault = _discovered(folder, files)
     matched = found.match
     shown, of_series = one_per_series(folder, matched.slides, matched.annotations)
-    stated = {path: entry.mpp for path, entry in found.joined.by_slide.items()}
+    by_table, source, labelled = _table(folder, files, found, shown)
+    stated = {path: entry.mpp for path, entry in by_table.joined.by_slide.items()}
     jobs = [(name, path, matched.annotations.get(name, ""), stated.get(path)) for name, path in shown.items()]
     workers = (os.cpu_count() or 1) if len(jobs) >= _SEVERAL else 1
-    looks = list(map_over(partial(look_at, root=folder, edge_px=tile_px(len(jobs))), jobs, workers=workers))
+    looks = list(
+        map_over(partial(look_at, root=folder, edge_px=tile_px(len(jobs)), table=source), jobs, workers=workers)
+    )
     names = SlideNames(matched.slides.values())
     parts: list[Part] = [
-        ("slides", _slide_lines(looks, of_series, len(files))),
+        ("slides", slide_lines(looks, of_series, len(files))),
         ("slides that cannot be used", [f"{one.path}: {one.problem}" for one in looks if one.problem]),
         ("slides without a resolution", [f"{x.path}: {x.no_mpp}" for x in looks if x.no_mpp and not x.problem]),
         ("slides in formats that are not read", [f"{path}: {why}" for path, why in matched.foreign.items()]),
         ("ids that differ from file names", slides.named(shown)),
-        ("annotations", _annotation_lines(looks)),
-        ("classes", _class_lines(looks)),
+        ("annotations", annotation_lines(looks)),
+        ("classes", class_lines(looks)),
         (
             "annotations that cannot be used",
             [f"{x.annotation}: {x.annotation_problem}" for x in looks if x.annotation_problem],
@@ -118,14 +99,27 @@ def run(folder: Path, out: Path) -> str:
     with atomic_path(out / SHEET) as part:
         part.write_bytes(_sheet(looks))
     write_text(out / TEXT, f"{folder}\n\n" + _text(parts, None))
-    return f"{folder}\n\n{_text(parts, SHOWN)}\nwritten: {out / TEXT}, {out / SHEET}\n{_next(folder, looks)}"
+    return f"{folder}\n\n{_text(parts, SHOWN)}\nwritten: {out / TEXT}, {out / SHEET}\n{_next(folder, looks, labelled)}"
 
 
-def _next(folder: Path, looks: Sequence[SlideLook]) -> str:
-    """Return what to do with what was seen."""
+def _next(folder: Path, looks: Sequence[SlideLook], labelled: bool) -> str:
+    """Return what to do with what was seen. labelled: a table may say what slides are."""
     if not looks:
         return "next: give the folder that holds the slides"
-    return f"next: acinus init my-study --slides {shlex.quote(str(folder))}"
+    given = f"--slides {shlex.quote(str(folder))}"
+    if labelled or any(one.classes for one in looks):
+        return f"next: acinus init my-study {given}"
+    return f"next: nothing says yet what the slides are: {WITHOUT_LABELS}; then acinus init my-study {given}"
+
+
+def _table(
+    folder: Path, files: list[str], found: slides.Found, shown: Mapping[str, str]
+) -> tuple[slides.Found, str, bool]:
+    """Return what lies there by the table that `init` has or makes, whose that is, and whether it may have labels."""
+    made = None if found.table else taken_over(folder, files, found, shown, {})
+    found = made.found if made else found
+    source = made.known.path if made and made.known else slides.NAME
+    return found, source, bool(label_columns(found.table, found.joined))
 
 
 def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]]:
@@ -137,8 +131,8 @@ def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]
         return slides.discover(folder, rest), [str(error)]
 
 
-def look_at(job: tuple[str, str, str, float | None], root: Path, edge_px: int) -> SlideLook:
-    """Return what one slide is (id, path, annotation file or "", um/px of slides.csv); nothing is raised for it."""
+def look_at(job: tuple[str, str, str, float | None], root: Path, edge_px: int, table: str) -> SlideLook:
+    """Return what one slide is (id, path, annotation file or "", um/px of the table); nothing is raised for it."""
     slide_id, path, annotation, stated = job
     form = format_of(below(root, path))
     look = SlideLook(slide_id, path, form.name if form else "unknown", annotation=annotation)
@@ -146,15 +140,16 @@ def look_at(job: tuple[str, str, str, float | None], root: Path, edge_px: int) -
         with tempfile.TemporaryDirectory() as scratch:
             file = slide_file(below(root, path), slide_id, Path(scratch) / "slide.tif")
             with open_slide(file, slide_id) as slide:
-                _examine(slide, look, root, edge_px, stated)
+                _examine(slide, look, root, edge_px, (stated, table))
     except (AcinusError, OSError) as error:
         look.problem = _plain(error, slide_id, root)
     return look
 
 
-def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int, stated: float | None) -> None:
+def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int, by_table: tuple[float | None, str]) -> None:
+    stated, table = by_table
     mpp, tag = (stated, stated) if stated else slide.tag_mpp, slide.properties.get("openslide.mpp-x")
-    resolution = f"{mpp[0]:.4g} um/px{f' ({slides.NAME})' if stated else ''}" if mpp else "no um/px"
+    resolution = f"{mpp[0]:.4g} um/px{f' ({table})' if stated else ''}" if mpp else "no um/px"
     if mpp is None and tag is not None and not is_default_mpp(tag):
         look.no_mpp = (
             f"its tag says {float(tag):.4g} um/px, which is not plausible: give the right one in "
@@ -163,7 +158,7 @@ def _examine(slide: SlidePixels, look: SlideLook, root: Path, edge_px: int, stat
     elif mpp is None:
         look.no_mpp = "no um/px: give it in column mpp of slides.csv, or set cohort.mpp for all such slides"
     levels = len(slide.level_dimensions)
-    look.facts = f"{slide.width} x {slide.height} px, {_number(levels, 'level')}, {resolution}"
+    look.facts = f"{slide.width} x {slide.height} px, {number(levels, 'level')}, {resolution}"
     look.mm2_per_px = mpp[0] * mpp[1] / 1e6 if mpp else None
     scale = max(slide.width, slide.height) / edge_px
     columns, rows = (max(1, round(edge / scale)) for edge in (slide.width, slide.height))
@@ -207,64 +202,6 @@ def _passed_over(name: str, passed_over: dict[str, int], outlines: Iterable[Outl
 def _plain(error: Exception, slide_id: str, root: Path) -> str:
     text = " ".join(str(error).replace(f"{root}/", "").split())
     return text.removeprefix(f"slide {slide_id}: ")
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
-
-
-def _slide_lines(looks: Sequence[SlideLook], of_series: Mapping[str, Sequence[str]], files: int) -> list[str]:
-    """Return a line for each slide that can be used; a DICOM series (slide id -> its other files) is one."""
-    usable = [one for one in looks if not one.problem]
-    forms = Counter(one.form for one in usable)
-    counts = ", ".join(f"{count} {form}" for form, count in forms.most_common())
-    annotated = sum(bool(one.annotation and not one.annotation_problem) for one in usable)
-    lines = [
-        f"{len(usable)} of {len(looks)} can be used: {counts or 'none'}; {annotated} of them annotated; {files} files"
-    ]
-    more = {slide_id: f", {len(others) + 1} files of one series" for slide_id, others in of_series.items()}
-    return lines + [f"{one.path}: {one.form}, {one.facts}{more.get(one.slide_id, '')}" for one in usable]
-
-
-def _annotation_lines(looks: Sequence[SlideLook]) -> list[str]:
-    lines = []
-    for one in looks:
-        if one.tool and not one.annotation_problem:
-            classes = one.classes[:SHOWN]  # a smoothed mask has thousands of colours
-            what = ", ".join(f"{entry.class_name or NO_CLASS} {_amount(entry, one)}" for entry in classes)
-            what += f" and {more} more" if (more := len(one.classes) - len(classes)) else ""
-            lines.append(f"{one.annotation} ({one.tool}) -> {one.path}: {what or 'no outline'}")
-    return lines
-
-
-def _amount(entry: ClassCount, look: SlideLook) -> str:
-    if look.tool == "mask":
-        return f"({entry.area_px0:,.0f} mask px)"
-    return f"{entry.outlines} ({_area(entry.area_px0, look.mm2_per_px)})"
-
-
-def _area(px0: float, mm2_per_px: float | None) -> str:
-    return f"{px0:,.0f} px" if mm2_per_px is None else f"{px0 * mm2_per_px:.3g} mm2"
-
-
-def _class_lines(looks: Sequence[SlideLook]) -> list[str]:
-    """Return a line for each class over all files, the commonest first."""
-    by_name: dict[str, list[tuple[ClassCount, SlideLook]]] = defaultdict(list)
-    for look in looks:
-        if look.tool != "mask":
-            for entry in look.classes:
-                by_name[entry.class_name or NO_CLASS].append((entry, look))
-    lines = []
-    for name, entries in sorted(by_name.items(), key=lambda item: -sum(entry.outlines for entry, _ in item[1])):
-        known = [entry.area_px0 * look.mm2_per_px for entry, look in entries if look.mm2_per_px]
-        area = (
-            f", {sum(known):.3g} mm2"
-            if len(known) == len(entries)
-            else f", {sum(e.area_px0 for e, _ in entries):,.0f} px"
-        )
-        count = sum(entry.outlines for entry, _ in entries)
-        lines.append(f"{name}: {_number(count, 'outline')} in {_number(len(entries), 'file')}{area}")
-    return lines
 
 
 def _legend_lines(folder: Path, tables: Sequence[str]) -> list[str]:

@@ -5,13 +5,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acinus.commands.own_table import LabelColumn
+from acinus.commands.own_meanings import LabelColumn
 
 SPLITS = 3
 MOST = 12
 """So many classes are taken at most: a mask with more colours has borders smoothed by a program."""
 SHOWN = 6
 """So many colours or columns are named in a comment."""
+WITHOUT_LABELS = (
+    "put annotation files beside the slides, or a slides.csv with the columns slide and diagnosis, or start from a "
+    "published recipe with --like"
+)
 UNCLASSIFIED, IGNORE, REGION = "unclassified", "ignore", "region"
 _NOT_LOOKED_FOR = re.compile(r"(normal|benign|healthy|background|negative|other|stroma)\b", re.IGNORECASE)
 _IGNORED = re.compile(r".*\*\Z|exclu|ignore", re.IGNORECASE)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, Literal
 
 from acinus.commands.own_labels import ClassSeen, labels_of, number
-from acinus.commands.own_table import LabelColumn
+from acinus.commands.own_meanings import LabelColumn
 
 Task = Literal["patches", "segmentation", "slides"]
 

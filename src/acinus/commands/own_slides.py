@@ -9,14 +9,16 @@ from acinus.annotations.frame import Frame
 from acinus.annotations.outline import ClassCount, class_counts
 from acinus.annotations.reading import read_annotations
 from acinus.cohorts import dicom, slides
+from acinus.cohorts.adapter import some
 from acinus.cohorts.drawn import mask_values
 from acinus.cohorts.matching import FLAT_SUFFIXES, is_mask
 from acinus.cohorts.slide_names import patient_of, safe_id, stem_of
-from acinus.cohorts.slides_table import NAME, Entry, parse
-from acinus.commands.own_labels import ClassSeen
+from acinus.cohorts.slides_table import NAME, Entry
+from acinus.commands.own_labels import ClassSeen, number
 from acinus.commands.own_legend import legend
+from acinus.commands.own_meanings import label_columns
 from acinus.commands.own_recipe import Seen
-from acinus.commands.own_table import best_known, label_columns, table_text
+from acinus.commands.own_table import TakenOver, taken_over
 from acinus.errors import AcinusError
 from acinus.slides import brightfield
 from acinus.slides.open import below, open_slide
@@ -70,7 +72,8 @@ class Look:
     """What a folder of slides shows. each: slide id -> slide, one for a DICOM series. table: the text of a slides.csv
     to be filled in, where none lies there. taken: the table that it was made from, with the slides that this names.
     faults: what is not understood, a line each. refused: what stage ingest would stop at. unread: slide id -> why it
-    cannot be used, of slides that no table of ours leaves out."""
+    cannot be used, of slides that no table of ours leaves out. first: what a person has to look at, a line each.
+    patients: what says whose slide each is, "" where nothing says it of all, for which `unowned` has a line."""
 
     found: slides.Found
     each: Mapping[str, SlideSeen]
@@ -80,6 +83,9 @@ class Look:
     unread: Mapping[str, str]
     table: str | None
     taken: str = ""
+    first: tuple[str, ...] = ()
+    patients: str = ""
+    unowned: tuple[str, ...] = ()
 
 
 def look(root: Path, files: Iterable[str]) -> Look:
@@ -92,34 +98,69 @@ def look(root: Path, files: Iterable[str]) -> Look:
     found = slides.discover(root, paths)
     shown, of_series = one_per_series(root, found.match.slides, found.match.annotations)
     opened = {slide_id: _open(root, slide_id, path) for slide_id, path in shown.items()}
-    table, taken, told = None, "", list[str]()
-    names, legend_path = legend(root, found.match.tables)
+    made: TakenOver | None = None
     if found.table is None:
-        tables = [path for path in found.match.tables if path != legend_path]
-        known, told = best_known(root, tables, found.match.slides.values())
         unread = {path: opened[slide_id].unread for slide_id, path in shown.items() if opened[slide_id].unread}
-        table = table_text(shown, found.match.annotations, known, unread)
-        taken = f"{known.path}, whose column {known.column} names {len(known.rows)} of the slides" if known else ""
-        found = slides.with_table(root, paths, parse(table, NAME))
+        made = taken_over(root, paths, found, shown, unread)
+        found = made.found
+    known = made.known if made else None
     each = {slide_id: _slide(root, slide_id, path, opened[slide_id], found) for slide_id, path in shown.items()}
-    faults, refused, unread = _faults(found, opened, each, table is not None)
-    refused = [*annotated_twice(of_series, found.match.annotations), *refused]
-    faults = [*told, *faults]
+    if any(one.kind == "colours" for one in each.values()):  # then a mask of greys alone has colours too
+        each |= {
+            slide_id: _slide(root, slide_id, one.path, opened[slide_id], found, coloured=True)
+            for slide_id, one in each.items()
+            if one.kind == "values"
+        }
+    faults, refused, no_use = _faults(found, opened, each, made is not None)
+    patients, unowned = _patients(each, known.patient_column if known else "patient")
+    return Look(
+        found,
+        each,
+        _seen(root, found, each, opened),
+        (*(made.told if made else ()), *faults),
+        (*annotated_twice(of_series, found.match.annotations), *refused),
+        no_use,
+        made.text if made else None,
+        f"{known.path}, whose column {known.column} names {len(known.rows)} of the slides" if known else "",
+        made.first if made else (),
+        patients,
+        tuple(unowned),
+    )
+
+
+def _seen(root: Path, found: slides.Found, each: Mapping[str, SlideSeen], opened: Mapping[str, Opened]) -> Seen:
+    """Return what the recipe is made from."""
     usable = [one for one in each.values() if one.usable]
     columns = tuple(label_columns(found.table, found.joined))
     label = columns[0] if columns and columns[0].values else None
     normal = {text for text, meaning in label.values.items() if meaning != "unknown"} if label else set()
-    seen = Seen(
+    return Seen(
         [max(one.mpp) if one.mpp else None for one in usable],
         _summed(usable, "outlines"),
         _summed(usable, "values"),
         sum(not one.classes and not (label and one.entry.labels.get(label.name) in normal) for one in usable),
         _summed(usable, "colours"),
         columns,
-        names,
+        legend(root, found.match.tables)[0],
         [min(opened[slide_id].size) for slide_id, one in each.items() if one.usable],
     )
-    return Look(found, each, seen, tuple(faults), tuple(refused), unread, table, taken)
+
+
+def _patients(each: Mapping[str, SlideSeen], column: str | None) -> tuple[str, list[str]]:
+    """Return what says whose slide each is, or a line that nothing says it, of all or of some."""
+    usable = [one for one in each.values() if one.usable]
+    bare = [one.path for one in usable if not one.entry.patient and not patient_of(stem_of(one.path))]
+    barcodes = all(one.entry.patient in ("", patient_of(stem_of(one.path))) for one in usable)
+    where = "TCGA barcodes of the slides" if barcodes else f"column {column}"
+    if not bare:
+        return f"patients: {where}", []
+    remedy = f"fill in column patient of {NAME} where a patient has several"
+    if len(bare) == len(usable):
+        return "", [f"no column says whose slide it is: each slide is a patient of its own; {remedy}"]
+    return "", [
+        f"patients: {where}, but nothing for {number(len(bare), 'slide')} ({some(bare)}): each is a patient of its "
+        f"own; {remedy}"
+    ]
 
 
 def _faults(
@@ -189,8 +230,10 @@ def _plain(error: AcinusError, root: Path) -> str:
     return str(error).replace(f"{root}/", "")
 
 
-def _slide(root: Path, slide_id: str, path: str, opened: Opened, found: slides.Found) -> SlideSeen:
-    """Return what is seen of one slide; an annotation that cannot be read is its fault."""
+def _slide(
+    root: Path, slide_id: str, path: str, opened: Opened, found: slides.Found, coloured: bool = False
+) -> SlideSeen:
+    """Return what is seen of one slide; an annotation that cannot be read is its fault. coloured: of `mask_values`."""
     entry, annotation = found.joined.by_slide.get(path, Entry(0)), found.match.annotations.get(slide_id)
     mpp = (entry.mpp, entry.mpp) if entry.mpp else opened.tag_mpp
     patient = entry.patient or patient_of(stem_of(path)) or slide_id
@@ -199,7 +242,7 @@ def _slide(root: Path, slide_id: str, path: str, opened: Opened, found: slides.F
         return said
     try:
         if is_mask(annotation):
-            counts, small = mask_values(below(root, annotation), opened.size, (1, 1))
+            counts, small = mask_values(below(root, annotation), opened.size, (1, 1), coloured)
             return replace(said, classes=tuple(counts), kind="colours" if small.ndim == 3 else "values")
         outlines = read_annotations(below(root, annotation), Frame.of(opened.size, opened.properties, mpp)).outlines
     except AcinusError as error:

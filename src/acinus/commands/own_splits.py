@@ -58,6 +58,12 @@ def planned(slides: Mapping[str, SlideSeen], recipe: SlidesRecipe, seed: int) ->
     return Plan({}, tuple(_lacks(drawn, groups, usable, has)), _stops(drawn, recipe)) if drawn else Plan({})
 
 
+def contradicted(slides: Mapping[str, SlideSeen], recipe: SlidesRecipe) -> list[str]:
+    """Return the paths of the slides that the table calls normal and the annotation tumour, or the other way round."""
+    has = {one.path: (_stated(one, recipe.cohort), _classes_of(one, recipe)) for one in slides.values() if one.usable}
+    return [path for path, (stated, names) in has.items() if stated and names and stated != _shown(names, recipe)]
+
+
 def _missing(
     members: Sequence[Member], has: Mapping[str, Collection[str]], recipe: SlidesRecipe, seed: int
 ) -> dict[str, list[str]]:
@@ -95,8 +101,12 @@ def _stated(one: SlideSeen, cohort: SlidesCohort) -> str | None:
 
 def _label(one: SlideSeen, has: Collection[str], recipe: SlidesRecipe) -> str | None:
     """Return what ingest will call a slide: the table's word, else what its annotation shows."""
-    seen = "tumor" if set(has) & set(recipe.positive) else "normal" if has else None
-    return _stated(one, recipe.cohort) or seen
+    return _stated(one, recipe.cohort) or _shown(has, recipe)
+
+
+def _shown(has: Collection[str], recipe: SlidesRecipe) -> str | None:
+    """Return what the classes of a slide say of it: normal, tumor or None."""
+    return "tumor" if set(has) & set(recipe.positive) else "normal" if has else None
 
 
 def _stops(missing: Mapping[str, Sequence[str]], recipe: SlidesRecipe) -> bool:

@@ -8,54 +8,45 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
+from acinus.cohorts import slides
 from acinus.cohorts.adapter import COMMON_TABLES
 from acinus.cohorts.slide_names import SlideNames, patient_of, stem_of
-from acinus.cohorts.slides_table import COLUMNS, NAME, Joined, SlidesTable
+from acinus.cohorts.slides_table import COLUMNS, NAME, key_of, parse
 from acinus.cohorts.tables import csv_rows, read_text
+from acinus.commands.own_legend import legend
+from acinus.commands.own_meanings import MOST_VALUES, LabelColumn, is_label, is_patient
 from acinus.errors import AcinusError
 from acinus.slides.open import below
 
-MOST_VALUES = 12
-"""A column with more different texts says something else than the kind of a slide."""
-FEW_NUMBERS = 3
-"""A column of more different numbers measures something (an age, a score)."""
-_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 FOLDER = "folder"
-_PATIENT = re.compile(
-    r"(patient|case|subject|donor|participant|animal|mouse)([ _-]?(id|no|nr|number|code|name))?\Z", re.IGNORECASE
-)
-_TUMOR = re.compile(r"tumou?r|cancer|carcinoma|malign|metasta|lymphoma|melanoma|sarcoma|(macro|micro)\Z")
-_NORMAL = re.compile(r"(normal|benign|healthy)\b|(no|non|not|without)[ _-]|(tumou?r|cancer)[ _-]?free\Z|.*\bnormal\Z")
-_UNKNOWN = re.compile(r"(unknown|unclear|n/?a|nan|null|itc|\?+)\Z")
-_YES, _NO = ("1", "1.0", "yes", "y", "true", "x", "+", "pos", "positive"), ("0", "0.0", "no", "n", "false", "-", "none")
-_SWITCH = dict.fromkeys(_YES, "tumor") | dict.fromkeys((*_NO, "neg", "negative"), "normal")
-"""Texts that mean something only below a title that asks for tumour."""
+SHOWN = 5
+"""So many slides, columns or texts stand in one line."""
+_PERSON = re.compile(r"pat|mrn|medical")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a table says. path: below the root. rows: path of a slide -> column -> text. lost: rows of no slide here."""
+    """What a table says. path: below the root. rows: path of a slide -> column -> text. lost: texts that name no slide.
+
+    faults: rows and columns that stand twice, a line each; the first counts.
+    """
 
     path: str
     column: str
     titles: tuple[str, ...]
     rows: Mapping[str, Mapping[str, str]]
-    lost: int
-
-
-@dataclass(frozen=True)
-class LabelColumn:
-    """A column that may say what slides are. counts: text -> slides. values: text -> meaning, {} where not all of its
-    texts have one."""
-
-    name: str
-    counts: Mapping[str, int]
-    values: Mapping[str, str]
+    lost: tuple[str, ...]
+    faults: tuple[str, ...] = ()
 
     @property
-    def told(self) -> str:
-        """The column and its texts, for a person."""
-        return f"{self.name} ({', '.join(f'{text!r} {count}' for text, count in self.counts.items())})"
+    def patient_column(self) -> str | None:
+        """The column that says whose slide it is: the one called patient, else so in other words, else a case."""
+        said = [
+            title
+            for title in self.titles
+            if is_patient(title) and title != self.column and any(row.get(title) for row in self.rows.values())
+        ]
+        return min(said, key=lambda one: (key_of(one) != "patient", not _PERSON.match(one.casefold())), default=None)
 
 
 def read_known(root: Path, path: str, names: SlideNames) -> Known | None:
@@ -65,18 +56,33 @@ def read_known(root: Path, path: str, names: SlideNames) -> Known | None:
         AcinusError: a file that is no CSV.
     """
     rows = csv_rows(read_text(below(root, path)), path)
-    header, body = (rows[0][1], [cells for _, cells in rows[1:]]) if rows else ([], [])
+    header, body = (rows[0][1], rows[1:]) if rows else ([], [])
     titles = tuple(header)
-    slides_of = {place: [_slide(cells, place, names) for cells in body] for place, title in enumerate(titles) if title}
+    slides_of = {
+        place: [_slide(cells, place, names) for _, cells in body] for place, title in enumerate(titles) if title
+    }
     place = max(slides_of, key=lambda one: len(set(slides_of[one]) - {None}), default=None)
     if place is None or not any(slides_of[place]):
         return None
     found: dict[str, dict[str, str]] = {}
-    for slide, cells in zip(slides_of[place], body, strict=True):
-        if slide is not None and slide not in found:
-            found[slide] = {title: cell for title, cell in zip(titles, cells, strict=False) if title}
-    lost = sum(slide is None for slide in slides_of[place])
-    return Known(path, titles[place], titles, found, lost)
+    numbers: dict[str, list[int]] = {}
+    lost = []
+    for slide, (number, cells) in zip(slides_of[place], body, strict=True):
+        if slide is None:
+            lost.append(cells[place] if place < len(cells) else "")
+            continue
+        numbers.setdefault(slide, []).append(number)
+        fields = list(zip(titles, cells, strict=False))
+        found.setdefault(slide, {title: cell for title, cell in reversed(fields) if title})
+    faults = [f"{slide} (rows {', '.join(map(str, those))})" for slide, those in numbers.items() if len(those) > 1]
+    twice = [repr(title) for title, count in Counter(filter(None, titles)).items() if count > 1]
+    lines = [f"{path}: slides of several rows, of which the first counts: {_shown(faults)}"] * bool(faults)
+    lines += [f"{path}: columns of one name, of which the first counts: {_shown(twice)}"] * bool(twice)
+    return Known(path, titles[place], titles, found, tuple(lost), tuple(lines))
+
+
+def _shown(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
 
 
 def _slide(cells: Sequence[str], place: int, names: SlideNames) -> str | None:
@@ -85,35 +91,41 @@ def _slide(cells: Sequence[str], place: int, names: SlideNames) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def best_known(root: Path, tables: Iterable[str], slides: Iterable[str]) -> tuple[Known | None, list[str]]:
-    """Return the table that names most of the slides, and a line for each other one, what of it is not used and why."""
-    names, known, lines = SlideNames(slides), [], []
+def best_known(root: Path, tables: Iterable[str], paths: Iterable[str]) -> tuple[Known | None, list[str], list[str]]:
+    """Return the table that names most of the slides, a line for what of the others is not used, and lines of what a
+    person has to mend: tables that cannot be read, what stands twice."""
+    names, known, lines, first = SlideNames(paths), [], [], []
     for path in tables:
         name = Path(path).name.lower()
         if name in COMMON_TABLES:
             continue
         if not name.endswith((".csv", ".tsv")):
-            lines.append(f"{path}: only CSV is read; save it as CSV")
+            first.append(f"{path}: only CSV is read; save it as CSV")
             continue
         try:
             one = read_known(root, path, names)
         except AcinusError as error:
-            lines.append(str(error))
+            first.append(str(error))
             continue
         if one is None:
             lines.append(f"{path}: no column of it names slides of this folder, so that nothing of it is used")
         else:
             known.append(one)
-    known.sort(key=lambda one: -len(one.rows))
+    if not known:
+        return None, lines, first
+    best, *others = sorted(known, key=lambda one: -len(one.rows))
     lines += [
-        f"{one.path}: names slides too, but slides.csv has what {known[0].path} says; copy into it what else counts"
-        for one in known[1:]
+        f"{one.path}: names slides too, but slides.csv has what {best.path} says; copy into it what else counts"
+        for one in others
     ]
-    if known and known[0].lost:
+    if best.lost:
+        lost = [f"{text!r}{names.near(text)}" for text in best.lost[:SHOWN]]
+        more = f" and {len(best.lost) - SHOWN} more" if len(best.lost) > SHOWN else ""
         lines.append(
-            f"{known[0].path}: {known[0].lost} of its rows name no slide of this folder in column {known[0].column}"
+            f"{best.path}: {len(best.lost)} of its rows name no slide of this folder in column {best.column}: "
+            f"{', '.join(lost)}{more}"
         )
-    return (known[0] if known else None), lines
+    return best, lines, [*first, *best.faults]
 
 
 def table_lines(root: Path, path: str, names: SlideNames) -> list[str]:
@@ -143,33 +155,64 @@ def table_lines(root: Path, path: str, names: SlideNames) -> list[str]:
 
 
 def table_text(
-    slides: Mapping[str, str], annotations: Mapping[str, str], known: Known | None, faults: Mapping[str, str]
+    of_id: Mapping[str, str], annotations: Mapping[str, str], known: Known | None, faults: Mapping[str, str]
 ) -> str:
-    """Return a slides.csv of the slides (id -> path): what names, files and a table say of each already stands there.
+    """Return a slides.csv of slides (id -> path): what names, files and a table say of each already stands there.
 
     Slides of several folders have a column of these, which may say what they are. annotations: slide id -> file.
     faults: path of a slide that does not open -> why; such a slide is left out.
     """
-    titles = _labels_of(known)
-    folders = {path: PurePosixPath(path).parent.name for path in slides.values()}
+    titles, patients = _labels_of(known), known.patient_column if known else None
+    folders = {path: PurePosixPath(path).parent.name for path in of_id.values()}
     several = 1 < len(set(folders.values())) <= MOST_VALUES and FOLDER not in titles.values()
     written = StringIO()
     table = csv.DictWriter(
         written, [*COLUMNS, *titles.values(), *([FOLDER] if several else [])], restval="", lineterminator="\n"
     )
     table.writeheader()
-    for slide_id, path in sorted(slides.items()):
+    for slide_id, path in sorted(of_id.items()):
         row = dict(known.rows.get(path, {})) if known else {}
-        said = {title.casefold(): text for title, text in row.items() if title.casefold() in COLUMNS}
-        patient = next((text for title, text in row.items() if text and _PATIENT.match(title)), "")
+        said = {key_of(title): text for title, text in row.items() if key_of(title) in COLUMNS}
+        patient = row.get(patients, "") if patients else ""
         entry = {column: said.get(column, "") for column in COLUMNS} | {"slide": path}
-        entry["patient"] = entry["patient"] or patient or patient_of(stem_of(path)) or ""
+        entry["patient"] = patient or patient_of(stem_of(path)) or ""
         entry["annotation"] = entry["annotation"] or annotations.get(slide_id, "")
         if path in faults:
             entry |= {"exclude": "yes", "reason": entry["reason"] or faults[path].partition(";")[0]}
         entry |= {FOLDER: folders[path]} if several else {}
         table.writerow(entry | {titles[title]: text for title, text in row.items() if title in titles})
     return written.getvalue()
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """A slides.csv made of a person's own table, where there is one, and what lies there by it.
+
+    told: what of other tables is not used. first: what a person has to look at. Both a line each.
+    """
+
+    text: str
+    known: Known | None
+    found: slides.Found
+    told: tuple[str, ...]
+    first: tuple[str, ...]
+
+
+def taken_over(
+    root: Path, paths: list[str], found: slides.Found, shown: Mapping[str, str], unread: Mapping[str, str]
+) -> TakenOver:
+    """Return the table of slides (id -> path) without a slides.csv. unread: path -> why it does not open."""
+    legend_path = legend(root, found.match.tables)[1]
+    tables = [path for path in found.match.tables if path != legend_path]
+    known, told, first = best_known(root, tables, found.match.slides.values())
+    text = table_text(shown, found.match.annotations, known, unread)
+    by_table = slides.with_table(root, paths, parse(text, NAME))
+    left = set(by_table.match.faults)
+    settled = [f"{fault}; for now it names the first" for fault in found.match.faults if fault not in left]
+    first += settled[:SHOWN]
+    if len(settled) > SHOWN:
+        first.append(f"and {len(settled) - SHOWN} more like these, which acinus look lists")
+    return TakenOver(text, known, by_table, tuple(told), tuple(first))
 
 
 def with_splits(text: str, splits: Mapping[str, str]) -> str:
@@ -189,7 +232,7 @@ def _labels_of(known: Known | None) -> dict[str, str]:
     for title in known.titles if known else ():
         if not title or title == known.column or title in titles:  # type: ignore[union-attr]
             continue
-        own = title.casefold()
+        own = key_of(title)
         if own in COLUMNS and own != "slide":
             continue
         name = title
@@ -198,38 +241,3 @@ def _labels_of(known: Known | None) -> dict[str, str]:
         titles[title] = name
         taken.add(name.casefold())
     return titles
-
-
-def label_columns(table: SlidesTable | None, joined: Joined) -> list[LabelColumn]:
-    """Return the columns that may say what slides are, those first of which all is understood."""
-    columns = []
-    for name in table.label_columns if table else ():
-        counts = Counter(text for entry in joined.by_slide.values() if (text := entry.labels.get(name)))
-        if is_label(name, counts):
-            columns.append(LabelColumn(name, dict(sorted(counts.items())), _meanings(name, counts)))
-    return sorted(columns, key=lambda one: -len(set(one.values.values()) & {"normal", "tumor"}))
-
-
-def is_label(name: str, counts: Mapping[str, int]) -> bool:
-    """Return whether a column may say what slides are, by its title and its texts (text -> slides)."""
-    measured = len(counts) > FEW_NUMBERS and all(_NUMBER.fullmatch(text) for text in counts)
-    return 0 < len(counts) <= MOST_VALUES and not measured and not _PATIENT.match(name)
-
-
-def _meanings(name: str, texts: Iterable[str]) -> dict[str, str]:
-    """Return text -> normal, tumor or unknown; nothing where one of them cannot be told, or none says either."""
-    asks = _TUMOR.search(name.casefold()) is not None
-    meanings: dict[str, str] = {}
-    for text in sorted(texts):
-        plain = text.casefold()
-        if asks and plain in _SWITCH:
-            meanings[text] = _SWITCH[plain]
-        elif _UNKNOWN.match(plain):
-            meanings[text] = "unknown"
-        elif _NORMAL.match(plain):
-            meanings[text] = "normal"
-        elif _TUMOR.search(plain):
-            meanings[text] = "tumor"
-        else:
-            return {}
-    return meanings if set(meanings.values()) - {"unknown"} else {}
