@@ -125,7 +125,14 @@ def _next(folder: Path, looks: Sequence[SlideLook]) -> str:
     """Return what to do with what was seen."""
     if not looks:
         return "next: give the folder that holds the slides"
-    return f"next: acinus init my-study --slides {shlex.quote(str(folder))}"
+    plugged = sorted({one.tool for one in looks} & finding.found("annotation_reader").keys())
+    more = ""
+    if plugged:
+        more = (
+            f", which reads no files of plug-ins ({', '.join(plugged)}): then copy plugins/ into my-study and say in "
+            "cohort.annotations of its recipe what their classes mean"
+        )
+    return f"next: acinus init my-study --slides {shlex.quote(str(folder))}{more}"
 
 
 def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]]:

@@ -10,13 +10,13 @@ from acinus.plugins import Kind, MetricWords
 
 _WORDS = get_type_hints(MetricWords)
 _TASKS = ("patch_classification", "segmentation")
-CHOICES = {
+CHOICES: dict[Kind, dict[str, tuple[Any, ...]]] = {
     "network": {"task": _TASKS},
     "augmentation": {"moves": (False, True)},
     "metric": {name: get_args(hint) for name, hint in _WORDS.items() if get_origin(hint) is Literal},
 }
 """Kind -> keyword -> the values that it may have."""
-LISTS = {
+LISTS: dict[Kind, tuple[str, ...]] = {
     "annotation_reader": ("suffixes",),
     "metric": tuple(name for name, hint in _WORDS.items() if get_origin(hint) is tuple),
 }
