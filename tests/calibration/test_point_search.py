@@ -170,6 +170,9 @@ def test_fewer_patients_than_can_show_a_gain_keep_the_plain_point() -> None:
     found = search(gains(own), PLAIN, WIDE, True, own_of(own), seed=1)
     assert found.point == PLAIN
     assert found.note == "the plain point: 5 patients or slides to judge by, 6 are needed to tell a gain"
+    assert "plain point: 1 patient or slide to judge by" in str(
+        search(gains([0.3]), PLAIN, WIDE, True, own_of([0.3]), seed=1).note
+    )
     own = [0.3] * 20  # many slides of few patients are no more than these
     groups = {f"slide {n}": f"patient {n % 5}" for n in range(20)}
     assert search(gains(own), PLAIN, WIDE, True, groups, seed=1).point == PLAIN

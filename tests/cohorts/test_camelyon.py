@@ -17,6 +17,7 @@ from acinus.cohorts.adapter import Order
 from acinus.cohorts.manifest import build_manifest
 from acinus.errors import AcinusError
 from acinus.labels.labels import LabelRules
+from tests.slides.written_zarr import as_zarr2
 
 SQUARE = [(10, 10), (60, 10), (60, 60), (10, 60)]
 PICTURE = np.random.default_rng(0).integers(0, 256, (128, 192, 3), dtype=np.uint8)
@@ -376,6 +377,24 @@ def test_groups_csv_keeps_slides_of_one_patient_in_one_split(layout: Layout) -> 
 @pytest.mark.parametrize("suffix", [".svs", ".NDPI", ".mrxs", ".tif", ""])
 def test_a_reference_names_slides_with_any_slides_suffix(suffix: str) -> None:
     assert camelyon.parse_reference(f"slideB{suffix},Tumor\n", "reference.csv", {"slideB"}) == {"slideB": "tumor"}
+
+
+@pytest.mark.parametrize("suffix", [".ome.tif", ".OME.TIFF"])
+def test_an_ome_tiff_goes_with_the_annotation_of_its_name(layout: Layout, suffix: str) -> None:
+    layout.slide(f"tumor_001{suffix}")
+    layout.xml("tumor_001.xml")
+    (row,) = layout.rows().values()
+    assert (row["slide_id"], row["image"], row["label_kind"]) == ("tumor_001", f"tumor_001{suffix}", "asap_xml")
+    assert camelyon.parse_reference(f"Tumor_001{suffix},tumor\n", "reference.csv", {"tumor_001"}) == {
+        "tumor_001": "tumor"
+    }
+
+
+def test_an_ome_zarr_goes_with_its_mask(layout: Layout) -> None:
+    as_zarr2(layout.root / "tumor_001.ome.zarr", [PICTURE])
+    layout.mask("tumor_001_mask.ome.tif")
+    (row,) = layout.rows(labels="mask", mpp=0.25).values()
+    assert (row["slide_id"], row["label_kind"]) == ("tumor_001", "mask")
 
 
 def test_splits_csv_may_not_tear_a_patient_apart(layout: Layout) -> None:

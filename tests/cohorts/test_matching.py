@@ -1,8 +1,11 @@
 """What belongs together in a folder of slides, by names."""
 
+from pathlib import Path
+
 import pytest
 
 from acinus.cohorts.matching import Match, annotated_name, match
+from acinus.plugins import finding
 
 UUID = "381c8f82-61a0-4e9d-982d-1ad0af7bead9"
 
@@ -33,6 +36,21 @@ def test_an_annotation_goes_with_the_slide_of_its_name(slide: str, annotation: s
     assert list(found.annotations.values()) == [annotation]
     assert list(found.slides.values()) == [slide]
     assert (found.orphans, found.ignored, found.faults) == ({}, {}, [])
+
+
+def test_tables_stay_tables_where_a_plugin_reads_files_of_their_suffix(tmp_path: Path) -> None:
+    reader = "@plugins.annotation_reader('corners', suffixes=('.csv', '.corners.tsv'))\ndef f(path, frame):\n    pass\n"
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "own.py").write_text(f"from acinus import plugins\n\n\n{reader}")
+    finding.use(tmp_path)
+    tables = ["cases.csv", "groups.csv", "slides.csv", "x/splits.csv"]
+    try:
+        found = look("a.svs", "a.csv", "b.svs", "x/b.csv", "c.corners.tsv", *tables)
+    finally:
+        finding.use(None)
+    assert found.annotations == {"a": "a.csv"}
+    assert found.tables == tables
+    assert list(found.orphans) == ["c.corners.tsv", "x/b.csv"]  # called as a slide, or by a suffix that no table has
 
 
 def test_every_file_is_accounted_for() -> None:

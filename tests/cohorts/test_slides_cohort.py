@@ -405,6 +405,45 @@ def test_masks_that_cannot_be_used_are_named(folder: Folder) -> None:
     assert rows["c"]["status"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("mask", "settings", "said"),
+    [
+        ("masks/a.png", {"mask_values": VALUES}, "the mask of 128 x 40 does not lie over the slide of 128 x 96"),
+        ("masks/a.png", {"mask_colours": COLOURS}, "the mask of 128 x 40 does not lie over the slide of 128 x 96"),
+        ("masks/a.tif", {"mask_values": VALUES}, "the mask of 128 x 40 does not lie over the slide of 128 x 96"),
+        ("masks/a.jpg", {"mask_values": VALUES}, "a JPEG is no mask: it smears values, so that some lie between"),
+        ("masks/a.jpg", {"mask_colours": COLOURS}, "a JPEG is no mask: it smears values, so that some lie between"),
+    ],
+)
+def test_a_mask_is_named_as_a_person_knows_it(folder: Folder, mask: str, settings: dict[str, Any], said: str) -> None:
+    folder.slide("a.tif")
+    folder.slide("b.tif")
+    Image.fromarray(TRUTH[:40]).save(folder.path(mask))
+    Image.fromarray(TRUTH).save(folder.path("masks/b.png"))
+    if "mask_colours" in settings:
+        Image.fromarray(np.full((40, 128, 3), 255, dtype=np.uint8)).save(folder.path(mask))
+        coloured(folder.path("masks/b.png"))
+    reason = folder.rows(annotations=None, **settings)["a"]["reason"]
+    assert reason.removeprefix("slide a: ").startswith(f"{mask}: {said}")
+
+
+def test_the_split_of_a_patient_is_mended_where_it_is_said(folder: Folder) -> None:
+    for name in "abc":
+        folder.slide(f"{name}.tif")
+        folder.outlines(f"{name}.geojson", feature(shapely.box(0, 0, 9, 9), "Tumor"))
+    folder.text("slides.csv", "slide,patient,split\na,p,test\nb,p,train\nc,q,train\n")
+    with pytest.raises(AcinusError, match=r"list all slides of the patient in column split of slides\.csv with one"):
+        folder.rows()
+    folder.text("slides.csv", "slide,patient,split\na,p,test\nb,p,train\nc,p,\n")
+    with pytest.raises(AcinusError, match=r"in no split yet; list it in column split of slides\.csv"):
+        folder.rows(allow_shared_patients="they are")
+    folder.path("slides.csv").unlink()
+    folder.text("splits.csv", "slide_id,split,patient\na,test,p\n")
+    folder.text("groups.csv", "slide_id,patient\nb,p\nc,q\n")
+    with pytest.raises(AcinusError, match=r"list all slides of the patient in splits\.csv with one split"):
+        folder.rows()
+
+
 def test_slides_that_nothing_reads_are_rows_that_say_what_does(folder: Folder) -> None:
     folder.slide("a.tif")
     folder.outlines("a.geojson", feature(shapely.box(0, 0, 9, 9), "Tumor"))

@@ -18,6 +18,7 @@ from acinus.cli import main
 from acinus.cohorts.slides import discover
 from acinus.commands import look
 from acinus.errors import AcinusError
+from acinus.plugins import finding
 
 WIDTH, HEIGHT = 600, 400
 DICOM = Path(__file__).resolve().parents[3] / "shared" / "data" / "slides" / "sm_image.dcm"
@@ -214,3 +215,18 @@ def test_colours_of_a_mask_are_told_with_their_px(tmp_path: Path) -> None:
     pixels = np.asarray(Image.open(tmp_path / "out" / look.SHEET).convert("RGB")).astype(int)
     mixed = np.rint(0.5 * np.array(PINK) + 0.5 * np.array((255, 0, 0)))
     assert (np.abs(pixels - mixed) <= 1).all(axis=2).any(), "a mask is shown in its own colours"
+
+
+def test_the_next_step_says_that_init_reads_no_files_of_plugins(tmp_path: Path) -> None:
+    reader = "@plugins.annotation_reader('corners', suffixes=('.corners',))\ndef f(path, frame):\n    pass\n"
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "own.py").write_text(f"from acinus import plugins\n\n\n{reader}")
+    finding.use(tmp_path)
+    try:
+        plain, plugged = (
+            look._next(tmp_path, [look.SlideLook("a", "a.tif", "TIFF", tool=tool)]) for tool in ("asap", "corners")
+        )
+    finally:
+        finding.use(None)
+    assert plain == f"next: acinus init my-study --slides {tmp_path}"
+    assert plugged.startswith(f"{plain}, which reads no files of plug-ins (corners): then copy plugins/ into my-study")

@@ -69,6 +69,19 @@ def test_points_on_borders_are_outside() -> None:
     assert Rings.of(field).raster(np.empty(0), points).shape == (100, 0)
 
 
+@pytest.mark.parametrize("holes", [126, 130, 300])
+def test_a_point_in_which_many_holes_meet_is_outside(holes: int) -> None:
+    turns = np.linspace(0, 2 * np.pi, holes, endpoint=False)[:, None] + [0.0, 2.0 / holes]
+    corners = np.stack([np.cos(turns), np.sin(turns)], axis=-1) * 40
+    wedges = [[(0.0, 0.0), *map(tuple, two)] for two in corners]
+    area = shapely.Polygon(shapely.box(-50, -50, 50, 50).exterior.coords, wedges)
+    assert area.is_valid
+    points = np.array([-45.0, 0.0, 45.0])
+    inside = Rings.of(area).raster(points, points)
+    assert inside.sum() == 8
+    assert not inside[1, 1]
+
+
 def test_labels_of_many_outlines_are_those_of_each_by_itself() -> None:
     gland = cells(12, 4)
     areas = Areas({1: gland, IGNORE: shapely.buffer(gland, 4).difference(gland)}, 0)

@@ -92,6 +92,7 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, text: str, said:
     [
         "import acinus.plugins\n\n\n@acinus.plugins.encoder('a')",
         "import acinus.plugins as of\n\n\n@of.encoder('a')",
+        "import acinus as of\n\n\n@of.plugins.encoder('a')",
         "from acinus import plugins as of\n\n\n@of.encoder('a')",
         "from acinus.plugins import encoder\n\n\n@encoder('a')",
         "from acinus.plugins import encoder as e\n\n\n@e('a')",

@@ -116,7 +116,8 @@ class _Judge:
         else:
             number = len(set(self.groups.values()))
             notes.append(
-                f"the plain point: {number} patients or slides to judge by, {LEAST_GROUPS} are needed to tell a gain"
+                f"the plain point: {number} {'patient or slide' if number == 1 else 'patients or slides'} to judge by, "
+                f"{LEAST_GROUPS} are needed to tell a gain"
             )
         return self.plain, None, "; ".join(notes)
 

@@ -153,7 +153,8 @@ def with_splits(
     validation. The others follow their patient, or are called train: they are not used anyway.
     """
     by_patient = cohort.split_by == "patient"
-    shared = _shared_patients(rows) if by_patient and cohort.allow_shared_patients else set()
+    table = "splits.csv" if any(row["split_rule"] == "splits.csv" for row in rows) else cohort.split_table
+    shared = _shared_patients(rows, table) if by_patient and cohort.allow_shared_patients else set()
     group = {
         row["slide_id"]: row["patient"] if by_patient and row["patient"] not in shared else row["slide_id"]
         for row in rows
@@ -163,7 +164,7 @@ def with_splits(
         for row in rows
         if row["status"] == "ok"
     ]
-    drawn = splits.assign(members, cohort.val_fraction, seed, cohort.test_fraction)
+    drawn = splits.assign(members, cohort.val_fraction, seed, cohort.test_fraction, table)
     of_group = {group[slide_id]: split for slide_id, split in drawn.items()}
     return [
         row | {"split": drawn.get(row["slide_id"]) or row["split"] or of_group.get(group[row["slide_id"]], "train")}
@@ -171,8 +172,8 @@ def with_splits(
     ]
 
 
-def _shared_patients(rows: Sequence[Row]) -> set[str]:
-    """Return the patients whose usable slides are in several splits.
+def _shared_patients(rows: Sequence[Row], table: str) -> set[str]:
+    """Return the patients whose usable slides are in several splits. table: where a person says the splits.
 
     Raises:
         AcinusError: a slide of such a patient whose split is still open: no draw could place it.
@@ -188,7 +189,7 @@ def _shared_patients(rows: Sequence[Row]) -> set[str]:
             if row["split"] is None:
                 raise AcinusError(
                     f"patient {patient}: in {' and '.join(decided[patient])}, but slide {row['slide_id']} is in no "
-                    "split yet; list it in splits.csv"
+                    f"split yet; list it in {table}"
                 )
     return shared
 

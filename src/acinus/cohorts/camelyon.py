@@ -13,6 +13,7 @@ from typing import Literal
 from acinus import params
 from acinus.cohorts import adapter, dicom, tables
 from acinus.cohorts.adapter import Order, Row, new_row
+from acinus.cohorts.slide_names import stem_of
 from acinus.cohorts.tables import SEPARATORS, csv_rows
 from acinus.errors import AcinusError, SlideError
 from acinus.labels.labels import LabelRow, LabelRules, check_source, tumour_left
@@ -110,16 +111,16 @@ def examine(row: Row, root: Path, settings: params.CamelyonCohort, rules: LabelR
 
 
 def _is_mask(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in MASK_SUFFIXES and path.stem.lower().endswith("_mask")
+    return path.suffix.lower() in MASK_SUFFIXES and stem_of(path.name).lower().endswith("_mask")
 
 
 def _slide_id(path: PurePosixPath) -> str | None:
-    return path.stem if path.suffix.lower() in SLIDE_SUFFIXES and not _is_mask(path) else None
+    return stem_of(path.name) if path.suffix.lower() in SLIDE_SUFFIXES and not _is_mask(path) else None
 
 
 def _label_id(path: PurePosixPath, kind: str) -> str | None:
     if kind == "mask":
-        return path.stem[: -len("_mask")] if _is_mask(path) else None
+        return stem_of(path.name)[: -len("_mask")] if _is_mask(path) else None
     return path.stem if path.suffix.lower() == ".xml" else None
 
 
@@ -174,7 +175,8 @@ def parse_reference(text: str, name: str, known: Collection[str]) -> dict[str, V
 
 
 def _without_suffix(name: str) -> str:
-    return next((name[: -len(suffix)] for suffix in SLIDE_SUFFIXES if name.lower().endswith(suffix)), name)
+    stem = next((name[: -len(suffix)] for suffix in SLIDE_SUFFIXES if name.lower().endswith(suffix)), name)
+    return stem[: -len(".ome")] if stem.lower().endswith(".ome") else stem
 
 
 def _verdict(slide_id: str, stated: Verdict | None, has_label: bool) -> tuple[Verdict | None, str]:

@@ -1,5 +1,6 @@
 """One slide's annotation, of any tool or a mask, as what later stages read, and what the manifest says of it."""
 
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -21,7 +22,7 @@ from acinus.cohorts.matching import is_mask
 from acinus.errors import SlideError
 from acinus.files import atomic_path
 from acinus.labels import layers
-from acinus.labels.colours import colours_in, is_coloured, to_class_mask
+from acinus.labels.colours import LOSSY_REMEDY, colours_in, is_coloured, to_class_mask
 from acinus.labels.drawn import write_areas
 from acinus.labels.labels import LabelRow, LabelRules, check_source, open_labels
 from acinus.labels.places import mpp_of
@@ -57,7 +58,12 @@ def label(row: Row, root: Path, rasters: Path, meaning: Meaning, properties: Map
     if row["label_source"] is None:
         return {"label_kind": "none" if row["slide_label"] == "normal" else "unknown"}
     known = _mask if is_mask(row["label_source"]) else _outlines
-    result, label_areas = known(row, root, rasters, meaning, properties)
+    try:
+        result, label_areas = known(row, root, rasters, meaning, properties)
+    except SlideError as error:  # which names the file that was read; a person knows it by its path
+        files = (PurePosixPath(row["label_source"]).name, _made(row, rasters).name)
+        named = rf"(?<!\S)({'|'.join(map(re.escape, files))}): "
+        raise SlideError(re.sub(named, lambda _: f"{row['label_source']}: ", str(error), count=1)) from error
     has = {name for name, area in zip(meaning.classes, label_areas, strict=False) if area >= _ONE_PX0}
     seen = None
     if has & set(meaning.positive):
@@ -133,7 +139,8 @@ def _mask(
 ) -> tuple[Row, list[float]]:
     """Return the label of a mask, read where it lies or from a copy made here, and each class's area, level-0 px."""
     del properties
-    source, made = below(root, row["label_source"]), rasters / f"{row['slide_id']}_mask.tif"
+    source, made = below(root, row["label_source"]), _made(row, rasters)
+    _refuse_jpeg(source)
     rules = LabelRules.of(meaning.classes, meaning.cohort)
     kind = "mask"
     result: Row = {}
@@ -159,6 +166,16 @@ def _mask(
     findings = "one_class_mask" if np.count_nonzero(counts) == 1 else ""
     result |= {"label_kind": kind, "exhaustive": exhaustive, "findings": findings}
     return result, [float(px) * scale for px in counts[:-1]]
+
+
+def _made(row: Row, rasters: Path) -> Path:
+    """Return where the mask of class indices lies that is made of a slide's own."""
+    return rasters / f"{row['slide_id']}_mask.tif"
+
+
+def _refuse_jpeg(source: Path) -> None:
+    if source.suffix.lower() in (".jpg", ".jpeg"):
+        raise SlideError(f"{source.name}: a JPEG is no mask: {LOSSY_REMEDY}")
 
 
 def _index_mask(source: Path, target: Path, rules: LabelRules) -> None:
@@ -216,6 +233,7 @@ def mask_values(
     Raises:
         SlideError: lossy, damaged, of another shape than the slide.
     """
+    _refuse_jpeg(path)
     if coloured or is_coloured(path):
         colours, small = colours_in(path, grid)
         only_red = path.suffix.lower() != ".png" and all(green == blue == 0 for (_, green, blue), _ in colours)

@@ -73,6 +73,7 @@ def match(files: Iterable[str], tool: Tool, stated: Mapping[str, str] | None = N
             found.ignored[path] = "by its name no slide, annotation or table"
     slides = _slides(found)
     _assign(found, outlines, slides, tool, stated or {})
+    _set_tables_apart(found, slides)
     return found
 
 
@@ -162,6 +163,15 @@ def _assign(found: Match, outlines: list[str], slides: SlideNames, tool: Tool, s
                 f"{' and '.join(files)}: annotations of one slide, {slide}; keep one, or name the one that counts in "
                 "column annotation of slides.csv"
             )
+
+
+def _set_tables_apart(found: Match, slides: SlideNames) -> None:
+    """Make tables of the orphans that are one by their suffix, which a plug-in may read, and are called as no slide."""
+    for path in list(found.orphans):
+        suffix = next((suffix for suffix in outline_suffixes() if path.lower().endswith(suffix)), "")
+        if suffix in TABLE_SUFFIXES and not any(slides.find(name) for name in annotated_name(path)):
+            del found.orphans[path]
+            found.tables = sorted([*found.tables, path])
 
 
 def _stated(text: str, slide: str, outlines: Iterable[str]) -> str | None:

@@ -77,7 +77,9 @@ def _of_slides(
         yield where, row
 
 
-def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fraction: float = 0.0) -> dict[str, str]:
+def assign(
+    members: Sequence[Member], val_fraction: float, seed: int, test_fraction: float = 0.0, table: str = "splits.csv"
+) -> dict[str, str]:
     """Return slide_id -> train, val or test; slides of one group stay together.
 
     Undecided groups are divided stratum by stratum. A group's stratum is the largest label of its slides
@@ -87,7 +89,7 @@ def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fract
     val_fraction go to val: at least one and not all where a stratum has two groups or more, none where
     it has one. Slides of UNKNOWN may give none. A group's place in the order depends on the seed and its own
     name alone, so that one slide more moves at most one other group per stratum and draw; only where
-    members have a `within` may it be a few.
+    members have a `within` may it be a few. table: where a person says the splits, for messages.
 
     Raises:
         AcinusError: a group whose slides have different decided splits, or are only in part decided.
@@ -100,7 +102,7 @@ def assign(members: Sequence[Member], val_fraction: float, seed: int, test_fract
             raise AcinusError(
                 f"patient {slide.group}: slide {slides[0].slide_id} is in {slides[0].split or 'no split yet'}, "
                 f"slide {slide.slide_id} in {slide.split or 'no split yet'}; list all "
-                "slides of the patient in splits.csv with one split, or, where an official split shares patients, with "
+                f"slides of the patient in {table} with one split, or, where an official split shares patients, with "
                 "the split of each, and say why in cohort.allow_shared_patients"
             )
     decided = {group: slides[0].split for group, slides in groups.items()}

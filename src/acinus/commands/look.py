@@ -108,8 +108,19 @@ def _next(folder: Path, looks: Sequence[SlideLook], labelled: bool) -> str:
         return "next: give the folder that holds the slides"
     given = f"--slides {shlex.quote(str(folder))}"
     if labelled or any(one.classes for one in looks):
-        return f"next: acinus init my-study {given}"
+        return f"next: acinus init my-study {given}{_left_out(looks)}"
     return f"next: nothing says yet what the slides are: {WITHOUT_LABELS}; then acinus init my-study {given}"
+
+
+def _left_out(looks: Sequence[SlideLook]) -> str:
+    """Return what to do about annotations that only a plug-in of the project reads, in which the command is given."""
+    plugged = sorted({one.tool for one in looks} & finding.found("annotation_reader").keys())
+    if not plugged:
+        return ""
+    return (
+        f", which reads no files of plug-ins ({', '.join(plugged)}): then copy plugins/ into my-study and say in "
+        "cohort.annotations of its recipe what their classes mean"
+    )
 
 
 def _table(

@@ -26,7 +26,9 @@ COLOURS_SHOWN = 20
 _UNSEEN = 254
 _PACKED = 2**24  # packed colours: red * 65536 + green * 256 + blue
 _CHUNK = 2**18
-_LOSSY_REMEDY = "it invents colours between those of the classes; export the mask again as PNG, or as TIFF with LZW"
+LOSSY_REMEDY = (
+    "it smears values, so that some lie between those of the classes; export the mask again as PNG, or as TIFF with LZW"
+)
 
 
 @dataclass(frozen=True)
@@ -139,13 +141,13 @@ def _packed(stripe: np.ndarray) -> np.ndarray:
 
 def _refuse_lossy(raster: Raster) -> None:
     if raster.loader == "jpegload":
-        raise SlideError(f"{raster.path.name}: a JPEG is no mask: {_LOSSY_REMEDY}")
+        raise SlideError(f"{raster.path.name}: a JPEG is no mask: {LOSSY_REMEDY}")
     if raster.loader == "tiffload":
         with tifffile.TiffFile(raster.path) as tiff:
             compression = tiff.pages.first.compression
         if int(compression) not in LOSSLESS:
             name = getattr(compression, "name", compression)
-            raise SlideError(f"{raster.path.name}: compression {name} is no mask's: {_LOSSY_REMEDY}")
+            raise SlideError(f"{raster.path.name}: compression {name} is no mask's: {LOSSY_REMEDY}")
 
 
 class _Decoder:

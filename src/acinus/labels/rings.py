@@ -38,7 +38,7 @@ class Rings:
 
     def raster(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """See outlines.rasterise, bool (len(y), len(x)); memory is the raster's."""
-        depth = np.zeros((len(y), len(x)), dtype=np.int8)
+        depth = np.zeros((len(y), len(x)), dtype=np.int16)  # many holes may meet in one point
         near = np.sort(self.tree.query(shapely.box(x[0], y[0], x[-1], y[-1]))) if depth.size else np.empty(0, dtype=int)
         left, top, right, bottom = shapely.bounds(self.shapes[near]).T.reshape(4, -1)
         columns = np.stack([np.searchsorted(x, left), np.searchsorted(x, right, "right")])

@@ -121,7 +121,9 @@ def class_counts(job: FitJob) -> list[int]:
             data sets of another task.
     """
     if job.val is not None and len(job.val) == 0:
-        raise AcinusError("validation split: no patches; give it slides (cohort.val_fraction or splits.csv)")
+        raise AcinusError(
+            "validation split: no patches; give it slides (cohort.val_fraction, splits.csv or slides.csv)"
+        )
     if len(job.train) < 2:
         raise AcinusError(f"training split: {len(job.train)} patches; give it slides, or raise the sample's caps")
     masked = [data.masked for data in (job.train, job.val) if data is not None]

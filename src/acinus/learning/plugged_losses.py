@@ -1,7 +1,7 @@
 """Losses of plug-ins, as the objectives of `losses` take them."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,13 +22,8 @@ def of_samples(name: str) -> Callable[[Tensor, Tensor, Tensor, params.Loss], Ten
     plugin = _named(name)
 
     def losses(logits: Tensor, labels: Tensor, weights: Tensor, settings: params.Loss) -> Tensor:
-        values: Tensor = plugin.function(logits, labels, weights, settings)
-        if values.shape != labels.shape:
-            raise AcinusError(
-                f"{plugin.plugin.place}: loss {name!r} gave {tuple(values.shape)} for {len(labels)} samples; expected "
-                f"({len(labels)},)"
-            )
-        return values
+        values = plugin.function(logits, labels, weights, settings)
+        return _checked(plugin, values, labels.shape, f"{len(labels)} samples")
 
     return losses
 
@@ -40,7 +35,11 @@ def of_px(name: str, mean: Value) -> tuple[Callable[["Pixels"], Tensor], Value]:
     """
     plugin = _named(name)
     if plugin.plugin.is_class:
-        return plugin.function.sums, plugin.function.value
+        of_batch, of_sums = plugin.function.sums, plugin.function.value
+        return (
+            lambda batch: _checked(plugin, of_batch(batch), None, "the sums of a batch"),
+            lambda sums, settings: _checked(plugin, of_sums(sums, settings), (), "the value of sums"),
+        )
     per_px = of_samples(name)
 
     def sums(batch: "Pixels") -> Tensor:
@@ -54,6 +53,17 @@ def last(names: Iterable[str], own: Iterable[str]) -> list[str]:
     """Return names in the order of Acinus's own, then plug-ins by name: no sum hangs on the order in a recipe."""
     asked, listed = set(names), list(own)
     return [name for name in listed if name in asked] + sorted(asked - set(listed))
+
+
+def _checked(plugin: Loaded, values: Any, shape: tuple[int, ...] | None, what: str) -> Tensor:
+    """Return what a plug-in gave for something, a tensor of this shape; None: of one axis."""
+    if isinstance(values, Tensor) and (values.ndim == 1 if shape is None else values.shape == shape):
+        return values
+    gave = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+    raise AcinusError(
+        f"{plugin.plugin.place}: loss {plugin.plugin.name!r} gave {gave} for {what}; expected a tensor "
+        f"{'(k,)' if shape is None else tuple(shape)}"
+    )
 
 
 def _named(name: str) -> Loaded:

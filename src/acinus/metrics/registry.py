@@ -3,7 +3,7 @@
 To add one, write a `Metric` in the module of its kind (its METRICS or PER_CLASS); nothing else names it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from acinus.errors import AcinusError
@@ -20,9 +20,10 @@ from acinus.metrics import (
     ranking,
     tissue,
 )
-from acinus.metrics.metric import Case, Measure, Metric, Metrics
+from acinus.metrics.metric import Case, Measure, Metric, Metrics, Taken
 from acinus.metrics.setup import SEGMENTATION
 from acinus.plugins import finding, loading
+from acinus.plugins.loading import Loaded
 
 METRICS: dict[str, Metric] = {}
 """Every metric by name, in the order of pages and tables."""
@@ -55,10 +56,23 @@ def use_plugins() -> None:
     for name, plugin in finding.with_builtin("metric", METRICS, "metrics/registry.py").items():
         loaded = loading.get(plugin)
         try:
-            register(Metric(name, take=loaded.function, **{"label": name, "about": name, **loaded.options}))
+            register(Metric(name, take=_taking(loaded), **{"label": name, "about": name, **loaded.options}))
         except TypeError as error:
             raise AcinusError(f"{plugin.place}: metric {name!r}: {error}") from error
         _PLUGGED.add(name)
+
+
+def _taking(plugin: Loaded) -> Callable[[Case], Taken]:
+    def take(case: Case) -> Taken:
+        taken: Taken = plugin.function(case)
+        if taken is not None and not isinstance(taken, Measure | Mapping):
+            raise AcinusError(
+                f"{plugin.plugin.place}: metric {plugin.plugin.name!r} gave {type(taken).__name__}; expected a "
+                "Measure, or None where there is nothing to take it from"
+            )
+        return taken
+
+    return take
 
 
 _KINDS = (

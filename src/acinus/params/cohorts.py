@@ -235,6 +235,11 @@ class SlidesCohort(Cohort):
         """Where a table says the um per px of single slides, for messages."""
         return f"column mpp of {self.table}"
 
+    @property
+    def split_table(self) -> str:
+        """Where the table says the split of single slides, for messages."""
+        return f"column split of {self.table}"
+
     def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what the values of masks mean."""
         del classes

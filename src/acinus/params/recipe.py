@@ -50,6 +50,11 @@ class Cohort(Section):
         """Where a table says the um per px of single slides, for messages; None: the family reads none."""
         return None
 
+    @property
+    def split_table(self) -> str:
+        """Where a table says the split of single slides, for messages."""
+        return "splits.csv"
+
     def tells_tissue(self) -> bool:
         """Return whether a mask of this cohort tells tissue from glass, whatever the classes are called."""
         return False

@@ -11,7 +11,8 @@ used (`loading`), so the name is written out, and the function stands at the top
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 Kind = Literal["loss", "network", "encoder", "augmentation", "metric", "annotation_reader", "cohort_family"]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-OPTIONS: dict[tuple[str, str, str], dict[str, Any]] = {}
-"""What the decorators of files that ran were given besides a name: (kind, name, module) -> keyword -> value."""
+MARKED = "__acinus_plugins__"
+"""Name, in a file that ran, of what its decorators saw: (kind, name) -> what is decorated, keyword -> value."""
 
 
 class PixelLoss(Protocol):
@@ -141,14 +142,10 @@ def cohort_family(name: str, *, recipe: type[Recipe], tables: Collection[str] = 
     return _mark("cohort_family", name, recipe=recipe, tables=frozenset(tables))
 
 
-def options(kind: str, name: str, module: str) -> Mapping[str, Any]:
-    """Return what a decorator was given besides the name."""
-    return OPTIONS.get((kind, name, module), {})
-
-
 def _mark(kind: Kind, name: str, **given: Any) -> Callable[[Decorated], Decorated]:
     def mark(decorated: Decorated) -> Decorated:
-        OPTIONS[kind, name, decorated.__module__] = given
+        # of the file that is running: what is decorated may come from another one, as functools.partial does
+        sys._getframe(1).f_globals.setdefault(MARKED, {})[kind, name] = decorated, given
         return decorated
 
     return mark

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from acinus.errors import AcinusError
-from acinus.plugins import Kind
+from acinus.plugins import Kind, keywords
 
 GROUP, FOLDER = "acinus.plugins", "plugins"
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -47,13 +47,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in as its file says: what is decorated, at which line, and keywords of the decorator that are literals."""
+    """A plug-in as its file says: its line, whether it is a class, and keywords of the decorator that are literals."""
 
     kind: Kind
     name: str
     source: Source
     line: int
-    decorated: str
     is_class: bool
     options: Mapping[str, Any]
 
@@ -161,60 +160,65 @@ def _parsed(source: Source, content: bytes) -> tuple[Plugin, ...]:
 
 
 def _plugins(source: Source, tree: ast.Module) -> Iterator[Plugin]:
-    decorators = _decorators(tree)
+    names = _Names(tree)
     for node in ast.walk(tree):
+        above: ast.expr | None = None
         for mark in getattr(node, "decorator_list", ()):
-            call = mark if isinstance(mark, ast.Call) else None
-            kind = decorators.get(ast.unparse(call.func if call else mark))
-            if kind is None:
-                continue
-            assert isinstance(node, Function)
-            where = f"{source.shown}:{node.lineno}"
-            name = call.args[0].value if call and call.args and isinstance(call.args[0], ast.Constant) else None
-            if not isinstance(name, str) or not NAME.match(name):
-                raise AcinusError(
-                    f'{where}: expected @plugins.{kind}("name"), with the name written out there: letters, digits, _ '
-                    "and -"
-                )
-            if node not in tree.body:
-                raise AcinusError(f"{where}: {kind} {name!r} is not at the top level of its file; move it there")
-            _check_arguments(kind, name, node, where)
-            yield Plugin(
-                kind, name, source, node.lineno, node.name, isinstance(node, ast.ClassDef), _literals(call, where)
-            )
+            asked = names.kind(mark)
+            if asked:
+                assert isinstance(node, Function)
+                yield _plugin(source, tree, node, mark, asked)
+                if above is not None and not names.kind(above):
+                    raise AcinusError(
+                        f"{source.shown}:{node.lineno}: @{ast.unparse(above)} stands above @{ast.unparse(mark)} and "
+                        "would not count; put it below"
+                    )
+            above = mark
 
 
-def _decorators(tree: ast.Module) -> dict[str, Kind]:
-    """Return what may stand behind an @ in this file for a kind of plug-in."""
-    names: dict[str, Kind] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            for alias in node.names:
-                used = alias.asname or alias.name
-                if node.module == "acinus" and alias.name == "plugins":
-                    names |= {f"{used}.{kind}": kind for kind in KINDS}
-                elif node.module == "acinus.plugins":
-                    names.update((used, kind) for kind in KINDS if kind == alias.name)
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name == "acinus.plugins" or (alias.name == "acinus" and not alias.asname):
-                    names |= {f"{alias.asname or 'acinus.plugins'}.{kind}": kind for kind in KINDS}
-    return names
+def _plugin(source: Source, tree: ast.Module, node: Function, mark: ast.expr, asked: str) -> Plugin:
+    where = f"{source.shown}:{node.lineno}"
+    kind = next((kind for kind in KINDS if kind == asked), None)
+    if kind is None:
+        raise AcinusError(f"{where}: {asked} is no kind of plug-in; there are {', '.join(KINDS)}")
+    call = mark if isinstance(mark, ast.Call) else None
+    name = call.args[0].value if call and call.args and isinstance(call.args[0], ast.Constant) else None
+    if call is None or not isinstance(name, str) or not NAME.match(name):
+        raise AcinusError(
+            f'{where}: expected @plugins.{kind}("name"), with the name written out there: letters, digits, _ and -'
+        )
+    if node not in tree.body:
+        raise AcinusError(f"{where}: {kind} {name!r} is not at the top level of its file; move it there")
+    _check_arguments(kind, name, node, where)
+    return Plugin(kind, name, source, node.lineno, isinstance(node, ast.ClassDef), keywords.literals(kind, call, where))
 
 
-def _literals(call: ast.Call | None, where: str) -> dict[str, Any]:
-    """Return the keywords of a decorator whose values are written out."""
-    values = {}
-    for keyword in call.keywords if call else ():
-        try:
-            values[str(keyword.arg)] = ast.literal_eval(keyword.value)
-        except ValueError:
-            if keyword.arg in {"suffixes", "task", "moves"}:
-                raise AcinusError(
-                    f"{where}: {keyword.arg} = {ast.unparse(keyword.value)}: write its value out, since Acinus reads "
-                    "it without running the file"
-                ) from None
-    return values
+class _Names:
+    """What stands for acinus.plugins in a file, and for names of it."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._modules: set[str] = set()
+        self._functions: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                for alias in node.names:
+                    used = alias.asname or alias.name
+                    if node.module == "acinus" and alias.name == "plugins":
+                        self._modules.add(used)
+                    elif node.module == "acinus.plugins":
+                        self._functions[used] = alias.name
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name == "acinus" or (alias.name.startswith("acinus.") and not alias.asname):
+                        self._modules.add(f"{alias.asname or 'acinus'}.plugins")
+                    elif alias.name == "acinus.plugins":
+                        self._modules.add(str(alias.asname))
+
+    def kind(self, mark: ast.expr) -> str:
+        """Return the name of acinus.plugins that a decorator is, whether there is such a kind or not; else nothing."""
+        written = ast.unparse(mark.func if isinstance(mark, ast.Call) else mark)
+        module, _, last = written.rpartition(".")
+        return last if module in self._modules else self._functions.get(written, "")
 
 
 def _check_arguments(kind: Kind, name: str, node: Function, where: str) -> None:

@@ -10,12 +10,12 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from acinus.errors import AcinusError, brief
-from acinus.plugins import Kind, finding, options
+from acinus.plugins import MARKED, Kind, finding
 from acinus.plugins.finding import Plugin, Source
 
 FAULTS = (
     *(ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, RuntimeError),
-    *(OSError, ArithmeticError, AssertionError),
+    *(OSError, ArithmeticError, AssertionError, SystemExit),
 )
 """What running a file may raise for which its text is to blame."""
 
@@ -37,9 +37,13 @@ def get(plugin: Plugin) -> Loaded:
     Raises:
         AcinusError: it cannot be run, in one line with file and line number.
     """
-    module = _module(plugin.source)
-    function = getattr(module, plugin.decorated)
-    return Loaded(plugin, function, options(plugin.kind, plugin.name, module.__name__))
+    marked = vars(_module(plugin.source)).get(MARKED, {}).get((plugin.kind, plugin.name))
+    if marked is None:
+        raise AcinusError(
+            f"{plugin.place}: the file ran, but not its @plugins.{plugin.kind}({plugin.name!r}) of acinus; see which "
+            "other thing the file calls so"
+        )
+    return Loaded(plugin, *marked)
 
 
 def named(kind: Kind, name: str) -> Loaded | None:

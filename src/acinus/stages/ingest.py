@@ -65,7 +65,7 @@ def run(stage: Stage) -> None:
     counts |= {f"n_slides.{split}": int((usable["split"] == split).sum()) for split in ("train", "val", "test")}
     stage.log.log_metrics(counts)
     stage.say(", ".join(f"{name.removeprefix('n_slides.')} {count}" for name, count in counts.items()))
-    annotated = int((usable["label_kind"] != "unknown").sum())
+    annotated = int((~usable["label_kind"].isin(["none", "unknown"])).sum())
     stage.say(f"{annotated} of {len(usable)} have an annotation, {usable['slide_label'].notna().sum()} a slide label")
 
 

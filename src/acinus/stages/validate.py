@@ -57,8 +57,9 @@ def run(stage: Stage) -> None:
     checked = sum(len(suite.rules) for suite in suites)
     stage.log.log_metrics({"n_expectations": checked, "n_broken": len(verdict.failures)})
     if verdict.failures:
+        by_table = "splits.csv" not in document["split_rules"]
         for line in verdict.failures:
-            stage.say(line)
+            stage.say(line.replace("splits.csv", cohort.split_table) if by_table else line)
         raise TableError(
             f"validate: {len(verdict.failures)} of {checked} expectations broken (above); see "
             f"{(stage.paths.reports / 'validation.json').relative_to(stage.root)}"
