@@ -9,7 +9,8 @@ import pandas as pd
 import shapely
 
 from acinus import params
-from acinus.api.slide import Slide
+from acinus.api.arguments import Mpp, level_of, one_mpp, shown
+from acinus.api.slide import Slide, a_slide
 from acinus.api.wording import in_calls, settings
 from acinus.errors import AcinusError
 from acinus.patches.index import SlideFacts, squares
@@ -74,14 +75,18 @@ def find_tissue(slide: Slide, **changes: Any) -> Tissue:
     Raises:
         AcinusError: an unknown key or impossible value, damaged pixels, an overview that is too large.
     """
+    pixels = a_slide(slide).pixels
     wanted = settings(params.Tissue, changes)
     if wanted.method == "annotation":
         raise AcinusError("method = 'annotation': needs the labels of a cohort; use density, otsu or all")
+    edge_um = 0.0 if slide.mpp is None else max(slide.width * slide.mpp[0], slide.height * slide.mpp[1])
+    if wanted.closing_um > max(edge_um, params.Tissue().closing_um):
+        raise AcinusError(f"closing_um = {wanted.closing_um:g}: is wider than the slide ({edge_um:g} um)")
     corner = np.zeros(1, dtype=np.int64)
     with in_calls():
-        overview = at_downsample(slide.pixels.level_downsamples, wanted.downsample)
-        check_under(slide.pixels, overview, corner, corner, float(max(slide.dimensions)))  # the whole slide
-        found = masks.find_tissue(slide.pixels, wanted, slide.mpp)
+        overview = at_downsample(pixels.level_downsamples, wanted.downsample)
+        check_under(pixels, overview, corner, corner, float(max(slide.dimensions)))  # the whole slide
+        found = masks.find_tissue(pixels, wanted, slide.mpp)
     return Tissue(found.mask, slide.width, slide.height, slide.mpp)
 
 
@@ -90,7 +95,7 @@ def patch_grid(
     patch_px: int,
     stride_px: int | None = None,
     *,
-    mpp: float | None = None,
+    mpp: Mpp | None = None,
     level: int | None = None,
     tissue: Tissue | None = None,
     min_tissue_fraction: float = 0.25,
@@ -109,8 +114,11 @@ def patch_grid(
     Raises:
         AcinusError: impossible settings, a resolution that the slide does not have, a tissue of another slide.
     """
+    a_slide(slide)
+    if not (tissue is None or isinstance(tissue, Tissue)):
+        raise AcinusError(f"tissue = {shown(tissue)}: give a Tissue: acinus.find_tissue(slide)")
     chosen = {"patch_px": patch_px, "stride_px": patch_px if stride_px is None else stride_px, "cell_px": cell_px}
-    place = {"level": 0 if level is None and mpp is None else level, "mpp": mpp}
+    place = {"level": 0 if level is None and mpp is None else level_of(level), "mpp": one_mpp(mpp)}
     index = settings(params.Index, chosen | place | {"min_tissue_fraction": min_tissue_fraction})
     tissue = find_tissue(slide) if tissue is None else tissue
     if (tissue.width, tissue.height) != slide.dimensions:
