@@ -145,6 +145,15 @@ def test_patches_are_found_by_numbers_too(session: Any) -> None:
     assert store.images([]).shape == (0, store.patch_px, store.patch_px, 3)
 
 
+def test_a_grid_of_too_many_patches_is_refused_before_it_is_made(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tissue = acinus.find_tissue(session.slide)
+    monkeypatch.setattr("acinus.api.tissue.MAX_PATCHES", 150 * 100)  # the slide's px
+    assert len(acinus.patch_grid(session.slide, 8, 1, tissue=tissue, min_tissue_fraction=0)) > 10_000
+    monkeypatch.setattr("acinus.api.tissue.MAX_PATCHES", 150 * 100 - 1)
+    with pytest.raises(acinus.AcinusError, match=r"^stride_px = 1: about 15,000 patches; at most 14,999 fit"):
+        acinus.patch_grid(session.slide, 8, 1, tissue=tissue)
+
+
 def test_the_help_says_how_large_a_picture_may_be() -> None:
     assert MAX_READ_PX == 2**28 == 16_384**2
     assert "At most 2**28 px" in (acinus.Slide.read.__doc__ or "")

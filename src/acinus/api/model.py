@@ -103,8 +103,8 @@ class Model:
         """Return what `acinus predict` says of a slide: the same map, regions and figures, bit by bit.
 
         mpp: um per level-0 px instead of the slide's tag, one number (of (x, y) that differ by at most 1 % the
-        mean). out: a folder that keeps the files, in a folder of the
-        slide's name; a finished result of the same file, model and mpp there is read, not made again.
+        mean). out: a folder that keeps the files, in a folder of the slide's name; a finished result of the same file,
+        model and mpp there is read, not made again.
 
         Raises:
             AcinusError: the slide does not open, cannot give the model's resolution, or has damaged pixels.

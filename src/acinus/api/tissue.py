@@ -19,6 +19,9 @@ from acinus.slides.geometry import at_downsample
 from acinus.slides.tiles import check_under
 from acinus.tissue import mask as masks
 
+MAX_PATCHES = 50_000_000
+"""Most patches of one grid: a few GB while it is made."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
@@ -109,7 +112,8 @@ def patch_grid(
     patch_px, stride_px: px of the working resolution, stride_px patch_px where not given. mpp or level: the
     working resolution, level 0 without either. tissue: `find_tissue(slide)` where not given.
     min_tissue_fraction: 0 keeps every patch of the slide. cell_px: only the central square of a patch counts, as in
-    a recipe with index.cell_px. (A recipe also keeps patches with less tissue where tumour is annotated.)
+    a recipe with index.cell_px. (A recipe also keeps patches with less tissue where tumour is annotated.) At most
+    50 million patches, before tissue is looked at.
 
     Raises:
         AcinusError: impossible settings, a resolution that the slide does not have, a tissue of another slide.
@@ -127,6 +131,12 @@ def patch_grid(
             f"{tissue.height} px; give find_tissue(slide) of this slide"
         )
     at = slide.resolution(level=index.level, mpp=index.mpp)
+    count = slide.width * slide.height / (index.stride_px * at.downsample) ** 2
+    if count > MAX_PATCHES:
+        raise AcinusError(
+            f"stride_px = {index.stride_px}: about {count:,.0f} patches; at most {MAX_PATCHES:,} fit into one table: "
+            "raise it, or give a coarser level or mpp"
+        )
     with in_calls():
         every = squares(SlideFacts(slide.name, "test", slide.width, slide.height), at, index)
     share = np.clip(tissue.shares.fractions(every.inner_x0, every.inner_y0, every.inner_edge0), 0.0, 1.0)
