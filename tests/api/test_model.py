@@ -67,7 +67,7 @@ def test_finer_patches_are_shrunk_to_the_models_resolution(tmp_path: Path, monke
         ((EDGE, 40), None, "patches of 40 x 32 px at the model's resolution; it takes 32 x 32 px at 0.5 um/px"),
         ((EDGE, EDGE), 0.25, "patches of 16 x 16 px at the model's resolution"),
         ((EDGE, EDGE), 1.0, "patches at 1 um/px; the model takes 32 x 32 px at 0.5 um/px"),
-        ((EDGE, EDGE), -1.0, "patches at -1 um/px"),
+        ((EDGE, EDGE), -1.0, "mpp = -1.0: expected um per px, a number above 0"),
         ((), None, "expected uint8"),
     ],
 )
@@ -93,6 +93,10 @@ def test_a_slides_map_is_that_of_acinus_predict(tmp_path: Path) -> None:
         with Image.open(outcome.folder / "overlay.png") as picture:
             assert np.array_equal(found.overlay, np.asarray(picture))
         assert found.regions[["class", "area_px"]].to_numpy().tolist() == [["tumor", 150.0 * 100.0]]
+        assert found.regions["id"].tolist() == ["feature 0"]  # the number stands in the name (docs/python.md)
+        features = json.loads((outcome.folder / "regions.geojson").read_text())["features"]
+        assert [feature["properties"]["name"] for feature in features] == ["region 1"]
+        assert "id" not in features[0]
         assert found.folder == (None if out is None else out / "one")
     for name in ("probability.tif", "regions.geojson", "regions.xml", "overlay.png", "result.json"):
         assert (tmp_path / "kept" / "one" / name).read_bytes() == (outcome.folder / name).read_bytes()

@@ -122,7 +122,7 @@ CALLS: dict[str, Any] = {
     "height = 2.5: expected a whole number": lambda s: s.read(0, 0, 5, 2.5),
     "x0 = nan: expected a number of level-0 px": lambda s: s.read(float("nan"), 0, 5, 5),
     "slide A_slide_1: level 9 asked for, but the slide has levels 0 to": lambda s: s.read(0, 0, 5, 5, level=9),
-    "slide A_slide_1: level = 0 and mpp = 1: give exactly one": lambda s: s.read(0, 0, 5, 5, level=0, mpp=1),
+    "slide A_slide_1: level = 0 and mpp = 1.0: give exactly one": lambda s: s.read(0, 0, 5, 5, level=0, mpp=1),
     "slide A_slide_1: 0.1 um/px asked for, but the slide has 0.5": lambda s: s.read(0, 0, 5, 5, mpp=0.1),
     "metod: no such setting; allowed are closing_um": lambda s: acinus.find_tissue(s, metod="otsu"),
     "method = 'annotation': needs the labels": lambda s: acinus.find_tissue(s, method="annotation"),

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,8 @@ import shapely
 from acinus.annotations import reading
 from acinus.annotations.frame import Frame
 from acinus.annotations.outline import AnnotationFile
-from acinus.api.slide import AnyPath, Slide
+from acinus.api.arguments import AnyPath, path_of
+from acinus.api.slide import Slide, a_slide
 from acinus.api.wording import AcinusWarning, in_calls
 
 COLUMNS = ("id", "class", "tool", "geometry", "area_px", "area_um2", "colour", "object_type")
@@ -31,9 +31,10 @@ def read_annotations(path: AnyPath, slide: Slide) -> pd.DataFrame:
     Raises:
         AcinusError: not the annotations of a known tool, damaged, hostile, or not of this slide.
     """
+    file_path, slide = path_of(path), a_slide(slide)
     with in_calls():
         frame = Frame.of(slide.dimensions, slide.properties, slide.mpp)
-        file = reading.read_annotations(Path(path), frame)
+        file = reading.read_annotations(file_path, frame)
     for text in _remarks(file):
         warnings.warn(text, AcinusWarning, stacklevel=2)
     return outline_table(file, slide.mpp)

@@ -15,8 +15,8 @@ from acinus import predict
 from acinus.annotations.frame import Frame
 from acinus.annotations.reading import read_annotations
 from acinus.api.annotation import outline_table
+from acinus.api.arguments import AnyPath, Mpp, one_mpp, path_of, shown, text
 from acinus.api.probability import ProbabilityMap
-from acinus.api.slide import AnyPath, pair
 from acinus.api.wording import in_calls
 from acinus.errors import AcinusError
 from acinus.files import read_json
@@ -70,7 +70,7 @@ class Model:
         self.card: dict[str, Any] = card.model_dump(mode="json")
         self._made: dict[bool, Predict] = {}
 
-    def predict(self, patches: np.ndarray, mpp: float | None = None, *, calibrated: bool = True) -> np.ndarray:
+    def predict(self, patches: np.ndarray, mpp: Mpp | None = None, *, calibrated: bool = True) -> np.ndarray:
         """Return float32 class probabilities of patches: (n, classes), of a segmentation (n, classes, height, width).
 
         patches: uint8 (n, height, width, 3), or one without n, whose result then has no n either. They must be of
@@ -81,35 +81,42 @@ class Model:
         Raises:
             AcinusError: no uint8 RGB, patches of another size or coarser than the model's.
         """
-        images = np.asarray(patches)
+        if not isinstance(calibrated, bool | np.bool_):
+            raise AcinusError(f"calibrated = {shown(calibrated)}: expected True or False")
+        try:
+            images = np.asarray(patches)
+        except ValueError as error:
+            raise AcinusError("patches are of several sizes; give one array (n, height, width, 3)") from error
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3:
             raise AcinusError(
                 f"patches are {images.dtype} of shape {images.shape}; expected uint8 (n, height, width, 3), as "
                 "slide.read gives them"
             )
-        batch = self._at_own_mpp(images if images.ndim == 4 else images[np.newaxis], mpp)
+        batch = self._at_own_mpp(images if images.ndim == 4 else images[np.newaxis], one_mpp(mpp))
         with reproducible(pick(self.device), max(1, torch.get_num_threads())):
             network = self._predictor(calibrated)
             parts = [network(batch[start : start + BATCH]) for start in range(0, max(1, len(batch)), BATCH)]
         probs = np.concatenate(parts)
         return probs if images.ndim == 4 else probs[0]
 
-    def predict_slide(self, path: AnyPath, mpp: float | None = None, out: AnyPath | None = None) -> Prediction:
+    def predict_slide(self, path: AnyPath, mpp: Mpp | None = None, out: AnyPath | None = None) -> Prediction:
         """Return what `acinus predict` says of a slide: the same map, regions and figures, bit by bit.
 
-        mpp: um per level-0 px instead of the slide's tag. out: a folder that keeps the files, in a folder of the
-        slide's name; a finished result of the same file, model and mpp there is read, not made again.
+        mpp: um per level-0 px instead of the slide's tag, one number (of (x, y) that differ by at most 1 % the
+        mean). out: a folder that keeps the files, in a folder of the slide's name; a finished result of the same file,
+        model and mpp there is read, not made again.
 
         Raises:
             AcinusError: the slide does not open, cannot give the model's resolution, or has damaged pixels.
         """
-        um = None if mpp is None else pair(mpp)[0]
+        slide, um = path_of(path), one_mpp(mpp)
+        kept = None if out is None else path_of(out, "out")
         with tempfile.TemporaryDirectory(prefix="acinus.") as scratch, in_calls():
-            folder = Path(scratch if out is None else out)
-            (outcome,) = predict.run([Path(path)], self.folder, folder, self.device, um, echo=lambda _: None)
+            folder = kept or Path(scratch)
+            (outcome,) = predict.run([slide], self.folder, folder, self.device, um, echo=lambda _: None)
             if outcome.state == "failed":
                 raise AcinusError(outcome.text.partition(": failed: ")[2])
-            return _prediction(Path(path), outcome.folder, keep=out is not None)
+            return _prediction(slide, outcome.folder, keep=out is not None)
 
     def _at_own_mpp(self, images: np.ndarray, mpp: float | None) -> np.ndarray:
         """Return patches (n, height, width, 3) at the model's um per px, shrunk with an antialiased filter."""
@@ -155,7 +162,7 @@ def load_model(path: AnyPath, device: str = "cpu") -> Model:
     Raises:
         AcinusError: no model there, one of another version, no operating point beside it, no such device.
     """
-    return Model(Path(path), device)
+    return Model(path_of(path), text("device", device, "cpu, cuda, mps or auto"))
 
 
 def _shrunk(image: np.ndarray, px: int) -> np.ndarray:

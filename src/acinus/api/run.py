@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from acinus import records
+from acinus.api.arguments import AnyPath, path_of, text
 from acinus.api.probability import ProbabilityMap
-from acinus.api.slide import AnyPath, Slide
+from acinus.api.slide import Slide
 from acinus.api.slide import open_slide as open_path
 from acinus.api.tissue import Tissue
 from acinus.errors import AcinusError
@@ -114,6 +115,7 @@ class Run:
 
     def _row(self, slide_id: str) -> dict[str, Any]:
         """Return a usable slide's row of the manifest."""
+        text("slide_id", slide_id, "a text, the slide_id of run.manifest")
         rows = records.rows(self.manifest[self.manifest["slide_id"] == slide_id])
         if not rows:
             raise AcinusError(f"slide {slide_id!r}: not in {self.paths.manifest}; give a slide_id of run.manifest")
@@ -136,4 +138,4 @@ def open_run(root: AnyPath, recipe: str) -> Run:
     Raises:
         AcinusError: no such recipe there. A table says which stage writes it, where it has not run.
     """
-    return Run(Path(root), recipe)
+    return Run(path_of(root, "root"), text("recipe", recipe, "the name of a recipe, a text"))

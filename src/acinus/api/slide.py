@@ -1,27 +1,22 @@
 """A slide to look at and to read from, at any resolution."""
 
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from acinus.api.wording import finite, in_calls, whole
+from acinus.api.arguments import AnyPath, Mpp, bounded, finite, level_of, one_mpp, pair, path_of, shown, whole
+from acinus.api.wording import in_calls
 from acinus.cohorts.slide_names import safe_id, stem_of
 from acinus.errors import AcinusError
 from acinus.slides.geometry import Resolution, resolve
 from acinus.slides.open import open_slide as open_pixels
 from acinus.slides.open import readable_file
+from acinus.slides.pixels import SlidePixels
 from acinus.slides.pyramid import slide_file
-from acinus.slides.slide import MPP_RANGE
-
-AnyPath = str | PathLike[str]
-Mpp = float | Sequence[float]
-"""um per level-0 px: one number, or (x, y)."""
 
 
 class Level(NamedTuple):
@@ -50,18 +45,26 @@ class Slide:
                 file = slide_file(path, self.name, Path(scratch) / "pyramid.tif")
                 if file == path:  # no pyramid was needed
                     opened.close()
-                self.pixels = opened.enter_context(open_pixels(file, self.name))
+                pixels = opened.enter_context(open_pixels(file, self.name))
             self._opened = opened.pop_all()
-        self.width, self.height = self.pixels.width, self.pixels.height
-        sizes = zip(self.pixels.level_dimensions, self.pixels.level_downsamples, strict=True)
+        self._pixels: SlidePixels | None = pixels
+        self.width, self.height = pixels.width, pixels.height
+        sizes = zip(pixels.level_dimensions, pixels.level_downsamples, strict=True)
         self.levels = tuple(Level(*size, downsample) for size, downsample in sizes)
-        self.properties = dict(self.pixels.properties)
-        self.mpp = mpp or self.pixels.tag_mpp
+        self.properties = dict(pixels.properties)
+        self.mpp = mpp or pixels.tag_mpp
 
     @property
     def dimensions(self) -> tuple[int, int]:
         """(width, height), level-0 px."""
         return self.width, self.height
+
+    @property
+    def pixels(self) -> SlidePixels:
+        """What the pipeline reads from. AcinusError: the slide is closed."""
+        if self._pixels is None:
+            raise AcinusError(f"slide {self.name}: is closed; open it again with acinus.open_slide")
+        return self._pixels
 
     def read(
         self,
@@ -71,18 +74,19 @@ class Slide:
         height: int,
         *,
         level: int | None = None,
-        mpp: float | None = None,
+        mpp: Mpp | None = None,
     ) -> np.ndarray:
         """Return uint8 (height, width, 3): the pixels whose top-left corner is level-0 px (x0, y0).
 
-        width, height: px of the resolution that is asked for: a level of the pyramid or um per px (mean of x and y);
-        without either level 0. A finer level is shrunk with an antialiased filter. White beyond the slide's border.
+        width, height: px of the resolution that is asked for: a level of the pyramid or um per px (mean of x and y,
+        which may differ by 1 % where both are given); without either level 0. At most 2**28 px in all. A finer level is
+        shrunk with an antialiased filter. White beyond the slide's border.
 
         Raises:
-            AcinusError: no such level, more resolution than the slide has, mpp of a slide whose um/px are not known,
-                pixels that cannot be decoded.
+            AcinusError: the slide is closed, more px than that, no such level, more resolution than the slide has, mpp
+                of a slide whose um/px are not known, pixels that cannot be decoded.
         """
-        size = whole("width", width), whole("height", height)
+        size = bounded(whole("width", width), whole("height", height))
         at = self.resolution(level=level, mpp=mpp)
         with in_calls():
             return self.pixels.read(finite("x0", x0), finite("y0", y0), *size, at)
@@ -90,24 +94,29 @@ class Slide:
     def thumbnail(self, max_px: int = 1024) -> np.ndarray:
         """Return uint8 (rows, columns, 3): the whole slide, its longer edge max_px px or the slide's own if shorter.
 
-        Each px is the mean of the area it covers.
+        Each px is the mean of the area it covers. At most 2**28 px in all.
         """
         scale = max(1.0, max(self.dimensions) / whole("max_px", max_px))
-        columns, rows = (max(1, round(edge / scale)) for edge in self.dimensions)
+        columns, rows = bounded(*(max(1, round(edge / scale)) for edge in self.dimensions))
         with in_calls():
             return self.pixels.overview(columns, rows)
 
-    def resolution(self, *, level: int | None = None, mpp: float | None = None) -> Resolution:
+    def resolution(self, *, level: int | None = None, mpp: Mpp | None = None) -> Resolution:
         """Return which level serves a resolution, as `read` takes it, and its level-0 px per px (`downsample`)."""
-        if level is None and mpp is None:
-            level = 0
+        number, um = level_of(level), one_mpp(mpp)
+        if number is None and um is None:
+            number = 0
         mean = sum(self.mpp) / 2 if self.mpp else None
         with in_calls(f"slide {self.name}: "):
-            return resolve(self.pixels.level_downsamples, mean, level=level, mpp=mpp)
+            at = resolve([size.downsample for size in self.levels], mean, level=number, mpp=um)
+        if at.downsample > max(self.dimensions):
+            raise AcinusError(f"slide {self.name}: mpp = {shown(mpp)}: one px would be larger than the whole slide")
+        return at
 
     def close(self) -> None:
         """Release the file; later reads fail."""
         self._opened.close()
+        self._pixels = None
 
     def __enter__(self) -> Self:
         return self
@@ -132,15 +141,11 @@ def open_slide(path: AnyPath, mpp: Mpp | None = None) -> Slide:
         AcinusError: no such file, a format that is not read (with what converts it), a damaged, grey or 16-bit one;
             an mpp outside 0.05 to 20.
     """
-    return Slide(Path(path), None if mpp is None else pair(mpp))
+    return Slide(path_of(path), None if mpp is None else pair(mpp))
 
 
-def pair(mpp: Mpp) -> tuple[float, float]:
-    """Return (x, y) um per px of one number or two. AcinusError: implausible ones."""
-    try:
-        x, y = (float(value) for value in (mpp if isinstance(mpp, Sequence) else (mpp, mpp)))
-    except (TypeError, ValueError):
-        x = y = 0.0
-    if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in (x, y)):
-        raise AcinusError(f"mpp = {mpp!r}: expected um per px, {MPP_RANGE[0]:g} to {MPP_RANGE[1]:g}")
-    return x, y
+def a_slide(slide: Slide) -> Slide:
+    """Return the slide. AcinusError: something else, such as its path."""
+    if not isinstance(slide, Slide):
+        raise AcinusError(f"slide = {shown(slide)}: give a Slide: acinus.open_slide(path)")
+    return slide

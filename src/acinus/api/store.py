@@ -1,6 +1,6 @@
 """A patch store to look into: read-only, patches by number or by key."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from acinus import records
-from acinus.api.slide import AnyPath
+from acinus.api.arguments import AnyPath, path_of, plain, shown
 from acinus.errors import AcinusError
 from acinus.patches import store
 from acinus.patches.keys import parse_key, patch_key
@@ -30,6 +30,10 @@ class Patch(NamedTuple):
         return parse_key(self.key)[0]
 
 
+class PatchNumberError(AcinusError, IndexError):
+    """A number that is no patch's; also the IndexError that sequences raise."""
+
+
 class PatchStore:
     """A finished patch store, in the order of its keys; a context manager. Made by `open_store`.
 
@@ -49,15 +53,21 @@ class PatchStore:
         return len(self.keys)
 
     def __getitem__(self, which: int | str) -> Patch:
-        key = which if isinstance(which, str) else self.keys[which]
+        key = self._key(which)
         return Patch(self._store.read(key), key, self._label(key))
 
     def __iter__(self) -> Iterator[Patch]:
         return (self[key] for key in self.keys)
 
-    def images(self, keys: Sequence[str]) -> np.ndarray:
-        """Return uint8 (n, patch_px, patch_px, 3) of many patches, in the order of the keys."""
-        return self._store.read_many(keys)
+    def images(self, keys: Sequence[int | str]) -> np.ndarray:
+        """Return uint8 (n, patch_px, patch_px, 3) of many patches, in the order of the keys (or numbers).
+
+        Raises:
+            AcinusError: no such key or number.
+        """
+        if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+            raise AcinusError(f"keys = {shown(keys)}: expected several keys or numbers; of one patch store[key].image")
+        return self._store.read_many([self._key(which) for which in keys])
 
     def mask(self, which: int | str) -> np.ndarray:
         """Return uint8 (patch_px, patch_px) of a segmentation's patch: class indices, 255 not known.
@@ -67,7 +77,18 @@ class PatchStore:
         """
         if self._masks is None:
             raise AcinusError(f"{self.folder}: no masks; only the store of a segmentation has some")
-        return self._masks.read(which if isinstance(which, str) else self.keys[which])
+        return self._masks.read(self._key(which))
+
+    def _key(self, which: int | str) -> str:
+        """Return the key of a patch by key or number. AcinusError: neither, or no such number."""
+        number = plain(which)
+        if isinstance(number, str):
+            return number
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise AcinusError(f"patch {shown(which)}: give its number or its key; of many store.images(keys)")
+        if not -len(self) <= number < len(self):
+            raise PatchNumberError(f"patch {shown(which)}: the store has {len(self)} patches, numbered from 0 on")
+        return self.keys[number]
 
     @cached_property
     def _masks(self) -> store.Store | None:
@@ -111,4 +132,4 @@ def open_store(path: AnyPath) -> PatchStore:
     Raises:
         AcinusError: no finished store there, one of another version, or a damaged one.
     """
-    return PatchStore(Path(path))
+    return PatchStore(path_of(path))

@@ -9,7 +9,8 @@ import pandas as pd
 import shapely
 
 from acinus import params
-from acinus.api.slide import Slide
+from acinus.api.arguments import Mpp, level_of, one_mpp, shown
+from acinus.api.slide import Slide, a_slide
 from acinus.api.wording import in_calls, settings
 from acinus.errors import AcinusError
 from acinus.patches.index import SlideFacts, squares
@@ -17,6 +18,9 @@ from acinus.regions.outlines import outlines
 from acinus.slides.geometry import at_downsample
 from acinus.slides.tiles import check_under
 from acinus.tissue import mask as masks
+
+MAX_PATCHES = 50_000_000
+"""Most patches of one grid: a few GB while it is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +78,18 @@ def find_tissue(slide: Slide, **changes: Any) -> Tissue:
     Raises:
         AcinusError: an unknown key or impossible value, damaged pixels, an overview that is too large.
     """
+    pixels = a_slide(slide).pixels
     wanted = settings(params.Tissue, changes)
     if wanted.method == "annotation":
         raise AcinusError("method = 'annotation': needs the labels of a cohort; use density, otsu or all")
+    edge_um = 0.0 if slide.mpp is None else max(slide.width * slide.mpp[0], slide.height * slide.mpp[1])
+    if wanted.closing_um > max(edge_um, params.Tissue().closing_um):
+        raise AcinusError(f"closing_um = {wanted.closing_um:g}: is wider than the slide ({edge_um:g} um)")
     corner = np.zeros(1, dtype=np.int64)
     with in_calls():
-        overview = at_downsample(slide.pixels.level_downsamples, wanted.downsample)
-        check_under(slide.pixels, overview, corner, corner, float(max(slide.dimensions)))  # the whole slide
-        found = masks.find_tissue(slide.pixels, wanted, slide.mpp)
+        overview = at_downsample(pixels.level_downsamples, wanted.downsample)
+        check_under(pixels, overview, corner, corner, float(max(slide.dimensions)))  # the whole slide
+        found = masks.find_tissue(pixels, wanted, slide.mpp)
     return Tissue(found.mask, slide.width, slide.height, slide.mpp)
 
 
@@ -90,7 +98,7 @@ def patch_grid(
     patch_px: int,
     stride_px: int | None = None,
     *,
-    mpp: float | None = None,
+    mpp: Mpp | None = None,
     level: int | None = None,
     tissue: Tissue | None = None,
     min_tissue_fraction: float = 0.25,
@@ -104,13 +112,17 @@ def patch_grid(
     patch_px, stride_px: px of the working resolution, stride_px patch_px where not given. mpp or level: the
     working resolution, level 0 without either. tissue: `find_tissue(slide)` where not given.
     min_tissue_fraction: 0 keeps every patch of the slide. cell_px: only the central square of a patch counts, as in
-    a recipe with index.cell_px. (A recipe also keeps patches with less tissue where tumour is annotated.)
+    a recipe with index.cell_px. (A recipe also keeps patches with less tissue where tumour is annotated.) At most
+    50 million patches, before tissue is looked at.
 
     Raises:
         AcinusError: impossible settings, a resolution that the slide does not have, a tissue of another slide.
     """
+    a_slide(slide)
+    if not (tissue is None or isinstance(tissue, Tissue)):
+        raise AcinusError(f"tissue = {shown(tissue)}: give a Tissue: acinus.find_tissue(slide)")
     chosen = {"patch_px": patch_px, "stride_px": patch_px if stride_px is None else stride_px, "cell_px": cell_px}
-    place = {"level": 0 if level is None and mpp is None else level, "mpp": mpp}
+    place = {"level": 0 if level is None and mpp is None else level_of(level), "mpp": one_mpp(mpp)}
     index = settings(params.Index, chosen | place | {"min_tissue_fraction": min_tissue_fraction})
     tissue = find_tissue(slide) if tissue is None else tissue
     if (tissue.width, tissue.height) != slide.dimensions:
@@ -119,6 +131,12 @@ def patch_grid(
             f"{tissue.height} px; give find_tissue(slide) of this slide"
         )
     at = slide.resolution(level=index.level, mpp=index.mpp)
+    count = slide.width * slide.height / (index.stride_px * at.downsample) ** 2
+    if count > MAX_PATCHES:
+        raise AcinusError(
+            f"stride_px = {index.stride_px}: about {count:,.0f} patches; at most {MAX_PATCHES:,} fit into one table: "
+            "raise it, or give a coarser level or mpp"
+        )
     with in_calls():
         every = squares(SlideFacts(slide.name, "test", slide.width, slide.height), at, index)
     share = np.clip(tissue.shares.fractions(every.inner_x0, every.inner_y0, every.inner_edge0), 0.0, 1.0)

@@ -1,12 +1,12 @@
 """Errors and warnings in the words of the API: a remedy names an argument where the pipeline's names a key."""
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from acinus.api.arguments import FARTHEST, plain, shown
 from acinus.errors import AcinusError
 from acinus.params.base import Section
 from acinus.slides.pixels import LEAVE_OUT, REMEDY
@@ -57,16 +57,14 @@ def settings(model: type[Model], values: Mapping[str, Any]) -> Model:
     Raises:
         AcinusError: an unknown name, or a value that is not allowed; all of them in one line.
     """
-    whole = {name: _plain(value) for name, value in values.items()}
+    whole = {name: plain(value) for name, value in values.items()}
+    for name, value in whole.items():
+        if isinstance(value, int | float) and abs(value) > FARTHEST:
+            raise AcinusError(f"{name} = {shown(value)}: expected a smaller number")
     try:
         return model.model_validate(whole)
     except ValidationError as error:
         raise AcinusError("; ".join(_fault(fault, model) for fault in error.errors(include_url=False))) from error
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of numpy as Python's own."""
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
 
 
 def _fault(fault: Any, model: type[Section]) -> str:
@@ -74,24 +72,4 @@ def _fault(fault: Any, model: type[Section]) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{name}: no such setting; allowed are {', '.join(sorted(model.model_fields))}"
     what = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{name} = {fault['input']!r}: {what}" if name else what
-
-
-def whole(name: str, value: Any) -> int:
-    """Return a number of px as int. AcinusError: it is none of 1 or more."""
-    number = _plain(value)
-    if isinstance(number, bool) or not isinstance(number, int | float) or not _is_count(number):
-        raise AcinusError(f"{name} = {value!r}: expected a whole number of px, at least 1")
-    return int(number)
-
-
-def _is_count(number: float) -> bool:
-    return math.isfinite(number) and number >= 1 and number == int(number)
-
-
-def finite(name: str, value: Any) -> float:
-    """Return a coordinate as float. AcinusError: it is no finite number."""
-    number = _plain(value)
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        raise AcinusError(f"{name} = {value!r}: expected a number of level-0 px")
-    return float(number)
+    return f"{name} = {shown(fault['input'])}: {what}" if name else what
