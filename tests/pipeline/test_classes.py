@@ -82,10 +82,8 @@ def test_patches_are_told_apart_and_every_figure_is_that_of_scikit_learn(ran: Pa
     assert metrics["f1_macro"] == pytest.approx(reference.f1_score(labels, said, average="macro"), abs=1e-12)
     matrix = [[metrics[f"patch_confusion.{true}.{given}"] for given in CLASSES] for true in CLASSES]
     assert matrix == reference.confusion_matrix(labels, said).tolist()
-    assert (
-        metrics["auc_macro"] >= 0.8
-    )  # a small network from scratch, two slides; tests/test_promises.py has the recipe
-    assert metrics["auc_macro_ci_low"] <= metrics["auc_macro"]
+    assert metrics["auc_macro"] >= 0.8  # a small network from scratch; tests/test_promises.py has the recipe's figure
+    assert metrics["auc_macro_ci_low"] is None  # one test patient
     assert "patch_auc" not in metrics
 
 

@@ -44,7 +44,7 @@ def test_a_recipe_of_plugins_goes_through_all_stages(undrawn: Direct, tmp_path: 
     table = pd.read_csv(paths.reports / "per_slide.csv")
     largest = table.loc[(table["split"] == "test") & table["scored"], "burden_error"].abs().max()
     assert metrics["largest_burden_error"] == pytest.approx(largest, rel=1e-6)
-    assert metrics["largest_burden_error_ci_low"] is None  # two test slides are too few for an interval
+    assert metrics["largest_burden_error_ci_low"] is None  # one test patient
     assert "Largest burden error" in (paths.reports / "index.html").read_text()
 
 
