@@ -224,7 +224,8 @@ def test_the_next_step_says_that_init_reads_no_files_of_plugins(tmp_path: Path) 
     finding.use(tmp_path)
     try:
         plain, plugged = (
-            look._next(tmp_path, [look.SlideLook("a", "a.tif", "TIFF", tool=tool)]) for tool in ("asap", "corners")
+            look._next(tmp_path, [look.SlideLook("a", "a.tif", "TIFF", tool=tool)], labelled=True)
+            for tool in ("asap", "corners")
         )
     finally:
         finding.use(None)
