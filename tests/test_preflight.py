@@ -60,8 +60,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [  # like, changes, said, 
     ),
     (
         SEGMENTER,
-        {"grade.encoder": "resnet51", "grade.weights": "imagenet"},
-        "grade.encoder = 'resnet51': timm has no such model",
+        {"embed.encoder": "resnet51", "embed.weights": "imagenet"},
+        "embed.encoder = 'resnet51': timm has no such model",
         "grade",
     ),
     (
@@ -155,7 +155,7 @@ def test_openvino_is_refused_where_it_is_not_installed(
     ("like", "changes", "said"),
     [
         (CLASSIFIER, {"train.model": "tf_efficientnet_lite0", "train.weights": "package"}, "train"),
-        (SEGMENTER, {"grade.encoder": "tf_efficientnet_lite0", "grade.weights": "package"}, "grade"),
+        (SEGMENTER, {"embed.encoder": "tf_efficientnet_lite0", "embed.weights": "package"}, "grade"),
     ],
 )
 def test_the_package_of_weights_is_refused_where_it_is_not_installed(
@@ -195,7 +195,7 @@ def test_a_cohort_in_a_folder_of_its_own_is_taken(project: Path, place: str) -> 
         {"train.precision": "bf16-mixed"},  # slow on a CPU, and done
         {"train.model": "resnet50.a1_in1k", "train.weights": "none"},
         {"train.model": "gluon_resnet50_v1b", "train.weights": "none"},  # an old name that timm still takes
-        {"grade.encoder": "resnet51", "grade.weights": "imagenet"},  # not used: grade.target is none
+        {"embed.encoder": "resnet51", "embed.weights": "imagenet"},  # not used: grade.target is none
     ],
 )
 def test_what_may_be_possible_is_not_refused(project: Path, changes: dict[str, Any]) -> None:
