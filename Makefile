@@ -27,12 +27,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: install ## draw the demonstration cohort, run the pipeline, print the results
 	acinus setup
-	acinus dvc repro
+	acinus repro
 	acinus results
 
-repro: install ## run what changed (dvc repro)
+repro: install ## run what changed (dvc repro), recipes side by side
 	acinus setup
-	acinus dvc repro
+	acinus repro
 
 ui: install ## MLflow's pages on localhost only
 	MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000

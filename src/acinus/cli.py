@@ -267,6 +267,14 @@ def _dvc(arguments: tuple[str, ...]) -> None:
     raise click.exceptions.Exit(dvc.run(arguments))
 
 
+@main.command("repro", short_help="Run what changed, recipes side by side (dvc repro).")
+def _repro() -> None:
+    """Run what changed, as `dvc repro` does; where there are processors for it, several recipes at the same time."""
+    from acinus.commands import repro
+
+    repro.run(checkout.project_root())
+
+
 @main.command("reproduce", short_help="Rebuild everything in a clean clone; compare with dvc.lock.")
 @click.option("--keep", is_flag=True, help="Keep the temporary clone for inspection.")
 def _reproduce(keep: bool) -> None:

@@ -9,11 +9,10 @@ import pytest
 import yaml
 
 from acinus.commands import reproduce
-from acinus.commands.reproduce import compare_locks, compare_metrics, halves, merge_locks, rule_of
+from acinus.commands.reproduce import compare_locks, compare_metrics, rule_of
 from acinus.errors import AcinusError
 from acinus.metrics.registry import METRICS as REGISTRY
 from acinus.metrics.registry import tolerances
-from acinus.params import Project
 from acinus.project import machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,29 +194,3 @@ def test_without_a_committed_lock_the_remedy_is_said(tmp_path: Path) -> None:
         subprocess.run([*git, *command], cwd=project, check=True)
     with pytest.raises(AcinusError, match=r"dvc\.lock is not committed; run dvc repro and commit it"):
         reproduce.run(project)
-
-
-def project(**compute: Any) -> Project:
-    values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"recipes": ["a", "b", "c"]}
-    values["compute"] |= {"scheduler": "local", "workers": 2, "device": "cpu", **compute}
-    return Project.model_validate(values)
-
-
-def test_every_recipe_is_in_one_half_and_both_have_some() -> None:
-    assert halves(project(), processors=2) == (["report@a", "report@c"], ["report@b"])
-
-
-@pytest.mark.parametrize(
-    ("compute", "processors"),
-    [({}, 1), ({"workers": 1}, 8), ({"device": "cuda"}, 8), ({"scheduler": "tcp://host:8786"}, 8)],
-)
-def test_where_one_thing_is_shared_all_run_one_after_the_other(compute: dict[str, Any], processors: int) -> None:
-    assert halves(project(**compute), processors) == (["report@a", "report@b", "report@c"], [])
-
-
-def test_two_locks_are_one_and_the_first_one_counts() -> None:
-    first = {"schema": "2.0", "stages": {"demo@x": {"cmd": "1"}, "index@a": {"cmd": "2"}}}
-    second = {"schema": "2.0", "stages": {"demo@x": {"cmd": "other"}, "index@b": {"cmd": "3"}}}
-    merged = merge_locks(first, second)
-    assert merged["schema"] == "2.0"
-    assert merged["stages"] == {"demo@x": {"cmd": "1"}, "index@a": {"cmd": "2"}, "index@b": {"cmd": "3"}}

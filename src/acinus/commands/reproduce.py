@@ -7,14 +7,13 @@ import sys
 import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
 from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.metrics.registry import tolerances
-from acinus.params import Project, load_project
 from acinus.project.machine import differences, same_libraries
 
 Rule = Literal["identical", "tolerance", "not compared"]
@@ -58,7 +57,8 @@ def run(root: Path, keep: bool = False) -> None:
         committed, committed_metrics = _lock(clone), read_json(clone / "reports" / "metrics.json")
         committed_machine = read_json(clone / "reports" / "machine.json")
         _forget(clone)
-        _repro(clone, folder / "second")
+        _run(clone, "acinus", "setup")  # this interpreter's libraries, the clone's code, an empty cache
+        _run(clone, "acinus", "repro")
         machine = read_json(clone / "reports" / "machine.json")
         other, same_versions = differences(committed_machine, machine), same_libraries(committed_machine, machine)
         print(_headline(other, same_versions))
@@ -169,68 +169,11 @@ def _forget(clone: Path) -> None:
         (clone / name).unlink()
 
 
-def _repro(clone: Path, second: Path) -> None:
-    """Run the pipeline in the clone: this interpreter's libraries, the clone's code, an empty cache.
-
-    Every other recipe runs in a second clone at the same time, where there are processors for it.
-    """
-    _run(clone, "acinus", "setup")
-    project = load_project(clone)
-    here, there = halves(project, os.cpu_count() or 1)
-    if there:
-        if project.demo.families:  # drawn once: the second clone finds them in the cache
-            _run(clone, "acinus", "dvc", "repro", "--glob", "demo@*")
-        _both(clone, here, second, there)
-        own, others = _lock(clone), _lock(second)
-        (clone / "dvc.lock").write_text(yaml.safe_dump(merge_locks(own, others), sort_keys=False), encoding="utf-8")
-        _run(clone, "dvc", "checkout", "--quiet", *[name for name in others["stages"] if name not in own["stages"]])
-    _run(clone, "acinus", "dvc", "repro")
-
-
-def _both(clone: Path, here: list[str], second: Path, there: list[str]) -> None:
-    """Run stages in the clone and others in a second one with the same cache, whose messages come at the end."""
-    _clone(clone, second)
-    _forget(second)
-    _run(second, "dvc", "config", "--local", "cache.dir", str(clone / ".dvc" / "cache"))
-    _run(second, "acinus", "setup")
-    log = second.with_suffix(".log")
-    with log.open("wb") as output:
-        other = _start(second, "acinus", "dvc", "repro", *there, output=output)
-        try:
-            _run(clone, "acinus", "dvc", "repro", *here)
-            failed = other.wait()
-        finally:
-            other.kill()
-            other.wait()
-    print(log.read_text(encoding="utf-8", errors="replace"), flush=True)
-    if failed:
-        raise AcinusError(f"reproduce: {', '.join(there)} failed in the second clone (see above)")
-
-
-def halves(project: Project, processors: int) -> tuple[list[str], list[str]]:
-    """Return the last stages of every other recipe and of those between; all are the first's where two would be slower.
-
-    No result depends on it: recipes share nothing but the drawn cohorts and the code.
-    """
-    last = [f"report@{name}" for name in project.recipes]
-    alone = min(project.compute.workers, processors) < 2 or project.compute.device != "cpu"
-    return (last, []) if alone or project.compute.scheduler != "local" else (last[::2], last[1::2])
-
-
-def merge_locks(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return one dvc.lock of two: the stages of both; those that ran in both are the first's."""
-    return first | {"stages": second["stages"] | first["stages"]}
-
-
 def _run(clone: Path, *command: str) -> None:
-    if _start(clone, *command).wait():
-        raise AcinusError(f"reproduce: `{' '.join(command)}` failed in the clean clone (see above)")
-
-
-def _start(clone: Path, *command: str, output: BinaryIO | None = None) -> subprocess.Popen[bytes]:
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_"))},
         "PYTHONPATH": str(clone / "src"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    return subprocess.Popen(command, cwd=clone, env=environment, stdout=output, stderr=output and subprocess.STDOUT)
+    if subprocess.run(command, cwd=clone, env=environment, check=False).returncode:
+        raise AcinusError(f"reproduce: `{' '.join(command)}` failed in the clean clone (see above)")

@@ -63,7 +63,13 @@ class _Remote:
 
 @contextmanager
 def beside() -> Iterator[None]:
-    """Let a process make the calls to MLflow of all stages that start in the block; it loads MLflow for the first."""
+    """Let a process make the calls to MLflow of all stages that start in the block; it loads MLflow for the first.
+
+    Where one does so already, for a command above this one, it stays that one.
+    """
+    if ADDRESS in os.environ:
+        yield
+        return
     with tempfile.TemporaryDirectory(prefix="acinus-") as folder:
         address = str(Path(folder) / "recorder")
         with socket.socket(socket.AF_UNIX) as listening:  # open in that process alone: refused once it is gone
