@@ -197,10 +197,10 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Miniature:
 
 @pytest.fixture(scope="session")
 def experiment(tiny_project: Miniature, tmp_path_factory: pytest.TempPathFactory) -> tuple[Miniature, str]:
-    """A copy of the project after an experiment with another learning rate, and what DVC printed."""
+    """A copy of the project after an experiment with another threshold, and what DVC printed."""
     project = tiny_project.copy(tmp_path_factory.mktemp("experiment") / "project")
-    setting = f"recipes/{project.recipe}.yaml:train.lr=1e-3"
-    return project, project.run("acinus", "dvc", "exp", "run", "--name", "slower", "--set-param", setting)
+    setting = f"recipes/{project.recipe}.yaml:quantify.threshold=0.75"
+    return project, project.run("acinus", "dvc", "exp", "run", "--name", "stricter", "--set-param", setting)
 
 
 def run_stage(function: Callable[[Stage], None], stage: Stage) -> None:

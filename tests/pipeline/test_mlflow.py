@@ -184,10 +184,10 @@ def test_an_experiment_begins_the_memory_anew(experiment: tuple[Any, str]) -> No
     found = remembered(project)
     (pipeline,) = kind(found, project.recipe, "pipeline")
     children = [run for run in kind(found, project.recipe, "stage") if "mlflow.parentRunId" in run["tags"]]
-    assert pipeline["name"] == "slower"
-    assert sorted(run["tags"]["acinus.stage"] for run in children) == sorted(STAGES[STAGES.index("tune") :])
+    assert pipeline["name"] == "stricter"
+    assert sorted(run["tags"]["acinus.stage"] for run in children) == ["grade", "quantify", "report"]
     assert {run["tags"]["mlflow.parentRunId"] for run in children} == {pipeline["id"]}
-    assert {run["params"]["train.lr"] for run in children} == {"0.001"}
+    assert {run["params"]["quantify.threshold"] for run in children} == {"0.75"}
 
 
 def test_mlflow_run_runs_one_stage(experiment: tuple[Any, str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 DATA_STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract")
+MEASURING_STAGES = ("quantify", "grade", "report")
 LEARNED_STAGES = ("tune", "train", "calibrate", "infer", "quantify", "embed", "grade", "report")
 
 
@@ -37,31 +38,39 @@ def test_a_run_leaves_git_clean(tiny_project: Any) -> None:
     assert not [name for name in committed if name.endswith((".parquet", ".tif", ".safetensors", ".lmdb"))]
 
 
-def test_another_learning_rate_reruns_the_training_and_what_follows(experiment: tuple[Any, str]) -> None:
+def test_another_threshold_reruns_what_measures_and_no_training(experiment: tuple[Any, str]) -> None:
     project, output = experiment
-    assert project.ran(output) == of(project, *LEARNED_STAGES) | {"code", "summary"}
-    assert skipped(output) == of(project, *DATA_STAGES) | {"demo@camelyon"}
+    assert project.ran(output) == of(project, *MEASURING_STAGES) | {"code", "summary"}
+    before = set(DATA_STAGES + LEARNED_STAGES) - set(MEASURING_STAGES)
+    assert skipped(output) == of(project, *before) | {"demo@camelyon"}
 
 
-def test_the_experiment_changes_learned_outputs_only(experiment: tuple[Any, str], tiny_project: Any) -> None:
+def test_another_learning_rate_concerns_the_training_and_no_stage_before_it(tiny_project: Any, tmp_path: Path) -> None:
+    """By `dvc status`, which names the stages whose own parameters changed."""
+    project = tiny_project.copy(tmp_path / "project")
+    project.edit(f"recipes/{project.recipe}.yaml", {"train": {"lr": 0.001}})
+    assert set(project.changed()) == of(project, "tune", "train", "report")
+
+
+def test_the_experiment_changes_what_was_measured_only(experiment: tuple[Any, str], tiny_project: Any) -> None:
     project, _ = experiment
     before, after = tiny_project.outs(), project.outs()
     changed = {path for path in before if before[path] != after[path]}
     recipe = project.recipe
-    assert {f"models/{recipe}", f"data/{recipe}/maps", f"reports/{recipe}/metrics.json"} <= changed
-    learned = ("maps", "masks", "regions", "calibration.json", ".parquet")
-    assert not [path for path in changed if path.startswith("data/") and not path.endswith(learned)]
-    assert not {f"data/{recipe}/{name}.parquet" for name in ("manifest", "index", "sample")} & changed
+    assert {f"data/{recipe}/quantities.parquet", f"reports/{recipe}/metrics.json"} <= changed
+    measured = ("masks", "regions", "quantities.parquet", "regions.parquet", "grades.parquet", "attention.parquet")
+    assert not [path for path in changed if path.startswith("data/") and not path.endswith(measured)]
+    assert not [path for path in changed if path.startswith("models/")]
 
 
-def test_dvc_shows_both_learning_rates_and_their_figures(experiment: tuple[Any, str]) -> None:
+def test_dvc_shows_both_thresholds_and_their_figures(experiment: tuple[Any, str]) -> None:
     project, _ = experiment
     table = list(csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv"))))
     rows = {row["Experiment"]: row for row in table if row["Experiment"]}
     base = next(row for row in table if row["typ"] == "baseline" and row["rev"] != "workspace")
-    (rate,) = [name for name in base if name.endswith("train.lr")]
-    assert (float(base[rate]), float(rows["slower"][rate])) == (0.003, 0.001)
-    assert base["patch_auc"] != rows["slower"]["patch_auc"]
+    (threshold,) = [name for name in base if name.endswith("quantify.threshold")]
+    assert (base[threshold], float(rows["stricter"][threshold])) == ("", 0.75)
+    assert base["burden_mae"] != rows["stricter"]["burden_mae"]
 
 
 def test_metrics_diff_equals_the_files(experiment: tuple[Any, str], tiny_project: Any) -> None:
