@@ -17,6 +17,7 @@ from acinus.params.project import (
     CamelyonDemo,
     Compute,
     Demo,
+    MilDemo,
     PandaDemo,
     PannukeDemo,
     Project,
