@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from acinus import seeds
 from acinus.files import write_text
 from acinus.params import MilDemo
-from acinus_demo import layout, outline, pyramid, render, slides, tissues
+from acinus_demo import layout, nuclei, outline, pyramid, render, stain, tissues
+from acinus_demo.ground import grid_shape
 from acinus_demo.outline import Ring
-from acinus_demo.texture import stream
+from acinus_demo.texture import Field, fractal, stream
 
 ISLANDS = 3
 """Of epithelium; as many of a slide as its grade says are tumour."""
@@ -31,6 +32,8 @@ UNLABELLED = 2
 GRADES = (0, 1, 0, 2, 0, 3)
 """Of the patients in turn."""
 SIZES = (0.8, 1.15)  # of a slide, relative to the settings
+BORDERS = (("glands", tissues.GLAND_PX), ("nests", tissues.NEST_PX))
+STAIN_SPREAD = 2.0  # laboratories differ by more than slides of one
 FOLLOW_UP = 60.0  # months, after which nobody was seen any more
 
 
@@ -76,19 +79,19 @@ def plan(seed: int, settings: MilDemo) -> list[SlidePlan]:
 
 
 def _owners() -> "itertools.chain[int]":
-    """Return whose slide is whose, without an end: every third patient has two."""
-    return itertools.chain.from_iterable([number] * (2 if number % 3 == 2 else 1) for number in itertools.count())
+    """Return whose slide is whose, without an end: every fifth patient has two."""
+    return itertools.chain.from_iterable([number] * (2 if number % 5 == 4 else 1) for number in itertools.count())
 
 
 def _patient(seed: int, number: int, labelled: bool) -> Patient:
     rng = stream(seed, "patient", number)
     grade = GRADES[number % len(GRADES)]
-    months = -math.log(1 - float(rng.random())) * 70 / math.exp(0.9 * grade)
+    months = max(0.1, round(-math.log(1 - float(rng.random())) * 70 / math.exp(0.9 * grade), 1))
     return Patient(
         name=f"P{number + 1:02d}",
         site="north" if number // len(GRADES) % 2 else "south",
         grade=grade,
-        months=round(min(months, FOLLOW_UP), 1),
+        months=min(months, FOLLOW_UP),
         event=int(months < FOLLOW_UP),
         labelled=labelled,
     )
@@ -125,7 +128,7 @@ def _islands(rng: np.random.Generator, size: tuple[int, int], kinds: Sequence[st
             0.11 * size[0] + step[0] * (column + float(shift[0])),
             0.13 * size[1] + step[1] * (row + float(shift[1])),
         )
-        rings.append((kind, outline.irregular(rng, centre, (0.46 * step[0], 0.44 * step[1]), 0.2)))
+        rings.append((kind, outline.irregular(rng, centre, (0.47 * step[0], 0.45 * step[1]), 0.2)))
     return tuple(rings)
 
 
@@ -138,10 +141,42 @@ def labels(slide: SlidePlan) -> NDArray[np.uint8]:
     return drawn
 
 
+@dataclasses.dataclass(frozen=True)
+class Stock:
+    """What all slides share, drawn once: it takes longer than a small slide. sprites: in the order of tissues.LOOKS."""
+
+    tiles: render.Tiles
+    borders: tuple[Field, Field]
+    sprites: tuple[nuclei.Bank, ...]
+
+
 @lru_cache(maxsize=1)
-def _tiles(seed: int) -> render.Tiles:
-    """Return the textures of all slides, drawn once: they take longer than a small slide."""
-    return render.make_tiles(stream(seed, "tiles"))
+def stock(seed: int) -> Stock:
+    """Return the stock of a cohort."""
+    oriented = {"spindle", "epithelium"}
+    rng = stream(seed, "sprites")
+    return Stock(
+        tiles=render.make_tiles(stream(seed, "tiles")),
+        borders=tuple(tissues.border_tile(stream(seed, name), px) for name, px in BORDERS),  # type: ignore[arg-type]
+        sprites=tuple(nuclei.bank(rng, kind, 256, name in oriented, tissues.MPP) for name, kind in tissues.LOOKS),
+    )
+
+
+def picture(slide: SlidePlan) -> NDArray[np.uint8]:
+    """Return the slide's level-0 picture (h, w, 3) uint8, drawn from its plan alone."""
+    shared, rng = stock(slide.cohort_seed), stream(slide.seed, "cells")
+    # how thick the section is and how the stains took differs between areas that are none of the tissues'
+    areas = (24 * fractal(stream(slide.seed, "areas"), grid_shape(slide.size), 120)).astype(np.int64)
+    section = tissues.build(stream(slide.seed, "tissues"), labels(slide), areas, shared.borders)
+    canvases = nuclei.canvas(slide.size), nuclei.canvas(slide.size)
+    points = {
+        name: nuclei.scatter(rng, slide.size, spacing / slide.mpp, section.cells[name])
+        for name, spacing in tissues.SPACING_UM.items()
+    }
+    for (name, kind), sprites in zip(tissues.LOOKS, shared.sprites, strict=True):
+        nuclei.put_sprites(rng, canvases[kind.eosin], sprites, points[name], section.directions.get(name))
+    dye = stain.vary(stream(slide.seed, "stain"), STAIN_SPREAD)
+    return render.render(slide.size, section.ground, *canvases, shared.tiles, dye)
 
 
 def draw_slide(slide: SlidePlan, root: Path) -> None:
@@ -150,8 +185,7 @@ def draw_slide(slide: SlidePlan, root: Path) -> None:
     Raises:
         AcinusError: `root` cannot be written.
     """
-    pixels = slides.paint(labels(slide), slide.mpp, slide.seed, _tiles(slide.cohort_seed))
-    pyramid.write_pyramid(root / slide.image, pixels, slide.mpp, tile_px=256)
+    pyramid.write_pyramid(root / slide.image, picture(slide), slide.mpp, tile_px=256)
 
 
 def finish(plans: Sequence[SlidePlan], root: Path) -> None:

@@ -149,17 +149,14 @@ def labels(slide: SlidePlan) -> NDArray[np.uint8]:
 
 def picture(slide: SlidePlan) -> NDArray[np.uint8]:
     """Return the slide's level-0 picture (h, w, 3) uint8, drawn from its plan alone."""
-    return paint(labels(slide), slide.mpp, slide.seed, render.make_tiles(stream(slide.seed, "tiles")))
-
-
-def paint(drawn: NDArray[np.uint8], mpp: float, seed: int, tiles: render.Tiles) -> NDArray[np.uint8]:
-    """Return the picture (h, w, 3) uint8 of a section. drawn: what tissue each px is of (`labels`)."""
-    size = (drawn.shape[1], drawn.shape[0])
     # how thick the section is and how the stains took differs between areas that are none of the classes'
-    areas = (24 * fractal(stream(seed, "areas"), grid_shape(size), 120)).astype(np.int64)
-    section = tissues.build(stream(seed, "tissues"), drawn, areas)
-    canvases = nuclei.populate(stream(seed, "cells"), size, mpp, section, tissues.SPACING_UM, tissues.LOOKS)
-    return render.render(size, section.ground, *canvases, tiles, stain.vary(stream(seed, "stain"), STAIN_SPREAD))
+    areas = (24 * fractal(stream(slide.seed, "areas"), grid_shape(slide.size), 120)).astype(np.int64)
+    section = tissues.build(stream(slide.seed, "tissues"), labels(slide), areas)
+    rng = stream(slide.seed, "cells")
+    canvases = nuclei.populate(rng, slide.size, slide.mpp, section, tissues.SPACING_UM, tissues.LOOKS)
+    tiles = render.make_tiles(stream(slide.seed, "tiles"))
+    dye = stain.vary(stream(slide.seed, "stain"), STAIN_SPREAD)
+    return render.render(slide.size, section.ground, *canvases, tiles, dye)
 
 
 def annotation_text(slide: SlidePlan) -> str:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import CensoredData, ecdf
 from sklearn.metrics import roc_curve
 
 from acinus.charts.style import ACCENT, INK, QUIET, SECOND, THIRD, chart
 
+MINUS = "\N{MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
 LINES = ((ACCENT, "-", 2.4), (THIRD, "-", 1.6), (SECOND, "--", 1.4), (INK, ":", 1.4))
 """Colour, style and width of the model and of the baselines beside it."""
 
@@ -75,9 +76,9 @@ def predicted_chart(figure: Figure, predicted: np.ndarray, true: np.ndarray, uni
     against.legend(loc="upper left")
     off = predicted - true
     residuals.axhline(0, color=QUIET, linestyle=":", linewidth=1.2)
-    residuals.axhline(float(off.mean()), color=SECOND, linewidth=1.4, label=f"mean {off.mean():+.3g}".replace("-", "−"))
+    residuals.axhline(float(off.mean()), color=SECOND, linewidth=1.4, label=f"mean {off.mean():+.3g}".replace("-", MINUS))
     residuals.scatter(true, off, color=ACCENT, s=36, alpha=0.8, linewidths=0)
-    residuals.set(xlabel=f"true {unit}", ylabel="predicted − true")
+    residuals.set(xlabel=f"true {unit}", ylabel=f"predicted {MINUS} true")
     residuals.margins(y=0.15)
     residuals.legend(loc="upper right")
 
@@ -88,6 +89,8 @@ def survival_chart(figure: Figure, groups: Mapping[str, Times], unit: str) -> No
 
     The band is by Greenwood's formula on the log-log scale, as `scipy.stats.ecdf` has it.
     """
+    from scipy.stats import CensoredData, ecdf  # slow to import
+
     axes = figure.subplots()
     for (name, group), colour in zip(groups.items(), (ACCENT, SECOND, THIRD, INK), strict=False):
         seen, lost = group.times[group.events], group.times[~group.events]

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from acinus import records
+from acinus.metrics.slide_figures import judged
 from acinus.pages.columns import Column
+from acinus.scoring.decisions import CLASSED
 
-OF_CLASSES = ("binary", "classes", "ordinal")
-"""Kinds of label that are classes, with a probability each."""
-SEEN_BY_NONE, HELD_OUT = "out-of-fold", "held-out"
-"""How a slide that counts was predicted: by the models of the folds that it is not in, or by models of other splits."""
 Row = dict[str, Any]
 
 
@@ -35,7 +33,7 @@ class Study:
     @property
     def of_classes(self) -> bool:
         """Whether the label is one of some classes."""
-        return self.kind in OF_CLASSES
+        return self.kind in CLASSED
 
     @cached_property
     def first(self) -> pd.DataFrame:
@@ -46,9 +44,7 @@ class Study:
     def judged(self) -> pd.DataFrame:
         """The slides that figures and charts are of, of the first repeat: labelled, and predicted by models that never
         saw their patient. Where there are folds: all that are in one; else the test split."""
-        known = self.first[self.first["true"].notna()]
-        folded = known[known["model"] == SEEN_BY_NONE]
-        return (folded if len(folded) else known[known["split"] == "test"]).reset_index(drop=True)
+        return judged(self.first).reset_index(drop=True)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -83,9 +79,9 @@ def study_table(study: Study) -> pd.DataFrame:
     (survival); time, event, error: true minus what was predicted, where there is such a thing; `prob.<class>`;
     right: 1 where the class is the true one.
     """
-    judged = set(study.judged["slide_id"])
+    scored = set(study.judged["slide_id"])
     predicted = {row["slide_id"]: row for row in records.rows(study.first)}
-    rows = [_row(slide, predicted.get(slide["slide_id"]), study, judged) for slide in records.rows(study.manifest)]
+    rows = [_row(slide, predicted.get(slide["slide_id"]), study, scored) for slide in records.rows(study.manifest)]
     types = _types(study)
     table = pd.DataFrame(rows, columns=list(types)).astype(types)
     return table.sort_values("slide_id", kind="stable", ignore_index=True)
@@ -107,8 +103,8 @@ def _types(study: Study) -> dict[str, str]:
     return types | {"spread": "float64", "num_patches": "Int64", "mpp_x": "float64"}
 
 
-def _row(slide: Row, answer: Row | None, study: Study, judged: set[str]) -> Row:
-    row = slide | {"scored": slide["slide_id"] in judged}
+def _row(slide: Row, answer: Row | None, study: Study, scored: set[str]) -> Row:
+    row = slide | {"scored": slide["slide_id"] in scored}
     if answer is None:
         usable = slide["status"] == "ok"
         return row | {"reason": slide["reason"] or ("no tissue to take a patch from" if usable else "")}

@@ -113,10 +113,10 @@ class MilDemo(Section):
     """How many slides with nothing but a label are drawn, and how large."""
 
     slides: Annotated[int, Field(ge=12, le=500)] = 42
-    """Slides; every third patient has two, and the last two patients have no label."""
-    width_px: Annotated[int, Field(ge=384, le=8192)] = 896
+    """Slides; every fifth patient has two, and the last two patients have no label."""
+    width_px: Annotated[int, Field(ge=384, le=8192)] = 1152
     """Width of a slide, in level-0 px; slides are 0.8 to 1.15 times as large."""
-    height_px: Annotated[int, Field(ge=384, le=8192)] = 704
+    height_px: Annotated[int, Field(ge=384, le=8192)] = 864
     """Height of a slide, in level-0 px."""
 
 
