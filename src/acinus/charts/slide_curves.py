@@ -76,7 +76,9 @@ def predicted_chart(figure: Figure, predicted: np.ndarray, true: np.ndarray, uni
     against.legend(loc="upper left")
     off = predicted - true
     residuals.axhline(0, color=QUIET, linestyle=":", linewidth=1.2)
-    residuals.axhline(float(off.mean()), color=SECOND, linewidth=1.4, label=f"mean {off.mean():+.3g}".replace("-", MINUS))
+    residuals.axhline(
+        float(off.mean()), color=SECOND, linewidth=1.4, label=f"mean {off.mean():+.3g}".replace("-", MINUS)
+    )
     residuals.scatter(true, off, color=ACCENT, s=36, alpha=0.8, linewidths=0)
     residuals.set(xlabel=f"true {unit}", ylabel=f"predicted {MINUS} true")
     residuals.margins(y=0.15)

@@ -108,12 +108,10 @@ def _next(folder: Path, looks: Sequence[SlideLook], labelled: str) -> str:
     if not looks:
         return "next: give the folder that holds the slides"
     given = f"--slides {shlex.quote(str(folder))}"
-    if any(one.classes for one in looks):
-        return f"next: acinus init my-study {given}{_left_out(looks)}"
-    if labelled == "learnable":
+    if labelled == "learnable" and not any(one.classes for one in looks):
         return f"next: acinus init my-study {given} --task slides (slide labels are enough: no outline is needed)"
-    if labelled:
-        return f"next: acinus init my-study {given}"
+    if labelled or any(one.classes for one in looks):
+        return f"next: acinus init my-study {given}{_left_out(looks)}"
     return f"next: nothing says yet what the slides are: {WITHOUT_LABELS}; then acinus init my-study {given}"
 
 

@@ -32,7 +32,7 @@ class Doubt(NamedTuple):
 
 def doubts(study: Study, metrics: Metrics, main: Metric) -> list[Doubt]:
     """Return what is doubtful about a study; main: the metric by which it is known."""
-    return [*_sites(study), *_blind(metrics, main), *_few(study), *_left_out(study)]
+    return [*_sites(study, metrics), *_blind(metrics, main), *_few(study), *_left_out(study)]
 
 
 def _patients(rows: pd.DataFrame) -> pd.DataFrame:
@@ -40,30 +40,28 @@ def _patients(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates("patient")
 
 
-def _sites(study: Study) -> Iterator[Doubt]:
-    known = _patients(study.judged)
-    known = known[known["site"].notna() & (known["site"] != "")]
-    if known["site"].nunique() < 2:
-        return
-    labels, told = _strata(study, known)
-    v = cramers_v(labels, known["site"].tolist())
+def _sites(study: Study, metrics: Metrics) -> Iterator[Doubt]:
+    v, told = metrics.get("slide.cramers_v"), study.target
+    if study.kind == "survival":
+        told = f"whether the event of {study.target} was seen"
+    elif study.kind == "regression":
+        v, told = _v_of_halves(study), f"{study.target} (above or below its median)"
     if v is not None and v >= STRONG:
         yield Doubt(
             "Label and site go together",
-            f"Cramer's V of {told} and site is {v:.2f} over {len(known)} patients (0: none, 1: each tells the other). A "
-            "model may tell the site by its stain or scanner and still score well. Compare with preserved-site folds "
+            f"Cramer's V of {told} and site is {v:.2f} over the patients (0: none, 1: each tells the other). A model "
+            "may tell the site by its stain or scanner and still score well. Compare with preserved-site folds "
             "(cohort.folds.preserve_site: true, Howard et al. 2021).",
         )
 
 
-def _strata(study: Study, rows: pd.DataFrame) -> tuple[list[str], str]:
-    """Return what of the label is held against the site, and what that is called."""
-    if study.of_classes:
-        return rows["label"].astype("string").tolist(), study.target
-    if study.kind == "survival":
-        return rows["event"].astype("string").tolist(), f"whether the event of {study.target} was seen"
-    values = rows["true"].to_numpy(dtype=np.float64)
-    return [str(bool(above)) for above in values > np.median(values)], f"{study.target} (above or below its median)"
+def _v_of_halves(study: Study) -> float | None:
+    """Return Cramer's V of site and half of the values; None where there is one site."""
+    known = _patients(study.judged)
+    known = known[known["site"].notna()]
+    values = known["true"].to_numpy(dtype=np.float64)
+    halves = [str(bool(above)) for above in values > np.median(values)] if len(values) else []
+    return cramers_v(halves, known["site"].tolist())
 
 
 def _blind(metrics: Metrics, main: Metric) -> Iterator[Doubt]:
