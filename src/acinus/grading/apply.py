@@ -14,7 +14,7 @@ from acinus import params, records
 from acinus.grading.bags import Bag, Choice, choose, read_patches
 from acinus.grading.card import CARD_FILE, load_graders
 from acinus.grading.features import EncoderSpec, load_encoder, patch_features
-from acinus.grading.mil import GatedAttention, class_probs, decide
+from acinus.grading.mil import Aggregator, class_probs, decide
 from acinus.grading.rule import by_rule
 from acinus.learning.device import pick, reproducible
 from acinus.maps.tiff import open_map
@@ -102,7 +102,7 @@ _encoder = lru_cache(maxsize=1)(load_encoder)
 """Loaded once per process: the spec has the checksum of its weights."""
 
 
-def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
+def judge(models: Sequence[Aggregator], features: np.ndarray) -> Verdict:
     """Return what graders in evaluation mode say of the features, float32 (n, d), of one slide's patches."""
     with torch.inference_mode():
         judged = [model(torch.from_numpy(features)) for model in models]
