@@ -30,6 +30,7 @@ RANKS = [
     {"parallel", "tissue", "charts", "cohorts", "validation"},
     {"stage", "patches", "pages"},
     {"learning"},
+    {"encoders"},
     {"tracking", "preflight", "search", "maps"},
     {"execution", "regions"},
     {"calibration", "grading", "drawing", "commands"},

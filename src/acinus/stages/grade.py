@@ -13,9 +13,9 @@ from acinus.scoring.burden import tumour_by_burden
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that grades nothing never imports torch
+    from acinus.encoders.spec import EncoderSpec
     from acinus.grading.apply import BagJob, Encoded, Verdict
     from acinus.grading.card import MilCard
-    from acinus.grading.features import EncoderSpec
     from acinus.grading.fit import Fitted, Known
 
 CLASSES = {"isup": tuple(f"ISUP {grade}" for grade in range(6)), "tumor": ("normal", "tumor")}
@@ -58,9 +58,10 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     """Train into `folder` and return the rows of both tables."""
     import torch
 
+    from acinus.encoders.loading import make_encoder, own_encoder
+    from acinus.encoders.spec import OWN
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
-    from acinus.grading.features import OWN, make_encoder, own_encoder
     from acinus.grading.fit import Known, learn
     from acinus.learning.device import reproducible
 
