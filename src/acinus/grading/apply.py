@@ -13,7 +13,7 @@ import torch
 from acinus import params, records
 from acinus.encoders.loading import load_encoder, patch_features
 from acinus.encoders.spec import EncoderSpec
-from acinus.grading.bags import Bag, Choice, choose, read_patches
+from acinus.embedding.bags import Bag, Choice, choose, read_patches
 from acinus.grading.card import CARD_FILE, load_graders
 from acinus.grading.mil import GatedAttention, class_probs, decide
 from acinus.grading.rule import by_rule

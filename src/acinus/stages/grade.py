@@ -110,7 +110,7 @@ def _bags(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Pat
 
 def _jobs(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Path) -> list["BagJob"]:
     from acinus.grading.apply import BagJob, SlideToGrade
-    from acinus.grading.bags import Choice
+    from acinus.embedding.bags import Choice
 
     places, settings = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.grade
     positive = stage.recipe.positive_indices

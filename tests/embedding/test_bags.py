@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import params
-from acinus.grading.bags import Bag, Choice, choose, mean_probs, read_patches, suspicious
+from acinus.embedding.bags import Bag, Choice, choose, mean_probs, read_patches, suspicious
 from acinus.maps.geometry import MapGeometry
 from acinus.maps.tiff import MapInfo, open_map, write_map
 from acinus.patches.index import Squares
