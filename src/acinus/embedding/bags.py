@@ -109,16 +109,16 @@ def mean_probs(reader: MapReader, under: Squares, positive: tuple[int, ...]) -> 
     return mean
 
 
-def read_patches(slide: SlidePixels, bag: Bag, at: Resolution, patch_px: int) -> np.ndarray:
-    """Return the bag's pixels, uint8 (n, patch_px, patch_px, 3), white beyond the slide.
+def read_patches(slide: SlidePixels, x0: np.ndarray, y0: np.ndarray, at: Resolution, patch_px: int) -> np.ndarray:
+    """Return the pixels of patches at (x0, y0), uint8 (n, patch_px, patch_px, 3), white beyond the slide.
 
     Raises:
         SlideError: damaged tiles under a patch.
     """
-    check_under(slide, at, bag.x0, bag.y0, patch_px * at.downsample)
-    pixels = np.empty((len(bag), patch_px, patch_px, 3), dtype=np.uint8)
-    for number, (x0, y0) in enumerate(zip(bag.x0.tolist(), bag.y0.tolist(), strict=True)):
-        pixels[number] = slide.read(x0, y0, patch_px, patch_px, at)
+    check_under(slide, at, x0, y0, patch_px * at.downsample)
+    pixels = np.empty((len(x0), patch_px, patch_px, 3), dtype=np.uint8)
+    for number, (left, top) in enumerate(zip(x0.tolist(), y0.tolist(), strict=True)):
+        pixels[number] = slide.read(left, top, patch_px, patch_px, at)
     return pixels
 
 
