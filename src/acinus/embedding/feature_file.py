@@ -5,7 +5,6 @@ patches that a map chose also `prob` and `top`. Rows lie by y0, then x0. Every d
 (fletcher32), which every reader checks. A file says in `acinus_key` what it was made from.
 """
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from acinus.embedding.hdf5 import REMEDY, dataset, opened
 from acinus.errors import AcinusError, SlideError, WriteError, brief
 from acinus.files import atomic_path
 
@@ -25,12 +25,8 @@ CHUNK_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 26
 """So much of a file is checked at a time."""
 MAX_WIDTH = 65_536
-MAX_PATCHES = 20_000_000
-MAX_INFLATION = 200
-"""A dataset that is so many times its file is no features but a bomb: compressed float numbers hardly shrink."""
 MAGNIFICATIONS = ((0.16, 80), (0.2, 60), (0.3, 40), (0.6, 20), (1.2, 10), (2.4, 5))
 """um per px below which a slide counts as scanned at so many times, as TRIDENT takes it."""
-REMEDY = "delete it and make it anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,37 +143,6 @@ def check_features(path: Path, key: str | None = None, width: int | None = None)
         return len(patches), int(features.shape[1])
 
 
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """Give the open HDF5 file; what libhdf5 says of a damaged one becomes one line."""
-    if not path.is_file():
-        raise AcinusError(f"{path}: not found; run the stage embed (dvc repro)")
-    try:  # locking=False: reading takes no lock, and file systems of clusters often have none
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise AcinusError(f"{path}: damaged, or no HDF5 file ({brief(error)}); {REMEDY}") from error
-
-
-def dataset(file: h5py.File, path: Path, name: str, dims: int, kinds: str) -> Any:
-    """Return a dataset of the file itself with so many axes, whose numbers are of one of the `kinds` of numpy.
-
-    Raises:
-        AcinusError: none such, or one that lies in other files or is far larger than the file.
-    """
-    link = file.get(name, getlink=True)
-    found = file.get(name) if isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
-        raise AcinusError(f"{path}: has no dataset {name}; expected a file of features with it ({REMEDY})")
-    if found.ndim != dims or found.dtype.kind not in kinds:
-        raise AcinusError(
-            f"{path}: {name} is {found.dtype} {found.shape}, expected {dims} axes of numbers; {REMEDY}"
-        )
-    if found.nbytes > MAX_INFLATION * path.stat().st_size or found.shape[0] > MAX_PATCHES:
-        raise AcinusError(f"{path}: {name} of {found.shape} in a file of {path.stat().st_size} bytes; {REMEDY}")
-    return found
-
-
 def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: str, chunks: tuple[int, ...]) -> Any:
     # track_times=False: else HDF5 stores the time of writing and no two files are alike
     return file.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True, track_times=False)
@@ -286,8 +251,8 @@ def _check_inside(patches: Patches, path: Path) -> None:
     if beyond.any():
         row = int(beyond.argmax())
         raise AcinusError(
-            f"{path}: slide {patches.slide_id}: patch at level-0 px ({patches.x0[row]}, {patches.y0[row]}) lies outside "
-            f"{patches.width} x {patches.height}; {REMEDY}"
+            f"{path}: slide {patches.slide_id}: the patch at ({patches.x0[row]}, {patches.y0[row]}) level-0 px lies "
+            f"outside {patches.width} x {patches.height}; {REMEDY}"
         )
 
 
@@ -305,4 +270,3 @@ def _blocks(features: Any, path: Path, slide_id: str) -> Iterator[np.ndarray]:
 
 def _text(file: h5py.File, name: str) -> str:
     return str(file.attrs.get(name, "none"))[:64]
-
