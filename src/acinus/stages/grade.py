@@ -1,5 +1,6 @@
-"""grade: slides, their maps and amounts -> graders models/<recipe>.mil/, grades.parquet, attention.parquet."""
+"""grade: slides, their features and amounts -> graders models/<recipe>.mil/, grades.parquet, attention.parquet."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -8,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from acinus import records
 from acinus.files import atomic_path, note_if_empty, sha256
 from acinus.grading.rule import by_rule
-from acinus.labels.places import Places, mean_mpp
 from acinus.scoring.burden import tumour_by_burden
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that grades nothing never imports torch
-    from acinus.grading.apply import BagJob, Encoded, Verdict
+    from acinus.embedding.feature_file import SlideFeatures
+    from acinus.encoders.spec import EncoderSpec
+    from acinus.grading.apply import Verdict
     from acinus.grading.card import MilCard
-    from acinus.grading.features import EncoderSpec
     from acinus.grading.fit import Fitted, Known
 
 CLASSES = {"isup": tuple(f"ISUP {grade}" for grade in range(6)), "tumor": ("normal", "tumor")}
@@ -59,19 +60,18 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     """Train into `folder` and return the rows of both tables."""
     import torch
 
+    from acinus.embedding.folder import read_encoder
+    from acinus.encoders.loading import ENCODER_FILE
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
-    from acinus.grading.features import OWN, make_encoder, own_encoder
     from acinus.grading.fit import Known, learn
     from acinus.learning.device import reproducible
 
-    settings, embed = stage.recipe.grade, stage.recipe.embed
-    if embed.encoder == OWN:
-        encoder = own_encoder(stage.paths.model)
-    else:
-        patch_px, seed = stage.recipe.index.patch_px, stage.seed("encoder")
-        encoder = make_encoder(embed.encoder, embed.weights, patch_px, folder, seed)
-    bags = _bags(stage, rows, encoder, folder)
+    settings, encoder = stage.recipe.grade, read_encoder(stage.paths.features)
+    weights = stage.paths.features / ENCODER_FILE
+    if weights.is_file():  # so that a grader can be carried elsewhere
+        shutil.copyfile(weights, folder / ENCODER_FILE)
+    bags = _bags(stage, rows)
     slides = [row for row in rows if row["slide_id"] in bags]
     labelled = [
         Known(row["slide_id"], row["split"], label)
@@ -88,52 +88,24 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     patches = [
         {"slide_id": slide_id, **patch}
         for slide_id, bag in bags.items()
-        for patch in patch_rows(bag, verdicts[slide_id])
+        for patch in patch_rows(bag.patches, verdicts[slide_id])
     ]
     return grades, patches
 
 
-def _bags(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Path) -> dict[str, "Encoded"]:
-    """Return slide_id -> bag of every slide with tissue, encoded."""
-    from acinus.grading.apply import encode
-    from acinus.learning.device import best_alone
+def _bags(stage: Stage, rows: Sequence[Row]) -> dict[str, "SlideFeatures"]:
+    """Return slide_id -> features of every slide with tissue."""
+    from acinus.embedding.feature_file import read_features
+    from acinus.embedding.folder import feature_path
 
-    jobs = _jobs(stage, rows, encoder, folder)
-    bags: dict[str, Encoded] = {}
-    for job, bag in zip(jobs, stage.map(encode, jobs, alone=best_alone(stage.project.compute.device)), strict=True):
-        if bag is None:
-            stage.say(f"{job.slide.slide_id}: no tissue to take a patch from, not graded")
+    bags: dict[str, SlideFeatures] = {}
+    for slide_id in (row["slide_id"] for row in rows):
+        path = feature_path(stage.paths.features, slide_id)
+        if path.is_file():
+            bags[slide_id] = read_features(path)
         else:
-            bags[job.slide.slide_id] = bag
+            stage.say(f"{slide_id}: no tissue to take a patch from, not graded")
     return bags
-
-
-def _jobs(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Path) -> list["BagJob"]:
-    from acinus.grading.apply import BagJob, SlideToGrade
-    from acinus.grading.bags import Choice
-
-    places, settings = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.embed
-    positive = stage.recipe.positive_indices
-    return [
-        BagJob(
-            slide=SlideToGrade(
-                slide_id=row["slide_id"],
-                image=places.image(row),
-                mpp=mean_mpp(row),
-                map=stage.paths.maps / f"{row['slide_id']}.tif",
-                tissue=stage.paths.tissue / f"{row['slide_id']}.png",
-            ),
-            index=stage.recipe.index,
-            choice=Choice(settings.top_patches, settings.random_patches, settings.min_distance, positive),
-            bag_seed=stage.seed("bag"),
-            encoder=encoder,
-            model=stage.paths.model,
-            grader=folder,
-            device=stage.project.compute.device,
-            threads=stage.project.compute.threads,
-        )
-        for row in rows
-    ]
 
 
 def _card(
