@@ -10,15 +10,13 @@ from torch import Tensor
 
 from acinus.grading.linear import Goal
 from acinus.grading.mil import Loss, class_probs
-from acinus.grading.targets import CLASSED, Kind
+from acinus.grading.targets import Kind
 from acinus.scoring.calibration import COLDEST, HOTTEST
+from acinus.scoring.decisions import CLASSED, HALF
 from acinus.scoring.scaling import Scaling, logs, normalised, scaled
 
 INTERVALS = 4
 """Of time, in which as many of the training slides' events lie each; less where event times are equal."""
-
-HALF = 0.5
-"""The threshold where validation slides say nothing of it."""
 
 
 def loss_of(kind: Kind, aggregator: str) -> Loss:
@@ -152,19 +150,6 @@ def best_threshold(probs: np.ndarray, labels: np.ndarray) -> float:
         if score > most + 1e-12:
             best, most = threshold, score
     return best
-
-
-def decide(kind: Kind, answer: np.ndarray, threshold: float = HALF) -> float:
-    """Return what an answer says: a class index (binary by the threshold, ordinal the median, classes the likeliest, of
-    equals the first), or the number itself.
-    """
-    if kind not in CLASSED:
-        return float(answer[0])
-    if kind == "binary":
-        return float(answer[1] >= threshold)
-    if kind == "ordinal":
-        return float((np.cumsum(answer[::-1])[::-1][1:] > 0.5).sum())
-    return float(answer.argmax())
 
 
 def spread_of(kind: Kind, by_model: np.ndarray, predicted: float) -> float:

@@ -7,7 +7,8 @@ import numpy as np
 
 from acinus.grading.answers import counts_of, goal_of
 from acinus.grading.linear import Linear, Truths, as_probs, fit_linear
-from acinus.grading.targets import CLASSED, Kind
+from acinus.grading.targets import Kind
+from acinus.scoring.decisions import CLASSED
 from acinus.slides.open import SlidePixels
 from acinus.tissue.mask import TissueMask
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from acinus.grading.answers import decide, spread_of
+from acinus.grading.answers import spread_of
 from acinus.grading.baselines import NAMES, Facts
 from acinus.grading.runs import Subject
 from acinus.grading.study import Learned
 from acinus.grading.targets import Target
+from acinus.scoring.decisions import decide
 
 OUT_OF_FOLD, ENSEMBLE, HELD_OUT, FITTED = "out-of-fold", "ensemble", "held-out", "fitted"
 """How a slide was predicted: by models of other folds; by all folds together; by the models of the splits, which have

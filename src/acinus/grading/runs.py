@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from acinus import params
 from acinus.cohorts import folds as drawing
+from acinus.cohorts.adapter import NO_PROVIDER
 from acinus.errors import AcinusError
 from acinus.grading.targets import Target, Truth
 from acinus.seeds import derive
@@ -39,6 +41,12 @@ class Run:
     val: tuple[str, ...]
     predict: tuple[str, ...]
     also: tuple[str, ...] = ()
+
+
+def subject(row: Mapping[str, Any], target: Target) -> Subject:
+    """Return the slide of a row of records.MANIFEST."""
+    site = None if row["provider"] == NO_PROVIDER else row["provider"]
+    return Subject(row["slide_id"], row["patient"], site, row["split"], target.truth[row["slide_id"]])
 
 
 def groups_of(subjects: Sequence[Subject], by: str) -> dict[str, str]:
@@ -112,15 +120,16 @@ def _ids(subjects: Iterable[Subject]) -> tuple[str, ...]:
     return tuple(one.slide_id for one in subjects)
 
 
-def check(runs: Sequence[Run], subjects: Mapping[str, Subject], target: Target) -> None:
+def check(runs: Sequence[Run], subjects: Sequence[Subject], target: Target) -> None:
     """Refuse a run that has nothing to learn from.
 
     Raises:
         AcinusError: no training slide, or all of one class, or none with an event.
     """
+    by_id = {one.slide_id: one.truth for one in subjects}
     for run in runs:
         where = "split train" if run.fold is None else f"fold {run.fold} of repeat {run.repeat}"
-        truths = [subjects[slide].truth for slide in run.train]
+        truths = [by_id[slide] for slide in run.train]
         values = {one.value for one in truths}
         remedy = "label more slides, or write fewer folds" if run.fold else "move slides to split train"
         if not truths:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from acinus.embedding.feature_file import read_features
+from acinus.embedding.folder import feature_path
 from acinus.grading.baselines import Facts, tissue_colour
 from acinus.slides.open import open_slide
 from acinus.tissue.mask import load_tissue
@@ -15,13 +16,8 @@ KEPT_BYTES = 1 << 31
 """So much of the features a process keeps in memory; what is beyond is read anew each time."""
 
 
-def features_file(folder: Path, slide_id: str) -> Path:
-    """Return where the features of a slide lie."""
-    return folder / f"{slide_id}.h5"
-
-
 class StoredFeatures(Mapping[str, np.ndarray]):
-    """slide_id -> float32 (n, d) of the slides `ids`, read from the folder where needed. It travels without contents."""
+    """slide_id -> float32 (n, d) of the slides `ids`, read from the folder where needed; travels without contents."""
 
     def __init__(self, folder: Path, ids: tuple[str, ...]) -> None:
         self.folder, self.ids = folder, ids
@@ -31,7 +27,7 @@ class StoredFeatures(Mapping[str, np.ndarray]):
     def __getitem__(self, slide_id: str) -> np.ndarray:
         if slide_id in self._kept:
             return self._kept[slide_id]
-        features = read_features(features_file(self.folder, slide_id)).features
+        features = read_features(feature_path(self.folder, slide_id)).features
         if self._bytes + features.nbytes <= KEPT_BYTES:
             self._kept[slide_id] = features
             self._bytes += features.nbytes

@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from acinus.encoders.spec import EncoderSpec
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_json
 from acinus.grading.aggregators import AGGREGATORS
-from acinus.grading.answers import Decision, Scale, decide, spread_of
+from acinus.grading.answers import Decision, Scale, spread_of
 from acinus.grading.card import CARD_FILE
 from acinus.grading.mil import Aggregator, Loss, MilSpec
 from acinus.grading.study import Answer, Learned, ask, calibrated
 from acinus.grading.targets import Kind, Target
 from acinus.learning.weights import fill, read_tensors
+from acinus.scoring.decisions import decide
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -75,7 +77,7 @@ class StudyCard(Strict):
     target: str
     kind: Kind
     classes: tuple[str, ...]
-    encoder: dict[str, Any]  # features/encoder.json
+    encoder: EncoderSpec
     index: dict[str, Any]  # the recipe's section: patch grid, tissue, resolution
     runs: Annotated[tuple[RunCard, ...], Field(min_length=1)]
     notes: tuple[str, ...]  # what was said of labels and folds

@@ -9,11 +9,9 @@ from typing import Any, Literal
 from acinus import params
 from acinus.errors import AcinusError
 from acinus.grading.near import near_duplicates
+from acinus.scoring.decisions import CLASSED
 
 Kind = Literal["binary", "classes", "ordinal", "regression", "survival"]
-CLASSED: frozenset[str] = frozenset({"binary", "classes", "ordinal"})
-"""Kinds whose answer is one of a few classes, with a probability each."""
-
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "unknown", "missing", "?", "-"})
 """Texts, in lower case, that say a label is not known, unless grade.classes names them."""
 
