@@ -1,13 +1,13 @@
 """What a grader sees of a patch: the pooled features of an encoder, the trained network's own or timm's."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from acinus.encoders.spec import OWN, EncoderSpec
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, sha256
 from acinus.learning.card import WEIGHTS_FILE, load_model, read_card
@@ -18,24 +18,9 @@ from acinus.learning.segmenters import Padded
 from acinus.learning.weights import ModelSpec, check_name, fill, read_tensors, timm
 from acinus.params.faults import package_fault
 
-OWN = "model"
 ENCODER_FILE = "encoder.safetensors"
 BATCH = 16
 """Patches per pass; part of the result's bits, so no setting."""
-
-Rgb = tuple[float, float, float]
-
-
-class EncoderSpec(BaseModel):
-    """An encoder: how to find it again and what it takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: str  # "model": the trained network's own; else a timm network, whose weights lie beside the grader's card
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # of the file of weights
-    px: int  # edge of its input; patches are resized to it
-    mean: Rgb  # normalisation of RGB in [0, 1]
-    std: Rgb
 
 
 def own_encoder(model: Path) -> EncoderSpec:
