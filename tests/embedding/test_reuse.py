@@ -170,7 +170,7 @@ def test_ten_kills_give_the_bytes_of_one_straight_run(tmp_path: Path) -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     outcome = json.loads(ended.stdout.splitlines()[-1])
     assert outcome["straight"]["n_taken_over"] == 0
-    assert outcome["killed"] >= 3  # a moment after the end kills nothing
+    assert outcome["killed"] >= 5  # the others had ended by their moment
     assert outcome["last"]["n_taken_over"] > 0  # what kills left was used
     assert contents(straight.features) == contents(killed.features)
     assert len(contents(straight.features)) == len(every) + 2  # and the encoder
