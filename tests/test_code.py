@@ -223,7 +223,7 @@ def test_no_comment_docstring_or_layout_of_any_module_changes_a_stage(before: di
     assert stages_of(tmp_path / "acinus") == before
 
 
-LOOKS_AT_TISSUE = {"index", "calibrate", "infer", "quantify", "grade", "report"}
+LOOKS_AT_TISSUE = {"index", "calibrate", "infer", "quantify", "embed", "grade", "report"}
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,8 @@ def test_an_unknown_section_and_a_nested_key_name_what_is_allowed_there(root: Pa
     ("name", "own", "foreign"),
     [
         ("demo-camelyon", "none_group, not_exhaustive", "colours: {}"),
-        ("demo-panda", "doubtful, doubtful_policy, exclude, mask_values, max_bad_fraction", "labels: mask"),
-        ("demo-biopsy", "colours, exclude, max_bad_fraction, max_near_fraction, max_pixels", "protocol: random"),
+        ("demo-panda", "doubtful, doubtful_policy, exclude, folds, mask_values, max_bad_fraction", "labels: mask"),
+        ("demo-biopsy", "colours, exclude, folds, max_bad_fraction, max_near_fraction, max_pixels", "protocol: random"),
         ("demo-pannuke", "probe_tiles, protocol, root", "doubtful: []"),
     ],
 )
@@ -424,7 +424,7 @@ LATE = [  # what a stage would refuse too, after all that comes before it
         "demo-panda",
         "encoder: model\n  weights: none",
         "encoder: resnet18\n  weights: package",
-        "grade.weights = 'package' holds tf_efficientnet_lite0 only, found grade.encoder = 'resnet18'; set grade.enco",
+        "embed.weights = 'package' holds tf_efficientnet_lite0 only, found embed.encoder = 'resnet18'; set embed.enco",
     ),
     (
         "demo-camelyon",

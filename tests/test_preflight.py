@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from acinus import preflight
+from acinus import execution, preflight
 from acinus.cli import RECIPE_STAGES
 from acinus.errors import AcinusError, RecipeError
 from acinus.execution import join_recipe_stage, prepare, run_recipe_stage
@@ -60,8 +60,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [  # like, changes, said, 
     ),
     (
         SEGMENTER,
-        {"grade.encoder": "resnet51", "grade.weights": "imagenet"},
-        "grade.encoder = 'resnet51': timm has no such model",
+        {"embed.encoder": "resnet51", "embed.weights": "imagenet"},
+        "embed.encoder = 'resnet51': timm has no such model",
         "grade",
     ),
     (
@@ -119,18 +119,23 @@ def test_every_stage_that_comes_before_refuses_it_and_none_behind(
         preflight.check(project, known[0], "mine", known[1], stage)
 
 
-def test_the_first_stage_a_joining_worker_and_making_ready_begin_with_it(project: Path) -> None:
+def test_the_first_stage_a_joining_worker_and_making_ready_begin_with_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(project, CLASSIFIER, {"train.weights": "mine/w.safetensors"})
-    for begin in (run_recipe_stage, join_recipe_stage):
-        with pytest.raises(RecipeError, match="no such file; put it there"):
-            begin("inventory", "mine", lambda _: pytest.fail("the work began"))
+    begun: list[str] = []
+    monkeypatch.setattr(execution, "_stage_function", lambda *_: lambda stage: begun.append(stage.name))
+    with pytest.raises(RecipeError, match="no such file; put it there"):
+        run_recipe_stage("inventory", "mine")
+    with pytest.raises(RecipeError, match="no such file; put it there"):
+        join_recipe_stage("inventory", "mine", lambda _: pytest.fail("the work began"))
     with pytest.raises(RecipeError, match="no such file; put it there"):
         prepare(project)
     assert sorted(one.name for one in project.iterdir()) == ["params.yaml", "recipes"]
     (project / "mine").mkdir()
     (project / "mine" / "w.safetensors").touch()
-    begun: list[str] = []
-    run_recipe_stage("inventory", "mine", lambda stage: begun.append(stage.name))
+    assert not begun
+    run_recipe_stage("inventory", "mine")
     assert begun == ["inventory"]
 
 
@@ -155,7 +160,7 @@ def test_openvino_is_refused_where_it_is_not_installed(
     ("like", "changes", "said"),
     [
         (CLASSIFIER, {"train.model": "tf_efficientnet_lite0", "train.weights": "package"}, "train"),
-        (SEGMENTER, {"grade.encoder": "tf_efficientnet_lite0", "grade.weights": "package"}, "grade"),
+        (SEGMENTER, {"embed.encoder": "tf_efficientnet_lite0", "embed.weights": "package"}, "embed"),
     ],
 )
 def test_the_package_of_weights_is_refused_where_it_is_not_installed(
@@ -195,7 +200,7 @@ def test_a_cohort_in_a_folder_of_its_own_is_taken(project: Path, place: str) -> 
         {"train.precision": "bf16-mixed"},  # slow on a CPU, and done
         {"train.model": "resnet50.a1_in1k", "train.weights": "none"},
         {"train.model": "gluon_resnet50_v1b", "train.weights": "none"},  # an old name that timm still takes
-        {"grade.encoder": "resnet51", "grade.weights": "imagenet"},  # not used: grade.target is none
+        {"embed.encoder": "resnet51", "embed.weights": "imagenet"},  # not used: grade.target is none
     ],
 )
 def test_what_may_be_possible_is_not_refused(project: Path, changes: dict[str, Any]) -> None:
@@ -268,7 +273,7 @@ def test_recipes_that_can_be_done_are_looked_at_without_torch(cache: Path) -> No
     for name, recipe in recipes.items():
         preflight.check(ROOT, project, name, recipe)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom acinus import preflight\nfrom acinus.params import *\n"
+        "import sys\nfrom pathlib import Path\nfrom acinus import execution, preflight\nfrom acinus.params import *\n"
         f"root = Path({str(ROOT)!r})\nproject = load_project(root)\n"
         "for path in sorted((root / 'recipes').glob('*.yaml')):\n"
         "    preflight.check(root, project, path.stem, load_recipe(root, path.stem))\n"

@@ -18,7 +18,7 @@ STATISTICS = {"scipy.stats", "scipy.optimize"}
 """Needed for an AUC and for a calibration; loaded when there is one."""
 WITHOUT = {
     ("code", "watch", "inventory"): LATE | MODELS | FIGURES | PIXELS | {"pandas", "openslide"},
-    ("sample", "validate", "tune", "grade"): LATE | MODELS | FIGURES | PIXELS,
+    ("sample", "validate", "tune", "embed", "grade"): LATE | MODELS | FIGURES | PIXELS,
     ("demo", "ingest", "index", "extract", "quantify"): LATE | MODELS | FIGURES,
     ("report",): LATE | MODELS,
     ("summary",): LATE | MODELS | STATISTICS,

@@ -42,6 +42,7 @@ def page(text: str) -> str:
 def _tables() -> Iterator[str]:
     project = params.load_project(ROOT)
     recipes = [params.load_recipe(ROOT, name) for name in project.recipes]
+    yield _table("cohort.folds", params.Folds, [], level=3)
     families = [(type(one.cohort), one) for one in recipes]
     yield _table("The recipe itself", params.Recipe, recipes, level=2)
     yield _table("cohort", params.Cohort, [one.cohort for one in recipes], level=2)

@@ -1,6 +1,5 @@
 """Every command. A stage is a command; its libraries load only when it runs."""
 
-import importlib
 from pathlib import Path
 
 import click
@@ -22,7 +21,8 @@ RECIPE_STAGES = {
     "calibrate": "choose temperature, threshold, clean-up on validation slides",
     "infer": "write whole-slide probability maps",
     "quantify": "turn maps into masks, regions, burden and areas",
-    "grade": "grade slides by attention MIL over suspicious patches",
+    "embed": "turn patches into features by an encoder, slide by slide",
+    "grade": "learn labels of whole slides from features, and predict",
     "report": "write metrics, tables, pictures and the recipe's page",
 }
 """Stages of a recipe in the way of the data; the same names as in dvc.yaml."""
@@ -66,8 +66,7 @@ def _recipe_command(name: str, text: str) -> click.Command:
         with without_collection():
             from acinus import execution
 
-            module = importlib.import_module(f"acinus.stages.{name}")
-        execution.run_recipe_stage(name, recipe, module.run)
+        execution.run_recipe_stage(name, recipe)
 
     return command
 
@@ -78,12 +77,13 @@ def _recipe_command(name: str, text: str) -> click.Command:
 def _tune(recipe: str, join: bool) -> None:
     """Search training settings with Optuna, as the recipe's section tune says."""
     from acinus import execution
-    from acinus.stages import tune
 
     if join:
+        from acinus.stages import tune
+
         execution.join_recipe_stage("tune", recipe, tune.join)
     else:
-        execution.run_recipe_stage("tune", recipe, tune.run)
+        execution.run_recipe_stage("tune", recipe)
 
 
 for _name, _text in RECIPE_STAGES.items():

@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Start": ("init", "look", "demo", "setup"),
     "Run: the stages that dvc repro runs in turn, and more": (
         *("watch", "inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train"),
-        *("calibrate", "infer", "quantify", "grade", "report", "summary", "stop", "sweep"),
+        *("calibrate", "infer", "quantify", "embed", "grade", "report", "summary", "stop", "sweep"),
     ),
     "Look": ("show", "results"),
     "Models": ("predict", "compare"),

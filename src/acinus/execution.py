@@ -1,5 +1,6 @@
 """What surrounds every stage: parameters read first, one execution at a time, recorded in MLflow."""
 
+import importlib
 import json
 import os
 import re
@@ -12,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from acinus import preflight
+from acinus import preflight, unused
 from acinus.errors import AcinusError
 from acinus.files import file_lock, try_lock
 from acinus.parallel import exit_with_process
-from acinus.params import Project, Recipe, load_project, load_recipe, section_hash
+from acinus.params import SLIDE_LABELS, Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
 from acinus.project import startup
 from acinus.project.checkout import project_root
@@ -30,9 +31,10 @@ PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 """In a URL, as that of a database of studies."""
 
 
-def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:
+def run_recipe_stage(name: str, recipe_name: str) -> None:
     """Run one stage of one recipe: parameters first, then alone, then recorded."""
     root, project, recipe = _checked(name, recipe_name)
+    function = _stage_function(name, recipe)
     facts = _facts(root, project, name, recipe_name, recipe)
     with _alone(root, name, recipe_name):
         with stage_run(facts) as run:
@@ -40,6 +42,15 @@ def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], No
             stage = Stage(name, root, project, run, recipe_name, recipe, Paths(root, recipe_name))
             function(stage)
         stage.recorded()
+
+
+def _stage_function(name: str, recipe: Recipe) -> Callable[[Stage], None]:
+    """Return what the stage runs; its libraries are loaded only for a task that has a use for it."""
+    with startup.without_collection():
+        used = recipe.task != SLIDE_LABELS or name not in unused.OUTPUTS
+        module = importlib.import_module(f"acinus.stages.{name}") if used else unused
+    function: Callable[[Stage], None] = module.run
+    return function
 
 
 def join_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None]) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from acinus.errors import AcinusError, RecipeError, WriteError
 from acinus.files import write_json
-from acinus.params import Choices, Project, Recipe, cohort_root
+from acinus.params import SLIDE_LABELS, Choices, Project, Recipe, cohort_root
 from acinus.params.faults import no_openvino, no_package, running_fault, training_fault, weights_file_fault
 from acinus.plugins import Kind, finding
 
 WAY = (
     *("watch", "inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train"),
-    *("calibrate", "infer", "quantify", "grade", "report"),
+    *("calibrate", "infer", "quantify", "embed", "grade", "report"),
 )
 """The stages of a recipe in the way of the data."""
 
@@ -42,16 +42,17 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
     step = 0 if stage is None else WAY.index(stage)
     try:
         _check_place(root, name, recipe)
-        if step <= WAY.index("train"):
+        of_patches = recipe.task != SLIDE_LABELS
+        if of_patches and step <= WAY.index("train"):
             _check_training(root, project, recipe)
-        if step <= WAY.index("infer"):
+        if of_patches and step <= WAY.index("infer"):
             infer, compute = recipe.infer, project.compute
             _refuse(running_fault(infer.precision, infer.engine, compute.compile_, compute.device))
             if infer.engine == "openvino" and find_spec("openvino") is None:
                 _refuse(no_openvino("No module named 'openvino'"))
-        if step <= WAY.index("grade") and recipe.grade.target != "none" and recipe.grade.encoder != "model":
-            check_network(recipe.grade.encoder, "grade.encoder")
-            _check_package(recipe.grade.weights, "grade")
+        if step <= WAY.index("grade") and recipe.grade.target != "none" and recipe.embed.encoder != "model":
+            check_network(recipe.embed.encoder, "embed.encoder")
+            _check_package(recipe.embed.weights, "embed")
     except AcinusError as error:
         raise RecipeError(f"recipes/{name}.yaml: {error}") from error
 
@@ -75,7 +76,7 @@ def check_network(name: str, key: str) -> None:
         AcinusError: unknown name, with the close ones.
     """
     kind: Kind = "encoder" if key == "train.encoder" else "network"
-    if key != "grade.encoder" and name in finding.found(kind):
+    if key != "embed.encoder" and name in finding.found(kind):
         return
     with _remembered("timm", name) as is_known:
         if not is_known:

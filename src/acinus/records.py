@@ -189,14 +189,37 @@ GRADES = Table("grades", ("slide_id",)).of(
     num_patches=_I,
 )
 
+PREDICTIONS = Table("predictions", ("repeat", "slide_id")).of(
+    slide_id=_S,
+    repeat=_I,  # from 1: the drawing of the folds (cohort.folds.repeats)
+    patient=_S,
+    site=(_S, None),
+    split=_S,  # train | val | test
+    fold=(_I, None),  # from 1: the fold whose models never saw it; null without folds, in the test split, without label
+    kind=_S,  # binary | classes | ordinal | regression | survival
+    model=_S,  # out-of-fold | ensemble (of all folds) | held-out (without folds, val and test) | fitted (train)
+    label=(_S, None),  # as the table has it; null where unknown: predicted only
+    true=(_F, None),  # class index, value, or time
+    event=(_I, None),  # of survival: 1 seen, 0 not
+    predicted=_F,  # class index, value, or risk (the higher, the sooner)
+    probs=_LF,  # of every class; empty for regression and survival
+    spread=_F,  # standard deviation over seeds of the probability of the answer, of the value or the risk
+    num_patches=_I,
+    mean_pooling=_LF,  # baselines: probs, or the one value or risk; mean of the features and a linear model
+    size_only=_LF,  # the number of tissue patches alone
+    colour_only=_LF,  # mean and deviation of red, green and blue over the tissue
+    majority=_LF,  # shares of the classes, the mean, or no risk (0), of the slides learned from
+)
+"""What is predicted of whole slides of task slide_labels, and what simpler models say; empty for other tasks."""
+
 ATTENTION = Table("attention", ("slide_id", "y0", "x0")).of(
     slide_id=_S,
     x0=_I,  # level-0 px of the patch's top-left corner
     y0=_I,
     downsample=_F,
     patch_px=_I,
-    prob=_F,  # mean positive probability of the map under the patch
-    chosen=_S,  # top | random
+    prob=(_F, None),  # mean positive probability of the map under the patch; null where there is no map
+    chosen=_S,  # top | random | all
     attention=_F,  # mean over the seeds; over a slide's patches they sum to 1
 )
 

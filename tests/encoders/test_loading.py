@@ -140,8 +140,8 @@ def test_other_weights_than_the_graders_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "weights", "match"),
     [
-        ("resnet19", "none", "grade.encoder = 'resnet19': timm has no such model; close to it: resnet1"),
-        ("resnet18", "package", "grade.weights = 'package' holds tf_efficientnet_lite0 only"),
+        ("resnet19", "none", "embed.encoder = 'resnet19': timm has no such model; close to it: resnet1"),
+        ("resnet18", "package", "embed.weights = 'package' holds tf_efficientnet_lite0 only"),
     ],
 )
 def test_an_encoder_that_cannot_be_had_is_named(tmp_path: Path, name: str, weights: str, match: str) -> None:

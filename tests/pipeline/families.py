@@ -4,10 +4,11 @@ from typing import Any
 
 CONTEXT = "demo-camelyon-context"
 STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train", "calibrate")
-STAGES += ("infer", "quantify", "grade", "report")
+STAGES += ("infer", "quantify", "embed", "grade", "report")
 QUICK: dict[str, dict[str, Any]] = {
     "train": {"max_epochs": 1},
-    "grade": {"seeds": 1, "max_epochs": 2, "top_patches": 3, "random_patches": 1},
+    "embed": {"top_patches": 3, "random_patches": 1},
+    "grade": {"seeds": 1, "max_epochs": 2},
     "report": {"bootstrap": 20, "picture_px": 256, "views": 1},
 }
 # one family has its recipe's own network, which takes half of the time; `make reproduce` has those of all

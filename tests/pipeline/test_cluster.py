@@ -17,7 +17,19 @@ SMALL: dict[str, dict[str, Any]] = {
     "calibrate": {"trials": 4},
     "grade": {"target": "tumor", "max_epochs": 2, "seeds": 1},
 }
-MAPPED = ("inventory", "ingest", "index", "sample", "validate", "extract", "calibrate", "infer", "quantify", "grade")
+MAPPED = (
+    "inventory",
+    "ingest",
+    "index",
+    "sample",
+    "validate",
+    "extract",
+    "calibrate",
+    "infer",
+    "quantify",
+    "embed",
+    "grade",
+)
 """Stages that map over slides, and those between them."""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from acinus.code import ALWAYS_RUN, package
 
-LOOKS_AT_TISSUE = ("index", "calibrate", "infer", "quantify", "grade", "report")
+LOOKS_AT_TISSUE = ("index", "calibrate", "infer", "quantify", "embed", "grade", "report")
 
 
 def test_sentences_in_the_code_start_no_stage_but_code(tiny_project: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train")
-STAGES += ("calibrate", "infer", "quantify", "grade", "report")
+STAGES += ("calibrate", "infer", "quantify", "embed", "grade", "report")
 
 DUMP = """
 import json, sys

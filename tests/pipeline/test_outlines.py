@@ -100,7 +100,7 @@ def test_extracted_masks_are_the_outlines_px_by_px(done: Any) -> None:
 
 def test_the_rest_of_the_way_gives_figures_of_a_segmentation(done: Any) -> None:
     project, recipe, paths = done
-    project.run("outlined", recipe, "tune", "train", "calibrate", "infer", "quantify", "grade", "report")
+    project.run("outlined", recipe, "tune", "train", "calibrate", "infer", "quantify", "embed", "grade", "report")
     metrics = read_json(paths.reports / "metrics.json")
     assert metrics["n_slides"] == 2
     assert {"dice_mean_tumor", "miou", "burden_mae"} <= set(metrics)

@@ -30,7 +30,7 @@ from acinus.seeds import derive
 ROOT = Path(__file__).resolve().parents[2]
 
 UNTIL_TRAIN = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train")
-AFTER_TRAIN = ("calibrate", "infer", "quantify", "grade", "report")
+AFTER_TRAIN = ("calibrate", "infer", "quantify", "embed", "grade", "report")
 TWO_STEPS = {"weights": "none", "max_iterations": 2, "batch_size": 2}
 ONE_EACH = {"max_tumor_per_slide": 1, "max_normal_per_slide": 1, "balance": ["train", "val", "test"]}
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 DATA_STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract")
-LEARNED_STAGES = ("tune", "train", "calibrate", "infer", "quantify", "grade", "report")
+LEARNED_STAGES = ("tune", "train", "calibrate", "infer", "quantify", "embed", "grade", "report")
 
 
 def skipped(output: str) -> set[str]:

@@ -28,7 +28,7 @@ from acinus.stage import ProjectStage, Stage
 
 REPO = Path(__file__).resolve().parents[2]
 STAGES = ("inventory", "ingest", "index", "sample", "validate", "extract", "tune", "train", "calibrate")
-STAGES += ("infer", "quantify", "grade", "report")
+STAGES += ("infer", "quantify", "embed", "grade", "report")
 pytestmark = pytest.mark.slow  # test_pipeline.py takes the same images all the way, as another family
 
 

@@ -120,7 +120,7 @@ def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
     dumped = settings.model_dump(mode="json", by_alias=True) | {"demo": SETTINGS["demo"]}
     head = f"Recipe {name}, {draft.origin} by acinus init. Every key is on the page Recipes of Acinus's documentation."
     needed = {
-        "weights": "package" in (recipe.train.weights, recipe.grade.weights),
+        "weights": "package" in (recipe.train.weights, recipe.embed.weights),
         "zarr": ".zarr," in (draft.table or "").lower(),
     }
     extras = ",".join(extra for extra, is_needed in needed.items() if is_needed)

@@ -37,8 +37,8 @@ def make_encoder(name: str, weights: str, patch_px: int, folder: Path, seed: int
     Raises:
         AcinusError: unknown name, or weights that cannot be had.
     """
-    check_name(name, "grade.encoder")
-    if weights == "package" and (fault := package_fault(name, "grade.encoder", "grade")) is not None:
+    check_name(name, "embed.encoder")
+    if weights == "package" and (fault := package_fault(name, "embed.encoder", "embed")) is not None:
         raise AcinusError(fault)
     spec = ModelSpec(task="patch_classification", name=name, classes=2, weights=weights)
     with torch.random.fork_rng(devices=[]):
@@ -46,7 +46,7 @@ def make_encoder(name: str, weights: str, patch_px: int, folder: Path, seed: int
         try:
             net = build_model(spec)
         except AcinusError as error:
-            raise AcinusError(f"grade.encoder = {name!r} with grade.weights = {weights!r}: {error}") from error
+            raise AcinusError(f"embed.encoder = {name!r} with embed.weights = {weights!r}: {error}") from error
     save_tensors(net, folder / ENCODER_FILE)
     config = timm().get_pretrained_cfg(name, allow_unregistered=True)
     px = config.input_size[-1] if config and config.fixed_input_size else patch_px

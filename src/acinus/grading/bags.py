@@ -16,7 +16,7 @@ from acinus.tissue.mask import TissueMask
 
 @dataclass(frozen=True)
 class Choice:
-    """How a bag is filled, as section `grade` says it. min_distance: in patch edges. positive: classes of the map."""
+    """How a bag is filled, as section `embed` says it. min_distance: in patch edges. positive: classes of the map."""
 
     top_patches: int
     random_patches: int

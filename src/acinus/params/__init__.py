@@ -11,6 +11,7 @@ from acinus.params.cohorts import (
     SlideLabel,
     SlidesCohort,
 )
+from acinus.params.embedding import SLIDE_LABELS, Embed, Folds, Grade
 from acinus.params.plugged import check_plugins, recipe_of
 from acinus.params.project import (
     RESERVED,
@@ -34,7 +35,7 @@ from acinus.params.reading import (
     section_hash,
 )
 from acinus.params.recipe import Cohort, Recipe
-from acinus.params.results import Calibrate, Choices, Grade, Quantify, Range, Tune
+from acinus.params.results import Calibrate, Choices, Quantify, Range, Tune
 from acinus.params.sections import Extract, Index, Infer, Report, Sample, Tissue, Validate
 from acinus.params.training import Geometric, HardNegatives, Loss, Photometric, Train
 from acinus.params.tuning import check_space, value_of, with_values

@@ -90,7 +90,7 @@ class PandaRecipe(Recipe):
     """Prostate biopsies segmented, with the slide's ISUP grade."""
 
     family: Literal["panda"]
-    task: Literal["segmentation"]
+    task: Literal["segmentation", "slide_labels"]
     cohort: PandaCohort
 
     def _faults(self) -> Iterator[str | None]:

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from acinus.params.base import Count, Fraction, Mpp, Name, Section, Share
+from acinus.params.embedding import SLIDE_LABELS, Embed, Folds, Grade, patch_faults, slide_label_faults, without_unused
 from acinus.params.faults import IMAGE_CODECS, cell_fault, map_fault, no_image_files, package_fault, source_fault
-from acinus.params.results import Calibrate, Grade, Quantify, Tune
+from acinus.params.results import Calibrate, Quantify, Tune
 from acinus.params.sections import Extract, Index, Infer, Report, Sample, Validate
 from acinus.params.training import Term as Term
 from acinus.params.training import Train
 from acinus.plugins import finding
 
-Task = Literal["patch_classification", "segmentation"]
+Task = Literal["patch_classification", "segmentation", "slide_labels"]
 
 
 class Cohort(Section):
@@ -39,6 +40,8 @@ class Cohort(Section):
     """Share of slides that may be unusable; if more are, the pipeline stops."""
     probe_tiles: Count = 16
     """`ingest` decodes this many tiles of each slide (or of each fold of arrays), to find damaged files early."""
+    folds: Folds | None = None
+    """Task `slide_labels` only: see [cohort.folds](#cohortfolds); null: the splits are used."""
 
     def label_rules(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return the fields of `labels.LabelRules` beside the classes; without them labels are outlines or arrays."""
@@ -68,7 +71,8 @@ class Recipe(Section):
     family: str
     """Which files the cohort has, and how labels are read from them: see [Cohorts](cohorts.md)."""
     task: Task
-    """`patch_classification`: a label for each patch. `segmentation`: a class for each px."""
+    """`patch_classification`: a label for each patch. `segmentation`: a class for each px. `slide_labels`: labels of
+    whole slides only, learned from the features of an encoder."""
     classes: Annotated[list[Name], Field(min_length=2, max_length=64)] = ["normal", "tumor"]
     """Names of the classes. The first is the negative one (normal, background)."""
     positive: list[str] = []
@@ -83,13 +87,16 @@ class Recipe(Section):
     calibrate: Calibrate
     infer: Infer
     quantify: Quantify
+    embed: Embed = Embed()
     grade: Grade
     report: Report
 
     @model_validator(mode="before")
     @classmethod
-    def _positive_by_default(cls, data: Any) -> Any:
-        """Fill in `positive`: every class but the first."""
+    def _filled_in(cls, data: Any) -> Any:
+        """Fill in `positive` (every class but the first) and, without patches to learn from, what they would need."""
+        if isinstance(data, dict) and data.get("task") == SLIDE_LABELS:
+            data = without_unused(data)
         if not isinstance(data, dict) or "positive" in data:
             return data
         classes = data.get("classes", cls.model_fields["classes"].default)
@@ -115,6 +122,11 @@ class Recipe(Section):
     def _faults(self) -> Iterator[str | None]:
         """Yield what does not fit together; a family adds what it asks for."""
         yield from self._faults_of_classes()
+        if self.task == SLIDE_LABELS:
+            yield from slide_label_faults(self)
+            yield from self._faults_of_slides()
+            return
+        yield from patch_faults(self)
         yield from self._faults_of_labels()
         edge_key = "patch_px" if self.index.cell_px is None else "cell_px"
         edge = self.index.cell_px or self.index.patch_px
@@ -216,9 +228,9 @@ class Recipe(Section):
             for key in ("encoder", "head_units", "dropout", "freeze"):
                 if getattr(train, key):
                     yield f"train.{key} = {getattr(train, key)!r}: a plug-in, train.model, has none; leave it out"
-            if self.grade.target != "none" and self.grade.encoder == "model":
+            if self.grade.target != "none" and self.embed.encoder == "model":
                 yield (
-                    f"grade.encoder = model: train.model = {train.model!r} is a plug-in, whose features are not known; "
+                    f"embed.encoder = model: train.model = {train.model!r} is a plug-in, whose features are not known; "
                     "name a timm network"
                 )
         for plugin in filter(None, (network, encoder)):
@@ -228,7 +240,25 @@ class Recipe(Section):
                     "write none, or a .safetensors file"
                 )
 
-    def _faults_of_results(self) -> Iterator[str]:
+    def _isup_fault(self) -> str | None:
+        if self.grade.target != "isup" or self.family == "panda":
+            return None
+        return f"grade.target = isup: family {self.family} has no ISUP grades; write tumor or none"
+
+    def _tissue_fault(self) -> str | None:
+        told = "tissue" in self.classes or self.cohort.tells_tissue()
+        if self.index.tissue.method != "annotation" or told:
+            return None
+        return "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
+
+    def _faults_of_slides(self) -> Iterator[str | None]:
+        """Yield what does not fit the family where whole slides' labels are learned."""
+        yield self._isup_fault()
+        yield self._tissue_fault()
+        if self.grade.target not in ("isup", "tumor") and self.family in ("camelyon", "panda", "rgb_mask", "pannuke"):
+            yield f"grade.target = {self.grade.target!r}: family {self.family} has no such column; use family slides"
+
+    def _faults_of_results(self) -> Iterator[str | None]:
         objective, target = self.tune.objective, self.grade.target
         patch_auc = "auc_macro" if self.many_labels else "patch_auc"
         allowed = ("accuracy", patch_auc) if self.task == "patch_classification" else ("mdice", "miou")
@@ -240,8 +270,7 @@ class Recipe(Section):
                 f"infer.splits = {self.infer.splits}: grade.target = {target} needs maps of the slides that "
                 f"it learns from; add {', '.join(sorted(missing))}"
             )
-        if target == "isup" and self.family != "panda":
-            yield f"grade.target = isup: family {self.family} has no ISUP grades; write tumor or none"
+        yield self._isup_fault()
         if self.calibrate.objective == "froc" and not self.quantify.froc:
             yield "calibrate.objective = froc: needs quantify.froc = true"
 
@@ -271,17 +300,16 @@ class Recipe(Section):
 
     def _faults_of_stages(self) -> Iterator[str | None]:
         """Yield what the stages would refuse too, hours later."""
-        index, train, grade = self.index, self.train, self.grade
+        index, train, embed = self.index, self.train, self.embed
         if self.extract.backend == "files" and self.extract.codec not in IMAGE_CODECS:
             yield no_image_files(self.extract.codec, self.extract.backend)
-        if index.tissue.method == "annotation" and "tissue" not in self.classes and not self.cohort.tells_tissue():
-            yield "index.tissue.method = annotation: needs cohort.tissue_values or a class tissue; write density"
+        yield self._tissue_fault()
         yield source_fault(train.weights)
         if train.weights == "package":
             key = "train.model" if train.encoder is None else "train.encoder"
             yield package_fault(train.encoder or train.model, key)
-        if grade.target != "none" and grade.weights == "package" and grade.encoder != "model":
-            yield package_fault(grade.encoder, "grade.encoder", "grade")
+        if self.grade.target != "none" and embed.weights == "package" and embed.encoder != "model":
+            yield package_fault(embed.encoder, "embed.encoder", "embed")
         if index.level == 0:  # elsewhere only a slide says how many level-0 px a window has
             if index.cell_px is None:
                 yield map_fault(self.infer.map_downsample, index.patch_px)

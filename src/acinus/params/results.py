@@ -128,38 +128,3 @@ class Quantify(Section):
     """Instead of the operating point's threshold; null: the operating point's."""
     froc: bool = False
     """Whether regions are compared with annotated lesions (FROC)."""
-
-
-class Grade(Section):
-    """Grading of slides by attention MIL over their most suspicious patches. See [Grades](tuning.md#grades)."""
-
-    target: Literal["none", "isup", "tumor"] = "none"
-    """What is graded: nothing, the ISUP grade (family `panda`), or tumour against normal."""
-    encoder: str = "model"
-    """What turns a patch into features: `model` is the trained network's own encoder; or a network that timm knows."""
-    weights: Literal["none", "imagenet", "package"] = "imagenet"
-    """Weights of a timm `encoder`, as for `train.weights`."""
-    top_patches: Count = 16
-    """Number of patches per slide: the most suspicious by its map."""
-    random_patches: Annotated[int, Field(ge=0)] = 4
-    """Number of random patches added to them."""
-    min_distance: NotNegative = 1.0
-    """Smallest distance between top patches, in patch edges."""
-    loss: Literal["ordinal", "cross_entropy"] = "ordinal"
-    """`ordinal` uses the order of the grades."""
-    hidden_units: Count = 64
-    """Units of the first layer, which reads the features."""
-    attention_units: Count = 32
-    """Units of the attention layer."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    """Share of hidden units dropped at random in training."""
-    max_epochs: Count = 60
-    """At most this many epochs; validation slides decide which is kept."""
-    lr: Positive = 1e-3
-    """Learning rate."""
-    weight_decay: NotNegative = 1e-4
-    """How strongly weights are pulled to 0."""
-    seeds: Count = 3
-    """This many models are trained; the grade is that of their mean."""
-    burden_percent: NotNegative = 0.5
-    """The simple rule: a slide is called tumour if its predicted burden (percent of the tissue) is at least this."""

@@ -36,7 +36,7 @@ class LabelRule:
 
     classes: int
     positive: tuple[int, ...]
-    task: Literal["patch_classification", "segmentation"]
+    task: Literal["patch_classification", "segmentation", "slide_labels"]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def run(stage: Stage) -> None:
             grades, patches = _grade(stage, rows, amounts, folder)
         note_if_empty(folder, why)
     records.write(records.GRADES, records.frame(records.GRADES, grades), stage.paths.grades)
+    records.write(records.PREDICTIONS, records.frame(records.PREDICTIONS, []), stage.paths.predictions)
     records.write(records.ATTENTION, records.frame(records.ATTENTION, patches), stage.paths.attention)
     stage.log.log_artifact(stage.paths.mil, "mil")
     stage.log.log_metrics({"n_slides": len(grades), "n_patches": len(patches)})
@@ -65,12 +66,12 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     from acinus.grading.fit import Known, learn
     from acinus.learning.device import reproducible
 
-    settings = stage.recipe.grade
-    if settings.encoder == OWN:
+    settings, embed = stage.recipe.grade, stage.recipe.embed
+    if embed.encoder == OWN:
         encoder = own_encoder(stage.paths.model)
     else:
         patch_px, seed = stage.recipe.index.patch_px, stage.seed("encoder")
-        encoder = make_encoder(settings.encoder, settings.weights, patch_px, folder, seed)
+        encoder = make_encoder(embed.encoder, embed.weights, patch_px, folder, seed)
     bags = _bags(stage, rows, encoder, folder)
     slides = [row for row in rows if row["slide_id"] in bags]
     labelled = [
@@ -112,7 +113,7 @@ def _jobs(stage: Stage, rows: Sequence[Row], encoder: "EncoderSpec", folder: Pat
     from acinus.grading.apply import BagJob, SlideToGrade
     from acinus.grading.bags import Choice
 
-    places, settings = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.grade
+    places, settings = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.embed
     positive = stage.recipe.positive_indices
     return [
         BagJob(
@@ -142,7 +143,7 @@ def _card(
     from acinus.grading.card import MilCard, Trained
     from acinus.learning.card import WEIGHTS_FILE
 
-    settings, spec = stage.recipe.grade, fitted[0].model.spec
+    settings, embed, spec = stage.recipe.grade, stage.recipe.embed, fitted[0].model.spec
     return MilCard(
         version=version("acinus"),
         target="isup" if settings.target == "isup" else "tumor",
@@ -156,9 +157,9 @@ def _card(
         index=stage.recipe.index.model_dump(mode="json"),
         map_classes=tuple(stage.recipe.classes),
         positive=stage.recipe.positive_indices,
-        top_patches=settings.top_patches,
-        random_patches=settings.random_patches,
-        min_distance=settings.min_distance,
+        top_patches=embed.top_patches,
+        random_patches=embed.random_patches,
+        min_distance=embed.min_distance,
         bag_seed=stage.seed("bag"),
         burden_percent=settings.burden_percent,
         models=tuple(

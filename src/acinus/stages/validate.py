@@ -4,9 +4,10 @@ from acinus import records
 from acinus.errors import TableError
 from acinus.files import atomic_path, read_json, write_json
 from acinus.labels.places import Places
+from acinus.params import SLIDE_LABELS
 from acinus.patches.index_file import class_fractions
 from acinus.stage import Stage
-from acinus.validation.suites import all_suites
+from acinus.validation.suites import all_suites, slide_label_suites
 from acinus.validation.tables import (
     candidate_table,
     class_shares,
@@ -35,7 +36,10 @@ def run(stage: Stage) -> None:
     }
     cohort = stage.recipe.cohort
     split_by = "slide" if cohort.allow_shared_patients else cohort.split_by
-    suites = all_suites(stage.recipe.sample, stage.recipe.validate_, split_by, stage.recipe.task, labels)
+    if stage.recipe.task == SLIDE_LABELS:
+        suites = slide_label_suites(split_by, cohort.folds is not None)
+    else:
+        suites = all_suites(stage.recipe.sample, stage.recipe.validate_, split_by, stage.recipe.task, labels)
     with atomic_path(stage.paths.reports / "data_docs") as docs:
         verdict = judge(frames, suites, stage.recipe.validate_.rows_shown, docs)
     document = {

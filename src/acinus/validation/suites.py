@@ -124,6 +124,19 @@ def split_suite(sample: Sample, settings: Validate, task: str, classes: Sequence
     return Suite("splits", ("split",), tuple(rules))
 
 
+def slide_label_suites(split_by: str, folds: bool) -> tuple[Suite, ...]:
+    """Return every suite of a recipe that learns from labels of whole slides.
+
+    folds: of cross-validation (cohort.folds), which need slides in the training split alone.
+    """
+    needed = {"column": "split", "among": ["train"] if folds else list(SPLITS)}
+    remedy = (
+        "no slide in this split: change cohort.val_fraction, cohort.test_fraction or splits.csv, or set cohort.folds"
+    )
+    splits = Suite("splits", ("split",), (_within("slides", remedy, 1, row_condition=needed),))
+    return manifest_suite(split_by), patch_suite("index", [IGNORE, NORMAL, TUMOR]), splits
+
+
 def all_suites(
     sample: Sample, settings: Validate, split_by: str, task: str, classes: Sequence[str] = ()
 ) -> tuple[Suite, ...]:
