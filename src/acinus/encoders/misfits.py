@@ -41,6 +41,8 @@ def explained(weights: Shapes, network: Shapes) -> list[str]:
     named = _foreign_names(weights, network)
     if named is not None:
         return [named]
+    if 4 * len(weights.keys() & network.keys()) < min(len(weights), len(network)):
+        return []  # hardly a name in common: what differs then tells nothing
     return [reason for explain in _RULES for reason in explain(weights, network)]
 
 
