@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 OWN = "model"
 """The name of the trained network's own encoder."""
 
+IMPORTED = "imported"
+"""What embed.weights says where another program made the features (`acinus embed --import`)."""
+
 ENCODER_FILE = "encoder.safetensors"
 """Weights that have no other place of their own, beside what was made with them."""
 
