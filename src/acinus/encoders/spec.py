@@ -54,6 +54,10 @@ class EncoderSpec(BaseModel):
     mpp: Annotated[float, Field(gt=0)] | None = _unless(None)  # um per px that it is meant for; None: any
     place: Place | None = _unless(None)  # of the weights; None: beside, or the trained network's
 
+    def __hash__(self) -> int:
+        """Return a hash for caches of loaded encoders; pydantic's own fails on a dict."""
+        return hash(self.model_dump_json())
+
     def identity(self) -> str:
         """Return a digest of all that makes its features what they are: not its name, nor where its weights lie."""
         facts = self.model_dump(mode="json", include={"weights_sha256", "px", "mean", "std", "arguments", "pooling"})
