@@ -16,9 +16,9 @@ from PIL import Image
 from shapely.geometry import shape
 
 from acinus import predict
+from acinus.encoders.loading import own_encoder
 from acinus.errors import AcinusError
 from acinus.grading.card import MilCard, save_graders
-from acinus.grading.features import own_encoder
 from acinus.grading.fit import Fitted
 from acinus.grading.mil import GatedAttention
 from acinus.learning.card import Card, save_model

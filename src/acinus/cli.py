@@ -86,8 +86,29 @@ def _tune(recipe: str, join: bool) -> None:
         execution.run_recipe_stage("tune", recipe)
 
 
+@click.command("embed", short_help="Turn patches into features by an encoder, slide by slide.")
+@RECIPE
+@click.option(
+    "--import",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Instead: take over the .h5 files that TRIDENT, CLAM or STAMP made of these slides.",
+)
+def _embed(recipe: str, folder: Path | None) -> None:
+    """Turn patches into features by an encoder, slide by slide; what was embedded before is taken over."""
+    if folder is None:
+        from acinus import execution
+
+        execution.run_recipe_stage("embed", recipe)
+    else:
+        from acinus.commands import import_features
+
+        click.echo(import_features.run(checkout.project_root(), recipe, folder, click.echo))
+
+
+OWN_OPTIONS = {"tune": _tune, "embed": _embed}
 for _name, _text in RECIPE_STAGES.items():
-    main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
+    main.add_command(OWN_OPTIONS.get(_name) or _recipe_command(_name, _text))
 
 
 @main.command("stop", short_help="End a running training early; keep the best epoch.")
@@ -138,14 +159,29 @@ def _results(markdown: bool) -> None:
     is_flag=True,
     help="Process finished slides again; else they are skipped while file, model and --mpp are the same.",
 )
-def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp: float | None, force: bool) -> None:
+@click.option(
+    "--embed-cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder that keeps features of slides, for models of whole slides' labels.",
+)
+def _predict(
+    slides: tuple[Path, ...],
+    model: Path,
+    out: Path,
+    device: str,
+    mpp: float | None,
+    force: bool,
+    embed_cache: Path | None,
+) -> None:
     """Map, measure and grade slides with a trained model; needs no recipe, no DVC and no MLflow.
+
+    Of a recipe of task slide_labels the model is models/<recipe>.mil.
 
     Exits with 1 if a slide failed; the others are processed all the same.
     """
     from acinus import predict
 
-    outcomes = predict.run(slides, model, out, device, mpp, force, click.echo)
+    outcomes = predict.run(slides, model, out, device, mpp, force, click.echo, embed_cache)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise click.exceptions.Exit(1)
 
@@ -240,6 +276,15 @@ def _upgrade(check: bool) -> None:
     from acinus.commands import upgrade
 
     click.echo(upgrade.run(checkout.project_root(), check))
+
+
+@main.command("encoders", short_help="List the encoders known by name, with their licences.")
+@click.argument("name", required=False)
+def _encoders(name: str | None) -> None:
+    """List the encoders known by name: input, resolution, features, licence; or say how to use one of them."""
+    from acinus.commands import encoders
+
+    click.echo(encoders.run(name))
 
 
 @main.command("setup", short_help="Prepare for a plain `dvc repro`.")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from acinus.grading.features import Pooled
+from acinus.encoders.loading import Pooled
 from acinus.learning.card import Card, load_model, save_model, selection_of
 from acinus.learning.models import Ensemble, build_model
 from acinus.learning.predict import predict_probs

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,14 @@ import pandas as pd
 import torch
 
 from acinus import params, records
-from acinus.grading.bags import Bag, Choice, choose, read_patches
+from acinus.embedding.bags import Choice
+from acinus.embedding.feature_file import Patches
+from acinus.embedding.slide_features import EmbedJob, Encoder, SlideToEmbed, slide_features
 from acinus.grading.card import CARD_FILE, load_graders
-from acinus.grading.features import EncoderSpec, load_encoder, patch_features
-from acinus.grading.mil import GatedAttention, class_probs, decide
+from acinus.grading.mil import Aggregator, class_probs, decide
 from acinus.grading.rule import by_rule
-from acinus.learning.device import pick, reproducible
-from acinus.maps.tiff import open_map
+from acinus.learning.device import reproducible
 from acinus.scoring.burden import tumour_by_burden
-from acinus.seeds import derive
-from acinus.slides.geometry import resolve
-from acinus.slides.open import open_slide
-from acinus.tissue.mask import load_tissue
 
 
 @dataclass(frozen=True)
@@ -42,33 +37,6 @@ class SlideToGrade:
 
 
 @dataclass(frozen=True)
-class BagJob:
-    """One slide to choose patches of and to encode; travels to a worker. model, grader: the folders of the trained
-    network and of the grader, in one of which the encoder's weights lie.
-    """
-
-    slide: SlideToGrade
-    index: params.Index
-    choice: Choice
-    bag_seed: int
-    encoder: EncoderSpec
-    model: Path
-    grader: Path
-    device: str
-    threads: int
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """A bag with its features, float32 (n, d), and how its patches lie. downsample: level-0 px per patch px."""
-
-    bag: Bag
-    features: np.ndarray
-    downsample: float
-    patch_px: int
-
-
-@dataclass(frozen=True)
 class Verdict:
     """What the graders say of a slide. probs: mean over the seeds; grade: of these; by_seed: each one's own answer;
     spread: standard deviation of the seeds' expected grades; confidence: probs[grade]; attention: mean, in sum 1.
@@ -82,27 +50,7 @@ class Verdict:
     attention: tuple[float, ...]
 
 
-def encode(job: BagJob) -> Encoded | None:
-    """Return a slide's bag and its features, or None where it has no tissue to take a patch from."""
-    slide, index = job.slide, job.index
-    with reproducible(pick(job.device), job.threads), open_slide(slide.image, slide.slide_id) as pixels:
-        at = resolve(pixels.level_downsamples, slide.mpp, level=index.level, mpp=index.mpp)
-        tissue = load_tissue(slide.tissue, pixels.width, pixels.height)
-        with open_map(slide.map) as reader:
-            bag = choose(reader, tissue, at, index, job.choice, derive(job.bag_seed, slide.slide_id))
-        if not len(bag):
-            return None
-        patches = read_patches(pixels, bag, at, index.patch_px)
-        encoder = _encoder(job.encoder, job.model, job.grader)
-        features = patch_features(encoder, patches, job.encoder, job.device)
-    return Encoded(bag, features, at.downsample, index.patch_px)
-
-
-_encoder = lru_cache(maxsize=1)(load_encoder)
-"""Loaded once per process: the spec has the checksum of its weights."""
-
-
-def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
+def judge(models: Sequence[Aggregator], features: np.ndarray) -> Verdict:
     """Return what graders in evaluation mode say of the features, float32 (n, d), of one slide's patches."""
     with torch.inference_mode():
         judged = [model(torch.from_numpy(features)) for model in models]
@@ -122,16 +70,15 @@ def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
         )
 
 
-def patch_rows(encoded: Encoded, verdict: Verdict) -> list[dict[str, Any]]:
+def patch_rows(patches: Patches, verdict: Verdict) -> list[dict[str, Any]]:
     """Return a row per patch, by y0 and x0: the columns of records.ATTENTION but slide_id."""
-    bag = encoded.bag
     columns = {
-        "x0": bag.x0,
-        "y0": bag.y0,
-        "downsample": encoded.downsample,
-        "patch_px": encoded.patch_px,
-        "prob": bag.prob,
-        "chosen": np.where(bag.top, "top", "random"),
+        "x0": patches.x0,
+        "y0": patches.y0,
+        "downsample": patches.downsample,
+        "patch_px": patches.patch_px,
+        "prob": patches.prob,
+        "chosen": "all" if patches.top is None else np.where(patches.top, "top", "random"),
         "attention": verdict.attention,
     }
     return records.rows(pd.DataFrame(columns))
@@ -153,18 +100,14 @@ def grade_slide(folder: Path, model: Path, slide: SlideToGrade, device: str, thr
         AcinusError: no grader, or another model's; a slide that cannot be read.
     """
     graders, card = load_graders(folder)
-    job = BagJob(
-        slide=slide,
+    job = EmbedJob(
+        slide=SlideToEmbed(slide.slide_id, slide.image, slide.mpp, slide.tissue, slide.map),
         index=params.Index.model_validate(card.index),
+        encoder=Encoder(card.encoder, model, folder, device, threads),
         choice=Choice(card.top_patches, card.random_patches, card.min_distance, card.positive),
         bag_seed=card.bag_seed,
-        encoder=card.encoder,
-        model=model,
-        grader=folder,
-        device=device,
-        threads=threads,
     )
-    encoded = encode(job)
+    encoded = slide_features(job)
     if encoded is None:
         return None
     with reproducible(torch.device("cpu"), threads):
@@ -180,6 +123,6 @@ def grade_slide(folder: Path, model: Path, slide: SlideToGrade, device: str, thr
         "confidence": verdict.confidence,
         "rule": by_rule(card.target, card.map_classes, slide.class_px, slide.burden_pred, card.burden_percent),
         "rule_tumor": tumour_by_burden(slide.burden_pred, card.burden_percent),
-        "num_patches": len(encoded.bag),
-        "patches": patch_rows(encoded, verdict),
+        "num_patches": len(encoded.patches),
+        "patches": patch_rows(encoded.patches, verdict),
     }

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from acinus.encoders.loading import save_tensors
+from acinus.encoders.spec import EncoderSpec
 from acinus.errors import AcinusError
 from acinus.files import write_json
-from acinus.grading.features import EncoderSpec, save_tensors
 from acinus.grading.fit import Fitted
 from acinus.grading.mil import GatedAttention, Loss, MilSpec
 from acinus.learning.weights import fill, read_tensors

@@ -111,7 +111,7 @@ def map_slide(job: MapJob, clock: Callable[[], float] = time.perf_counter) -> Ma
         info = MapInfo(row["slide_id"], names, mpp_of(row))
         how = running_as(compute, infer)
         predict = _predictor((job.model, job.weights), compute.device, compute.threads, job.scaling, how)
-        empty = _pinned if device.type == "cuda" else _plain
+        empty = memory_of(device)
 
         def write(answers: Iterator[np.ndarray]) -> None:
             bands = blended_rows(geometry, seen, answers, len(names), infer.batch_size)
@@ -139,6 +139,11 @@ def _map_downsample(job: MapJob, at: Resolution) -> float:
     if (fault := cell_fault(wanted, cell_px, edge0)) is not None:
         raise AcinusError(f"slide {job.row['slide_id']}: {fault}")
     return edge0
+
+
+def memory_of(device: torch.device) -> Empty:
+    """Return what gives the memory of a batch that goes to the device."""
+    return _pinned if device.type == "cuda" else _plain
 
 
 def _plain(shape: tuple[int, ...]) -> np.ndarray:

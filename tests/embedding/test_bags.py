@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acinus import params
-from acinus.grading.bags import Bag, Choice, choose, mean_probs, read_patches, suspicious
+from acinus.embedding.bags import Bag, Choice, choose, mean_probs, read_patches, suspicious
 from acinus.maps.geometry import MapGeometry
 from acinus.maps.tiff import MapInfo, open_map, write_map
 from acinus.patches.index import Squares
@@ -147,7 +147,7 @@ def test_a_window_is_judged_by_its_cell_and_read_around_it(tmp_path: Path) -> No
     tissue = TissueMask(np.ones((4, 4), dtype=bool), 32, 32)
     with open_map(path) as reader, open_slide(tmp_path / "a.npy#0", "a") as slide:
         bag = choose(reader, tissue, AT, settings, Choice(1, 0, 0.0, (1,)), 0)
-        pixels = read_patches(slide, bag, AT, 16)
+        pixels = read_patches(slide, bag.x0, bag.y0, AT, 16)
     assert (bag.x0.tolist(), bag.y0.tolist(), bag.prob.tolist()) == ([-4], [-4], [1.0])
     assert np.all(pixels[0, 4:12, 4:12] == (10, 20, 30))
     assert np.all(pixels[0, :4] == 255)  # beyond the slide

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from acinus.errors import AcinusError
-from acinus.grading.features import (
+from acinus.encoders.loading import (
     BATCH,
     ENCODER_FILE,
-    EncoderSpec,
     load_encoder,
     make_encoder,
     own_encoder,
     patch_features,
 )
+from acinus.encoders.spec import EncoderSpec
+from acinus.errors import AcinusError
 from acinus.learning.card import Card, save_model
 from acinus.learning.models import build_model
 from acinus.learning.weights import ModelSpec

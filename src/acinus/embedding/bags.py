@@ -1,4 +1,4 @@
-"""Which patches of a slide are graded: the most suspicious by the probability map, and a random complement."""
+"""Which patches of a slide are embedded: all in tissue; or the most suspicious by its map, and a random complement."""
 
 from dataclasses import dataclass
 
@@ -46,15 +46,9 @@ def choose(
 ) -> Bag:
     """Return the bag of a slide from its open map; empty where the slide has no tissue.
 
-    Candidates are the patches of the recipe's grid with enough tissue (index.min_tissue_fraction); if none has,
-    those with any. Of index.cell_px the cell inside the window decides. Fewer candidates give a smaller bag.
+    Candidates are the patches in tissue; fewer give a smaller bag.
     """
-    facts = SlideFacts(reader.info.slide_id, "", reader.geometry.width, reader.geometry.height)
-    every = squares(facts, at, index)
-    share = tissue.fractions(every.inner_x0, every.inner_y0, every.inner_edge0)
-    enough = share >= index.min_tissue_fraction
-    keep = np.flatnonzero((enough if (enough & (share > 0)).any() else True) & (share > 0))
-    here = Squares(every.x0[keep], every.y0[keep], every.inner_x0[keep], every.inner_y0[keep], every.inner_edge0)
+    here = tissue_squares(tissue, at, index)
     prob = mean_probs(reader, here, choice.positive)
     distance0 = choice.min_distance * index.patch_px * at.downsample
     top = suspicious(here.x0, here.y0, prob, choice.top_patches, distance0)
@@ -62,6 +56,19 @@ def choose(
     drawn = np.random.default_rng(seed).choice(others, min(choice.random_patches, len(others)), replace=False)
     chosen = np.sort(np.concatenate([top, drawn]).astype(np.int64))  # candidates lie row by row already
     return Bag(here.x0[chosen], here.y0[chosen], prob[chosen], np.isin(chosen, top))
+
+
+def tissue_squares(tissue: TissueMask, at: Resolution, index: params.Index) -> Squares:
+    """Return the patches of a slide in tissue, by y0, then x0; none where the slide has no tissue.
+
+    Those of the recipe's grid with enough tissue (index.min_tissue_fraction); if none has, those with any. Of
+    index.cell_px the cell inside the window decides.
+    """
+    every = squares(SlideFacts("", "", tissue.width, tissue.height), at, index)
+    share = tissue.fractions(every.inner_x0, every.inner_y0, every.inner_edge0)
+    enough = share >= index.min_tissue_fraction
+    keep = np.flatnonzero((enough if (enough & (share > 0)).any() else True) & (share > 0))
+    return Squares(every.x0[keep], every.y0[keep], every.inner_x0[keep], every.inner_y0[keep], every.inner_edge0)
 
 
 def suspicious(x0: np.ndarray, y0: np.ndarray, prob: np.ndarray, count: int, distance0: float) -> np.ndarray:
@@ -102,16 +109,16 @@ def mean_probs(reader: MapReader, under: Squares, positive: tuple[int, ...]) -> 
     return mean
 
 
-def read_patches(slide: SlidePixels, bag: Bag, at: Resolution, patch_px: int) -> np.ndarray:
-    """Return the bag's pixels, uint8 (n, patch_px, patch_px, 3), white beyond the slide.
+def read_patches(slide: SlidePixels, x0: np.ndarray, y0: np.ndarray, at: Resolution, patch_px: int) -> np.ndarray:
+    """Return the pixels of patches at (x0, y0), uint8 (n, patch_px, patch_px, 3), white beyond the slide.
 
     Raises:
         SlideError: damaged tiles under a patch.
     """
-    check_under(slide, at, bag.x0, bag.y0, patch_px * at.downsample)
-    pixels = np.empty((len(bag), patch_px, patch_px, 3), dtype=np.uint8)
-    for number, (x0, y0) in enumerate(zip(bag.x0.tolist(), bag.y0.tolist(), strict=True)):
-        pixels[number] = slide.read(x0, y0, patch_px, patch_px, at)
+    check_under(slide, at, x0, y0, patch_px * at.downsample)
+    pixels = np.empty((len(x0), patch_px, patch_px, 3), dtype=np.uint8)
+    for number, (left, top) in enumerate(zip(x0.tolist(), y0.tolist(), strict=True)):
+        pixels[number] = slide.read(left, top, patch_px, patch_px, at)
     return pixels
 
 
