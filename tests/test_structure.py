@@ -144,6 +144,7 @@ def test_imports_stand_in_the_text_where_digests_look_for_them() -> None:
 def test_every_library_has_its_version_in_digests_or_has_no_part_in_numbers() -> None:
     without_numbers = {
         "filelock",
+        "huggingface_hub",
         "ruamel",
         "click",
         "defusedxml",

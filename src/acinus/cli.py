@@ -242,6 +242,15 @@ def _upgrade(check: bool) -> None:
     click.echo(upgrade.run(checkout.project_root(), check))
 
 
+@main.command("encoders", short_help="List the encoders known by name, with their licences.")
+@click.argument("name", required=False)
+def _encoders(name: str | None) -> None:
+    """List the encoders known by name: input, resolution, features, licence; or say how to use one of them."""
+    from acinus.commands import encoders
+
+    click.echo(encoders.run(name))
+
+
 @main.command("setup", short_help="Prepare for a plain `dvc repro`.")
 def _setup() -> None:
     """Prepare for `dvc repro`: create MLflow's database, remove a lock that a killed DVC left behind."""

@@ -22,7 +22,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("calibrate", "infer", "quantify", "embed", "grade", "report", "summary", "stop", "sweep"),
     ),
     "Look": ("show", "results"),
-    "Models": ("predict", "compare"),
+    "Models": ("predict", "compare", "encoders"),
     "Maintain": ("upgrade", "verify", "reproduce", "dvc", "code"),
 }
 """What `acinus --help` lists, heading -> commands in their order."""

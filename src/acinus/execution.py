@@ -86,7 +86,9 @@ def prepare(root: Path) -> None:
                 lock.unlink()
     project = load_project(root)
     for name in project.recipes:  # a wrong key stops here, even in a section that no stage would rerun for
-        preflight.check(root, project, name, load_recipe(root, name))
+        recipe = load_recipe(root, name)
+        preflight.check(root, project, name, recipe)
+        preflight.check_access(root, name, recipe)
     uri = project.tracking.uri
     database = root / uri.removeprefix("sqlite:///")
     if not (uri.startswith("sqlite:///") and database.exists()):

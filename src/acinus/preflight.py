@@ -13,6 +13,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from acinus.encoders import checks, hub
+from acinus.encoders.source import source
+from acinus.encoders.spec import OWN
 from acinus.errors import AcinusError, RecipeError, WriteError
 from acinus.files import write_json
 from acinus.params import SLIDE_LABELS, Choices, Project, Recipe, cohort_root
@@ -50,9 +53,8 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
             _refuse(running_fault(infer.precision, infer.engine, compute.compile_, compute.device))
             if infer.engine == "openvino" and find_spec("openvino") is None:
                 _refuse(no_openvino("No module named 'openvino'"))
-        if step <= WAY.index("grade") and recipe.grade.target != "none" and recipe.embed.encoder != "model":
-            check_network(recipe.embed.encoder, "embed.encoder")
-            _check_package(recipe.embed.weights, "embed")
+        if step <= WAY.index("grade") and recipe.grade.target != "none":
+            _check_encoder(root, recipe)
     except AcinusError as error:
         raise RecipeError(f"recipes/{name}.yaml: {error}") from error
 
@@ -67,6 +69,29 @@ def _check_place(root: Path, name: str, recipe: Recipe) -> None:
             f"cohort.root = {recipe.cohort.root!r}: the pipeline writes {clash} and would replace the cohort's own "
             "files; move the cohort to a folder of its own"
         )
+
+
+def check_access(root: Path, name: str, recipe: Recipe) -> None:
+    """Refuse an encoder of the hub that is not on this machine and may not be had. Asks the hub, so `setup` alone does.
+
+    Raises:
+        RecipeError: the recipe's file, and what to do.
+    """
+    embed = recipe.embed
+    if recipe.grade.target == "none" or embed.encoder == OWN:
+        return
+    try:
+        if (model := source(embed.encoder, embed.weights, root).hub) is not None:
+            hub.check_access(model)
+    except AcinusError as error:
+        raise RecipeError(f"recipes/{name}.yaml: {error}") from error
+
+
+def _check_encoder(root: Path, recipe: Recipe) -> None:
+    origin = checks.check(recipe.embed, recipe.index, root)
+    if origin is not None and origin.kind == "timm":
+        check_network(recipe.embed.encoder, "embed.encoder")
+        _check_package(recipe.embed.weights, "embed")
 
 
 def check_network(name: str, key: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from acinus import records
+from acinus import params, records
 from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.grading.apply import SlideToGrade, grade_slide, has_grader
@@ -25,7 +26,7 @@ from acinus.maps.tiff import MapInfo, write_map
 from acinus.params import Recipe, load_project, load_recipe
 from acinus.paths import Paths
 from acinus.stage import Stage
-from acinus.stages import grade
+from acinus.stages import embed, grade
 
 ROOT = Path(__file__).resolve().parents[2]
 EDGE, PX, GRADES = 16, 96, (0, 2, 5)
@@ -42,9 +43,12 @@ def slides() -> list[dict[str, Any]]:
 def recipe(**settings: object) -> Recipe:
     whole = load_recipe(ROOT, "demo-panda")
     index = whole.index.model_copy(update={"patch_px": EDGE, "stride_px": EDGE, "level": 0, "mpp": None})
-    small = {"top_patches": 4, "random_patches": 2, "max_epochs": 12, "lr": 0.01, "hidden_units": 8, "seeds": 2}
-    update = {"attention_units": 4, "encoder": "test_resnet", **small, **settings}
-    return whole.model_copy(update={"index": index, "grade": whole.grade.model_copy(update=update)})
+    patches = {"top_patches": 4, "random_patches": 2, "encoder": "test_resnet"}
+    small = {"max_epochs": 12, "lr": 0.01, "hidden_units": 8, "seeds": 2, "attention_units": 4}
+    of_embed = patches | {key: value for key, value in settings.items() if key in params.Embed.model_fields}
+    of_grade = small | {key: value for key, value in settings.items() if key in params.Grade.model_fields}
+    sections = {"embed": whole.embed.model_copy(update=of_embed), "grade": whole.grade.model_copy(update=of_grade)}
+    return whole.model_copy(update={"index": index, **sections})
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +152,12 @@ def network(folder: Path, settings: Recipe) -> None:
     save_model(folder, build_model(card.spec()), card)
 
 
+def run(work: Stage) -> None:
+    """Run embed, then grade."""
+    embed.run(replace(work, name="embed"))
+    grade.run(work)
+
+
 def tables(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
     return records.read(records.GRADES, paths.grades), records.read(records.ATTENTION, paths.attention)
 
@@ -159,7 +169,7 @@ def digests(paths: Paths) -> dict[str, str]:
 
 def test_every_mapped_slide_is_graded_and_the_grades_are_learned(project: Path, capsys: Any) -> None:
     work = stage(project, recipe())
-    grade.run(work)
+    run(work)
     grades, attention = tables(work.paths)
     assert set(grades["slide_id"]) == {slide["id"] for slide in slides()}
     assert f"{BLANK}: no tissue" in capsys.readouterr().out
@@ -185,7 +195,7 @@ def test_the_same_inputs_give_the_same_bytes(project: Path) -> None:
     settings = recipe(max_epochs=2)
     one, other, third = (stage(project, settings, name, seed) for name, seed in (("one", 5), ("two", 5), ("three", 6)))
     for work in (one, other, third):
-        grade.run(work)
+        run(work)
     assert digests(one.paths) == digests(other.paths)
     assert {*digests(one.paths)} == {
         *("grades.parquet", "attention.parquet", "card.json", "encoder.safetensors"),
@@ -197,7 +207,7 @@ def test_the_same_inputs_give_the_same_bytes(project: Path) -> None:
 
 def test_predict_says_what_the_stage_said(project: Path) -> None:
     work = stage(project, recipe(encoder="model", max_epochs=2), "own")
-    grade.run(work)
+    run(work)
     grades, attention = tables(work.paths)
     for number, slide in [*enumerate(slides())][-7:]:
         asked = SlideToGrade(
@@ -234,7 +244,7 @@ def test_predict_says_what_the_stage_said(project: Path) -> None:
 
 def test_tumour_or_normal(project: Path) -> None:
     work = stage(project, recipe(target="tumor", loss="cross_entropy", burden_percent=12.0), "tumor")
-    grade.run(work)
+    run(work)
     grades, _ = tables(work.paths)
     truth = {slide["id"]: int(slide["isup"] > 0) for slide in slides()}
     assert grades.set_index("slide_id")["true"].to_dict() == truth
@@ -246,7 +256,7 @@ def test_tumour_or_normal(project: Path) -> None:
 
 def test_the_grader_says_all_that_it_takes_to_run_it(project: Path) -> None:
     work = stage(project, recipe(max_epochs=2), "card")
-    grade.run(work)
+    run(work)
     graders, card = load_graders(work.paths.mil)
     assert has_grader(work.paths.mil)
     assert len(graders) == len(card.models) == 2
@@ -270,7 +280,7 @@ def test_nothing_to_grade_leaves_empty_tables_and_a_note(project: Path, why: str
         manifest.loc[manifest["split"] == "train", "isup"] = None
         work.paths.manifest.unlink()
         records.write(records.MANIFEST, manifest, work.paths.manifest)
-    grade.run(work)
+    run(work)
     assert [len(table) for table in tables(work.paths)] == [0, 0]
     assert [path.name for path in work.paths.mil.iterdir()] == ["none.txt"]
     assert "grade.target" in (work.paths.mil / "none.txt").read_text()
