@@ -57,6 +57,14 @@ def test_c_index_is_the_share_of_pairs_counted_one_by_one() -> None:
     assert c_index(time, event, risk.astype(np.float64)) == pytest.approx(right / pairs)
 
 
+def test_pairs_of_two_strata_are_not_compared() -> None:
+    time, event, risk = np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4, dtype=np.int64), np.array([2.0, 1.0, 9.0, 8.0])
+    stratum = np.array([1, 1, 2, 2])
+    assert c_index(time, event, risk) == pytest.approx(2 / 6)
+    assert c_index(time, event, risk, stratum) == 1.0
+    assert high_risk(risk, stratum).tolist() == [True, False, True, False]
+
+
 def test_high_risk_is_above_the_median() -> None:
     assert high_risk(np.array([1.0, 2.0, 3.0])).tolist() == [False, False, True]
     assert high_risk(np.zeros(0)).tolist() == []

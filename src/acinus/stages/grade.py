@@ -75,7 +75,7 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     import torch
 
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
     from acinus.grading.fit import Known, learn
@@ -273,7 +273,7 @@ def _study_jobs(
 def _save_study(stage: Stage, learned: Sequence["Learned"], target: "Target", notes: Sequence[str]) -> None:
     """Write the models and their card, and the encoder's weights where they lie beside the features."""
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.study_card import save_study
 
     with atomic_path(stage.paths.mil) as folder:
