@@ -54,8 +54,8 @@ class Answers:
     @property
     def matrix(self) -> np.ndarray:
         """The confusion matrix, int64 (classes, classes), true x predicted."""
-        labels = (values.astype(np.int64) for values in (self.true, self.predicted))
-        return grade_confusion(*labels, self.answer.shape[1])
+        true, predicted = self.true.astype(np.int64), self.predicted.astype(np.int64)
+        return grade_confusion(true, predicted, self.answer.shape[1])
 
 
 Figure = Callable[[Answers], float | None]
@@ -81,8 +81,7 @@ def _f1(said: Answers) -> float | None:
 
 
 def _qwk(said: Answers) -> float | None:
-    labels = (values.astype(np.int64) for values in (said.true, said.predicted))
-    return quadratic_weighted_kappa(*labels, said.answer.shape[1])
+    return quadratic_weighted_kappa(said.true.astype(np.int64), said.predicted.astype(np.int64), said.answer.shape[1])
 
 
 def _ece(said: Answers) -> float | None:

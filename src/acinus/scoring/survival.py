@@ -24,16 +24,15 @@ def c_index(time: np.ndarray, event: np.ndarray, risk: np.ndarray, stratum: np.n
     """Return the share of comparable pairs in which the one that dies first has the higher risk, a tie counting half.
 
     time (n,), event (n,) 1 or 0 (censored), risk (n,) higher for worse. A pair is comparable where the one of shorter
-    time had the event, or both have one time and one of them the event. stratum (n,): only pairs within one are compared,
-    as those of one model, since risks of several models have no common zero. None where no pair is comparable.
+    time had the event, or both have one time and one of them the event. stratum (n,): only pairs within one are
+    compared, those of one model, since risks of several models have no common zero. None where no pair is comparable.
 
     Source: Harrell et al., Evaluating the yield of medical tests, JAMA 247 (1982) 2543-2546.
     """
     died = event == 1
     same = np.ones((time.size, time.size), dtype=bool) if stratum is None else stratum[:, None] == stratum[None, :]
-    first = (
-        same & died[:, None] & ((time[:, None] < time[None, :]) | ((time[:, None] == time[None, :]) & ~died[None, :]))
-    )
+    earlier, at_once = time[:, None] < time[None, :], time[:, None] == time[None, :]
+    first = same & died[:, None] & (earlier | (at_once & ~died[None, :]))
     pairs = int(first.sum())
     if not pairs:
         return None
