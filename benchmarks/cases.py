@@ -13,6 +13,8 @@ NAMES = (
     "reads",
     "resnet",
     "tiny",
+    "lite0",
+    "vit",
     "memory",
     "index",
     "raster",
@@ -20,6 +22,7 @@ NAMES = (
 )
 """The groups of cases, in the order in which they run."""
 RESNET, TINY = "resnet18", "mobilenetv3_small_050"
+LITE0, VIT = "tf_efficientnet_lite0", "vit_small_patch16_224"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def groups(files: Files, scale: Scale) -> tuple[Group, ...]:
         _windows(files, scale),
         _reads(files, scale),
         *_inference(files, scale),
+        *_embedding(files, scale),
         _memory(files),
         Group("index", (Case("index of the large slide", "whole_slides.index", {"slide": files.large}),)),
         _raster(files),
@@ -157,6 +161,27 @@ def _inference(files: Files, scale: Scale) -> tuple[Group, Group]:
     )
 
 
+def _embedding(files: Files, scale: Scale) -> tuple[Group, Group]:
+    of_lite0, of_vit = {"slide": files.network, "model": LITE0}, {"slide": files.network, "model": VIT}
+    return (
+        Group(
+            "lite0",
+            (
+                Case("bare EfficientNet-Lite0", "embed.bare", {"model": LITE0, "patches": scale.bare}),
+                Case("embed: EfficientNet-Lite0", "embed.features", of_lite0),
+                Case("embed: a second recipe", "embed.taken_over", of_lite0),
+            ),
+        ),
+        Group(
+            "vit",
+            (
+                Case("bare ViT-S", "embed.bare", {"model": VIT, "patches": scale.bare}),
+                Case("embed: ViT-S", "embed.features", of_vit),
+            ),
+        ),
+    )
+
+
 def _memory(files: Files) -> Group:
     jpeg = {"codec": "jpeg"}
     sizes = (("small", files.slide), ("large", files.large))
@@ -167,6 +192,7 @@ def _memory(files: Files) -> Group:
             Case(f"memory: extract, {name} slide", "ours.extract", {**_grid(slide, 256), **jpeg}),
             Case(f"memory: infer, {name} slide", "networks.infer", {"slide": slide, "model": TINY}),
             Case(f"memory: quantify, {name} slide", "whole_slides.quantify", {"slide": slide}),
+            Case(f"memory: embed, {name} slide", "embed.features", {"slide": slide, "model": TINY}),
         )
     ]
     return Group("memory", tuple(cases), repeats=1)

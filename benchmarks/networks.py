@@ -28,7 +28,7 @@ def infer(out: str, slide: str, model: str, threads: int = 1) -> Work:
     (folder / "model").mkdir()
     _save(folder / "model", model)
     tissue_of(own, folder / "tissue.png")
-    save_tissue(TissueMask(_one_px(), own.width, own.height), folder / "warm.png")
+    save_tissue(TissueMask(one_px(), own.width, own.height), folder / "warm.png")
 
     def job(tissue: str, target: str) -> MapJob:
         return MapJob(
@@ -104,7 +104,7 @@ def _save(folder: Path, model: str) -> None:
     save_model(folder, build_model(spec), card)
 
 
-def _one_px() -> np.ndarray:
+def one_px() -> np.ndarray:
     """Return a mask with a single px of tissue, in its middle."""
     mask = np.zeros((33, 33), dtype=bool)
     mask[16, 16] = True

@@ -65,6 +65,18 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [  # like, changes, said, 
         "grade",
     ),
     (
+        SEGMENTER,
+        {"embed.encoder": "UNI2-h", "embed.weights": "hub"},
+        "embed.licence missing: UNI2-h may be used under CC-BY-NC-ND",
+        "grade",
+    ),
+    (
+        SEGMENTER,
+        {"embed.encoder": "../no", "embed.weights": "hub"},
+        "embed.encoder = '../no': no such file or folder",
+        "grade",
+    ),
+    (
         CLASSIFIER,
         {"train.weights": "mine/w.safetensors"},
         "train.weights = 'mine/w.safetensors': no such file; put it there or name another",

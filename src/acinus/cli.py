@@ -86,8 +86,29 @@ def _tune(recipe: str, join: bool) -> None:
         execution.run_recipe_stage("tune", recipe)
 
 
+@click.command("embed", short_help="Turn patches into features by an encoder, slide by slide.")
+@RECIPE
+@click.option(
+    "--import",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Instead: take over the .h5 files that TRIDENT, CLAM or STAMP made of these slides.",
+)
+def _embed(recipe: str, folder: Path | None) -> None:
+    """Turn patches into features by an encoder, slide by slide; what was embedded before is taken over."""
+    if folder is None:
+        from acinus import execution
+
+        execution.run_recipe_stage("embed", recipe)
+    else:
+        from acinus.commands import import_features
+
+        click.echo(import_features.run(checkout.project_root(), recipe, folder, click.echo))
+
+
+OWN_OPTIONS = {"tune": _tune, "embed": _embed}
 for _name, _text in RECIPE_STAGES.items():
-    main.add_command(_tune if _name == "tune" else _recipe_command(_name, _text))
+    main.add_command(OWN_OPTIONS.get(_name) or _recipe_command(_name, _text))
 
 
 @main.command("stop", short_help="End a running training early; keep the best epoch.")

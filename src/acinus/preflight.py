@@ -15,7 +15,7 @@ from pathlib import Path
 
 from acinus.encoders import checks, hub
 from acinus.encoders.source import source
-from acinus.encoders.spec import OWN
+from acinus.encoders.spec import IMPORTED, OWN
 from acinus.errors import AcinusError, RecipeError, WriteError
 from acinus.files import write_json
 from acinus.params import SLIDE_LABELS, Choices, Project, Recipe, cohort_root
@@ -78,7 +78,7 @@ def check_access(root: Path, name: str, recipe: Recipe) -> None:
         RecipeError: the recipe's file, and what to do.
     """
     embed = recipe.embed
-    if recipe.grade.target == "none" or embed.encoder == OWN:
+    if recipe.grade.target == "none" or embed.encoder == OWN or embed.weights == IMPORTED:
         return
     try:
         if (model := source(embed.encoder, embed.weights, root).hub) is not None:

@@ -136,7 +136,7 @@ def test_a_second_recipe_with_the_same_encoder_embeds_nothing(tmp_path: Path, ca
     assert contents(paths.features) == contents(other.features)
     printed = capsys.readouterr().out
     assert f"{BLANK}: no tissue to take a patch from, left out" in printed
-    assert "4 slides, 4 of them embedded before; 1 without tissue left out" in printed
+    assert "4 slides, 4 of them embedded before; 1 left out" in printed
 
 
 def test_an_edit_of_one_slide_embeds_that_slide_again(tmp_path: Path) -> None:

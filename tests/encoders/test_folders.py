@@ -46,7 +46,9 @@ def test_a_folder_of_unis_kind_gives_what_timm_gives(uni: Path, tmp_path: Path) 
     with torch.inference_mode():
         expected = reference.forward_features(as_input(pixels(3, 32)))[:, 0]
     assert np.abs(features(spec, tmp_path, pixels(3, 32)) - expected.numpy()).max() < 1e-5
-    assert EncoderSpec.model_validate_json(spec.model_dump_json()) == spec
+    again = EncoderSpec.model_validate_json(spec.model_dump_json())
+    assert again == spec
+    assert {again: 1}[spec]
     assert not list((tmp_path / "out").iterdir())  # the weights stay where they are
 
 

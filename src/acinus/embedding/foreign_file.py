@@ -46,9 +46,7 @@ def foreign_features(path: Path) -> Iterator[ForeignFeatures]:
         try:
             found = _stamp(file, path) if "feats" in file else _trident_or_clam(file, path)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise AcinusError(
-                f"{path}: attributes that no reader understands ({brief(error)}); make it anew"
-            ) from error
+            raise AcinusError(f"{path}: attributes of no known layout ({brief(error)}); make it anew") from error
         count = len(found.features)
         if found.coords.shape != (count, 2) or not count or not found.features.shape[1]:
             raise AcinusError(

@@ -4,8 +4,6 @@ They become the features of a recipe that says so (embed.weights: imported). All
 is refused with its reason, and nothing is imported.
 """
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,30 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from acinus import params
-from acinus.embedding.feature_file import FORMAT, SUFFIX, About, Patches, write_features
+from acinus.embedding.feature_file import About, Patches, write_features
+from acinus.embedding.folder import feature_path
 from acinus.embedding.foreign_file import ForeignFeatures, foreign_features
+from acinus.embedding.imported import WantedSlide, import_key, shown
 from acinus.errors import AcinusError
 from acinus.files import atomic_path
 from acinus.slides.geometry import MPP_TOLERANCE, resolve
 from acinus.slides.open import open_slide
 
-IMPORTED = "imported"
-"""What embed.weights says of a recipe whose features were imported."""
 PICKLED = (".pt", ".pth", ".pkl")
-SHOWN = 20
-"""So many files or slides are named in one line."""
-
-
-@dataclass(frozen=True)
-class WantedSlide:
-    """A slide that features are wanted of. names: what a file of it may be called, without ending. mpp: um per level-0
-    px (mean of both ways), None where unknown."""
-
-    slide_id: str
-    names: frozenset[str]
-    image: Path
-    fingerprint: str
-    mpp: float | None
 
 
 @dataclass(frozen=True)
@@ -49,17 +33,6 @@ class Imported:
     num_patches: int
     width: int
     twice: int
-
-
-def imported_folder(root: Path, recipe: str) -> Path:
-    """Return where the project at `root` keeps what was imported for a recipe."""
-    return root / ".acinus" / "features" / IMPORTED / recipe
-
-
-def import_key(slide: WantedSlide, index: params.Index) -> str:
-    """Return what imported features of a slide depend on: the slide, and the size of its patches."""
-    facts = [FORMAT, IMPORTED, slide.slide_id, slide.fingerprint, slide.mpp, index.level, index.mpp, index.patch_px]
-    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
 def import_features(
@@ -85,7 +58,7 @@ def import_features(
         for slide in slides:
             if slide.slide_id not in files:
                 continue
-            path = folder / f"{slide.slide_id}{SUFFIX}"
+            path = feature_path(folder, slide.slide_id)
             try:
                 done.append(import_one(files[slide.slide_id], slide, index, encoder[0], path))
             except AcinusError as error:
@@ -168,13 +141,13 @@ def _matched(source: Path, slides: Sequence[WantedSlide], say: Callable[[str], N
     if pickled:
         say(f"not used: {pickled} pickled files ({', '.join(PICKLED)}); the .h5 files beside them hold the same")
     if unused:
-        say(f"not used: {len(unused)} files that are features of no slide: {_shown(unused)}")
+        say(f"not used: {len(unused)} files that are features of no slide: {shown(unused)}")
     if not found:
         raise AcinusError(f"{source}: no <slide>.h5 of any of {len(slides)} slides; give the folder of one encoder")
     if twice := [paths for paths in found.values() if len(paths) > 1]:
         raise AcinusError(f"{twice[0][0]} and {twice[0][1]}: two files of one slide; give the folder of one encoder")
     if bare := [slide.slide_id for slide in slides if slide.slide_id not in found]:
-        say(f"without features: {len(bare)} of {len(slides)} slides: {_shown(bare)}")
+        say(f"without features: {len(bare)} of {len(slides)} slides: {shown(bare)}")
     return {slide_id: paths[0] for slide_id, paths in found.items()}
 
 
@@ -213,8 +186,3 @@ def _check_step(corners: np.ndarray, stride0: float, edge0: float, path: Path) -
             f"{path}: patches every {step} level-0 px (CLAM), the recipe has one every {stride0:g}, of {edge0:g}; mend "
             "index.stride_px, index.patch_px or index.mpp"
         )
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

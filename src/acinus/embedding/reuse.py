@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import os
 import re
 import shutil
 import time
@@ -24,10 +23,11 @@ import torch
 
 from acinus.code import code_digest
 from acinus.embedding.feature_file import FORMAT, SUFFIX, About, check_features, write_features
+from acinus.embedding.folder import Embedded, features_kept, link_or_copy
 from acinus.embedding.slide_features import EmbedJob, embed
 from acinus.encoders.spec import EncoderSpec
 from acinus.errors import AcinusError
-from acinus.files import atomic_path, sha256, try_lock
+from acinus.files import sha256, try_lock
 from acinus.learning.device import pick
 
 GRID = ("level", "mpp", "patch_px", "stride_px", "cell_px", "min_tissue_fraction")
@@ -49,30 +49,6 @@ class KeptJob:
     target: Path
     dtype: Literal["float32", "float16"] = "float32"
     devices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What became of a slide. num_patches: 0 where it has no tissue, then there is no file. width: of its features.
-    taken_over: it was embedded before. damaged: why what was kept could not be taken over.
-    """
-
-    slide_id: str
-    num_patches: int
-    width: int
-    seconds: float
-    taken_over: bool = False
-    damaged: str | None = None
-
-    def __str__(self) -> str:
-        """Return it in words, as a line of progress."""
-        if not self.num_patches:
-            return f"{self.slide_id}: no tissue to take a patch from, left out"
-        if self.taken_over:
-            return f"{self.slide_id}: {self.num_patches} patches, embedded before"
-        again = f"; embedded again, since {self.damaged}" if self.damaged else ""
-        speed = self.num_patches / max(self.seconds, 1e-3)
-        return f"{self.slide_id}: {self.num_patches} patches, {speed:.0f} per second{again}"
 
 
 def embed_or_take_over(job: KeptJob) -> Embedded:
@@ -108,8 +84,7 @@ def key_of(job: KeptJob) -> str:
     facts: list[Any] = [
         *(FORMAT, job.code, slide.slide_id, job.fingerprint, slide.mpp, sha256(slide.tissue)),
         {name: index[name] for name in GRID},
-        encoder.spec.model_dump(mode="json"),
-        *(where, encoder.threads if where == "cpu" else None, job.dtype),
+        *(encoder.spec.name, encoder.spec.identity(), where, encoder.threads if where == "cpu" else None, job.dtype),
     ]
     if job.embed.choice is None:
         facts += [encoder.precision, encoder.batch_size]
@@ -126,7 +101,7 @@ def embedding_code() -> str:
 def shelf_of(root: Path, spec: EncoderSpec) -> Path:
     """Return the folder of the project at `root` that keeps what an encoder made."""
     name = re.sub(r"[^\w.-]+", "_", spec.name)[-60:]
-    return root / ".acinus" / "features" / f"{name}-{_digest(spec.model_dump(mode='json'))[:8]}"
+    return features_kept(root) / f"{name}-{_digest([spec.name, spec.identity()])[:8]}"
 
 
 @contextlib.contextmanager
@@ -140,15 +115,6 @@ def swept(shelves: Iterable[Path]) -> Iterator[None]:
                 for left in shelf.glob(".*.part"):
                     shutil.rmtree(left, ignore_errors=True)
         yield
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`, or a copy where the disk has no links. Neither is ever written again."""
-    try:
-        os.link(source, target)
-    except OSError:
-        with atomic_path(target) as part:
-            shutil.copyfile(source, part)
 
 
 def gpus(device: str) -> tuple[str, ...]:

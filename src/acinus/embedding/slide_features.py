@@ -8,12 +8,16 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from acinus import params
 from acinus.embedding.bags import Bag, Choice, choose, read_patches, tissue_squares
 from acinus.embedding.feature_file import Patches, SlideFeatures
+from acinus.encoders.checks import resolution_fault
+from acinus.encoders.known import find
 from acinus.encoders.loading import load_encoder, patch_features
 from acinus.encoders.spec import EncoderSpec
+from acinus.errors import AcinusError, SlideError
 from acinus.learning.device import Running, network, pick, reproducible
 from acinus.learning.inputs import InputSpec, to_device, to_input
 from acinus.maps.slide_map import IN_TURN, batches, memory_of
@@ -47,8 +51,9 @@ class SlideToEmbed:
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder and how it runs. model, folder: the folders of the trained network and of the encoder's weights, in
-    one of which they lie. batch_size, precision: of all patches in tissue; the suspicious ones go in float32.
+    """An encoder and how it runs. model, folder, root: of the trained network, of the features (or the grader), and of
+    the project; the weights lie below one of them. batch_size, precision: of all patches in tissue; the suspicious ones
+    go by `loading.BATCH` in float32.
     """
 
     spec: EncoderSpec
@@ -58,6 +63,7 @@ class Encoder:
     threads: int
     batch_size: int = 64
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    root: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ def embed(job: EmbedJob, keep: Keep[Kept]) -> Kept | None:
     slide, index, encoder = job.slide, job.index, job.encoder
     with reproducible(pick(encoder.device), encoder.threads), open_slide(slide.image, slide.slide_id) as pixels:
         at = resolve(pixels.level_downsamples, slide.mpp, level=index.level, mpp=index.mpp)
+        _check_resolution(job, at)
         patches = _patches(job, pixels, at)
         if not len(patches):
             return None
@@ -100,8 +107,19 @@ def embed(job: EmbedJob, keep: Keep[Kept]) -> Kept | None:
             check_under(pixels, at, patches.x0, patches.y0, patches.edge0)
             return _all(job, pixels, at, patches, keep)
         chosen = read_patches(pixels, patches.x0, patches.y0, at, index.patch_px)
-        net = _encoder(encoder.spec, encoder.model, encoder.folder)
-        return keep(patches, iter([patch_features(net, chosen, encoder.spec, encoder.device)]))
+        return keep(patches, iter([patch_features(_loaded(encoder), chosen, encoder.spec, encoder.device)]))
+
+
+def _check_resolution(job: EmbedJob, at: Resolution) -> None:
+    """Refuse a slide whose level gives another resolution than the encoder's; index.mpp is checked before any work."""
+    spec, mpp = job.encoder.spec, job.slide.mpp
+    if job.choice is not None or job.index.mpp is not None or mpp is None or spec.mpp is None:
+        return
+    known = find(spec.name)
+    wanted = known.mpp if known is not None and spec.mpp in known.mpp else (spec.mpp,)
+    fault = resolution_fault(job.index.patch_px, mpp * at.downsample, spec.px, wanted, spec.name)
+    if fault is not None:
+        raise SlideError(f"slide {job.slide.slide_id}: {fault}")
 
 
 def _patches(job: EmbedJob, pixels: SlidePixels, at: Resolution) -> Patches:
@@ -145,23 +163,30 @@ def _all(job: EmbedJob, pixels: SlidePixels, at: Resolution, patches: Patches, k
         return handed_on((features(batch) for batch in prepared), lambda each: keep(patches, each))
 
 
-_encoder = lru_cache(maxsize=1)(load_encoder)
-"""Loaded once per process: the spec has the checksum of its weights."""
+def _loaded(encoder: Encoder) -> nn.Module:
+    return _load(encoder.spec.model_dump_json(), encoder.model, encoder.folder, encoder.root)
 
 
 @lru_cache(maxsize=1)
-def _by_batch(encoder: Encoder) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from uint8 (n, h, w, 3) patches to float32 (n, d) features, made once per process.
+def _load(spec: str, model: Path, folder: Path, root: Path) -> nn.Module:
+    """Load an encoder, once per process: its spec, as JSON, has the checksum of its weights."""
+    return load_encoder(EncoderSpec.model_validate_json(spec), model, folder, root)
 
-    It is the process's one copy: only within `reproducible`, which lets one thread in, may it be made and run.
+
+def _by_batch(encoder: Encoder) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from uint8 (n, h, w, 3) patches to float32 (n, d) features.
+
+    The encoder is the process's one copy: only within `reproducible`, which lets one thread in, may it be run.
     """
     spec, where = encoder.spec, pick(encoder.device)
-    net = _encoder(spec, encoder.model, encoder.folder)
-    run = network(net, where, spec.px, Running(encoder.precision))
+    run = network(_loaded(encoder), where, spec.px, Running(encoder.precision))
     inputs = InputSpec(spec.mean, spec.std, spec.px)
 
     def features(patches: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return run(to_input(to_device(patches, where), inputs)).float().cpu().numpy()
+            values = run(to_input(to_device(patches, where), inputs)).float().cpu().numpy()
+        if spec.width not in (None, values.shape[1]):
+            raise AcinusError(f"encoder {spec.name}: {values.shape[1]} features per patch, {spec.width} were noted")
+        return values
 
     return features

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from acinus.encoders.known import KnownEncoder
+from acinus.encoders.known import KnownEncoder, find
 from acinus.encoders.settings import Defaults, Settings, settled
 from acinus.encoders.source import CONFIG, Config, Source, located, read_config, source
-from acinus.encoders.spec import OWN
+from acinus.encoders.spec import IMPORTED, OWN
 from acinus.errors import AcinusError
 from acinus.params import Embed, Index
 
@@ -17,7 +17,7 @@ ANY = Defaults((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), None)
 
 
 def check(embed: Embed, index: Index, root: Path) -> Source | None:
-    """Refuse a section `embed` that cannot be used with this `index`; None: the trained network's own encoder.
+    """Refuse a section `embed` that cannot be used with this `index`; None: no encoder but the trained network's own.
 
     Raises:
         AcinusError: an encoder that is not known or not there, arguments that it does not take, another resolution than
@@ -26,11 +26,12 @@ def check(embed: Embed, index: Index, root: Path) -> Source | None:
     if embed.encoder == OWN:
         _check_own(embed)
         return None
-    origin = source(embed.encoder, embed.weights, root)
+    made_elsewhere = embed.weights == IMPORTED
+    origin = Source("timm", known=find(embed.encoder)) if made_elsewhere else source(embed.encoder, embed.weights, root)
     for fault in (licence_fault(embed, origin.known), *_faults_of_size(embed, index, origin, root)):
         if fault is not None:
             raise AcinusError(fault)
-    return origin
+    return None if made_elsewhere else origin
 
 
 def licence_fault(embed: Embed, known: KnownEncoder | None) -> str | None:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 OWN = "model"
 """The name of the trained network's own encoder."""
 
+IMPORTED = "imported"
+"""What embed.weights says where another program made the features (`acinus embed --import`)."""
+
 ENCODER_FILE = "encoder.safetensors"
 """Weights that have no other place of their own, beside what was made with them."""
 
@@ -50,6 +53,10 @@ class EncoderSpec(BaseModel):
     width: Annotated[int, Field(ge=1)] | None = _unless(None)  # features per patch; None: not noted
     mpp: Annotated[float, Field(gt=0)] | None = _unless(None)  # um per px that it is meant for; None: any
     place: Place | None = _unless(None)  # of the weights; None: beside, or the trained network's
+
+    def __hash__(self) -> int:
+        """Return a hash for caches of loaded encoders; pydantic's own fails on a dict."""
+        return hash(self.model_dump_json())
 
     def identity(self) -> str:
         """Return a digest of all that makes its features what they are: not its name, nor where its weights lie."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acinus import records, seeds
+from acinus.encoders.spec import IMPORTED, OWN
 from acinus.files import atomic_path, note_if_empty
 from acinus.labels.places import Places, mean_mpp
 from acinus.params import SLIDE_LABELS
@@ -12,10 +13,12 @@ from acinus.paths import home
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that learns nothing of slides never imports torch
-    from acinus.embedding.reuse import Embedded, KeptJob
+    from acinus.embedding.folder import Embedded
+    from acinus.embedding.reuse import KeptJob
     from acinus.embedding.slide_features import Encoder
 
 WHY = "This recipe learns nothing of whole slides (grade.target: none)."
+Row = dict[str, Any]
 
 
 def run(stage: Stage) -> None:
@@ -29,27 +32,34 @@ def run(stage: Stage) -> None:
     with atomic_path(stage.paths.features) as folder:
         folder.mkdir()
         if not none:
-            done = _embed(stage, rows, folder)
+            done = (_imported if stage.recipe.embed.weights == IMPORTED else _embedded)(stage, rows, folder)
         note_if_empty(folder, WHY)
     made = [slide for slide in done if slide.num_patches]
     before, bare = sum(slide.taken_over for slide in made), len(done) - len(made)
-    stage.say(WHY if none else f"{len(made)} slides, {before} of them embedded before; {bare} without tissue left out")
-    counts = {"n_slides": len(made), "n_slides_without_tissue": bare, "n_taken_over": before}
+    stage.say(WHY if none else f"{len(made)} slides, {before} of them embedded before; {bare} left out")
+    counts = {"n_slides": len(made), "n_slides_left_out": bare, "n_taken_over": before}
     stage.log.log_metrics(counts | {"n_patches": sum(slide.num_patches for slide in made)})
 
 
-def _embed(stage: Stage, rows: Sequence[dict[str, Any]], folder: Path) -> list["Embedded"]:
+def _embedded(stage: Stage, rows: Sequence[Row], folder: Path) -> list["Embedded"]:
     from acinus.embedding.reuse import embed_or_take_over, gpus, swept
     from acinus.learning.device import best_alone
 
     done: list[Embedded] = []
-    device = stage.project.compute.device
-    jobs, alone = _jobs(stage, rows, _encoder(stage, folder)), best_alone(device) and not gpus(device)
+    jobs, device = _jobs(stage, rows, _encoder(stage, folder)), stage.project.compute.device
     with swept({job.shelf for job in jobs}):
-        for slide in stage.map(embed_or_take_over, jobs, alone=alone):
+        for slide in stage.map(embed_or_take_over, jobs, alone=best_alone(device) and not gpus(device)):
             done.append(slide)
             stage.say(f"{slide} ({len(done)} of {len(jobs)})")
     return done
+
+
+def _imported(stage: Stage, rows: Sequence[Row], folder: Path) -> list["Embedded"]:
+    from acinus.embedding.imported import imported_folder, take_imported, wanted_slides
+
+    kept = imported_folder(home(stage.root), stage.recipe_name)
+    slides = wanted_slides(rows, Places(stage.cohort_root, stage.paths.rasters))
+    return take_imported(kept, slides, stage.recipe.embed, stage.recipe.index, folder, stage.say)
 
 
 def _encoder(stage: Stage, folder: Path) -> "Encoder":
@@ -57,45 +67,40 @@ def _encoder(stage: Stage, folder: Path) -> "Encoder":
     from acinus.embedding.folder import save_encoder
     from acinus.embedding.slide_features import Encoder
     from acinus.encoders.loading import make_encoder, own_encoder
-    from acinus.encoders.spec import OWN
 
-    embed, compute = stage.recipe.embed, stage.project.compute
+    embed, compute, patch_px = stage.recipe.embed, stage.project.compute, stage.recipe.index.patch_px
     if embed.encoder == OWN:
         spec = own_encoder(stage.paths.model)
-    else:  # the seed of the stage grade, which made encoders before this stage was there
-        seed = seeds.derive(stage.project.seed, "grade", "encoder")
-        spec = make_encoder(embed.encoder, embed.weights, stage.recipe.index.patch_px, folder, seed)
+    else:
+        seed = seeds.derive(stage.project.seed, "grade", "encoder")  # of the stage that did this once
+        spec = make_encoder(embed.encoder, embed.weights, patch_px, folder, seed, embed, stage.root)
     save_encoder(folder, spec)
-    return Encoder(spec, stage.paths.model, folder, compute.device, compute.threads, embed.batch_size, embed.precision)
+    where = compute.device, compute.threads
+    return Encoder(spec, stage.paths.model, folder, *where, embed.batch_size, embed.precision, stage.root)
 
 
-def _jobs(stage: Stage, rows: Sequence[dict[str, Any]], encoder: "Encoder") -> list["KeptJob"]:
+def _jobs(stage: Stage, rows: Sequence[Row], encoder: "Encoder") -> list["KeptJob"]:
     from acinus.embedding.bags import Choice
     from acinus.embedding.folder import feature_path
     from acinus.embedding.reuse import KeptJob, embedding_code, gpus, shelf_of
     from acinus.embedding.slide_features import EmbedJob, SlideToEmbed
 
-    places, embed, code = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.embed, embedding_code()
-    shelf, devices = shelf_of(home(stage.root), encoder.spec), gpus(encoder.device)
-    choice, dtype, positive = None, embed.dtype, stage.recipe.positive_indices
+    places, embed = Places(stage.cohort_root, stage.paths.rasters), stage.recipe.embed
+    choice, dtype, bag_seed = None, embed.dtype, seeds.derive(stage.project.seed, "grade", "bag")
     if stage.recipe.task != SLIDE_LABELS:
-        choice, dtype = Choice(embed.top_patches, embed.random_patches, embed.min_distance, positive), "float32"
+        how = embed.top_patches, embed.random_patches, embed.min_distance, stage.recipe.positive_indices
+        choice, dtype = Choice(*how), "float32"
+    shelf, devices = shelf_of(home(stage.root), encoder.spec), gpus(encoder.device)
+    reading = stage.decode_threads, stage.memory_mib
     jobs = []
     for row in rows:
         tissue, map_file = stage.paths.tissue / f"{row['slide_id']}.png", _map(stage, row) if choice else None
-        job = EmbedJob(
-            slide=SlideToEmbed(row["slide_id"], places.image(row), mean_mpp(row), tissue, map_file),
-            index=stage.recipe.index,
-            encoder=encoder,
-            choice=choice,
-            bag_seed=seeds.derive(stage.project.seed, "grade", "bag"),
-            decode_threads=stage.decode_threads,
-            memory_mib=stage.memory_mib,
-        )
-        target = feature_path(encoder.folder, row["slide_id"])
-        jobs.append(KeptJob(job, row["fingerprint"], code, shelf, target, dtype, devices))
+        slide = SlideToEmbed(row["slide_id"], places.image(row), mean_mpp(row), tissue, map_file)
+        job = EmbedJob(slide, stage.recipe.index, encoder, choice, bag_seed, *reading)
+        target = feature_path(encoder.folder, slide.slide_id)
+        jobs.append(KeptJob(job, row["fingerprint"], embedding_code(), shelf, target, dtype, devices))
     return jobs
 
 
-def _map(stage: Stage, row: dict[str, Any]) -> Path:
+def _map(stage: Stage, row: Row) -> Path:
     return stage.paths.maps / f"{row['slide_id']}.tif"
