@@ -1,6 +1,6 @@
 """GlaS as a weakly supervised cohort: images as slides, benign or malignant the only label, folds by patient.
 
-A folder of pictures and a table, Lite0 as it is: no outline is used. Of 16 patients three have images of both labels,
+A folder of pictures and a table, Lite0 as it is: no outline is used. Of 15 patients three have images of both labels,
 so that to know the patient is not to know the label.
 """
 
@@ -78,7 +78,7 @@ def test_images_are_told_apart_by_models_that_never_saw_their_patients(done: Sta
     assert len(table) == table["slide_id"].nunique() == 85
     assert (table["model"] == "out-of-fold").all()
     assert table.groupby("patient")["fold"].nunique().max() == 1
-    assert table["patient"].nunique() == 16
+    assert table["patient"].nunique() == 15
     values = figures(table)
     print({name: value for name, value in values.items() if "auc" in name})
     assert values["slide.auc_ci_low"] > 0.5
