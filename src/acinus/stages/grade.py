@@ -75,7 +75,7 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     import torch
 
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
     from acinus.grading.fit import Known, learn
@@ -275,7 +275,7 @@ def _save_study(
 ) -> None:
     """Write the models, their card, the stain of their slides, and the encoder's weights that lie by the features."""
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.study_card import save_study
     from acinus.grading.study_stain import STAIN_FILE, study_stain
 
