@@ -168,8 +168,9 @@ def test_figures_are_those_that_scikit_learn_takes_of_the_table(binary: Stage) -
 def test_blind_baselines_know_nothing_here(binary: Stage) -> None:
     values = figures(predictions(binary))
     assert values["slide.auc.baseline_mean_pooling"] > 0.7
-    for blind in ("size", "colour", "majority"):
+    for blind in ("size", "colour"):
         assert values[f"slide.auc.baseline_{blind}"] < 0.75
+    assert values["slide.auc.baseline_majority"] == 0.5  # though its shares differ from fold to fold
 
 
 def test_attention_is_of_all_patches_and_finds_those_that_tell(binary: Stage) -> None:

@@ -127,6 +127,8 @@ def answers_of(rows: pd.DataFrame, column: str = "") -> Answers:
     event, fold = (rows[name].fillna(other).to_numpy(dtype=np.int64) for name, other in (("event", 1), ("fold", 0)))
     lists = rows[column or "probs"].tolist() if column or kind in CLASSED else [[value] for value in predicted]
     answer = np.array(lists, dtype=np.float64).reshape(len(rows), -1)
+    if column == "majority":  # one answer for all: shares that differ from fold to fold would rank slides backwards
+        answer = np.broadcast_to(answer.mean(axis=0), answer.shape)
     if column:
         predicted = np.array([decide(kind, one) for one in answer])
     return Answers(kind, true, event, predicted, answer, fold)
