@@ -27,8 +27,8 @@ class Embed(Section):
     """What turns a patch into features: `model` is the trained network's own encoder; or a network that timm knows; or
     one of `acinus encoders`; or `hf-hub:org/name`; or a folder with `config.json` and `model.safetensors`."""
     weights: str = "imagenet"
-    """Weights of a timm network: `none`, `imagenet`, `package`, or the path of a file. Other encoders bring their own;
-    a path is then a copy of these, a file or a folder."""
+    """Weights of a timm network: `none`, `imagenet`, `package`, or the path of a `.safetensors` file. Other encoders
+    bring their own."""
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """SHA-256 of the encoder's file of weights; null: not checked, but written down."""
     arguments: dict[str, Any] = {}
