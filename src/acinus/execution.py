@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from acinus import preflight, unused
+from acinus import preflight
 from acinus.errors import AcinusError
 from acinus.files import file_lock, try_lock
 from acinus.parallel import exit_with_process
-from acinus.params import SLIDE_LABELS, Project, Recipe, load_project, load_recipe, section_hash
+from acinus.params import SLIDE_LABELS, UNUSED, Project, Recipe, load_project, load_recipe, section_hash
 from acinus.paths import Paths
 from acinus.project import startup
 from acinus.project.checkout import project_root
@@ -47,8 +47,8 @@ def run_recipe_stage(name: str, recipe_name: str) -> None:
 def _stage_function(name: str, recipe: Recipe) -> Callable[[Stage], None]:
     """Return what the stage runs; its libraries are loaded only for a task that has a use for it."""
     with startup.without_collection():
-        used = recipe.task != SLIDE_LABELS or name not in unused.OUTPUTS
-        module = importlib.import_module(f"acinus.stages.{name}") if used else unused
+        is_used = recipe.task != SLIDE_LABELS or name not in UNUSED
+        module = importlib.import_module(f"acinus.stages.{name}" if is_used else "acinus.unused")
     function: Callable[[Stage], None] = module.run
     return function
 

@@ -65,6 +65,8 @@ def test_a_hub_that_is_down_says_what_to_do(cache: Path, tmp_path: Path) -> None
     with pytest.raises(AcinusError, match="hf download org/name --local-dir FOLDER; bring FOLDER here") as caught:
         make_encoder("hf-hub:org/name", "imagenet", 32, tmp_path, 0)
     assert TOKEN not in str(caught.value)
+    with pytest.raises(AcinusError, match=r"^embed.weights = 'imagenet': no pretrained weights for test_vit could be"):
+        make_encoder("test_vit", "imagenet", 32, tmp_path, 0)
     with pytest.raises(AcinusError, match="hf download MahmoodLab/UNI --local-dir FOLDER"):
         hub.check_access("MahmoodLab/UNI")
 

@@ -15,6 +15,7 @@ from acinus.encoders.arguments import checked
 from acinus.encoders.known import HUB, KNOWN, KnownEncoder, find
 from acinus.encoders.spec import Rgb, Value
 from acinus.errors import AcinusError, brief
+from acinus.params.faults import PACKAGED
 
 LOCAL = "local-dir:"
 """What timm puts before the path of a folder; it may be left out where the path exists."""
@@ -86,6 +87,11 @@ def source(encoder: str, weights: str, root: Path = Path()) -> Source:
         raise AcinusError(
             f"embed.weights = 'hub': timm's own weights of {encoder} are called imagenet; or write embed.encoder: "
             f"{HUB}org/name"
+        )
+    if weights not in {"none", "imagenet", "package"}:
+        raise AcinusError(
+            f"embed.weights = {weights!r}: unknown; use none (drawn), imagenet, package ({PACKAGED}) or the path of a "
+            f"file of weights ({', '.join(SUFFIXES)})"
         )
     return Source("timm", architecture=encoder)
 

@@ -11,7 +11,7 @@ from acinus.params.cohorts import (
     SlideLabel,
     SlidesCohort,
 )
-from acinus.params.embedding import SLIDE_LABELS, Embed, Folds, Grade
+from acinus.params.embedding import SLIDE_LABELS, UNUSED, Embed, Folds, Grade
 from acinus.params.plugged import check_plugins, recipe_of
 from acinus.params.project import (
     RESERVED,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SLIDE_LABELS = "slide_labels"
 """The task of a recipe that learns from labels of whole slides."""
 UNUSED = ("sample", "extract", "tune", "train", "calibrate", "infer", "quantify")
-"""Sections that such a recipe leaves empty: nothing is learned from patches, and no map is made."""
+"""Sections that such a recipe leaves empty, and stages that have nothing to do: no patch is learned from, no map made."""
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
@@ -144,7 +144,7 @@ def without_unused(data: dict[str, Any]) -> dict[str, Any]:
                 f"{name}.{given[0]} = {section[given[0]]!r}: task {SLIDE_LABELS} trains nothing on patches and makes "
                 "no map; write null, or leave the section empty"
             )
-    least = {name: {} for name in UNUSED} | {"infer": {"stride_px": 1, "map_downsample": 1.0}}
+    least: dict[str, Any] = {name: {} for name in UNUSED} | {"infer": {"stride_px": 1, "map_downsample": 1.0}}
     return {**data, **least}
 
 
