@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SLIDE_LABELS = "slide_labels"
 """The task of a recipe that learns from labels of whole slides."""
 UNUSED = ("sample", "extract", "tune", "train", "calibrate", "infer", "quantify")
-"""Sections that such a recipe leaves empty, and stages that have nothing to do: no patch is learned from, no map made."""
+"""Sections that such a recipe leaves empty, and stages with nothing to do: no patch is learned from, no map made."""
 Rgb = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
