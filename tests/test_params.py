@@ -72,7 +72,7 @@ def test_every_key_of_the_recipe_for_own_slides_stands_there_with_its_meaning(na
 
     document = yaml.safe_load(text)
     check(params.RECIPES["slides"], document)
-    of_others = {"folds"} if name == "slides" else {"annotations", "mask_values", "mask_colours", "label"}
+    of_others = {"annotations", "mask_values", "mask_colours", "label"} if name == "slides-mil" else set()
     assert set(document["cohort"]) == set(SlidesCohort.model_fields) - of_others
 
 
@@ -84,7 +84,8 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
     assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) in others
     assert params.is_drawn(recipe.cohort) == name.startswith("demo-")
     classifies = name in ("slides", "demo-slides") or ("camelyon" in name and "segmentation" not in name)
-    assert recipe.task == ("patch_classification" if classifies else "segmentation")
+    of_slides = "slide_labels" if name.endswith("-mil") else "segmentation"
+    assert recipe.task == ("patch_classification" if classifies else of_slides)
 
 
 def test_a_segmentation_of_outlines_has_the_two_classes_that_they_tell_apart() -> None:

@@ -85,7 +85,7 @@ def there(tmp_path: Path) -> Any:
 
 def test_slides_and_a_table_make_a_project_that_learns_its_column(there: Path) -> None:
     write_slides(there / "scans", 12)
-    rows = [f"s{n},P{n // 2},{'benign' if n % 4 < 2 else 'cancer'},{n}" for n in range(12)]
+    rows = [f"s{n},P{n // 2},{'benign' if n % 4 < 2 else 'cancer'},{7 * n}" for n in range(12)]
     (there / "scans" / "list.csv").write_text("\n".join(["file,patient,Diagnosis,Ki67", *rows]))
     assert "--task slides (slide labels are enough: no outline is needed)" in look.run(there / "scans", there / "out")
     told = init.run(Path("study"), there / "scans", "slides", None).splitlines()
