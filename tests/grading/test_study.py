@@ -316,6 +316,19 @@ def test_without_folds_the_splits_are_used(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- bad input
 
 
+def test_without_a_labelled_test_slide_the_figure_is_undefined(binary: Stage) -> None:
+    table = predictions(binary)
+    none = table[table["split"] == "train"].assign(model="held-out", fold=pd.array([None] * 36, dtype="Int64"))
+    values = figures(none)
+    assert values["slide.auc"] is None
+    assert values["n_slides_judged"] == 0
+
+
+def test_repeats_that_are_the_same_folds_are_told_of() -> None:
+    _, notes = draw(subjects(), Target("x", "binary", ("a", "b"), {}), Folds(k=3, preserve_site=True, repeats=2), 1)
+    assert "cohort.folds.repeats = 2: some of them are the same folds; write fewer" in notes
+
+
 def test_slides_without_label_or_tissue_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every = slides(20)
     labels = marked(every)
