@@ -134,14 +134,25 @@ def put(
 
     direction: planes (dx, dy) of the ground's grid along which the sprites lie; else they lie anyhow.
     """
-    sprites = bank(rng, kind, variants, direction is not None, mpp)
+    put_sprites(rng, canvases[kind.eosin], bank(rng, kind, variants, direction is not None, mpp), points, direction)
+
+
+def put_sprites(
+    rng: np.random.Generator,
+    target: Canvas,
+    sprites: Bank,
+    points: Points,
+    direction: tuple[Field, Field] | None = None,
+) -> None:
+    """Stamp one of the sprites at each point of a canvas (see `put`); with a direction the bank is an oriented one."""
+    variants = len(sprites)
     if direction is None:
         which = rng.integers(0, variants, len(points))
     else:
         last_row, last_column = (length - 2 for length in direction[0].shape)
         row, column = np.clip(points[:, 1] // GRID_PX, 1, last_row), np.clip(points[:, 0] // GRID_PX, 1, last_column)
         which = facing(rng, (direction[0][row, column], direction[1][row, column]), variants)
-    stamp(canvases[kind.eosin], sprites, points, which)
+    stamp(target, sprites, points, which)
 
 
 def populate(

@@ -70,8 +70,22 @@ def _nearest(centres: Field, warp_x: Field, warp_y: Field, pixel: int) -> NDArra
     return owner
 
 
-def build(rng: np.random.Generator, labels: NDArray[np.uint8], owner: NDArray[np.int64]) -> Section:
-    """Return the architecture of a picture with these classes and territories (see `divide`)."""
+def border_tile(rng: np.random.Generator, apart_px: int) -> Field:
+    """Return a periodic tile of F2 - F1 of a partition into cells `apart_px` wide, on the grid, in pixels."""
+    return texture.cell_borders(rng, 512, round(512 * GRID_PX / apart_px)) * GRID_PX
+
+
+def build(
+    rng: np.random.Generator,
+    labels: NDArray[np.uint8],
+    owner: NDArray[np.int64],
+    borders: tuple[Field, Field] | None = None,
+) -> Section:
+    """Return the architecture of a picture with these classes and territories (see `divide`).
+
+    borders: tiles (`border_tile`) of glands and of nests, which take long to draw; None: the picture has its own.
+    """
+    gland_tile, nest_tile = borders or (None, None)
     rows, columns = owner.shape
     padding = ((0, rows * GRID_PX - labels.shape[0]), (0, columns * GRID_PX - labels.shape[1]))
     blocks = np.pad(labels, padding, mode="edge").reshape(rows, GRID_PX, columns, GRID_PX)
@@ -84,12 +98,12 @@ def build(rng: np.random.Generator, labels: NDArray[np.uint8], owner: NDArray[np
         section.ground.cover += share
     section.ground.weave(rng, (110, 40), 800, (-1, 2))
     section.directions["spindle"] = contour(section.ground.across)
-    _glands(rng, section, glands)
+    _glands(rng, section, glands, gland_tile)
     _lay_stroma(section, stroma)
     # lymphoid tissue: small round nuclei, packed with hardly anything between them
     section.ground.lay(lymphoid, 0.42, 0.08, 0.20, 0.35)
     section.cells["lymphocyte"] += lymphoid * (0.55 + 0.40 * ramp(fractal(rng, owner.shape, 30), 0.3, 0.6))
-    _tumour(rng, section, tumour)
+    _tumour(rng, section, tumour, nest_tile)
     # necrosis: granular debris, that is ghosts of cells, nuclear dust in drifts, vacuoles
     section.ground.lay(necrosis, 0.40, 0.09, 0.25, 0.55)
     section.cells["dust"] += necrosis * (0.25 + 0.60 * ramp(fractal(rng, owner.shape, 14), 0.42, 0.58))
@@ -99,17 +113,20 @@ def build(rng: np.random.Generator, labels: NDArray[np.uint8], owner: NDArray[np
     return section
 
 
-def _cells_between(rng: np.random.Generator, shape: tuple[int, int], apart_px: int) -> Field:
-    """Return F2 - F1 of a partition into cells `apart_px` wide with bent borders, on the grid, in pixels."""
-    borders = texture.cell_borders(rng, 512, round(512 * GRID_PX / apart_px)) * GRID_PX
+def _cells_between(rng: np.random.Generator, shape: tuple[int, int], apart_px: int, tile: Field | None = None) -> Field:
+    """Return F2 - F1 of a partition into cells `apart_px` wide with bent borders, on the grid, in pixels.
+
+    tile: of the borders, taken from a random place of it; None: one is drawn.
+    """
+    borders = border_tile(rng, apart_px) if tile is None else np.roll(tile, rng.integers(0, 512, 2), (0, 1))
     bend = [14 * (fractal(rng, shape, 22, 2) - 0.5) for _ in range(2)]
     y, x = texture.axes(shape)
     return texture.sample_smooth(borders, y + bend[0], x + bend[1])
 
 
-def _glands(rng: np.random.Generator, section: Section, weight: Field) -> None:
+def _glands(rng: np.random.Generator, section: Section, weight: Field, tile: Field | None) -> None:
     """Set glands with one basal row of nuclei and a lumen into stroma; the nuclei point inwards."""
-    depth = _cells_between(rng, weight.shape, GLAND_PX)
+    depth = _cells_between(rng, weight.shape, GLAND_PX, tile)
     rough = fractal(rng, weight.shape, 60)
     gland = ramp(depth, 15, 23) * weight
     _lay_stroma(section, weight * (1 - gland))
@@ -128,9 +145,9 @@ def _lay_stroma(section: Section, weight: Field) -> None:
     section.cells["spindle"] += weight * 0.75
 
 
-def _tumour(rng: np.random.Generator, section: Section, weight: Field) -> None:
+def _tumour(rng: np.random.Generator, section: Section, weight: Field, tile: Field | None) -> None:
     """Fill nests with large cells; thin septa of stroma lie between them."""
-    border = _cells_between(rng, weight.shape, NEST_PX)
+    border = _cells_between(rng, weight.shape, NEST_PX, tile)
     fine = fractal(rng, weight.shape, 20)
     septum = ramp(border + 24 * (fine - 0.5), 16, 8) * weight
     section.ground.lay(weight, 0.42, 0.08, 0.20, 0.40)

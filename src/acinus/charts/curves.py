@@ -204,8 +204,13 @@ def confusion_chart(figure: Figure, matrix: np.ndarray, classes: Sequence[str]) 
 
 
 @chart()
-def grade_chart(figure: Figure, confusions: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
-    """Draw slides of each true grade by the grade given, one int (grades, grades) panel per grader."""
+def grade_chart(
+    figure: Figure, confusions: Mapping[str, np.ndarray], names: Sequence[str], thing: str = "grade"
+) -> None:
+    """Draw slides of each true grade by the grade given, one int (grades, grades) panel per grader.
+
+    thing: what the grades are called.
+    """
     figure.set_size_inches(0.6 + 3.6 * len(confusions), 4.0)
     most = max((int(matrix.max(initial=0)) for matrix in confusions.values()), default=0)
     panels = figure.subplots(1, len(confusions), squeeze=False)[0]
@@ -214,9 +219,9 @@ def grade_chart(figure: Figure, confusions: Mapping[str, np.ndarray], names: Seq
         _shades(axes, matrix, max(1, most), counts)
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("grade given")
+        axes.set_xlabel(f"{thing} given")
         axes.set_title(f"{title}: {int(np.trace(matrix))} of {int(matrix.sum())} exact", fontsize=11)
-    panels[0].set_ylabel("true grade")
+    panels[0].set_ylabel(f"true {thing}")
 
 
 def _shades(axes: Axes, matrix: np.ndarray, most: float, texts: Mapping[tuple[int, int], str], **font: Any) -> None:

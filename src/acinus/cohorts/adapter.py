@@ -40,6 +40,7 @@ class Order(Generic[Section]):
     file below the root (the inventory), relative path -> fingerprint. map: applies a picklable function
     to jobs, in order, perhaps in other processes; an Order itself does not travel there. say: told to the person who
     runs the stage, a line each. own_table: the project's own table of the slides, in place of one below the root.
+    only_labels: labels of whole slides are learned (task slide_labels), so that no slide needs an annotation.
     """
 
     root: Path
@@ -52,6 +53,7 @@ class Order(Generic[Section]):
     map: MapSlides
     say: Callable[[str], None] = print
     own_table: Path | None = None
+    only_labels: bool = False
 
 
 def new_row(slide_id: str, image: str, fingerprint: str, **known: Any) -> Row:

@@ -46,9 +46,12 @@ def carry(
     found: tuple[SlidesTable | None, Joined],
     label: params.SlideLabel | None,
     rasters: Path,
-    say: Callable[[str], None],
+    say: Callable[[str], None] | None,
 ) -> None:
-    """Write what the columns say of each slide (id -> path) for the report, and say which are used no further."""
+    """Write what the columns say of each slide (id -> path), and say which are used no further.
+
+    say: None where stage grade learns one of them (task slide_labels).
+    """
     table, joined = found
     if table is None or not table.label_columns:
         return
@@ -57,7 +60,7 @@ def carry(
     }
     write_json(rasters / SLIDE_LABELS, rows)
     unused = [name for name in table.label_columns if label is None or name != label.column]
-    if unused:
+    if unused and say is not None:
         say(
             f"{table.name}: labels that nothing is learned from: {', '.join(unused)}; they stand in the report's "
             "per_slide.csv; cohort.label may name one column that tells normal slides from tumour"

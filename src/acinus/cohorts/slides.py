@@ -50,7 +50,8 @@ def ingest(order: Order[params.SlidesCohort]) -> list[Row]:
     ]:
         order.say(line)
     label = slide_labels.as_written(order.cohort.label, found.table)
-    slide_labels.carry(found.match.slides, (found.table, found.joined), label, order.rasters, order.say)
+    say = None if order.only_labels else order.say
+    slide_labels.carry(found.match.slides, (found.table, found.joined), label, order.rasters, say)
     look = partial(
         examine, root=order.root, rasters=order.rasters, cohort=order.cohort, classes=order.classes, seed=order.seed
     )
@@ -64,7 +65,8 @@ def ingest(order: Order[params.SlidesCohort]) -> list[Row]:
     _refuse_unmapped(order, unmapped)
     _name_unscaled(order, rows)
     rows = dicom.one_per_series(rows, order.root) + _foreign(order, found.match)
-    _refuse_unlabelled(order, rows)
+    if not order.only_labels:
+        _refuse_unlabelled(order, rows)
     return adapter.with_splits(
         rows, order.cohort, order.seed, lambda row: row["slide_label"] or adapter.UNKNOWN, lambda row: row["provider"]
     )

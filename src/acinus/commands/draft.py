@@ -1,22 +1,34 @@
 """The recipe that `acinus init` writes: a published one for these slides, or one made from what lies there."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from acinus.cohorts import adapter, camelyon, panda, pannuke, rgb_mask
 from acinus.cohorts import slides as own_family
 from acinus.cohorts.adapter import Order, some
-from acinus.cohorts.matching import FLAT_SUFFIXES
 from acinus.cohorts.slides_table import NAME
-from acinus.commands.own_labels import MOST, WITHOUT_LABELS, number
+from acinus.commands.own_labels import number
 from acinus.commands.own_recipe import BASES, Seen, Task, own_recipe
 from acinus.commands.own_slides import Look, look
 from acinus.commands.own_splits import contradicted, planned
+from acinus.commands.own_study import BASE as STUDY_BASE
+from acinus.commands.own_study import FOLDS, own_study, todo_of
 from acinus.commands.own_table import with_splits
+from acinus.commands.own_targets import TargetSeen, targets_of
+from acinus.commands.own_todo import (
+    CONTRARY,
+    NO_LABELS,
+    NO_TARGET,
+    ONLY_LABELS,
+    no_labels,
+    no_slides,
+    odd_masks,
+    refused,
+    unplaced,
+)
 from acinus.errors import AcinusError
 from acinus.params import Recipe, check_recipe
 from acinus.params.base import SPLITS
@@ -31,22 +43,6 @@ NOT_DRAWN = (
     "A draw by these fractions would leave a class out of train, val or test: column split of slides.csv says where "
     "each slide goes."
 )
-ONLY_LABELS = (
-    "slide labels alone do not teach where tumour is: outline it on some of the slides (QuPath, ASAP, ImageScope or "
-    "masks), then run acinus init again for a new project; until then slides can be checked and their tissue found"
-)
-NO_LABELS = (
-    "no column of the table tells normal from tumour by itself ({columns}): say under cohort.label of the recipe what "
-    "the texts of one mean; to train, outline classes on some of the slides"
-)
-CONTRARY = (
-    "column {column} of the table calls {count} otherwise than their annotations do ({some}), so cohort.label is left "
-    "null: correct the table or the annotations, or say which classes are positive"
-)
-MOST_TODO = 10
-"""So many things that stage ingest would stop at are told, a line each."""
-SHOWN = 2
-"""So many faults stand in one line."""
 DISCOVER: dict[str, Any] = {
     "camelyon": camelyon.discover,
     "panda": panda.discover,
@@ -134,12 +130,15 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
     sight = look(slides, files)
     seen, count = sight.seen, len(sight.seen.mpps)
     if not count:
-        raise AcinusError(_no_slides(slides, files, sight))
-    if not (seen.classes or seen.values or seen.colours or seen.columns):
-        raise AcinusError(_no_labels(slides, sight))
+        raise AcinusError(no_slides(slides, files, sight))
+    targets = targets_of(sight.found.table, sight.found.joined) if task == "slides" else []
+    if not (seen.classes or seen.values or seen.colours or seen.columns or targets):
+        raise AcinusError(no_labels(slides, sight))
+    if task == "slides" and not (seen.classes or seen.values or seen.colours):
+        return _study_draft(slides, sight, targets)
     recipe, document, notes = _made(slides.name, seen, task or "patches")
     contrary = contradicted(sight.each, recipe)
-    first = [*sight.first, *sight.unowned, *_odd_masks(seen)]
+    first = [*sight.first, *sight.unowned, *odd_masks(seen)]
     if contrary and seen.label:
         first.append(CONTRARY.format(column=seen.label.name, count=number(len(contrary), "slide"), some=some(contrary)))
         recipe, document, notes = _made(slides.name, _unlabelled(seen, sight), task or "patches")
@@ -149,34 +148,71 @@ def own_draft(slides: Path, files: Iterable[str], task: Task | None, seed: int) 
         table = with_splits(table, plan.splits)
         notes = {**notes, "cohort.test_fraction": NOT_DRAWN}
     annotated = bool(seen.classes or seen.values or seen.colours)
-    refused = list(sight.refused[:MOST_TODO])
-    if more := len(sight.refused) - len(refused):
-        refused.append(f"and {more} more like these, which acinus look lists")
-    todo = [*first, *refused, *_unplaced(sight, recipe), *(plan.lacks if annotated else ())]
-    if sight.patients:
-        notes = {**notes, "cohort.split_by": f"{sight.patients}."}
-    if sight.unread:
-        document["cohort"]["exclude"] = dict(sight.unread)
-        notes = {**notes, "cohort.exclude": "Cannot be used as they are; take them off here when they can."}
+    todo = [*first, *refused(sight), *unplaced(sight, recipe), *(plan.lacks if annotated else ())]
+    notes = _noted(document, notes, sight)
     if plan.splits and table is None:
         name = sight.found.table.name if sight.found.table else NAME
         todo.append(f"{name}: fill in its column split: a draw would leave a class out of train, val or test")
-    if sight.taken:
-        notes = {"cohort.table": f"Made from {sight.taken}.", **notes}
-        document["cohort"] = {"root": "", "table": NAME, **document["cohort"]}
     if not annotated:
         todo.insert(0, ONLY_LABELS if seen.label else NO_LABELS.format(columns=", ".join(c.name for c in seen.columns)))
     stops = plan.stops or not annotated
     return Draft(document, f"made from {number(count, 'slide')}", notes, sight.faults, table, count, todo, stops)
 
 
+def _noted(document: dict[str, Any], notes: Mapping[str, str], sight: Look) -> Mapping[str, str]:
+    """Put what was seen of patients, of slides that cannot be used and of the table into section `cohort`."""
+    if sight.patients:
+        notes = {**notes, "cohort.split_by": f"{sight.patients}."}
+    if sight.unread:
+        document["cohort"]["exclude"] = dict(sight.unread)
+        notes = {**notes, "cohort.exclude": "Cannot be used as they are; take them off here when they can."}
+    if sight.taken:
+        notes = {"cohort.table": f"Made from {sight.taken}.", **notes}
+        document["cohort"] = {"root": "", "table": NAME, **document["cohort"]}
+    return notes
+
+
+def _study_draft(slides: Path, sight: Look, targets: Sequence[TargetSeen]) -> Draft:
+    """Return a recipe that learns a column of the table, of slides without an outline.
+
+    Raises:
+        AcinusError: no column that can be learned.
+    """
+    columns = sight.found.table.label_columns if sight.found.table else ()
+    if not targets:
+        raise AcinusError(NO_TARGET.format(slides=slides, columns=", ".join(columns) or "none"))
+    count = len(sight.seen.mpps)
+    usable = [one for one in sight.each.values() if one.usable]
+    patients = {one.patient for one in usable if one.entry.labels.get(targets[0].column)}
+    split = any(one.entry.split == "test" for one in usable)
+    base = read_mapping(published()[STUDY_BASE])
+    document, told = own_study(f"Slides of {slides.name}", sight.seen, targets, base, _weights(), split)
+    notes = _noted(document, told, sight)
+    recipe = check_recipe("--task slides", document)
+    assert isinstance(recipe, SlidesRecipe), "own recipes are of family slides"
+    todo = [
+        *sight.first,
+        *sight.unowned,
+        *refused(sight),
+        *unplaced(sight, recipe),
+        *todo_of(targets[0], len(patients)),
+    ]
+    origin = f"made from {number(count, 'slide')}"
+    return Draft(document, origin, notes, sight.faults, sight.table, count, todo, stops=len(patients) < FOLDS)
+
+
 def _made(name: str, seen: Seen, task: Task) -> tuple[SlidesRecipe, dict[str, Any], Mapping[str, str]]:
     """Return a recipe of family slides, its document, and what to say of its values."""
-    weights = "package" if find_spec(PACKAGE) else "imagenet"
-    document, notes = own_recipe(f"Slides of {name}", seen, task, read_mapping(published()[BASES[task]]), weights)
+    base = read_mapping(published()[BASES[task]])
+    document, notes = own_recipe(f"Slides of {name}", seen, task, base, _weights())
     recipe = check_recipe(f"--task {task}", document)
     assert isinstance(recipe, SlidesRecipe), "own recipes are of family slides"
     return recipe, document, notes
+
+
+def _weights() -> str:
+    """Return which weights this machine can have: those of a package, else timm's."""
+    return "package" if find_spec(PACKAGE) else "imagenet"
 
 
 def _unlabelled(seen: Seen, sight: Look) -> Seen:
@@ -184,52 +220,6 @@ def _unlabelled(seen: Seen, sight: Look) -> Seen:
     columns = [replace(one, values={}, why="not as the annotations have it") for one in seen.columns[:1]]
     bare = sum(one.usable and not one.classes for one in sight.each.values())
     return replace(seen, columns=(*columns, *(replace(one, values={}) for one in seen.columns[1:])), bare=bare)
-
-
-def _odd_masks(seen: Seen) -> list[str]:
-    """Return a line where masks have more values or colours than a person gives."""
-    return [
-        f"masks have {len(several)} {what}, of which the first {MOST} are classes: their borders are smoothed; export "
-        f"the masks without smoothing (anti-aliasing, interpolation), or keep those that are meant in cohort.{key}"
-        for several, what, key in (
-            (seen.colours, "colours", "mask_colours"),
-            (seen.values, "values", "mask_values"),
-        )
-        if len(several) > MOST
-    ]
-
-
-def _no_slides(slides: Path, files: Iterable[str], sight: Look) -> str:
-    """Return that no slide can be opened, and what lies there instead."""
-    lines = [*(one.unread for one in sight.each.values() if one.unread), *sight.unread.values()]
-    if lines:
-        more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-        return f"{slides}: no slide that can be opened ({'; '.join(lines[:SHOWN])}{more})"
-    kinds = Counter(PurePath(path).suffix.lower() or "without suffix" for path in files)
-    there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(SHOWN + 2)) or "it is empty"
-    return f"{slides}: no file has the name of a slide ({there}); give the folder that holds the slides with --slides"
-
-
-def _no_labels(slides: Path, sight: Look) -> str:
-    """Return that nothing is known of the slides, and what was not understood."""
-    lines = [*sight.first, *sight.refused, *sight.faults]
-    said = f" ({'; '.join(lines[:SHOWN])}{f'; and {len(lines) - SHOWN} more' if len(lines) > SHOWN else ''})"
-    return (
-        f"{slides}: no outlines, no masks and no table with labels for {number(len(sight.seen.mpps), 'slide')}"
-        f"{said if lines else ''}; {WITHOUT_LABELS}"
-    )
-
-
-def _unplaced(sight: Look, recipe: SlidesRecipe) -> list[str]:
-    """Return that slides lack um per px, without which they cannot be used."""
-    bare = [one.path for one in sight.each.values() if one.usable and one.mpp is None]
-    bare = [path for path in bare if recipe.index.mpp is not None or not path.lower().endswith(FLAT_SUFFIXES)]
-    if not bare:
-        return []
-    return [
-        f"{number(len(bare), 'slide')} without µm per px ({some(bare)}): write it into column mpp of slides.csv, or "
-        "one for all of them into cohort.mpp of the recipe (20x is about 0.5, 40x about 0.25)"
-    ]
 
 
 def looked_at(draft: Draft, slides: Path, files: Mapping[str, str], seed: int) -> tuple[Draft, str]:

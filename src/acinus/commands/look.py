@@ -23,6 +23,7 @@ from acinus.commands.own_legend import legend
 from acinus.commands.own_meanings import label_columns
 from acinus.commands.own_slides import annotated_twice, one_per_series
 from acinus.commands.own_table import table_lines, taken_over
+from acinus.commands.own_targets import targets_of
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, write_text
 from acinus.labels.palette import Colour
@@ -102,11 +103,13 @@ def run(folder: Path, out: Path) -> str:
     return f"{folder}\n\n{_text(parts, SHOWN)}\nwritten: {out / TEXT}, {out / SHEET}\n{_next(folder, looks, labelled)}"
 
 
-def _next(folder: Path, looks: Sequence[SlideLook], labelled: bool) -> str:
-    """Return what to do with what was seen. labelled: a table may say what slides are."""
+def _next(folder: Path, looks: Sequence[SlideLook], labelled: str) -> str:
+    """Return what to do with what was seen. labelled: a table may say what slides are (see `_table`)."""
     if not looks:
         return "next: give the folder that holds the slides"
     given = f"--slides {shlex.quote(str(folder))}"
+    if labelled == "learnable" and not any(one.classes for one in looks):
+        return f"next: acinus init my-study {given} --task slides (slide labels are enough: no outline is needed)"
     if labelled or any(one.classes for one in looks):
         return f"next: acinus init my-study {given}{_left_out(looks)}"
     return f"next: nothing says yet what the slides are: {WITHOUT_LABELS}; then acinus init my-study {given}"
@@ -125,12 +128,17 @@ def _left_out(looks: Sequence[SlideLook]) -> str:
 
 def _table(
     folder: Path, files: list[str], found: slides.Found, shown: Mapping[str, str]
-) -> tuple[slides.Found, str, bool]:
-    """Return what lies there by the table that `init` has or makes, whose that is, and whether it may have labels."""
+) -> tuple[slides.Found, str, str]:
+    """Return what lies there by the table that `init` has or makes, whose that is, and what labels it may have.
+
+    "learnable": a column that can be learned; "some": one that may say what slides are; "": none.
+    """
     made = None if found.table else taken_over(folder, files, found, shown, {})
     found = made.found if made else found
     source = made.known.path if made and made.known else slides.NAME
-    return found, source, bool(label_columns(found.table, found.joined))
+    if targets_of(found.table, found.joined):
+        return found, source, "learnable"
+    return found, source, "some" if label_columns(found.table, found.joined) else ""
 
 
 def _discovered(folder: Path, files: list[str]) -> tuple[slides.Found, list[str]]:

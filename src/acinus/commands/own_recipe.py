@@ -65,8 +65,8 @@ def own_recipe(
         "max_bad_fraction": 0.1,
         "probe_tiles": 16,
     }
-    document["index"], notes_of_index = _index(document["index"], seen)
-    patch_px = _patch_px(document["index"], seen, 1 if task == "segmentation" else PATCHES_ACROSS)
+    document["index"], notes_of_index = index_of(document["index"], seen)
+    patch_px = patch_px_of(document["index"], seen, 1 if task == "segmentation" else PATCHES_ACROSS)
     if patch_px < document["index"]["patch_px"]:
         document["index"] |= {"patch_px": patch_px, "stride_px": patch_px}
         document["infer"]["stride_px"] = patch_px // 2
@@ -98,7 +98,7 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
-def _index(index: Mapping[str, Any], seen: Seen) -> tuple[dict[str, Any], dict[str, str]]:
+def index_of(index: Mapping[str, Any], seen: Seen) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the section `index` with a resolution that every slide has, and what to say of it."""
     known = [mpp for mpp in seen.mpps if mpp is not None]
     kept = {key: value for key, value in index.items() if key not in ("level", "mpp", "tissue")}
@@ -115,7 +115,7 @@ def _index(index: Mapping[str, Any], seen: Seen) -> tuple[dict[str, Any], dict[s
     return {**kept, "mpp": mpp, "tissue": tissue}, notes
 
 
-def _patch_px(index: Mapping[str, Any], seen: Seen, across: int) -> int:
+def patch_px_of(index: Mapping[str, Any], seen: Seen, across: int) -> int:
     """Return the edge of a patch, a power of 2, of which the middle one of the slides has `across` at least."""
     mpp = index.get("mpp")
     edges = [edge * (known / mpp if mpp and known else 1.0) for edge, known in zip(seen.edges, seen.mpps, strict=False)]

@@ -14,7 +14,7 @@ from acinus.embedding.bags import Choice
 from acinus.embedding.feature_file import Patches
 from acinus.embedding.slide_features import EmbedJob, Encoder, SlideToEmbed, slide_features
 from acinus.grading.card import CARD_FILE, load_graders
-from acinus.grading.mil import GatedAttention, class_probs, decide
+from acinus.grading.mil import Aggregator, class_probs, decide
 from acinus.grading.rule import by_rule
 from acinus.learning.device import reproducible
 from acinus.scoring.burden import tumour_by_burden
@@ -50,7 +50,7 @@ class Verdict:
     attention: tuple[float, ...]
 
 
-def judge(models: Sequence[GatedAttention], features: np.ndarray) -> Verdict:
+def judge(models: Sequence[Aggregator], features: np.ndarray) -> Verdict:
     """Return what graders in evaluation mode say of the features, float32 (n, d), of one slide's patches."""
     with torch.inference_mode():
         judged = [model(torch.from_numpy(features)) for model in models]

@@ -1,6 +1,9 @@
 """How many slides and patients a report is of."""
 
 from acinus.metrics.metric import Case, count
+from acinus.metrics.setup import PATCHES, SEGMENTATION, SLIDES
+
+EVERY_TASK = (PATCHES, SEGMENTATION, SLIDES)
 
 
 def _unlabelled(case: Case) -> int:
@@ -18,7 +21,7 @@ def _seen(case: Case) -> int:
 
 
 METRICS = (
-    count("n_slides", "test slides that are scored", lambda case: int(case.scored.sum())),
+    count("n_slides", "slides that are scored", lambda case: int(case.scored.sum()), tasks=EVERY_TASK),
     count(
         "n_slides_excluded",
         "test slides that are not scored, each with its reason on the page",
@@ -31,7 +34,10 @@ METRICS = (
         tables=("manifest",),
     ),
     count(
-        "n_patients", "patients of the scored slides", lambda case: int(case.slides["patient"][case.scored].nunique())
+        "n_patients",
+        "patients of the scored slides",
+        lambda case: int(case.slides["patient"][case.scored].nunique()),
+        tasks=EVERY_TASK,
     ),
     count(
         "n_patients_seen",

@@ -224,9 +224,13 @@ def is_tumor(slides: pd.DataFrame) -> np.ndarray:
 
 
 def usable_slides(per_slide: pd.DataFrame) -> pd.DataFrame:
-    """Return the test slides with status ok, mapped or not, by slide_id; without a status, those scored."""
+    """Return the test slides with status ok, mapped or not, by slide_id; without a status, those scored.
+
+    Of labels of whole slides, whose table says which model predicted them, those of every split that were predicted.
+    """
     usable = (per_slide["status"] == "ok").fillna(False) if "status" in per_slide else per_slide["scored"]
-    chosen = per_slide[(per_slide["split"] == "test").fillna(False) & usable]
+    of_task = per_slide["model"].notna() if "model" in per_slide else (per_slide["split"] == "test").fillna(False)
+    chosen = per_slide[of_task & usable]
     return chosen.sort_values("slide_id", kind="stable", ignore_index=True)
 
 

@@ -18,10 +18,12 @@ from acinus.metrics import (
     lesions,
     overlap,
     ranking,
+    slides,
     tissue,
 )
 from acinus.metrics.metric import Case, Measure, Metric, Metrics, Taken
-from acinus.metrics.setup import SEGMENTATION
+from acinus.metrics.setup import SEGMENTATION, SLIDES
+from acinus.metrics.slide_figures import MAIN_OF_KIND
 from acinus.plugins import finding, loading
 from acinus.plugins.loading import Loaded
 
@@ -91,6 +93,7 @@ _KINDS = (
     instances.PER_CLASS,
     tissue.METRICS,
     lesions.COMPARED,
+    slides.METRICS,
 )
 # in this order, counts last
 register(*sorted((metric for kind in _KINDS for metric in kind), key=lambda metric: metric.unit == "count"))
@@ -111,6 +114,15 @@ BASELINES: dict[str, dict[str, tuple[str, str]]] = {
     "segmentation": {
         "majority": ("majority class", "the commonest class of the training patches for every pixel of the tissue"),
         "colour": ("colour only", "logistic regression on the colour of each map pixel alone, blind to its neighbours"),
+    },
+    "slide_labels": {
+        "mean_pooling": ("mean pooling", "a linear model of the mean of a slide's features"),
+        "size": ("size only", "the same of the number of tissue patches alone"),
+        "colour": ("colour only", "the same of mean and deviation of red, green and blue over the tissue"),
+        "majority": (
+            "majority",
+            "the shares of the classes, the mean, or one risk, of the slides learned from",
+        ),
     },
 }
 """By task: baseline -> its name and what it does."""
@@ -144,8 +156,10 @@ def tolerances() -> dict[str, float]:
     return {name: metric.tolerance for name, metric in METRICS.items() if metric.tolerance is not None}
 
 
-def main_metric(family: str, task: str, classes: int = 2) -> str:
-    """Return the name of the metric by which a recipe of so many classes is known."""
+def main_metric(family: str, task: str, classes: int = 2, kind: str = "binary") -> str:
+    """Return the name of the metric by which a recipe of so many classes is known. kind: of labels of whole slides."""
+    if task == SLIDES:
+        return MAIN_OF_KIND[kind]
     if task == SEGMENTATION:
         return MAIN_OF_FAMILY.get(family, "dice_mean")
     return "patch_auc" if classes == 2 else "auc_macro"

@@ -5,7 +5,7 @@ import pandas as pd
 from acinus.metrics.choices import choice_values, extraction_values
 from acinus.metrics.metric import Case, Measure, Metric, Metrics, groups, usable_slides
 from acinus.metrics.registry import METRICS, measures
-from acinus.metrics.setup import MetricSetup, Tables
+from acinus.metrics.setup import SLIDES, MetricSetup, Tables
 from acinus.scoring.bootstrap import Interval, interval
 
 
@@ -26,7 +26,7 @@ def recipe_metrics(per_slide: pd.DataFrame, tables: Tables, setup: MetricSetup, 
     n_test = int((per_slide["split"] == "test").fillna(False).sum())
     case = Case(usable_slides(per_slide), setup, tables, n_test)
     most_undefined = 0
-    values: Metrics = {"tumor_rule_burden_percent": setup.burden_percent}
+    values: Metrics = {} if setup.task == SLIDES else {"tumor_rule_burden_percent": setup.burden_percent}
     values |= choice_values(tables, setup) | extraction_values(tables.extraction)
     for metric, name, measure in measures(case):
         if metric.reported:

@@ -11,7 +11,7 @@ from acinus.errors import AcinusError
 from acinus.records import LOG_COLUMNS, Table
 from acinus.scoring.scaling import Scaling
 
-PATCHES, SEGMENTATION = "patch_classification", "segmentation"
+PATCHES, SEGMENTATION, SLIDES = "patch_classification", "segmentation", "slide_labels"
 """The tasks."""
 
 
@@ -78,6 +78,7 @@ class Tables:
     class_scores: pd.DataFrame = field(default_factory=_empty(records.CLASS_SCORES))  # of the test split
     colour_scores: pd.DataFrame = field(default_factory=_empty(records.CLASS_SCORES))  # of the colour-only baseline
     grades: pd.DataFrame = field(default_factory=_empty(records.GRADES))
+    predictions: pd.DataFrame = field(default_factory=_empty(records.PREDICTIONS))
     log: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LOG_COLUMNS), dtype="float64"))
     tuning: Mapping[str, Any] = field(default_factory=dict)  # tune/best.yaml: trials and the settings chosen
     comparison: Mapping[str, Any] = field(default_factory=dict)  # tune/comparison.json: tuned against untuned

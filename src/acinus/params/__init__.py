@@ -18,6 +18,7 @@ from acinus.params.project import (
     CamelyonDemo,
     Compute,
     Demo,
+    MilDemo,
     PandaDemo,
     PannukeDemo,
     Project,

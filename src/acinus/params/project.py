@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from acinus.params.base import Count, Name, Section
 
 RESERVED = ("demo", "raw", "summary")  # folders of data/ and reports/ that are no recipe's
-Family = Literal["slides", "camelyon", "panda", "rgb_mask", "pannuke"]
+Family = Literal["slides", "camelyon", "panda", "rgb_mask", "pannuke", "mil"]
 
 
 class Compute(Section):
@@ -109,16 +109,28 @@ class PannukeDemo(Section):
     """Tiles of 256 px in each of the three folds."""
 
 
+class MilDemo(Section):
+    """How many slides with nothing but a label are drawn, and how large."""
+
+    slides: Annotated[int, Field(ge=12, le=500)] = 42
+    """Slides; every fifth patient has two, and the last two patients have no label."""
+    width_px: Annotated[int, Field(ge=384, le=8192)] = 1152
+    """Width of a slide, in level-0 px; slides are 0.8 to 1.15 times as large."""
+    height_px: Annotated[int, Field(ge=384, le=8192)] = 864
+    """Height of a slide, in level-0 px."""
+
+
 class Demo(Section):
     """The demonstration cohorts to draw."""
 
-    families: list[Family] = ["slides", "camelyon", "panda", "rgb_mask", "pannuke"]
+    families: list[Family] = ["slides", "camelyon", "panda", "rgb_mask", "pannuke", "mil"]
     """The families drawn; an empty list draws none."""
     slides: SlidesDemo = SlidesDemo()
     camelyon: CamelyonDemo = CamelyonDemo()
     panda: PandaDemo = PandaDemo()
     rgb_mask: RgbMaskDemo = RgbMaskDemo()
     pannuke: PannukeDemo = PannukeDemo()
+    mil: MilDemo = MilDemo()
 
 
 class Project(Section):

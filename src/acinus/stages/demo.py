@@ -6,7 +6,7 @@ from typing import Any
 from acinus.errors import RecipeError
 from acinus.files import atomic_path
 from acinus.stage import ProjectStage
-from acinus_demo import camelyon, panda, pannuke, rgb_mask, slides
+from acinus_demo import camelyon, mil, panda, pannuke, rgb_mask, slides
 
 FAMILIES: dict[str, Any] = {
     "slides": slides,
@@ -14,6 +14,7 @@ FAMILIES: dict[str, Any] = {
     "panda": panda,
     "rgb_mask": rgb_mask,
     "pannuke": pannuke,
+    "mil": mil,
 }
 """What draws each family: plan(seed, settings), draw_slide(plan, root), finish(plans, root)."""
 

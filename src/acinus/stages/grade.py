@@ -1,4 +1,7 @@
-"""grade: slides, their features and amounts -> graders models/<recipe>.mil/, grades.parquet, attention.parquet."""
+"""grade: slides, their features and amounts -> graders models/<recipe>.mil/, grades.parquet, attention.parquet.
+
+Of task slide_labels: slides, their features and labels -> models/<recipe>.mil/, predictions.parquet, attention.parquet.
+"""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -7,24 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acinus import records
-from acinus.files import atomic_path, note_if_empty, sha256
+from acinus.files import atomic_path, note_if_empty, read_json, sha256
 from acinus.grading.rule import by_rule
+from acinus.labels.places import Places
+from acinus.params import SLIDE_LABELS
 from acinus.scoring.burden import tumour_by_burden
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that grades nothing never imports torch
+    import numpy as np
+
     from acinus.embedding.feature_file import SlideFeatures
     from acinus.encoders.spec import EncoderSpec
     from acinus.grading.apply import Verdict
+    from acinus.grading.baselines import Facts
     from acinus.grading.card import MilCard
     from acinus.grading.fit import Fitted, Known
+    from acinus.grading.runs import Run, Subject
+    from acinus.grading.study import Job, Learned
+    from acinus.grading.targets import Target
 
 CLASSES = {"isup": tuple(f"ISUP {grade}" for grade in range(6)), "tumor": ("normal", "tumor")}
 Row = dict[str, Any]
 
 
 def run(stage: Stage) -> None:
-    """Learn grades from the training slides and give one to every slide that has a map."""
+    """Learn grades or labels of whole slides, and give one to every slide that has a map, or tissue."""
+    if stage.recipe.task == SLIDE_LABELS:
+        _study(stage)
+        return
     manifest = records.rows(records.read(records.MANIFEST, stage.paths.manifest))
     quantities = records.rows(records.read(records.QUANTITIES, stage.paths.quantities))
     amounts = {row["slide_id"]: row for row in quantities}
@@ -61,7 +75,7 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     import torch
 
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
     from acinus.grading.fit import Known, learn
@@ -164,3 +178,123 @@ def _row(stage: Stage, row: Row, amounts: Row, verdict: "Verdict") -> Row:
         "rule_tumor": tumour_by_burden(amounts["burden_pred"], settings.burden_percent),
         "num_patches": len(verdict.attention),
     }
+
+
+# ---------------------------------------------------------------- task slide_labels
+
+
+def _study(stage: Stage) -> None:
+    """Learn a column of the cohort's table, by folds or by the splits, and predict every slide with tissue."""
+    from acinus.grading import runs, study
+    from acinus.grading.predictions import attention_of, rows_of
+    from acinus.grading.targets import read_target
+    from acinus.learning.device import best_alone
+    from acinus.metrics.slide_figures import values_of_folds
+
+    folds, paths = stage.recipe.cohort.folds, stage.paths
+    rows = _with_features(stage)
+    labels = read_json(paths.slide_labels) if paths.slide_labels.is_file() else {}
+    target = read_target(stage.recipe.grade, rows, labels)
+    subjects = [runs.subject(row, target) for row in rows]
+    placed, notes = runs.draw(subjects, target, folds, stage.seed("folds")) if folds else (None, [])
+    planned = runs.plan(subjects, placed)
+    runs.check(planned, subjects, target)
+    notes = [*target.notes, *notes]
+    for note in notes:
+        stage.say(note)
+    facts = _facts(stage, rows)
+    jobs = _study_jobs(stage, planned, subjects, target, facts)
+    learned = list(stage.map(study.do, jobs, alone=best_alone(stage.project.compute.device)))
+    _save_study(stage, learned, target, notes)
+    predictions = records.frame(records.PREDICTIONS, rows_of(learned, subjects, target, facts))
+    records.write(records.PREDICTIONS, predictions, paths.predictions)
+    patches = [row for one in subjects for row in _attended(stage, one.slide_id, attention_of(learned, one.slide_id))]
+    records.write(records.ATTENTION, records.frame(records.ATTENTION, patches), paths.attention)
+    records.write(records.GRADES, records.frame(records.GRADES, []), paths.grades)
+    stage.log.log_artifact(paths.mil, "mil")
+    stage.log.log_metrics({"n_slides": len(subjects), "n_patches": len(patches), **values_of_folds(predictions)})
+    models = sum(len(one.members) for one in learned)
+    stage.say(f"{len(subjects)} slides predicted by {models} models in {len(learned)} runs")
+
+
+def _with_features(stage: Stage) -> list[Row]:
+    """Return the usable slides of the manifest that have features; the others are named."""
+    from acinus.embedding.folder import feature_path
+
+    manifest = records.rows(records.read(records.MANIFEST, stage.paths.manifest))
+    rows = []
+    for row in manifest:
+        if row["status"] == "ok" and feature_path(stage.paths.features, row["slide_id"]).is_file():
+            rows.append(row)
+        elif row["status"] == "ok":
+            stage.say(f"{row['slide_id']}: no tissue to take a patch from, not predicted")
+    return rows
+
+
+def _facts(stage: Stage, rows: Sequence[Row]) -> dict[str, "Facts"]:
+    """Return what simpler models see of each slide."""
+    from acinus.embedding.folder import feature_path
+    from acinus.grading.stored import FactsJob, facts_of
+
+    places = Places(stage.cohort_root, stage.paths.rasters)
+    jobs = [
+        FactsJob(
+            slide_id=row["slide_id"],
+            image=places.image(row),
+            tissue=stage.paths.tissue / f"{row['slide_id']}.png",
+            features=feature_path(stage.paths.features, row["slide_id"]),
+        )
+        for row in rows
+    ]
+    return {job.slide_id: facts for job, facts in zip(jobs, stage.map(facts_of, jobs), strict=True)}
+
+
+def _study_jobs(
+    stage: Stage, planned: Sequence["Run"], subjects: Sequence["Subject"], target: "Target", facts: dict[str, "Facts"]
+) -> list["Job"]:
+    from acinus.grading.stored import StoredFeatures
+    from acinus.grading.study import Job
+
+    by_id, settings = {one.slide_id: one for one in subjects}, stage.recipe.grade
+    features = StoredFeatures(stage.paths.features, tuple(by_id))
+    return [
+        Job(
+            run=run,
+            subjects=by_id,
+            target=target,
+            settings=settings,
+            features=features,
+            facts=facts,
+            seeds=tuple(stage.seed("mil", run.repeat, run.fold or 0, n) for n in range(1, settings.seeds + 1)),
+            device=stage.project.compute.device,
+            threads=stage.project.compute.threads,
+        )
+        for run in planned
+    ]
+
+
+def _save_study(stage: Stage, learned: Sequence["Learned"], target: "Target", notes: Sequence[str]) -> None:
+    """Write the models and their card, and the encoder's weights where they lie beside the features."""
+    from acinus.embedding.folder import read_encoder
+    from acinus.encoders.spec import ENCODER_FILE
+    from acinus.grading.study_card import save_study
+
+    with atomic_path(stage.paths.mil) as folder:
+        folder.mkdir()
+        weights = stage.paths.features / ENCODER_FILE
+        if weights.is_file():
+            shutil.copyfile(weights, folder / ENCODER_FILE)
+        known = {"version": version("acinus"), "encoder": read_encoder(stage.paths.features), "notes": tuple(notes)}
+        known |= {"index": stage.recipe.index.model_dump(mode="json")}
+        save_study(folder, learned, target, **known, data_hashes={"manifest": sha256(stage.paths.manifest)})
+
+
+def _attended(stage: Stage, slide_id: str, attention: "np.ndarray") -> list[Row]:
+    """Return the rows of records.ATTENTION of one slide: all its patches."""
+    from acinus.embedding.feature_file import read_patches_of
+    from acinus.embedding.folder import feature_path
+
+    patches, _ = read_patches_of(feature_path(stage.paths.features, slide_id))
+    fixed = {"slide_id": slide_id, "downsample": patches.downsample, "patch_px": patches.patch_px, "prob": None}
+    places = zip(patches.x0.tolist(), patches.y0.tolist(), attention.tolist(), strict=True)
+    return [{**fixed, "x0": x0, "y0": y0, "chosen": "all", "attention": weight} for x0, y0, weight in places]

@@ -11,7 +11,7 @@ from acinus.cohorts.manifest import FINDINGS, SHOWN, build_manifest, unlabelled_
 from acinus.cohorts.matching import OUTLINE_SUFFIXES
 from acinus.errors import AcinusError
 from acinus.files import atomic_path, note_if_empty
-from acinus.params import PandaCohort, SlidesCohort
+from acinus.params import SLIDE_LABELS, PandaCohort, SlidesCohort
 from acinus.plugins import finding, loading
 from acinus.slides import formats
 from acinus.stage import Stage
@@ -43,6 +43,7 @@ def run(stage: Stage) -> None:
             map=stage.map,
             say=stage.say,
             own_table=own_table(stage.root, stage.recipe.cohort),
+            only_labels=stage.recipe.task == SLIDE_LABELS,
         )
         rows = _family(stage.recipe.family)[0](order)
         try:
@@ -58,7 +59,7 @@ def run(stage: Stage) -> None:
         stage.say(
             f"{row['slide_id']}: {', '.join(f'{name} ({FINDINGS[name]})' for name in row['findings'].split(';'))}"
         )
-    for line in unlabelled_lines(manifest):
+    for line in unlabelled_lines(manifest) if stage.recipe.task != SLIDE_LABELS else ():
         stage.say(line)
     counts = {f"n_slides.{status}": int((manifest["status"] == status).sum()) for status in ("ok", "bad", "excluded")}
     usable = manifest[manifest["status"] == "ok"]

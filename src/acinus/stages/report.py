@@ -19,7 +19,7 @@ from acinus.metrics import per_slide
 from acinus.metrics.metric import Metrics
 from acinus.metrics.registry import use_plugins
 from acinus.metrics.report import recipe_metrics
-from acinus.metrics.setup import MetricSetup, Tables
+from acinus.metrics.setup import SLIDES, MetricSetup, Tables
 from acinus.pages import contexts, pages, plots, summary, views
 from acinus.params import section_hash
 from acinus.params.strict_yaml import read_mapping
@@ -50,6 +50,11 @@ Rows = dict[str, dict[str, Any]]
 def run(stage: Stage) -> None:
     """Score the test slides once and show everything."""
     use_plugins()
+    if stage.recipe.task == SLIDES:
+        from acinus.drawing import study
+
+        study.report(stage)
+        return
     point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
     tables, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports
     table = per_slide.per_slide(tables, setup)

@@ -1,0 +1,22 @@
+"""Texts that are nearly the same: what a slip of the pen makes of a class's name."""
+
+
+def near_duplicates(one: str, other: str) -> bool:
+    """Return whether two different texts are alike but for case and spaces, or one slip apart in letters.
+
+    A slip: a letter more, less, another one, or two neighbours swapped. Names that differ in a digit, or of fewer than
+    four letters, are two names: grade 1 and grade 2, MSI and MSS, I and II.
+    """
+    first, second = (" ".join(text.casefold().split()) for text in (one, other))
+    if first == second:
+        return True
+    if min(len(first), len(second)) < 4:
+        return False
+    same = [a == b for a, b in zip(first, second, strict=False)]
+    start = same.index(False) if False in same else len(same)
+    left, right = first[start:], second[start:]
+    differing = left[:1] + right[:1]
+    if any(letter.isdigit() for letter in differing):
+        return False
+    swapped = left[:2] == right[:2][::-1] and left[2:] == right[2:]
+    return left[1:] == right[1:] or left[1:] == right or left == right[1:] or swapped
