@@ -5,7 +5,7 @@ from pathlib import Path
 from acinus.files import write_text
 from acinus.metrics.metric import Metric
 from acinus.metrics.registry import METRICS
-from acinus.metrics.setup import PATCHES, SEGMENTATION
+from acinus.metrics.setup import PATCHES, SEGMENTATION, SLIDES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "glossary.md"
 
@@ -14,7 +14,8 @@ HEAD = """# Glossary of metrics
 Every number in a report's `metrics.json`, on its pages, in MLflow and in `acinus compare`. This page is written from
 the registry: change `src/acinus/metrics/` and run `python -m tools.glossary`.
 
-All are of the test split, unless their name says `val`. An undefined number is `null`, never 0.
+All are of the test split, unless their name says `val`; those of labels of whole slides (`slide.`) are out of fold where
+there are folds. An undefined number is `null`, never 0.
 
 **Dice** is twice the intersection of the predicted and the annotated area divided by the sum of both areas, **IoU** the
 intersection divided by the union, **AUC** the area under the ROC curve (the chance that a positive scores above a
@@ -24,7 +25,7 @@ becomes regions: temperature, threshold, smoothing, clean-up.
 
 AVERAGED = {"slides": "per slide", "patches": "per patch or px drawn from one", "pooled": "pooled over slides"}
 BETTER = {"higher": "higher", "lower": "lower", "near zero": "near 0", "neither": "neither"}
-TASKS = {PATCHES: "patch classification only", SEGMENTATION: "segmentation only"}
+TASKS = {PATCHES: "patch classification only", SEGMENTATION: "segmentation only", SLIDES: "slide labels only"}
 CLASSES = {"any": "", "two": "two classes only", "many": "more than two classes only"}
 UNITS = {"share": "share", "percent": "share", "points": "percentage points", "mm²": "mm²", "number": "number"}
 
@@ -33,6 +34,11 @@ SUFFIXES: dict[str, str] = {
     "_ci_high": "its upper end",
     ".baseline_majority": "the value of always predicting the most common class on the same slides",
     ".baseline_colour": "the value of a logistic regression on colours on the same slides",
+    ".baseline_mean_pooling": "the value of a linear model of the mean features; slide labels only",
+    ".baseline_size": "the value of a linear model of the number of tissue patches; slide labels only",
+    ".fold_<number>": "the value of one fold, of the first repeat; the main metric of slide labels only",
+    ".folds_mean": "mean over the folds of all repeats; the main metric of slide labels only",
+    ".folds_std": "standard deviation over them; the main metric of slide labels only",
     ".seeds_low": "worst seed; graders only: the metric itself is of the mean of their seeds",
     ".seeds_high": "best seed; graders only",
     ".seeds_mean": "mean of the seeds' own values; graders only",

@@ -55,6 +55,8 @@ def check(root: Path, project: Project, name: str, recipe: Recipe, stage: str | 
                 _refuse(no_openvino("No module named 'openvino'"))
         if step <= WAY.index("grade") and recipe.grade.target != "none":
             _check_encoder(root, recipe)
+        if not of_patches and step <= WAY.index("embed"):
+            _refuse(running_fault(recipe.embed.precision, "torch", False, project.compute.device, "embed"))
     except AcinusError as error:
         raise RecipeError(f"recipes/{name}.yaml: {error}") from error
 

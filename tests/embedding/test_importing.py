@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from acinus.cli import main
 from acinus.commands import import_features
 from acinus.embedding.feature_file import read_features
 from acinus.embedding.folder import feature_path, read_encoder
@@ -222,3 +224,16 @@ def test_a_slide_replaced_since_is_refused(project: Paths) -> None:
     records.write(records.MANIFEST, manifest, project.manifest)
     with pytest.raises(AcinusError, match="features of another encoder, grid, resolution or slide"):
         embed.run(stage_of(project.root, recipe_of(project.root, weights="imported")))
+
+
+def test_the_command_says_what_was_done_and_what_is_next(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acinus.project.checkout.project_root", lambda: project.root)
+    made = project.root / "made"
+    stamp(made, "a")
+    done = CliRunner().invoke(main, ["embed", "--recipe", "r", "--import", str(made)])
+    assert done.exit_code == 0, done.output
+    assert "1 of 5 slides imported, 6 patches of 16 features (STAMP)" in done.output
+    assert "next: acinus dvc repro --force --single-item embed@r" in done.output
+    wrong = CliRunner().invoke(main, ["embed", "--recipe", "r", "--import", str(made / "no")])
+    assert wrong.exit_code == 1
+    assert "no such folder; give the folder of the feature files" in wrong.output

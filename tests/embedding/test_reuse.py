@@ -47,7 +47,7 @@ def test_the_second_time_nothing_is_embedded(tmp_path: Path, monkeypatch: pytest
     assert (second.taken_over, second.num_patches, second.width) == (True, first.num_patches, first.width)
     one, two = (kept(paths, name).target for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
-    assert one.stat().st_ino == two.stat().st_ino  # on the disk once
+    assert one.stat().st_ino == two.stat().st_ino
 
 
 def test_a_disk_without_links_gets_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

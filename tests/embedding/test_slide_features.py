@@ -103,6 +103,21 @@ def test_failures_say_what_to_do(paths: Paths) -> None:
         slide_features(replace(one, encoder=replace(one.encoder, spec=spec)))
 
 
+def test_autocast_is_for_gpus(paths: Paths) -> None:
+    one = job(paths)
+    with pytest.raises(AcinusError, match=r"embed\.precision = 'bf16-mixed' runs on a GPU only"):
+        slide_features(replace(one, encoder=replace(one.encoder, precision="bf16-mixed")))
+
+
+def test_a_level_of_another_resolution_than_the_encoders(paths: Paths) -> None:
+    one = job(paths)
+    spec = one.encoder.spec.model_copy(update={"mpp": 1.0})
+    with pytest.raises(SlideError, match=r"slide a: index\.patch_px = 64 at 0\.5 um/px, scaled to 64 px"):
+        slide_features(replace(one, encoder=replace(one.encoder, spec=spec)))
+    coarse = replace(one, slide=replace(one.slide, mpp=1.0))
+    assert slide_features(replace(coarse, encoder=replace(one.encoder, spec=spec))) is not None
+
+
 def test_what_keeps_the_features_may_fail(paths: Paths) -> None:
     def full(*_: object) -> None:
         raise OSError("disk full")

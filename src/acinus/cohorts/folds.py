@@ -61,7 +61,8 @@ def assign(slides: Sequence[Placed], k: int, seed: int, preserve_site: bool = Fa
 
 def _cut(orders: Mapping[str, Sequence[str]], first: Mapping[str, int], k: int) -> dict[str, int]:
     """Return group -> fold. first: of a stratum's k parts, the fold of the first; else the one that evens sizes out."""
-    sizes, folds = np.zeros(k, dtype=np.int64), {}
+    folds: dict[str, int] = {}
+    sizes = np.zeros(k, dtype=np.int64)
     for stratum, groups in orders.items():
         parts = np.arange(len(groups)) * k // len(groups)
         counts = np.bincount(parts, minlength=k)
@@ -105,10 +106,10 @@ def _whole_sites(sites: Mapping[str, str], strata: Mapping[str, str], k: int, se
     share /= share.sum(axis=0)
     fold = np.zeros(len(names), dtype=np.int64)
     sums = np.zeros((k, len(kinds)))
-    for place, site in enumerate(sorted(range(len(names)), key=lambda row: -share[row].sum())):
+    for place, row in enumerate(np.argsort(-share.sum(axis=1), kind="stable").tolist()):
         # the first k sites open a fold each, so that none is empty
-        fold[site] = place if place < k else min(range(k), key=lambda f: ((sums[f] + share[site]) ** 2).sum())
-        sums[fold[site]] += share[site]
+        fold[row] = place if place < k else int(((sums + share[row]) ** 2).sum(axis=1).argmin())
+        sums[fold[row]] += share[row]
     while (better := _better(fold, share, k)) is not None:
         fold = better
     return dict(zip(names, fold.tolist(), strict=True))

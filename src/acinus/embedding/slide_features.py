@@ -22,6 +22,7 @@ from acinus.learning.device import Running, network, pick, reproducible
 from acinus.learning.inputs import InputSpec, to_device, to_input
 from acinus.maps.slide_map import IN_TURN, batches, memory_of
 from acinus.maps.tiff import open_map
+from acinus.params.faults import running_fault
 from acinus.patches.index import Squares
 from acinus.seeds import derive
 from acinus.slides.geometry import Resolution, resolve
@@ -179,6 +180,8 @@ def _by_batch(encoder: Encoder) -> Callable[[np.ndarray], np.ndarray]:
     The encoder is the process's one copy: only within `reproducible`, which lets one thread in, may it be run.
     """
     spec, where = encoder.spec, pick(encoder.device)
+    if (fault := running_fault(encoder.precision, "torch", False, where.type, "embed")) is not None:
+        raise AcinusError(fault)
     run = network(_loaded(encoder), where, spec.px, Running(encoder.precision))
     inputs = InputSpec(spec.mean, spec.std, spec.px)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from acinus import params
@@ -76,6 +77,8 @@ def draw(
     for repeat in range(1, settings.repeats + 1):
         fold = drawing.assign(placed, settings.k, derive(seed, repeat), settings.preserve_site)
         repeats.append({slide: fold[group] + 1 for slide, group in groups.items() if group in fold})
+    if any(one == other for one, other in combinations(repeats, 2)):
+        notes.append(f"cohort.folds.repeats = {settings.repeats}: some of them are the same folds; write fewer")
     if settings.by == "slide" and len(pool) > len({one.patient for one in pool}):
         notes.append("cohort.folds.by = slide: patients have slides in several folds, so figures may be too good")
     return repeats, notes

@@ -16,14 +16,16 @@ from acinus.grading.mean import of_linear
 from acinus.grading.mil import Aggregator, MilSpec
 from acinus.grading.runs import Run, Subject
 from acinus.grading.targets import Target
-from acinus.learning.device import reproducible
+from acinus.learning.device import pick, reproducible
 
 MEAN = "mean"
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A run to do; travels to a worker. features: slide_id -> float32 (n, d). seeds: of the models, one each."""
+    """A run to do; travels to a worker. features: slide_id -> float32 (n, d). seeds: of the models, one each. device:
+    where they learn; they answer on the CPU.
+    """
 
     run: Run
     subjects: Mapping[str, Subject]
@@ -32,6 +34,7 @@ class Job:
     features: Mapping[str, np.ndarray]
     facts: Mapping[str, Facts]
     seeds: tuple[int, ...]
+    device: str
     threads: int
 
 
@@ -71,7 +74,7 @@ class Learned:
 
 def do(job: Job) -> Learned:
     """Learn and predict. Bits repeat for the same job and number of threads."""
-    with reproducible(torch.device("cpu"), job.threads):
+    with reproducible(pick(job.device), job.threads):
         run, kind, classes = job.run, job.target.kind, max(len(job.target.classes), 1)
         train, val = (_truths(job, ids) for ids in (run.train, run.val))
         facts = [[job.facts[slide] for slide in ids] for ids in (run.train, run.val)]
@@ -142,8 +145,9 @@ def _fit_all(job: Job, spec: MilSpec, scale: Scale) -> list[Fitted]:
     """Return a model per seed."""
     train, val = (_slides(job, ids, scale) for ids in (job.run.train, job.run.val))
     moments = moments_of(train)
+    device = pick(job.device)
     try:
-        return [fit(train, val, spec, job.settings, seed, moments) for seed in job.seeds]
+        return [fit(train, val, spec, job.settings, seed, moments, device) for seed in job.seeds]
     except AcinusError as error:
         where = "" if job.run.fold is None else f"fold {job.run.fold} of repeat {job.run.repeat}: "
         raise AcinusError(f"{where}{error}") from error

@@ -105,8 +105,15 @@ def save_study(folder: Path, learned: Sequence[Learned], target: Target, **known
             file = f"mil_{one.run.repeat}_{one.run.fold or 0}_{number}.safetensors"
             with atomic_path(folder / file) as part:
                 part.write_bytes(member.weights)
-            told = {"epochs": member.epochs, "best_epoch": member.best_epoch, "val_loss": member.val_loss}
-            models.append(Model(file=file, seed=member.seed, **told))
+            models.append(
+                Model(
+                    file=file,
+                    seed=member.seed,
+                    epochs=member.epochs,
+                    best_epoch=member.best_epoch,
+                    val_loss=member.val_loss,
+                )
+            )
         runs.append(
             RunCard(
                 repeat=one.run.repeat,

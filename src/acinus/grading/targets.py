@@ -20,7 +20,9 @@ OF_MANIFEST: dict[str, tuple[str, ...]] = {
     "tumor": ("normal", "tumor"),
 }
 """Targets that the manifest has, and their classes."""
+KINDS: dict[str, Kind] = {"isup": "ordinal", "tumor": "binary"}
 
+MOST_CLASSES = 64
 SHOWN = 5
 """So many slides or texts a message names."""
 
@@ -75,22 +77,22 @@ def read_target(
         texts = {row["slide_id"]: row["slide_label"] for row in rows}
     else:
         texts = _column(grade.target, "grade.target", ids, labels)
-    kind = grade.kind or {"isup": "ordinal", "tumor": "binary"}.get(grade.target)
+    kind = grade.kind or KINDS.get(grade.target)
     if kind is None:
         raise AcinusError(
             f"grade.kind: missing; say what {grade.target!r} is: binary, classes, ordinal, regression or survival"
         )
     classes = tuple(grade.classes or OF_MANIFEST.get(grade.target, ()))
-    texts = {slide: text for slide, text in texts.items() if text is not None and _is_known(text, classes)}
+    known = {slide: text for slide, text in texts.items() if text is not None and _is_known(text, classes)}
     if kind in CLASSED:
-        target = _classed(grade, kind, texts, classes)
+        target = _classed(grade, kind, known, classes)
     elif kind == "regression":
-        target = Target(grade.target, kind, (), _numbers(texts, grade.target))
+        target = Target(grade.target, kind, (), _numbers(known, grade.target))
     else:
-        target = _survival(grade, texts, ids, labels)
+        target = _survival(grade, known, ids, labels)
     _refuse_constant(target)
     truth = {slide: target.truth.get(slide, Truth()) for slide in ids}
-    missing = [slide for slide, known in truth.items() if known.value is None]
+    missing = [slide for slide, one in truth.items() if one.value is None]
     notes = [*target.notes]
     if missing:
         notes.append(f"{len(missing)} slides without {grade.target}: predicted, not learned from ({some(missing)})")
@@ -122,6 +124,11 @@ def _column(name: str, key: str, ids: Iterable[str], labels: Mapping[str, Mappin
 def _classed(grade: params.Grade, kind: Kind, texts: Mapping[str, str], classes: tuple[str, ...]) -> Target:
     counts = Counter(texts.values())
     notes = []
+    if len(counts) > MOST_CLASSES:
+        raise AcinusError(
+            f"grade.kind = {kind}: {grade.target} has {len(counts)} different texts, at most {MOST_CLASSES} can be "
+            "classes; write regression if they are numbers, or name another column"
+        )
     if classes:
         _refuse_strangers(grade.target, counts, classes)
         absent = [name for name in classes if name not in counts]

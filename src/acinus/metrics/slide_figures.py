@@ -10,6 +10,7 @@ from acinus.metrics.metric import Metrics
 from acinus.scoring import calibration, confusion, regression, survival
 from acinus.scoring.auc import auc
 from acinus.scoring.decisions import CLASSED, decide
+from acinus.scoring.defined import mean_defined
 from acinus.scoring.kappa import grade_confusion, quadratic_weighted_kappa
 
 OUT_OF_FOLD = "out-of-fold"
@@ -36,7 +37,7 @@ BASELINES = {
 @dataclass(frozen=True, eq=False)
 class Answers:
     """Predictions row by row. true, predicted: float64 (n,). event: int64 (n,), 1 where the kind has none. answer:
-    float64 (n, classes or 1), probabilities or the number.
+    float64 (n, classes or 1), probabilities or the number. fold: int64 (n,), 0 without one.
     """
 
     kind: str
@@ -44,16 +45,18 @@ class Answers:
     event: np.ndarray
     predicted: np.ndarray
     answer: np.ndarray
+    fold: np.ndarray
 
     def of(self, rows: np.ndarray) -> "Answers":
         """Return chosen rows."""
-        return Answers(self.kind, self.true[rows], self.event[rows], self.predicted[rows], self.answer[rows])
+        columns = (self.true, self.event, self.predicted, self.answer, self.fold)
+        return Answers(self.kind, *(column[rows] for column in columns))
 
     @property
     def matrix(self) -> np.ndarray:
         """The confusion matrix, int64 (classes, classes), true x predicted."""
-        labels = (values.astype(np.int64) for values in (self.true, self.predicted))
-        return grade_confusion(*labels, self.answer.shape[1])
+        true, predicted = self.true.astype(np.int64), self.predicted.astype(np.int64)
+        return grade_confusion(true, predicted, self.answer.shape[1])
 
 
 Figure = Callable[[Answers], float | None]
@@ -67,10 +70,9 @@ def _auc(said: Answers) -> float | None:
 
 
 def _auc_macro(said: Answers) -> float | None:
-    """Return the mean over the classes of the AUC of each against the rest; None where one is absent."""
+    """Return the mean, over the classes that some slides have, of the AUC of each against the rest."""
     each = [auc(said.answer[:, place], (said.true == place).astype(np.int64)) for place in range(said.answer.shape[1])]
-    defined = [value for value in each if value is not None]
-    return sum(defined) / len(defined) if len(defined) == len(each) else None
+    return mean_defined(each)
 
 
 def _f1(said: Answers) -> float | None:
@@ -79,8 +81,7 @@ def _f1(said: Answers) -> float | None:
 
 
 def _qwk(said: Answers) -> float | None:
-    labels = (values.astype(np.int64) for values in (said.true, said.predicted))
-    return quadratic_weighted_kappa(*labels, said.answer.shape[1])
+    return quadratic_weighted_kappa(said.true.astype(np.int64), said.predicted.astype(np.int64), said.answer.shape[1])
 
 
 def _ece(said: Answers) -> float | None:
@@ -96,11 +97,11 @@ def _brier(said: Answers) -> float | None:
 
 
 def _c_index(said: Answers) -> float | None:
-    return survival.c_index(said.true, said.event, said.predicted)
+    return survival.c_index(said.true, said.event, said.predicted, said.fold)
 
 
 def _log_rank(said: Answers) -> float | None:
-    return survival.log_rank(said.true, said.event, survival.high_risk(said.predicted))
+    return survival.log_rank(said.true, said.event, survival.high_risk(said.predicted, said.fold))
 
 
 # ---------------------------------------------------------------- of predictions
@@ -123,12 +124,12 @@ def answers_of(rows: pd.DataFrame, column: str = "") -> Answers:
     """Return rows of records.PREDICTIONS as arrays. column: of a baseline, whose answers stand in for the model's."""
     kind = str(rows["kind"].iloc[0])
     true, predicted = (rows[name].to_numpy(dtype=np.float64) for name in ("true", "predicted"))
-    event = rows["event"].fillna(1).to_numpy(dtype=np.int64)
+    event, fold = (rows[name].fillna(other).to_numpy(dtype=np.int64) for name, other in (("event", 1), ("fold", 0)))
     lists = rows[column or "probs"].tolist() if column or kind in CLASSED else [[value] for value in predicted]
     answer = np.array(lists, dtype=np.float64).reshape(len(rows), -1)
     if column:
         predicted = np.array([decide(kind, one) for one in answer])
-    return Answers(kind, true, event, predicted, answer)
+    return Answers(kind, true, event, predicted, answer, fold)
 
 
 def values_of_folds(predictions: pd.DataFrame) -> Metrics:

@@ -23,10 +23,9 @@ def study_metric(metrics: Metrics) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Repeat:
-    """One repeat's rows in the order of a case's slides. place: int64 (slides,), row of `said` or -1. fold: (rows,)."""
+    """One repeat's rows. place: int64 (slides,), the row of `said` of each of a case's slides, or -1."""
 
     place: np.ndarray
-    fold: np.ndarray
     said: Answers
     simpler: dict[str, Answers]
 
@@ -39,8 +38,7 @@ def _repeats(case: Case, which: Callable[[pd.DataFrame], pd.DataFrame]) -> list[
     for _, of_repeat in rows.groupby("repeat"):
         place = pd.Index(of_repeat["slide_id"].astype("object")).get_indexer(ids)
         simpler = {suffix: answers_of(of_repeat, column) for suffix, column in BASELINES.items()}
-        fold = of_repeat["fold"].fillna(0).to_numpy(dtype=np.int64)
-        result.append(Repeat(place, fold, answers_of(of_repeat), simpler))
+        result.append(Repeat(place, answers_of(of_repeat), simpler))
     return result
 
 
@@ -66,10 +64,13 @@ def _taking(
     figure = FIGURES[name]
 
     def take(case: Case) -> Measure | None:
-        repeats = case.once(made)
-        if not repeats or repeats[0].said.kind not in kinds:
+        repeats, predictions = case.once(made), case.behind.predictions
+        if predictions.empty or (made is _tested_of and not repeats):
             return None
-        known = repeats[0].place >= 0
+        kind = str(predictions["kind"].iloc[0])
+        if kind not in kinds:
+            return None
+        known = repeats[0].place >= 0 if repeats else np.zeros(len(case.slides), dtype=bool)
 
         def over(rows: np.ndarray, suffix: str = "") -> float | None:
             chosen = rows[known[rows]]
@@ -81,19 +82,19 @@ def _taking(
         def beside() -> Metrics:
             everything = np.arange(len(known))
             values: Metrics = {suffix: over(everything, suffix) for suffix in BASELINES} if simpler else {}
-            if MAIN_OF_KIND[repeats[0].said.kind] == f"slide.{name}":
+            if MAIN_OF_KIND[kind] == f"slide.{name}":
                 values |= _of_folds(repeats, figure)
             return values
 
-        return Measure(known, over, f"{repeats[0].said.kind} labels of slides", known, beside=beside)
+        return Measure(known, over, f"{kind} labels of slides", known, beside=beside)
 
     return take
 
 
 def _of_folds(repeats: list[Repeat], figure: Figure) -> Metrics:
     """Return each fold's value (of the first repeat), and mean and deviation over the folds of all repeats."""
-    numbers = [(one, fold) for one in repeats for fold in np.unique(one.fold).tolist() if fold]
-    values = [figure(one.said.of(np.flatnonzero(one.fold == fold))) for one, fold in numbers]
+    numbers = [(one, fold) for one in repeats for fold in np.unique(one.said.fold).tolist() if fold]
+    values = [figure(one.said.of(np.flatnonzero(one.said.fold == fold))) for one, fold in numbers]
     first: Metrics = {
         f"fold_{fold}": value for (one, fold), value in zip(numbers, values, strict=True) if one is repeats[0]
     }
@@ -149,13 +150,14 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...], dict[str, object]]] = {
     "spearman": ("Spearman's rho", "correlation of their ranks", ("regression",), {"unit": "number"}),
     "c_index": (
         "C-index",
-        "share of comparable pairs of slides in which the one with the earlier event has the higher risk (Harrell)",
+        "share of comparable pairs of slides, both of one fold, in which the one with the earlier event has the higher "
+        "risk (Harrell)",
         ("survival",),
         {},
     ),
     "log_rank_p": (
         "Log-rank p",
-        "p value that slides above and below the median risk have one survival",
+        "p value that slides above and below the median risk (of their fold) have one survival",
         ("survival",),
         {"unit": "number", "better": "neither", "interval": False, "compared": False},
     ),

@@ -77,10 +77,11 @@ def cell_fault(map_downsample: float, cell_px: int, edge0: float) -> str | None:
     )
 
 
-def running_fault(precision: str, engine: str, compiled: bool, device: str) -> str | None:
+def running_fault(precision: str, engine: str, compiled: bool, device: str, section: str = "infer") -> str | None:
     """Return why a trained network cannot be run so on `device`: cpu, cuda, ... or auto, which may be either.
 
-    Autocast is for GPUs: on a CPU without its own bf16 units ResNet-18 runs 6 to 8 times slower than in float32.
+    section: of the recipe, that says the precision. Autocast is for GPUs: on a CPU without its own bf16 units
+    ResNet-18 runs 6 to 8 times slower than in float32.
     """
     if engine == "openvino" and device not in {"cpu", "auto"}:
         return (
@@ -91,8 +92,8 @@ def running_fault(precision: str, engine: str, compiled: bool, device: str) -> s
         return "infer.engine = 'openvino' with compute.compile: true; OpenVINO compiles by itself, set one of the two"
     if precision != "32-true" and device == "cpu":
         return (
-            f"infer.precision = {precision!r} runs on a GPU only, found device cpu (where it is several times "
-            "slower); set infer.precision: 32-true, or compute.device: cuda"
+            f"{section}.precision = {precision!r} runs on a GPU only, found device cpu (where it is several times "
+            f"slower); set {section}.precision: 32-true, or compute.device: cuda"
         )
     return None
 

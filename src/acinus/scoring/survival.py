@@ -20,16 +20,19 @@ class Curve:
     at_risk: tuple[int, ...]
 
 
-def c_index(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float | None:
+def c_index(time: np.ndarray, event: np.ndarray, risk: np.ndarray, stratum: np.ndarray | None = None) -> float | None:
     """Return the share of comparable pairs in which the one that dies first has the higher risk, a tie counting half.
 
     time (n,), event (n,) 1 or 0 (censored), risk (n,) higher for worse. A pair is comparable where the one of shorter
-    time had the event, or both have one time and one of them the event. None where no pair is.
+    time had the event, or both have one time and one of them the event. stratum (n,): only pairs within one are
+    compared, those of one model, since risks of several models have no common zero. None where no pair is comparable.
 
     Source: Harrell et al., Evaluating the yield of medical tests, JAMA 247 (1982) 2543-2546.
     """
     died = event == 1
-    first = died[:, None] & ((time[:, None] < time[None, :]) | ((time[:, None] == time[None, :]) & ~died[None, :]))
+    same = np.ones((time.size, time.size), dtype=bool) if stratum is None else stratum[:, None] == stratum[None, :]
+    earlier, at_once = time[:, None] < time[None, :], time[:, None] == time[None, :]
+    first = same & died[:, None] & (earlier | (at_once & ~died[None, :]))
     pairs = int(first.sum())
     if not pairs:
         return None
@@ -66,6 +69,11 @@ def log_rank(time: np.ndarray, event: np.ndarray, group: np.ndarray) -> float | 
     return p_value if np.isfinite(p_value) else None
 
 
-def high_risk(risk: np.ndarray) -> np.ndarray:
-    """Return which are above the median risk, bool (n,): the two groups of curves and test."""
-    return np.asarray(risk > np.median(risk)) if risk.size else np.zeros(0, dtype=bool)
+def high_risk(risk: np.ndarray, stratum: np.ndarray | None = None) -> np.ndarray:
+    """Return which are above the median risk (of their stratum), bool (n,): the two groups of curves and test."""
+    high = np.zeros(risk.size, dtype=bool)
+    strata = np.zeros(risk.size) if stratum is None else stratum
+    for one in np.unique(strata):
+        inside = strata == one
+        high[inside] = risk[inside] > np.median(risk[inside])
+    return high

@@ -75,7 +75,7 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
     import torch
 
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.apply import judge, patch_rows
     from acinus.grading.card import save_graders
     from acinus.grading.fit import Known, learn
@@ -188,6 +188,7 @@ def _study(stage: Stage) -> None:
     from acinus.grading import runs, study
     from acinus.grading.predictions import attention_of, rows_of
     from acinus.grading.targets import read_target
+    from acinus.learning.device import best_alone
     from acinus.metrics.slide_figures import values_of_folds
 
     folds, paths = stage.recipe.cohort.folds, stage.paths
@@ -202,7 +203,8 @@ def _study(stage: Stage) -> None:
     for note in notes:
         stage.say(note)
     facts = _facts(stage, rows)
-    learned = list(stage.map(study.do, _study_jobs(stage, planned, subjects, target, facts)))
+    jobs = _study_jobs(stage, planned, subjects, target, facts)
+    learned = list(stage.map(study.do, jobs, alone=best_alone(stage.project.compute.device)))
     _save_study(stage, learned, target, notes, facts)
     predictions = records.frame(records.PREDICTIONS, rows_of(learned, subjects, target, facts))
     records.write(records.PREDICTIONS, predictions, paths.predictions)
@@ -264,6 +266,7 @@ def _study_jobs(
             features=features,
             facts=facts,
             seeds=tuple(stage.seed("mil", run.repeat, run.fold or 0, n) for n in range(1, settings.seeds + 1)),
+            device=stage.project.compute.device,
             threads=stage.project.compute.threads,
         )
         for run in planned
@@ -275,7 +278,7 @@ def _save_study(
 ) -> None:
     """Write the models, their card, the stain of their slides, and the encoder's weights that lie by the features."""
     from acinus.embedding.folder import read_encoder
-    from acinus.encoders.loading import ENCODER_FILE
+    from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.study_card import save_study
     from acinus.grading.study_stain import STAIN_FILE, study_stain
 
