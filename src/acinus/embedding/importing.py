@@ -119,7 +119,7 @@ def import_one(path: Path, slide: WantedSlide, index: params.Index, encoder: str
             stride_px=index.stride_px,
         )
         dtype = "float16" if features.dtype == np.float16 else "float32"
-        about = About(import_key(slide, index), encoder, found.tool)
+        about = About(import_key(slide, index), encoder, tool=found.tool)
         width = write_features(target, patches, iter([features[kept]]), about, dtype)
     return Imported(slide.slide_id, found.tool, len(kept), width, len(order) - len(kept))
 
