@@ -76,7 +76,7 @@ def own_features(folder: Path, slide_id: str, index: params.Index) -> Path | Non
     if not path.is_file():
         return None
     about, (patches, width) = read_about(path), read_patches_of(path)
-    given = None if patches.mpp is None else patches.mpp * patches.downsample
+    given = None if patches.mpp is None or not about.identity else patches.mpp * patches.downsample
     faults = (
         (patches.slide_id != slide_id, f"slide {patches.slide_id}", f"slide {slide_id}"),
         (about.encoder != spec.name, f"encoder {about.encoder}", spec.name),
