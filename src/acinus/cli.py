@@ -159,14 +159,29 @@ def _results(markdown: bool) -> None:
     is_flag=True,
     help="Process finished slides again; else they are skipped while file, model and --mpp are the same.",
 )
-def _predict(slides: tuple[Path, ...], model: Path, out: Path, device: str, mpp: float | None, force: bool) -> None:
+@click.option(
+    "--embed-cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder that keeps features of slides, for models of whole slides' labels.",
+)
+def _predict(
+    slides: tuple[Path, ...],
+    model: Path,
+    out: Path,
+    device: str,
+    mpp: float | None,
+    force: bool,
+    embed_cache: Path | None,
+) -> None:
     """Map, measure and grade slides with a trained model; needs no recipe, no DVC and no MLflow.
+
+    Of a recipe of task slide_labels the model is models/<recipe>.mil.
 
     Exits with 1 if a slide failed; the others are processed all the same.
     """
     from acinus import predict
 
-    outcomes = predict.run(slides, model, out, device, mpp, force, click.echo)
+    outcomes = predict.run(slides, model, out, device, mpp, force, click.echo, embed_cache)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise click.exceptions.Exit(1)
 

@@ -11,16 +11,20 @@ import pytest
 from sklearn import metrics as sk
 
 from acinus import records
+from acinus.commands.compare import _of_folder as run_of
 from acinus.embedding.feature_file import read_features
 from acinus.embedding.folder import feature_path
 from acinus.errors import AcinusError
-from acinus.files import read_json
+from acinus.files import read_json, write_json
 from acinus.grading.runs import Subject, draw, plan
 from acinus.grading.study_card import ask_study, load_study
 from acinus.grading.targets import Target, Truth
+from acinus.metrics.compare import differences, missing, paired
 from acinus.metrics.metric import Metrics
+from acinus.metrics.per_slide import write_csv
 from acinus.metrics.report import recipe_metrics
 from acinus.metrics.setup import SLIDES, MetricSetup, Tables
+from acinus.pages.study_table import Study, study_table
 from acinus.params import Folds
 from acinus.stage import Stage
 from acinus.stages import grade
@@ -311,6 +315,22 @@ def test_without_folds_the_splits_are_used(tmp_path: Path) -> None:
     assert "slide.test.auc" not in values
     card = read_json(work.paths.mil / "card.json")
     assert [run["fold"] for run in card["runs"]] == [None]
+
+
+def test_two_studies_are_compared_on_the_same_slides(root: Path, binary: Stage) -> None:
+    other = run_elsewhere(root, "simple", {**BINARY, "aggregator": "mean"}, {"k": 5})
+    for work in (binary, other):
+        table = predictions(work)
+        study = Study("marker", "binary", ("no", "yes"), table, records.read(records.MANIFEST, work.paths.manifest))
+        write_csv(study_table(study), work.paths.reports / "per_slide.csv")
+        write_json(work.paths.reports / "metrics.json", figures(table))
+    runs = [run_of(work.paths.reports / "per_slide.csv") for work in (binary, other)]
+    pair = paired(*runs)
+    told = differences(pair, "slide.auc", 50, 0).iloc[0]
+    values = [figures(predictions(work))["slide.auc"] for work in (binary, other)]
+    assert [told["a"], told["b"]] == pytest.approx(values)
+    assert told["n"] == 36
+    assert not missing(pair)
 
 
 # ---------------------------------------------------------------- bad input

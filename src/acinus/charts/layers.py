@@ -1,7 +1,8 @@
 """Transparent pictures that lie over a slide's thumbnail: classes, heat and attention, as PNG or JPEG bytes."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -75,6 +76,14 @@ def attention_layer(shape: tuple[int, int], squares: Iterable[Square]) -> bytes:
         colour = (*colormaps["viridis"](share, bytes=True)[:3], round(70 + 150 * share))
         result[max(0, upper) : max(0, lower), max(0, left) : max(0, right)] = colour
     return _rgba(result)
+
+
+def square(patch: Mapping[str, Any], downsample: float) -> Square:
+    """Return a patch of records.ATTENTION in px of a thumbnail of `downsample` level-0 px per px."""
+    edge0 = patch["patch_px"] * patch["downsample"]
+    corners = (patch["x0"], patch["y0"], patch["x0"] + edge0, patch["y0"] + edge0)
+    left, top, right, bottom = (round(corner / downsample) for corner in corners)
+    return left, top, right, bottom, patch["attention"]
 
 
 def png_size(data: bytes) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from acinus.annotations.frame import qupath_corner
 from acinus.charts import layers
 from acinus.charts.classes import patch_strip
-from acinus.maps.attention import edge0_of, write_attention_geojson, write_attention_map
+from acinus.maps.attention import write_attention_geojson, write_attention_map
 from acinus.maps.tiff import MapInfo
 from acinus.pages.contexts import Layer, SlideView
 from acinus.slides.geometry import at_downsample
@@ -73,7 +73,7 @@ def _view(job: AttentionJob, slide: SlidePixels) -> SlideView:
     if job.tissue is not None:
         tissue = load_tissue(job.tissue, slide.width, slide.height).raster(columns, rows, downsample)
         shown.append(_layer(job, "tissue", layers.tissue_layer(tissue), "what was taken for glass is shaded", 0.0))
-    squares = [_square(patch, downsample) for patch in job.attention]
+    squares = [layers.square(patch, downsample) for patch in job.attention]
     about = "which patches the answer rests on: yellow most, violet least"
     shown.append(_layer(job, "attention", layers.attention_layer((rows, columns), squares), about, 0.8))
     strip = _strip(job, slide, "highest", job.attention[:STRIP])
@@ -84,14 +84,6 @@ def _layer(job: AttentionJob, name: str, png: bytes, about: str, opacity: float)
     file = job.folder / f"{job.slide_id}_{name}.png"
     file.write_bytes(png)
     return Layer(name.capitalize(), f"{job.at}/{file.name}", about, opacity)
-
-
-def _square(patch: Row, downsample: float) -> layers.Square:
-    """Return a patch in px of the thumbnail."""
-    edge0 = edge0_of(patch)
-    corners = (patch["x0"], patch["y0"], patch["x0"] + edge0, patch["y0"] + edge0)
-    left, top, right, bottom = (round(corner / downsample) for corner in corners)
-    return left, top, right, bottom, patch["attention"]
 
 
 def _strip(job: AttentionJob, slide: SlidePixels, name: str, patches: tuple[Row, ...]) -> str | None:

@@ -71,7 +71,7 @@ def draw_slide(job: SlideJob) -> tuple[Pictures, SlideView]:
     about = "probability of the positive classes: clear at 0, from blue to red"
     shown.append(_layer(job, "heatmap", layers.heat_layer(rasters.prob), about, 0.0 if several else 0.8))
     if job.attention:
-        squares = [_square(patch, downsample) for patch in job.attention]
+        squares = [layers.square(patch, downsample) for patch in job.attention]
         png = layers.attention_layer(rasters.prob.shape, squares)
         shown.append(_layer(job, "attention", png, "what the graders look at: yellow most, violet least", 0.0))
     photo = job.layers / f"{slide_id}_thumbnail.jpg"
@@ -118,14 +118,6 @@ def _side_by_side(job: SlideJob, rasters: Rasters) -> Pictures:
     (folder / f"{slide_id}_slide.png").write_bytes(heatmaps.annotated(thumbnail, truth, frame))
     (folder / f"{slide_id}_heatmap.png").write_bytes(heat)
     return Pictures(slide_id, f"pictures/{slide_id}_slide.png", f"pictures/{slide_id}_heatmap.png")
-
-
-def _square(patch: Row, downsample: float) -> layers.Square:
-    """Return a patch of records.ATTENTION in px of the thumbnail."""
-    edge0 = patch["patch_px"] * patch["downsample"]
-    corners = (patch["x0"], patch["y0"], patch["x0"] + edge0, patch["y0"] + edge0)
-    left, top, right, bottom = (round(corner / downsample) for corner in corners)
-    return left, top, right, bottom, patch["attention"]
 
 
 def _strip(job: SlideJob, slide: SlidePixels) -> str | None:

@@ -21,6 +21,7 @@ from acinus.errors import AcinusError
 from acinus.files import read_json, write_json
 from acinus.learning.device import pick
 from acinus.plugins import finding
+from acinus.predict import study
 from acinus.predict.model import Model, open_model
 from acinus.predict.one import ASAP, OVERLAY, PROBABILITY, REGIONS, predict_slide
 from acinus.predict.opening import STEPS, Order
@@ -30,8 +31,10 @@ from acinus.slides.pixels import LEAVE_OUT, REMEDY
 from acinus.slides.slide import MPP_RANGE
 
 RESULT, ERROR = "result.json", "error.json"
-OUTPUTS = (RESULT, ERROR, PROBABILITY, OVERLAY, REGIONS, ASAP)
+OUTPUTS = (RESULT, ERROR, PROBABILITY, OVERLAY, REGIONS, ASAP, *study.STUDY_OUTPUTS)
+"""Every file of a slide's folder that a prediction may have written."""
 Echo = Callable[[str], None]
+AnyModel = Model | study.StudyModel
 FILE_REMEDY = "replace the file, or leave the slide out"
 """What helps with a slide that cannot be read, where there is no recipe that could exclude it."""
 
@@ -57,12 +60,14 @@ def run(
     mpp: float | None = None,
     overwrite: bool = False,
     echo: Echo = print,
+    embed_cache: Path | None = None,
 ) -> list[Outcome]:
     """Predict every slide into a folder below `out` and return what became of each, in order.
 
     model: models/<recipe>. mpp: um per level-0 px of all the slides, instead of their own tags. A slide whose result
     is there, of the same file, model and mpp, is kept unless `overwrite`. One that cannot be predicted costs a line
-    and error.json; the others go on. Plug-ins are those of the project in which this is called.
+    and error.json; the others go on. Plug-ins are those of the project in which this is called. Models of whole slides'
+    labels also leave predictions.csv in `out`, a row per slide; embed_cache: a folder that keeps their features.
 
     Raises:
         AcinusError: before the first slide: no such model or device, an implausible mpp, an `out` that holds others'
@@ -75,7 +80,7 @@ def run(
     except AcinusError as error:
         raise AcinusError(str(error).replace("compute.device = ", "--device ")) from error
     finding.use(project_above())
-    opened = open_model(model)
+    opened = _opened(model, embed_cache)
     folders = _folders(out, slides)
     outcomes: list[Outcome] = []
     with _progress(len(folders)) as show:
@@ -84,25 +89,45 @@ def run(
             outcome = _one(Order(path, folder, mpp, device, partial(show, number, path.name)), opened, overwrite)
             echo("".join(char if char.isprintable() else "?" for char in outcome.text))
             outcomes.append(outcome)
+    if isinstance(opened, study.StudyModel):
+        told = [(one.slide.name, _read(_mark(one.folder))) for one in outcomes]
+        study.write_table(out / study.TABLE, told, opened.card.classes)
     return outcomes
 
 
-def _one(order: Order, model: Model, overwrite: bool) -> Outcome:
+def _opened(model: Path, embed_cache: Path | None) -> AnyModel:
+    folder = study.study_folder(model)
+    if folder is not None:
+        return study.open_study(folder, embed_cache)
+    if embed_cache is not None:
+        raise AcinusError(
+            f"--embed-cache {embed_cache}: only models of whole slides' labels embed slides; leave it out"
+        )
+    return open_model(model)
+
+
+def _mark(folder: Path) -> Path:
+    """Return the file that says how a slide's prediction ended."""
+    return folder / (RESULT if (folder / RESULT).is_file() else ERROR)
+
+
+def _one(order: Order, model: AnyModel, overwrite: bool) -> Outcome:
     """Predict one slide, or keep what is there, or write why it cannot be done."""
     path, folder, key = order.path, order.folder, _key(order, model)
-    if not overwrite and _finished(folder, key):
+    if not overwrite and _finished(folder, key, model.outputs):
         return Outcome(path, folder, "kept", f"{path.name}: finished before, kept; --force does it again")
     _clear(folder)
     head = {"format": 1, "path": _utf8(str(path)), "file": _utf8(path.name), "key": key}
     try:
-        result = predict_slide(order, model)
+        is_study = isinstance(model, study.StudyModel)
+        result = study.predict_study(order, model) if is_study else predict_slide(order, model)
     except FORESEEN as error:
         reason = _utf8(" ".join(_reason(error, order).split()))
         _clear(folder)
         write_json(folder / ERROR, head | {"slide": folder.name, "reason": reason})
         return Outcome(path, folder, "failed", f"{path.name}: failed: {reason}")
     write_json(folder / RESULT, head | result)
-    return Outcome(path, folder, "done", f"{path.name}: {_in_words(result)}")
+    return Outcome(path, folder, "done", f"{path.name}: {(study.in_words if is_study else _in_words)(result)}")
 
 
 def _reason(error: BaseException, order: Order) -> str:
@@ -115,7 +140,7 @@ def _reason(error: BaseException, order: Order) -> str:
     return str(error).replace(REMEDY, FILE_REMEDY).replace(LEAVE_OUT, "leave the slide out")
 
 
-def _key(order: Order, model: Model) -> str:
+def _key(order: Order, model: AnyModel) -> str:
     """Return a digest of what a result depends on: the slide's file, the model with its operating point, mpp."""
     try:
         mark = fingerprint(order.path, order.path.stat().st_size) if order.path.exists() else None
@@ -167,9 +192,9 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _finished(folder: Path, key: str) -> bool:
+def _finished(folder: Path, key: str, outputs: Sequence[str]) -> bool:
     """Return whether the result is there, whole, and of this key."""
-    whole = all((folder / name).is_file() for name in OUTPUTS if name != ERROR)
+    whole = all((folder / name).is_file() for name in (RESULT, *outputs))
     return whole and _read(folder / RESULT).get("key") == key
 
 

@@ -18,6 +18,9 @@ from acinus.learning.colour import TrainingStain
 from acinus.regions.operating_point import Maps, OperatingPoint, read_point
 
 STAIN_FILE = "stain.json"
+PREDICTED = ("probability.tif", "overlay.png", "regions.geojson", "regions.xml")
+"""What a prediction leaves of each slide beside its result."""
+PROBABILITY, OVERLAY, REGIONS, ASAP = PREDICTED
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Model:
     stain: TrainingStain | None
     weights: str
     digest: str
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The files of a slide beside its result."""
+        return PREDICTED
 
     @property
     def positive(self) -> tuple[int, ...]:

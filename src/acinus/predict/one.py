@@ -16,7 +16,7 @@ from acinus.grading.apply import SlideToGrade, grade_slide
 from acinus.maps.slide_map import MapJob, map_slide
 from acinus.maps.tiff import MapReader, open_map
 from acinus.maps.windows import Coverage, chosen_windows, tissue_of
-from acinus.predict.model import Model
+from acinus.predict.model import ASAP, OVERLAY, PROBABILITY, REGIONS, Model
 from acinus.predict.opening import Opened, Order, open_order
 from acinus.regions.amounts import Amounts, Rows, Terms
 from acinus.regions.files import Legend, exported
@@ -25,7 +25,6 @@ from acinus.slides.geometry import at_downsample
 from acinus.slides.open import open_slide
 from acinus.tissue.mask import load_tissue
 
-PROBABILITY, OVERLAY, REGIONS, ASAP = "probability.tif", "overlay.png", "regions.geojson", "regions.xml"
 BATCH = 16
 DECODE_THREADS = 2
 PICTURE_PX = 1200

@@ -10,7 +10,6 @@ import torch
 from acinus import params
 from acinus.annotations.frame import qupath_corner
 from acinus.errors import SlideError
-from acinus.learning.card import Card
 from acinus.learning.colour import TrainingStain, optical_density
 from acinus.patches.index import SlideFacts, squares
 from acinus.predict.model import Model
@@ -88,24 +87,24 @@ class Opened:
 def open_order(order: Order, model: Model, work: Path) -> Opened:
     """Open the slide (a raster by way of a pyramid), find its tissue and look at its stain."""
     order.step("opening")
-    image = _openable(order, work)
+    image = openable(order, work)
     with open_slide(image, order.name) as slide:
         brightfield.check(slide)
         mpp = (order.mpp, order.mpp) if order.mpp is not None else slide.tag_mpp
-        at = _resolution(slide, model.card, mpp)
+        at = resolution(slide, model.card.level, model.card.mpp, mpp)
         warnings = _resolution_warnings(slide, model, at, mpp, order.mpp is not None)
         order.step("tissue")
         corner, edge0 = np.zeros(1, dtype=np.int64), float(max(slide.width, slide.height))
         at_tissue = at_downsample(slide.level_downsamples, model.index.tissue.downsample)
         check_under(slide, at_tissue, corner, corner, edge0)  # the whole slide
-        tissue = find_tissue(slide, _tissue_settings(model, mpp, warnings), mpp)
+        tissue = find_tissue(slide, tissue_settings(model.index, mpp, warnings), mpp)
         save_tissue(tissue, work / "tissue.png")
         density = _density(slide, at, tissue, model.index)
         distance = None if density is None else stain_distance(density, model.stain)
         if density is None:
             warnings.append("no tissue found: nothing was looked at, every figure is 0 or null")
         else:
-            warnings += _stain_warnings(distance, model.stain)
+            warnings += stain_warnings(distance, model.stain)
         return Opened(
             image=image,
             width=slide.width,
@@ -120,7 +119,7 @@ def open_order(order: Order, model: Model, work: Path) -> Opened:
         )
 
 
-def _openable(order: Order, work: Path) -> Path:
+def openable(order: Order, work: Path) -> Path:
     """Return the slide itself where it has levels, or a pyramid made of a PNG, JPEG or TIFF raster."""
     if order.path.is_dir() and format_of(order.path) is None:
         raise SlideError(f"slide {order.name}: {order.path} is a folder; give the slides' files, such as FOLDER/*.svs")
@@ -145,33 +144,33 @@ def _openable(order: Order, work: Path) -> Path:
     return work / "pyramid.tif"
 
 
-def _resolution(slide: SlidePixels, card: Card, mpp: Mpp | None) -> Resolution:
-    """Return the working resolution of a model on a slide.
+def resolution(slide: SlidePixels, level: int | None, model_mpp: float | None, mpp: Mpp | None) -> Resolution:
+    """Return the working resolution of a model on a slide. level, model_mpp: what the model works at, one of the two.
 
     Raises:
         SlideError: um/px unknown where the model is defined by them, or more resolution than the slide has.
     """
     name, mean = slide.slide_id, sum(mpp) / 2 if mpp else None
-    if card.mpp is not None:
+    if model_mpp is not None:
         if mean is None:
             raise SlideError(
-                f"slide {name}: the model works at {card.mpp:g} um/px, and the slide does not tell its um/px "
-                f"({_tag(slide)}); give it by --mpp"
+                f"slide {name}: the model works at {model_mpp:g} um/px, and the slide does not tell its um/px "
+                f"({tag_of(slide)}); give it by --mpp"
             )
-        if card.mpp < mean * (1.0 - MPP_TOLERANCE):
+        if model_mpp < mean * (1.0 - MPP_TOLERANCE):
             raise SlideError(
-                f"slide {name}: the model works at {card.mpp:g} um/px, the slide has {mean:g} um/px at best; "
+                f"slide {name}: the model works at {model_mpp:g} um/px, the slide has {mean:g} um/px at best; "
                 "scan it finer, or use a model trained at that resolution"
             )
-    elif card.level is not None and card.level >= len(slide.level_downsamples):
+    elif level is not None and level >= len(slide.level_downsamples):
         raise SlideError(
-            f"slide {name}: the model works at level {card.level}, the slide has levels 0 to "
+            f"slide {name}: the model works at level {level}, the slide has levels 0 to "
             f"{len(slide.level_downsamples) - 1}; use a model that is defined by um/px or works at such a level"
         )
-    return resolve(slide.level_downsamples, mean, level=card.level, mpp=card.mpp)
+    return resolve(slide.level_downsamples, mean, level=level, mpp=model_mpp)
 
 
-def _tag(slide: SlidePixels) -> str:
+def tag_of(slide: SlidePixels) -> str:
     """Return what the slide's own resolution tag says, for a sentence."""
     value = slide.properties.get("openslide.mpp-x")
     return "no tag" if value is None else f"its tag says {value[:20]}"
@@ -184,9 +183,9 @@ def _resolution_warnings(slide: SlidePixels, model: Model, at: Resolution, mpp: 
     """
     warnings, card, maps, point = [], model.card, model.maps, model.point
     if mpp is None:
-        warnings.append(f"um/px unknown ({_tag(slide)}): areas in mm2 are null; give it by --mpp")
+        warnings.append(f"um/px unknown ({tag_of(slide)}): areas in mm2 are null; give it by --mpp")
     elif assumed:
-        warnings.append(f"um/px assumed: {mpp[0]:g} as given by --mpp ({_tag(slide)})")
+        warnings.append(f"um/px assumed: {mpp[0]:g} as given by --mpp ({tag_of(slide)})")
     if mpp is not None and card.mpp_mean is not None:
         works = sum(mpp) / 2 * at.downsample
         ratio = max(works / card.mpp_mean, card.mpp_mean / works)
@@ -208,9 +207,9 @@ def _resolution_warnings(slide: SlidePixels, model: Model, at: Resolution, mpp: 
     return warnings
 
 
-def _tissue_settings(model: Model, mpp: Mpp | None, warnings: list[str]) -> params.Tissue:
+def tissue_settings(index: params.Index, mpp: Mpp | None, warnings: list[str]) -> params.Tissue:
     """Return how tissue is found; specks cannot be measured in um2 on a slide without um/px."""
-    settings = model.index.tissue
+    settings = index.tissue
     if settings.method == "annotation":
         warnings.append("the model's tissue came from annotations; this slide's is found by density")
         settings = settings.model_copy(update={"method": "density"})
@@ -246,7 +245,7 @@ def stain_distance(density: np.ndarray, training: TrainingStain | None) -> float
     return float(np.sqrt(apart @ np.linalg.solve(covariance, apart)))
 
 
-def _stain_warnings(distance: float | None, training: TrainingStain | None) -> list[str]:
+def stain_warnings(distance: float | None, training: TrainingStain | None) -> list[str]:
     """Return what is doubtful about a slide's stain. distance: of `stain_distance`."""
     if training is None:
         return ["stain not judged: no stain.json beside the model's weights; copy it there, or train again"]

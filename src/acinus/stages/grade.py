@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acinus import records
-from acinus.files import atomic_path, note_if_empty, read_json, sha256
+from acinus.files import atomic_path, note_if_empty, read_json, sha256, write_json
 from acinus.grading.rule import by_rule
 from acinus.labels.places import Places
 from acinus.params import SLIDE_LABELS
@@ -204,7 +204,7 @@ def _study(stage: Stage) -> None:
     facts = _facts(stage, rows)
     jobs = _study_jobs(stage, planned, subjects, target, facts)
     learned = list(stage.map(study.do, jobs, alone=best_alone(stage.project.compute.device)))
-    _save_study(stage, learned, target, notes)
+    _save_study(stage, learned, target, notes, facts)
     predictions = records.frame(records.PREDICTIONS, rows_of(learned, subjects, target, facts))
     records.write(records.PREDICTIONS, predictions, paths.predictions)
     patches = [row for one in subjects for row in _attended(stage, one.slide_id, attention_of(learned, one.slide_id))]
@@ -272,11 +272,14 @@ def _study_jobs(
     ]
 
 
-def _save_study(stage: Stage, learned: Sequence["Learned"], target: "Target", notes: Sequence[str]) -> None:
-    """Write the models and their card, and the encoder's weights where they lie beside the features."""
+def _save_study(
+    stage: Stage, learned: Sequence["Learned"], target: "Target", notes: Sequence[str], facts: Mapping[str, "Facts"]
+) -> None:
+    """Write the models, their card, the stain of their slides, and the encoder's weights that lie by the features."""
     from acinus.embedding.folder import read_encoder
     from acinus.encoders.spec import ENCODER_FILE
     from acinus.grading.study_card import save_study
+    from acinus.grading.study_stain import STAIN_FILE, study_stain
 
     with atomic_path(stage.paths.mil) as folder:
         folder.mkdir()
@@ -286,6 +289,7 @@ def _save_study(stage: Stage, learned: Sequence["Learned"], target: "Target", no
         known = {"version": version("acinus"), "encoder": read_encoder(stage.paths.features), "notes": tuple(notes)}
         known |= {"index": stage.recipe.index.model_dump(mode="json")}
         save_study(folder, learned, target, **known, data_hashes={"manifest": sha256(stage.paths.manifest)})
+        write_json(folder / STAIN_FILE, study_stain(one.colour for one in facts.values()))
 
 
 def _attended(stage: Stage, slide_id: str, attention: "np.ndarray") -> list[Row]:
