@@ -27,7 +27,7 @@ from acinus.metrics.setup import SLIDES, MetricSetup, Tables
 from acinus.pages.study_table import Study, study_table
 from acinus.params import Folds
 from acinus.stage import Stage
-from acinus.stages import grade
+from acinus.stages import embed, grade
 from tests.grading.study_case import Slides, predictions, slides, stage, write
 
 BINARY: dict[str, Any] = {"target": "marker", "kind": "binary", "classes": ["no", "yes"]}
@@ -395,3 +395,12 @@ def test_a_card_of_something_else_is_refused(tmp_path: Path, binary: Stage) -> N
         (tmp_path / "card.json").write_text(broken)
         with pytest.raises(AcinusError, match="no card of slide labels of this version"):
             load_study(tmp_path)
+
+
+def test_labels_that_cannot_be_learned_are_refused_before_any_pixel_is_read(tmp_path: Path) -> None:
+    every = slides(6)
+    write(tmp_path, every, marked(every))
+    with pytest.raises(AcinusError, match=r"grade.target = 'her2': no such column of labels"):
+        embed.run(stage(tmp_path, {**BINARY, "target": "her2"}, {"k": 3}))
+    with pytest.raises(AcinusError, match=r"cohort.folds.k = 9: only 6 patients"):
+        embed.run(stage(tmp_path, BINARY, {"k": 9}))
