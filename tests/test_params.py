@@ -49,12 +49,14 @@ def refusal(root: Path, old: str, new: str, name: str = "demo-camelyon") -> str:
 def test_five_recipes_are_published_and_each_has_one_of_laptop_size() -> None:
     published = {"biopsy", "camelyon", "camelyon-context", "panda", "pannuke"}
     others = {"camelyon-segmentation", "slides", "demo-slides"}  # settings of our own
+    others |= {"slides-mil", "panda-mil", "demo-mil"}  # slide labels alone
     assert set(RECIPES) == published | {f"demo-{name}" for name in published} | others
 
 
-def test_every_key_of_the_recipe_for_own_slides_stands_there_with_its_meaning() -> None:
+@pytest.mark.parametrize("name", ["slides", "slides-mil"])
+def test_every_key_of_the_recipe_for_own_slides_stands_there_with_its_meaning(name: str) -> None:
     """`init` starts from it, and so does a person: the comments are the texts of the models, and no key is left out."""
-    text = (ROOT / "recipes" / "slides.yaml").read_text()
+    text = (ROOT / "recipes" / f"{name}.yaml").read_text()
     said = " ".join(re.sub(r"(?m)^\s*#|#", " ", text).split())
 
     def check(model: type[Section], section: dict[str, Any]) -> None:
@@ -70,17 +72,20 @@ def test_every_key_of_the_recipe_for_own_slides_stands_there_with_its_meaning() 
 
     document = yaml.safe_load(text)
     check(params.RECIPES["slides"], document)
-    assert set(document["cohort"]) == set(SlidesCohort.model_fields)
+    of_others = {"annotations", "mask_values", "mask_colours", "label"} if name == "slides-mil" else set()
+    assert set(document["cohort"]) == set(SlidesCohort.model_fields) - of_others
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_of_the_project_loads(name: str) -> None:
     recipe = params.load_recipe(ROOT, name)
     assert type(recipe) is params.RECIPES[recipe.family]
-    assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) == ("rgb_mask", "biopsy")
+    others = {("rgb_mask", "biopsy"), ("slides", "mil")}
+    assert recipe.family in name or (recipe.family, name.removeprefix("demo-")) in others
     assert params.is_drawn(recipe.cohort) == name.startswith("demo-")
     classifies = name in ("slides", "demo-slides") or ("camelyon" in name and "segmentation" not in name)
-    assert recipe.task == ("patch_classification" if classifies else "segmentation")
+    of_slides = "slide_labels" if name.endswith("-mil") else "segmentation"
+    assert recipe.task == ("patch_classification" if classifies else of_slides)
 
 
 def test_a_segmentation_of_outlines_has_the_two_classes_that_they_tell_apart() -> None:
@@ -575,7 +580,7 @@ def test_choices_are_the_registries_they_name() -> None:
     assert choices(params.Infer, "tta") == set(PASSES)
     assert choices(params.Extract, "backend") == set(BACKENDS)
     assert choices(params.Extract, "codec") == set(CODECS)
-    assert set(params.RECIPES) == set(FAMILIES) >= set(DRAWN)
+    assert set(params.RECIPES) == set(FAMILIES) >= set(DRAWN) - {"mil"}  # which is read by family slides
     for family, recipe in params.RECIPES.items():
         assert choices(recipe, "family") == {family}
     assert set(TERMS) == set(get_args(Term))
@@ -589,7 +594,7 @@ def test_families_to_draw_have_a_section_and_are_families_of_recipes() -> None:
 
     (annotation,) = get_args(params.Demo.model_fields["families"].annotation)
     drawn = set(get_args(annotation))
-    assert drawn == set(params.Demo.model_fields) - {"families"} == set(FAMILIES) <= set(params.RECIPES)
+    assert drawn == set(params.Demo.model_fields) - {"families"} == set(FAMILIES) <= {*params.RECIPES, "mil"}
 
 
 def test_weights_with_a_name_of_their_own_are_known_and_another_is_refused() -> None:

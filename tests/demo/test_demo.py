@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from acinus.errors import AcinusError
-from acinus.params import CamelyonDemo, PandaDemo, PannukeDemo, RgbMaskDemo, SlidesDemo
+from acinus.params import CamelyonDemo, MilDemo, PandaDemo, PannukeDemo, RgbMaskDemo, SlidesDemo
 from acinus.stages.demo import FAMILIES
 
 SETTINGS = {
@@ -18,14 +18,16 @@ SETTINGS = {
     "panda": PandaDemo(slides=12, width_px=1000, height_px=800),
     "rgb_mask": RgbMaskDemo(train=5, val=1, test=2, width_px=601, height_px=553),
     "pannuke": PannukeDemo(tiles_per_fold=4),
+    "mil": MilDemo(slides=12, width_px=400, height_px=384),
 }
-DRAWN = {"slides": [0, 1, 2, 3], "camelyon": [0], "panda": [11], "rgb_mask": [4, 7], "pannuke": [1]}
+DRAWN = {"slides": [0, 1, 2, 3], "camelyon": [0], "panda": [11], "rgb_mask": [4, 7], "pannuke": [1], "mil": [0, 5]}
 SUFFIXES = {
     "slides": {".csv", ".geojson", ".png", ".svs", ".tif", ".xml"},
     "camelyon": {".csv", ".tif", ".xml"},
     "panda": {".csv", ".tiff"},
     "rgb_mask": {".csv", ".jpg", ".png", ".tif"},
     "pannuke": {".npy"},
+    "mil": {".csv", ".tif"},
 }
 
 

@@ -11,19 +11,23 @@ import pytest
 from sklearn import metrics as sk
 
 from acinus import records
+from acinus.commands.compare import _of_folder as run_of
 from acinus.embedding.feature_file import read_features
 from acinus.embedding.folder import feature_path
 from acinus.errors import AcinusError
-from acinus.files import read_json
+from acinus.files import read_json, write_json
 from acinus.grading.runs import Subject, draw, plan
 from acinus.grading.study_card import ask_study, load_study
 from acinus.grading.targets import Target, Truth
+from acinus.metrics.compare import differences, missing, paired
 from acinus.metrics.metric import Metrics
+from acinus.metrics.per_slide import write_csv
 from acinus.metrics.report import recipe_metrics
 from acinus.metrics.setup import SLIDES, MetricSetup, Tables
+from acinus.pages.study_table import Study, study_table
 from acinus.params import Folds
 from acinus.stage import Stage
-from acinus.stages import grade
+from acinus.stages import embed, grade
 from tests.grading.study_case import Slides, predictions, slides, stage, write
 
 BINARY: dict[str, Any] = {"target": "marker", "kind": "binary", "classes": ["no", "yes"]}
@@ -314,7 +318,36 @@ def test_without_folds_the_splits_are_used(tmp_path: Path) -> None:
     assert [run["fold"] for run in card["runs"]] == [None]
 
 
+def test_two_studies_are_compared_on_the_same_slides(root: Path, binary: Stage) -> None:
+    other = run_elsewhere(root, "simple", {**BINARY, "aggregator": "mean"}, {"k": 5})
+    for work in (binary, other):
+        table = predictions(work)
+        study = Study("marker", "binary", ("no", "yes"), table, records.read(records.MANIFEST, work.paths.manifest))
+        write_csv(study_table(study), work.paths.reports / "per_slide.csv")
+        write_json(work.paths.reports / "metrics.json", figures(table))
+    runs = [run_of(work.paths.reports / "per_slide.csv") for work in (binary, other)]
+    pair = paired(*runs)
+    told = differences(pair, "slide.auc", 50, 0).iloc[0]
+    values = [figures(predictions(work))["slide.auc"] for work in (binary, other)]
+    assert [told["a"], told["b"]] == pytest.approx(values)
+    assert told["n"] == 36
+    assert not missing(pair)
+
+
 # ---------------------------------------------------------------- bad input
+
+
+def test_without_a_labelled_test_slide_the_figure_is_undefined(binary: Stage) -> None:
+    table = predictions(binary)
+    none = table[table["split"] == "train"].assign(model="held-out", fold=pd.array([None] * 36, dtype="Int64"))
+    values = figures(none)
+    assert values["slide.auc"] is None
+    assert values["n_slides_judged"] == 0
+
+
+def test_repeats_that_are_the_same_folds_are_told_of() -> None:
+    _, notes = draw(subjects(), Target("x", "binary", ("a", "b"), {}), Folds(k=3, preserve_site=True, repeats=2), 1)
+    assert "cohort.folds.repeats = 2: some of them are the same folds; write fewer" in notes
 
 
 def test_slides_without_label_or_tissue_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -363,3 +396,30 @@ def test_a_card_of_something_else_is_refused(tmp_path: Path, binary: Stage) -> N
         (tmp_path / "card.json").write_text(broken)
         with pytest.raises(AcinusError, match="no card of slide labels of this version"):
             load_study(tmp_path)
+
+
+def test_labels_that_cannot_be_learned_are_refused_before_any_pixel_is_read(tmp_path: Path) -> None:
+    every = slides(6)
+    write(tmp_path, every, marked(every))
+    with pytest.raises(AcinusError, match=r"grade.target = 'her2': no such column of labels"):
+        embed.run(stage(tmp_path, {**BINARY, "target": "her2"}, {"k": 3}))
+    with pytest.raises(AcinusError, match=r"cohort.folds.k = 9: only 6 patients"):
+        embed.run(stage(tmp_path, BINARY, {"k": 9}))
+
+
+# ---------------------------------------------------------------- search of settings
+
+
+def test_each_run_finds_settings_by_its_own_validation_slides(root: Path) -> None:
+    own = {**BINARY, "max_epochs": 8, "lr": 1e-6, "seeds": 1}
+    space = {"lr": {"low": 1e-3, "high": 3e-2, "log": True}, "hidden_units": {"low": 4, "high": 8, "whole": True}}
+    plain = run_elsewhere(root, "plain", own, {"k": 3})
+    found = run_elsewhere(root, "searched", {**own, "trials": 4, "space": space}, {"k": 3})
+    before, after = (read_json(work.paths.mil / "card.json")["runs"] for work in (plain, found))
+    for one, other in zip(before, after, strict=True):
+        assert other["models"][0]["val_loss"] < one["models"][0]["val_loss"]
+        assert 1e-3 <= other["searched"]["lr"] <= 3e-2
+        assert other["searched"]["hidden_units"] == other["spec"]["hidden_units"]
+    assert len({run["searched"]["lr"] for run in after}) > 1
+    with pytest.raises(AcinusError, match=r"grade.trials = 4: a run has no validation slides to choose by"):
+        run_elsewhere(root, "no_val", {**own, "trials": 4, "space": space}, {"k": 2})

@@ -97,6 +97,11 @@ def test_a_slip_of_the_pen_is_named() -> None:
     assert both.truth["q1a"].value == 2
 
 
+def test_free_text_is_no_class() -> None:
+    with pytest.raises(AcinusError, match="label has 65 different texts, at most 64 can be classes"):
+        read({f"p{n}a": f"text {n}" for n in range(65)}, kind="classes")
+
+
 def test_names_that_differ_on_purpose_are_two_names() -> None:
     for one, other in (("grade 1", "grade 2"), ("MSI", "MSS"), ("I", "II"), ("pT1", "pT2"), ("luminal A", "basal")):
         assert not near_duplicates(one, other)

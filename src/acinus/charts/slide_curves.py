@@ -3,6 +3,7 @@
 The same input gives the same bytes.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -102,8 +103,11 @@ def survival_chart(figure: Figure, groups: Mapping[str, Times], unit: str) -> No
         label = f"{name}: {len(group.times)} patients, {int(group.events.sum())} events"
         axes.step(steps, share, where="post", color=colour, linewidth=2, label=label)
         if len(seen) > 1:
-            band = survival.confidence_interval(method="log-log")
-            low, high = (np.r_[1.0, np.nan_to_num(end.probabilities, nan=0.0)] for end in (band.low, band.high))
+            with warnings.catch_warnings():  # where nobody or everybody had the event there is no band
+                warnings.simplefilter("ignore", RuntimeWarning)
+                band = survival.confidence_interval(method="log-log")
+            ends = (np.r_[1.0, end.probabilities] for end in (band.low, band.high))
+            low, high = (np.where(np.isnan(end), share, end) for end in ends)
             axes.fill_between(steps, low, high, step="post", color=colour, alpha=0.12, linewidth=0)
         axes.plot(lost, survival.evaluate(lost), linestyle="", marker="|", color=colour, markersize=9)
     axes.set(xlabel=f"time ({unit})", ylabel="share without the event", ylim=(-0.02, 1.04))

@@ -18,7 +18,7 @@ from acinus.metrics.compare import Pair, Run, by_slide, checked, differences, mi
 from acinus.metrics.metric import usable_slides
 from acinus.metrics.per_slide import TABLE, read_table
 from acinus.metrics.registry import METRICS, use_plugins
-from acinus.metrics.setup import Tables
+from acinus.metrics.setup import SLIDES, MetricSetup, Tables
 from acinus.params import load_project
 from acinus.paths import Paths
 from acinus.regions.operating_point import read_point
@@ -120,7 +120,8 @@ def _run(root: Path, uri: str, name: str) -> Run:
         alone = Run(usable_slides(read_table(fetched(TABLE))))
         try:
             alone = replace(alone, reported=read_json(fetched(NUMBERS)))
-            tables = _tables(lambda path: fetched(f"tables/{path.name}"), Paths(root, name), _point_told(alone))
+            paths, setup = Paths(root, name), alone.setup
+            tables = _tables(lambda path: fetched(f"tables/{path.name}"), paths, _point_told(alone), setup)
             return checked(replace(alone, tables=tables))
         except AcinusError:  # a report by hand, or an older one
             return replace(alone, why="the run does not have the tables behind its report")
@@ -137,8 +138,9 @@ def _of_folder(path: Path) -> Run:
         return replace(alone, why=f"no {NUMBERS} beside its {TABLE} to hold the tables in data/ against")
     try:
         point = paths.operating_point
-        chosen = read_point(point).model_dump(mode="json") if point.is_file() else {}
-        return checked(replace(alone, tables=_tables(lambda table: table, paths, chosen)))
+        of_map = point.is_file() and alone.setup.task != SLIDES
+        chosen = read_point(point).model_dump(mode="json") if of_map else {}
+        return checked(replace(alone, tables=_tables(lambda table: table, paths, chosen, alone.setup)))
     except AcinusError as error:
         return replace(alone, why=str(error))
 
@@ -151,7 +153,7 @@ def _point_told(run: Run) -> dict[str, Any]:
     return {"temperature": run.reported["temperature"], "bias": [offset for offset in bias if offset is not None]}
 
 
-def _tables(place: Callable[[Path], Path], paths: Paths, point: Mapping[str, Any]) -> Tables:
+def _tables(place: Callable[[Path], Path], paths: Paths, point: Mapping[str, Any], setup: MetricSetup) -> Tables:
     """Read the tables that pooled metrics rest on, each from `place` of its path; one that is not there is empty.
 
     Raises:
@@ -162,6 +164,11 @@ def _tables(place: Callable[[Path], Path], paths: Paths, point: Mapping[str, Any
         file = place(path)
         return records.read(table, file) if file.is_file() else records.frame(table, [])
 
+    if setup.task == SLIDES:
+        manifest, quantities, scores = (
+            records.frame(table, []) for table in (records.MANIFEST, records.QUANTITIES, records.SCORES)
+        )
+        return Tables(manifest, quantities, scores, predictions=read(records.PREDICTIONS, paths.predictions))
     return Tables(
         manifest=records.frame(records.MANIFEST, []),
         quantities=read(records.QUANTITIES, paths.quantities),

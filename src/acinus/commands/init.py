@@ -15,7 +15,8 @@ from acinus.commands.draft import Draft, like_draft, looked_at, own_draft
 from acinus.commands.own_recipe import Task
 from acinus.errors import AcinusError, RecipeError
 from acinus.files import atomic_path
-from acinus.params import RECIPES, RESERVED, Project
+from acinus.params import RECIPES, RESERVED, SLIDE_LABELS, Project
+from acinus.params.embedding import UNUSED
 from acinus.params.strict_yaml import read_mapping
 from acinus.paths import Paths
 from acinus.project.pin import PIN, pin_line
@@ -115,7 +116,10 @@ def _completed(document: Mapping[str, Any], values: Mapping[str, Any], keys: Ite
 def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
     """Write the files of a project."""
     recipe = draft.recipe
-    document = _completed(draft.document, recipe.model_dump(mode="json", by_alias=True), tracked(recipe=True))
+    values = recipe.model_dump(mode="json", by_alias=True)
+    if recipe.task == SLIDE_LABELS:  # whose sections of patches say nothing
+        values |= {name: dict.fromkeys(values[name]) for name in UNUSED}
+    document = _completed(draft.document, values, tracked(recipe=True))
     settings = Project.model_validate({"recipes": [name], "raw_cohorts": [name], **SETTINGS})
     dumped = settings.model_dump(mode="json", by_alias=True) | {"demo": SETTINGS["demo"]}
     head = f"Recipe {name}, {draft.origin} by acinus init. Every key is on the page Recipes of Acinus's documentation."

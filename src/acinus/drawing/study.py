@@ -18,7 +18,7 @@ from acinus.pages.study import StudyPage, study_page, study_slide_pages
 from acinus.pages.study_table import Study, study_table
 from acinus.pages.study_warnings import doubts
 from acinus.pages.study_words import how, model_name
-from acinus.params import section_hash
+from acinus.params import Embed, section_hash
 from acinus.project.lineage import git_commit
 from acinus.stage import Stage
 
@@ -34,8 +34,8 @@ WIDE = 1.6
 """A chart wider than so many times its height takes a row of its own."""
 
 
-def report(stage: Stage) -> None:
-    """Write all outputs of stage report."""
+def report(stage: Stage, embed: Embed) -> None:
+    """Write all outputs of stage report. embed: the recipe's section."""
     folder, paths = stage.paths.reports, stage.paths
     study = _study(stage)
     table = study_table(study)
@@ -51,7 +51,7 @@ def report(stage: Stage) -> None:
     with atomic_path(folder / "views") as target:
         target.mkdir()
         note_if_empty(target, "Task slide_labels gives no mask to look at patch by patch; see the slides' pages.")
-    page = _pictured(stage, _page(stage, study, table, measured))
+    page = _pictured(stage, _page(stage, embed, study, table, measured))
     write_text(folder / "index.html", study_page(page))
     row = summary.SummaryRow(
         recipe=stage.recipe_name,
@@ -91,14 +91,14 @@ def _split_rule(stage: Stage, study: Study) -> str:
     return ", ".join(sorted(set(usable["split_rule"])))
 
 
-def _page(stage: Stage, study: Study, table: pd.DataFrame, measured: study_numbers.Measured) -> StudyPage:
+def _page(stage: Stage, embed: Embed, study: Study, table: pd.DataFrame, measured: study_numbers.Measured) -> StudyPage:
     """Return the page without pictures."""
     recipe, folder = stage.recipe, stage.paths.reports
     docs = sorted(folder.glob("data_docs/*/index.html"))
     return StudyPage(
-        provenance=_provenance(stage),
+        provenance=_provenance(stage, embed),
         study=study,
-        how=how(study, recipe.embed, recipe.grade, recipe.cohort.folds),
+        how=how(study, embed, recipe.grade, recipe.cohort.folds),
         metrics=measured.metrics,
         main=measured.main,
         cards=measured.cards,
@@ -115,9 +115,9 @@ def _page(stage: Stage, study: Study, table: pd.DataFrame, measured: study_numbe
     )
 
 
-def _provenance(stage: Stage) -> contexts.Provenance:
+def _provenance(stage: Stage, embed: Embed) -> contexts.Provenance:
     recipe, paths = stage.recipe, stage.paths
-    sections = (recipe.cohort, recipe.index, recipe.embed, recipe.grade, recipe.report)
+    sections = (recipe.cohort, recipe.index, embed, recipe.grade, recipe.report)
     read = {"manifest": paths.manifest, "predictions": paths.predictions, "attention": paths.attention}
     return contexts.Provenance(
         recipe=stage.recipe_name,
@@ -126,7 +126,7 @@ def _provenance(stage: Stage) -> contexts.Provenance:
         title=recipe.title,
         commit=git_commit(stage.root),
         params_hash=section_hash(*sections, stage.project.seed)[:16],
-        model=model_name(recipe.embed, recipe.grade),
+        model=model_name(embed, recipe.grade),
         mlflow_run=None,  # stage grade writes none down
         inputs={name: sha256(path)[:12] for name, path in read.items()},
     )

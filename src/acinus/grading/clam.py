@@ -33,7 +33,8 @@ class ClamSb(GatedAttention):
             return loss
         order = torch.argsort(judged.attention.detach(), descending=True, stable=True)
         top, bottom = judged.patches[order[:count]], judged.patches[order[-count:]]
-        yes, no = torch.ones(count, dtype=torch.long), torch.zeros(count, dtype=torch.long)
+        no = torch.zeros(count, dtype=torch.long, device=loss.device)
+        yes = no + 1
         own = F.cross_entropy(self.evidence[label](torch.cat([top, bottom])), torch.cat([yes, no]))
         others = [name for name in range(self.spec.classes) if name != label] if self.spec.classes > 2 else []
         of_patches = torch.stack([own, *(F.cross_entropy(self.evidence[name](top), no) for name in others)]).mean()

@@ -14,6 +14,7 @@ from acinus.errors import AcinusError
 from acinus.grading.aggregators import AGGREGATORS
 from acinus.grading.mil import Aggregator, MilSpec, bag_loss
 
+CPU = torch.device("cpu")
 FLOOR = 1e-6
 """Smallest standard deviation of a feature: one that never varies says nothing."""
 
@@ -129,12 +130,14 @@ def fit(
     settings: params.Grade,
     seed: int,
     moments: Moments | None = None,
+    device: torch.device = CPU,
 ) -> Fitted:
     """Return the grader that `seed` gives; features are standardised by all patches of the training slides.
 
     Adam takes `settings.lr` and decoupled `settings.weight_decay`, for `settings.max_epochs` passes over the slides
     at most. The process's own random state stays as it was. Bits repeat under `device.reproducible`. moments: of the
-    training slides, where their patches are too many to be held together.
+    training slides, where their patches are too many to be held together. device: where it learns; the result is on the
+    CPU.
 
     Raises:
         AcinusError: no epoch has a finite validation loss.
@@ -147,6 +150,7 @@ def fit(
             moments = Moments(every.mean(axis=0), every.std(axis=0))
         model.mean.copy_(torch.from_numpy(moments.mean))
         model.std.copy_(torch.from_numpy(np.maximum(moments.std, FLOOR)))
+        model.to(device)
         optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         best, best_epoch, best_loss, epoch = copy.deepcopy(model.state_dict()), 0, float("inf"), 0
         for epoch in range(1, settings.max_epochs + 1):
@@ -161,7 +165,7 @@ def fit(
             f"the grader's validation loss is no number from the first epoch on; lower grade.lr = {settings.lr:g}"
         )
     model.load_state_dict(best)
-    return Fitted(model.eval(), epoch, best_epoch, best_loss if val else None)
+    return Fitted(model.cpu().eval(), epoch, best_epoch, best_loss if val else None)
 
 
 def _learn_once(
@@ -172,7 +176,7 @@ def _learn_once(
     for number in torch.randperm(len(slides)).tolist():
         slide = slides[number]
         optimiser.zero_grad()
-        judged = model(shown(torch.from_numpy(slide.features), model, settings))
+        judged = model(shown(torch.from_numpy(slide.features).to(model.mean.device), model, settings))
         loss = bag_loss(judged.logits, slide.label, model.spec.loss, slide.event)
         (model.whole_loss(loss, judged, int(slide.label)) * slide.weight).backward()
         optimiser.step()
@@ -184,7 +188,7 @@ def shown(patches: Tensor, model: Aggregator, settings: params.Grade) -> Tensor:
     kept = count if settings.max_patches is None else min(count, settings.max_patches)
     kept = max(1, round(kept * (1 - settings.patch_dropout)))
     if kept < count:
-        patches = patches[torch.randperm(count)[:kept].sort().values]
+        patches = patches[torch.randperm(count)[:kept].sort().values.to(patches.device)]
     if settings.feature_noise:
         patches = patches + torch.randn_like(patches) * model.std * settings.feature_noise
     return patches
@@ -207,7 +211,12 @@ def mean_loss(model: Aggregator, slides: Sequence[Slide]) -> float:
     model.eval()
     with torch.inference_mode():
         losses = [
-            bag_loss(model(torch.from_numpy(slide.features)).logits, slide.label, model.spec.loss, slide.event)
+            bag_loss(
+                model(torch.from_numpy(slide.features).to(model.mean.device)).logits,
+                slide.label,
+                model.spec.loss,
+                slide.event,
+            )
             for slide in slides
         ]
     return float(torch.stack(losses).mean())

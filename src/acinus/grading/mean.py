@@ -18,7 +18,7 @@ class MeanPooling(Aggregator):
     def forward(self, patches: Tensor) -> Judged:
         """Judge one bag, float (n, features), n at least 1, in any order."""
         bag = self.standard(patches.mean(dim=0))
-        return Judged(self.answer(bag), torch.full((len(patches),), 1.0 / len(patches)), bag, patches)
+        return Judged(self.answer(bag), patches.new_full((len(patches),), 1.0 / len(patches)), bag, patches)
 
 
 def of_linear(linear: Linear, spec: MilSpec) -> MeanPooling:

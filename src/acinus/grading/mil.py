@@ -132,15 +132,15 @@ def bag_loss(logits: Tensor, label: float, loss: Loss, event: int = 1) -> Tensor
     Cox's partial likelihood needs all slides at risk at once.
     """
     if loss == "cross_entropy":
-        return F.cross_entropy(logits[None], torch.tensor([int(label)]))
+        return F.cross_entropy(logits[None], torch.tensor([int(label)], device=logits.device))
     if loss == "huber":
-        return F.huber_loss(logits[0], torch.tensor(label, dtype=logits.dtype))
+        return F.huber_loss(logits[0], torch.tensor(label, dtype=logits.dtype, device=logits.device))
     if loss == "hazard":
-        died = torch.zeros(int(label) + event, dtype=logits.dtype)
+        died = torch.zeros(int(label) + event, dtype=logits.dtype, device=logits.device)
         died[int(label) :] = 1.0
         return F.binary_cross_entropy_with_logits(logits[: len(died)], died, reduction="sum")
     if loss == "ordinal":
-        worse = (torch.arange(len(logits)) < label).to(logits.dtype)
+        worse = (torch.arange(len(logits), device=logits.device) < label).to(logits.dtype)
         return F.binary_cross_entropy_with_logits(logits, worse, reduction="sum")
     raise ValueError(f"{loss} is no loss of a single bag")
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from acinus import params
 from acinus.cohorts import folds as drawing
 from acinus.cohorts.adapter import NO_PROVIDER
 from acinus.errors import AcinusError
-from acinus.grading.targets import Target, Truth
+from acinus.grading.targets import Target, Truth, read_target
 from acinus.seeds import derive
 
 
@@ -49,6 +50,24 @@ def subject(row: Mapping[str, Any], target: Target) -> Subject:
     return Subject(row["slide_id"], row["patient"], site, row["split"], target.truth[row["slide_id"]])
 
 
+def check_labels(
+    grade: params.Grade,
+    folds: params.Folds | None,
+    rows: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Refuse labels that cannot be learned, or be divided into folds, before any work on pixels.
+
+    rows, labels: see `targets.read_target`, of all usable slides, with tissue or not.
+
+    Raises:
+        AcinusError: see `read_target` and `draw`.
+    """
+    target = read_target(grade, rows, labels)
+    if folds is not None:
+        draw([subject(row, target) for row in rows], target, folds, seed=0)
+
+
 def groups_of(subjects: Sequence[Subject], by: str) -> dict[str, str]:
     """Return slide_id -> what stays together in one fold."""
     return {one.slide_id: one.patient if by == "patient" else one.slide_id for one in subjects}
@@ -76,6 +95,8 @@ def draw(
     for repeat in range(1, settings.repeats + 1):
         fold = drawing.assign(placed, settings.k, derive(seed, repeat), settings.preserve_site)
         repeats.append({slide: fold[group] + 1 for slide, group in groups.items() if group in fold})
+    if any(one == other for one, other in combinations(repeats, 2)):
+        notes.append(f"cohort.folds.repeats = {settings.repeats}: some of them are the same folds; write fewer")
     if settings.by == "slide" and len(pool) > len({one.patient for one in pool}):
         notes.append("cohort.folds.by = slide: patients have slides in several folds, so figures may be too good")
     return repeats, notes

@@ -22,6 +22,7 @@ OF_MANIFEST: dict[str, tuple[str, ...]] = {
 """Targets that the manifest has, and their classes."""
 KINDS: dict[str, Kind] = {"isup": "ordinal", "tumor": "binary"}
 
+MOST_CLASSES = 64
 SHOWN = 5
 """So many slides or texts a message names."""
 
@@ -123,6 +124,11 @@ def _column(name: str, key: str, ids: Iterable[str], labels: Mapping[str, Mappin
 def _classed(grade: params.Grade, kind: Kind, texts: Mapping[str, str], classes: tuple[str, ...]) -> Target:
     counts = Counter(texts.values())
     notes = []
+    if len(counts) > MOST_CLASSES:
+        raise AcinusError(
+            f"grade.kind = {kind}: {grade.target} has {len(counts)} different texts, at most {MOST_CLASSES} can be "
+            "classes; write regression if they are numbers, or name another column"
+        )
     if classes:
         _refuse_strangers(grade.target, counts, classes)
         absent = [name for name in classes if name not in counts]

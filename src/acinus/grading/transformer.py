@@ -58,7 +58,7 @@ class Transformer(Aggregator):
         """Judge one bag, float (n, features), n at least 1, in any order."""
         h = self.embed(self.standard(patches))
         tokens = torch.cat([self.token, h])
-        scores = torch.ones(len(tokens))
+        scores = tokens.new_ones(len(tokens))
         for layer in self.layers:
             tokens, scores = layer(tokens)
         bag = self.norm(tokens[0])

@@ -12,7 +12,7 @@ import pandas as pd
 from acinus.errors import AcinusError
 from acinus.metrics.metric import Case, Measure, OverRows, floats
 from acinus.metrics.registry import METRICS, headlines, measures
-from acinus.metrics.setup import PATCHES, SEGMENTATION, MetricSetup, Tables
+from acinus.metrics.setup import PATCHES, SEGMENTATION, SLIDES, MetricSetup, Tables
 from acinus.scoring.bootstrap import paired_bootstrap
 
 BY_SLIDE = {
@@ -46,6 +46,8 @@ class Run:
             tuple(name.removeprefix(start) for name in names if name.startswith(start))
             for start in ("class_dice.", "class_share.")
         )
+        if "model" in names:  # who predicted a slide: of labels of whole slides alone
+            return MetricSetup(SLIDES, tuple(name.removeprefix("prob.") for name in names if name.startswith("prob.")))
         task = SEGMENTATION if "pixel_accuracy" in names else PATCHES
         graded = [target for target in ("isup", "tumor") if f"{target}_mil" in names]
         return MetricSetup(task, dices or shares or ("normal", "tumor"), grade=graded[0] if graded else "none")
@@ -133,7 +135,7 @@ def paired(first: Run, second: Run) -> Pair:
             "compare runs on the same cohort and split"
         )
     a, b = (table.loc[common].reset_index() for table in tables)
-    for column in ("slide_label", *(name for name in ("isup_true", "tumor_true") if name in a and name in b)):
+    for column in ("slide_label", *(name for name in ("isup_true", "tumor_true", "label") if name in a and name in b)):
         labels = [table[column].astype("string").fillna("unknown") for table in (a, b)]
         differs = (labels[0] != labels[1]).to_numpy(dtype=bool)
         if differs.any():

@@ -10,6 +10,7 @@ from acinus.metrics.metric import Metrics
 from acinus.scoring import calibration, confusion, regression, survival
 from acinus.scoring.auc import auc
 from acinus.scoring.decisions import CLASSED, decide
+from acinus.scoring.defined import mean_defined
 from acinus.scoring.kappa import grade_confusion, quadratic_weighted_kappa
 
 OUT_OF_FOLD = "out-of-fold"
@@ -69,10 +70,9 @@ def _auc(said: Answers) -> float | None:
 
 
 def _auc_macro(said: Answers) -> float | None:
-    """Return the mean over the classes of the AUC of each against the rest; None where one is absent."""
+    """Return the mean, over the classes that some slides have, of the AUC of each against the rest."""
     each = [auc(said.answer[:, place], (said.true == place).astype(np.int64)) for place in range(said.answer.shape[1])]
-    defined = [value for value in each if value is not None]
-    return sum(defined) / len(defined) if len(defined) == len(each) else None
+    return mean_defined(each)
 
 
 def _f1(said: Answers) -> float | None:

@@ -64,10 +64,13 @@ def _taking(
     figure = FIGURES[name]
 
     def take(case: Case) -> Measure | None:
-        repeats = case.once(made)
-        if not repeats or repeats[0].said.kind not in kinds:
+        repeats, predictions = case.once(made), case.behind.predictions
+        if predictions.empty or (made is _tested_of and not repeats):
             return None
-        known = repeats[0].place >= 0
+        kind = str(predictions["kind"].iloc[0])
+        if kind not in kinds:
+            return None
+        known = repeats[0].place >= 0 if repeats else np.zeros(len(case.slides), dtype=bool)
 
         def over(rows: np.ndarray, suffix: str = "") -> float | None:
             chosen = rows[known[rows]]
@@ -79,11 +82,11 @@ def _taking(
         def beside() -> Metrics:
             everything = np.arange(len(known))
             values: Metrics = {suffix: over(everything, suffix) for suffix in BASELINES} if simpler else {}
-            if MAIN_OF_KIND[repeats[0].said.kind] == f"slide.{name}":
+            if MAIN_OF_KIND[kind] == f"slide.{name}":
                 values |= _of_folds(repeats, figure)
             return values
 
-        return Measure(known, over, f"{repeats[0].said.kind} labels of slides", known, beside=beside)
+        return Measure(known, over, f"{kind} labels of slides", known, beside=beside)
 
     return take
 
@@ -187,7 +190,7 @@ def _metric(name: str, test: bool) -> Metric:
         counts="n_slides_tested" if test else "n_slides_judged",
         tasks=(SLIDES,),
         tables=("predictions",),
-        shown=("card", "summary") if short else ("card",),
+        shown=("card",),
         tolerance=0.15,
         **more,  # type: ignore[arg-type]
     )

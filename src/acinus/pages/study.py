@@ -65,7 +65,7 @@ class StudyPage:
 
 def study_page(page: StudyPage) -> str:
     """Return reports/<recipe>/index.html. Every number on it stands in metrics.json or per_slide.csv (element data)."""
-    rows = records.rows(page.table)
+    rows = _rows(page.table)
     answered = [row for row in rows if row["num_patches"] is not None]
     baselines = BASELINES.get(page.provenance.task, {})
     by_id = {row["slide_id"]: row for row in rows}
@@ -84,6 +84,12 @@ def study_page(page: StudyPage) -> str:
         linked={one.slide_id for one in page.slides},
         pictured=[(by_id[one.slide_id], one) for one in _examples(page)],
     )
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    """Return the rows of the table, with what stands in them in words."""
+    words = {None: None, 0: "no", 1: "yes"}
+    return [row | {"right_text": words[row.get("right")]} for row in records.rows(table)]
 
 
 def _examples(page: StudyPage) -> list[SlidePictures]:
@@ -109,7 +115,7 @@ def _off(table: pd.DataFrame, study: Study) -> pd.Series:
 
 def study_slide_pages(page: StudyPage) -> Iterator[tuple[str, str]]:
     """Yield (slide_id, HTML of slides/<slide_id>.html) of every slide of `page.slides`, in their order."""
-    rows = {row["slide_id"]: row for row in records.rows(page.table)}
+    rows = {row["slide_id"]: row for row in _rows(page.table)}
     columns = shown_columns(page.table, page.study)
     attention = {str(slide_id): of_slide for slide_id, of_slide in page.attention.groupby("slide_id", sort=False)}
     ids = [one.slide_id for one in page.slides]

@@ -122,7 +122,8 @@ def shown_columns(table: pd.DataFrame, study: Study, site: bool = True) -> list[
     columns = [Column("patient", "patient", "text")] if (table["patient"] != table["slide_id"]).any() else []
     if site and table["provider"].replace("", pd.NA).nunique() > 1:
         columns.append(Column("provider", "site", "text"))
-    columns.append(Column("split", "split", "text"))
+    if (table["split"] == "test").any() or table["fold"].isna().all():  # else folds took the splits' place
+        columns.append(Column("split", "split", "text"))
     if table["fold"].notna().any():
         columns.append(Column("fold", "fold", "count"))
     columns += _columns_of_kind(study)
@@ -137,4 +138,4 @@ def _columns_of_kind(study: Study) -> Sequence[Column]:
         return label, Column("event", "event", "count"), Column("risk", "risk", "points", signed=True)
     shown = study.classes[1:] if study.kind == "binary" else study.classes
     probs = (Column(f"prob.{name}", f"p({name})") for name in shown)
-    return label, Column("predicted", "predicted", "text"), Column("right", "right", "count"), *probs
+    return label, Column("predicted", "predicted", "text"), Column("right_text", "right", "text"), *probs

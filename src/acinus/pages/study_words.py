@@ -30,9 +30,9 @@ def how(study: Study, embed: Embed, grade: Grade, folds: Folds | None) -> tuple[
     judged, patients = study.judged, study.judged["patient"].nunique()
     seeds = f"{grade.seeds} of them, of other seeds, whose answers are averaged" if grade.seeds > 1 else "one of them"
     return (
-        f"{study.target}{classes}, {KINDS[study.kind]}, is predicted from labels of whole slides: no outline was used. "
-        f"Patches of all tissue become features by {embed.encoder}, which is not trained; what is learned from them is "
-        f"{AGGREGATORS[grade.aggregator]}, {seeds}.",
+        f"What is predicted: {study.target}{classes}, {KINDS[study.kind]}, from labels of whole slides; no outline was "
+        f"used. Patches of all tissue become features by {embed.encoder}, which is not trained; what is learned from "
+        f"them is {AGGREGATORS[grade.aggregator]}, {seeds}.",
         f"The figures are of {len(judged)} slides of {patients} patients. {_split(study, folds)} Brackets are 95 % "
         "intervals over patients.",
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from acinus import records, seeds
 from acinus.encoders.spec import IMPORTED, OWN
-from acinus.files import atomic_path, note_if_empty
+from acinus.files import atomic_path, note_if_empty, read_json
+from acinus.grading.runs import check_labels
 from acinus.labels.places import Places, mean_mpp
 from acinus.params import SLIDE_LABELS
 from acinus.paths import home
@@ -27,6 +28,9 @@ def run(stage: Stage) -> None:
     rows = [row for row in manifest if row["status"] == "ok"]
     if stage.recipe.task != SLIDE_LABELS:
         rows = [row for row in rows if _map(stage, row).is_file()]
+    elif stage.recipe.grade.target != "none":  # what is wrong with labels is said before hours of work
+        labels = read_json(stage.paths.slide_labels) if stage.paths.slide_labels.is_file() else {}
+        check_labels(stage.recipe.grade, stage.recipe.cohort.folds, rows, labels)
     none = stage.recipe.grade.target == "none"
     done: list[Embedded] = []
     with atomic_path(stage.paths.features) as folder:
@@ -42,16 +46,9 @@ def run(stage: Stage) -> None:
 
 
 def _embedded(stage: Stage, rows: Sequence[Row], folder: Path) -> list["Embedded"]:
-    from acinus.embedding.reuse import embed_or_take_over, gpus, swept
-    from acinus.learning.device import best_alone
+    from acinus.embedding.reuse import embed_all
 
-    done: list[Embedded] = []
-    jobs, device = _jobs(stage, rows, _encoder(stage, folder)), stage.project.compute.device
-    with swept({job.shelf for job in jobs}):
-        for slide in stage.map(embed_or_take_over, jobs, alone=best_alone(device) and not gpus(device)):
-            done.append(slide)
-            stage.say(f"{slide} ({len(done)} of {len(jobs)})")
-    return done
+    return embed_all(_jobs(stage, rows, _encoder(stage, folder)), stage.map, stage.say)
 
 
 def _imported(stage: Stage, rows: Sequence[Row], folder: Path) -> list["Embedded"]:

@@ -18,8 +18,6 @@ from acinus.scoring.burden import tumour_by_burden
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that grades nothing never imports torch
-    import numpy as np
-
     from acinus.embedding.feature_file import SlideFeatures
     from acinus.encoders.spec import EncoderSpec
     from acinus.grading.apply import Verdict
@@ -110,12 +108,11 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
 def _bags(stage: Stage, rows: Sequence[Row]) -> dict[str, "SlideFeatures"]:
     """Return slide_id -> features of every slide with tissue."""
     from acinus.embedding.feature_file import read_features
-    from acinus.embedding.folder import feature_path
+    from acinus.embedding.folder import own_features
 
     bags: dict[str, SlideFeatures] = {}
     for slide_id in (row["slide_id"] for row in rows):
-        path = feature_path(stage.paths.features, slide_id)
-        if path.is_file():
+        if (path := own_features(stage.paths.features, slide_id, stage.recipe.index)) is not None:
             bags[slide_id] = read_features(path)
         else:
             stage.say(f"{slide_id}: no tissue to take a patch from, not graded")
@@ -187,7 +184,9 @@ def _study(stage: Stage) -> None:
     """Learn a column of the cohort's table, by folds or by the splits, and predict every slide with tissue."""
     from acinus.grading import runs, study
     from acinus.grading.predictions import attention_of, rows_of
+    from acinus.grading.stored import patch_rows
     from acinus.grading.targets import read_target
+    from acinus.learning.device import best_alone
     from acinus.metrics.slide_figures import values_of_folds
 
     folds, paths = stage.recipe.cohort.folds, stage.paths
@@ -202,11 +201,14 @@ def _study(stage: Stage) -> None:
     for note in notes:
         stage.say(note)
     facts = _facts(stage, rows)
-    learned = list(stage.map(study.do, _study_jobs(stage, planned, subjects, target, facts)))
+    jobs = _study_jobs(stage, planned, subjects, target, facts)
+    learned = list(stage.map(study.do, jobs, alone=best_alone(stage.project.compute.device)))
     _save_study(stage, learned, target, notes, facts)
     predictions = records.frame(records.PREDICTIONS, rows_of(learned, subjects, target, facts))
     records.write(records.PREDICTIONS, predictions, paths.predictions)
-    patches = [row for one in subjects for row in _attended(stage, one.slide_id, attention_of(learned, one.slide_id))]
+    patches = [
+        row for one in subjects for row in patch_rows(paths.features, one.slide_id, attention_of(learned, one.slide_id))
+    ]
     records.write(records.ATTENTION, records.frame(records.ATTENTION, patches), paths.attention)
     records.write(records.GRADES, records.frame(records.GRADES, []), paths.grades)
     stage.log.log_artifact(paths.mil, "mil")
@@ -217,14 +219,14 @@ def _study(stage: Stage) -> None:
 
 def _with_features(stage: Stage) -> list[Row]:
     """Return the usable slides of the manifest that have features; the others are named."""
-    from acinus.embedding.folder import feature_path
+    from acinus.embedding.folder import own_features
 
     manifest = records.rows(records.read(records.MANIFEST, stage.paths.manifest))
     rows = []
-    for row in manifest:
-        if row["status"] == "ok" and feature_path(stage.paths.features, row["slide_id"]).is_file():
+    for row in (row for row in manifest if row["status"] == "ok"):
+        if own_features(stage.paths.features, row["slide_id"], stage.recipe.index) is not None:
             rows.append(row)
-        elif row["status"] == "ok":
+        else:
             stage.say(f"{row['slide_id']}: no tissue to take a patch from, not predicted")
     return rows
 
@@ -264,6 +266,7 @@ def _study_jobs(
             features=features,
             facts=facts,
             seeds=tuple(stage.seed("mil", run.repeat, run.fold or 0, n) for n in range(1, settings.seeds + 1)),
+            device=stage.project.compute.device,
             threads=stage.project.compute.threads,
         )
         for run in planned
@@ -288,14 +291,3 @@ def _save_study(
         known |= {"index": stage.recipe.index.model_dump(mode="json")}
         save_study(folder, learned, target, **known, data_hashes={"manifest": sha256(stage.paths.manifest)})
         write_json(folder / STAIN_FILE, study_stain(one.colour for one in facts.values()))
-
-
-def _attended(stage: Stage, slide_id: str, attention: "np.ndarray") -> list[Row]:
-    """Return the rows of records.ATTENTION of one slide: all its patches."""
-    from acinus.embedding.feature_file import read_patches_of
-    from acinus.embedding.folder import feature_path
-
-    patches, _ = read_patches_of(feature_path(stage.paths.features, slide_id))
-    fixed = {"slide_id": slide_id, "downsample": patches.downsample, "patch_px": patches.patch_px, "prob": None}
-    places = zip(patches.x0.tolist(), patches.y0.tolist(), attention.tolist(), strict=True)
-    return [{**fixed, "x0": x0, "y0": y0, "chosen": "all", "attention": weight} for x0, y0, weight in places]

@@ -53,7 +53,7 @@ def run(stage: Stage) -> None:
     if stage.recipe.task == SLIDES:
         from acinus.drawing import study
 
-        study.report(stage)
+        study.report(stage, stage.recipe.embed)
         return
     point = read_point(stage.paths.operating_point).with_threshold(stage.recipe.quantify.threshold)
     tables, setup, folder = _tables(stage, point), _setup(stage), stage.paths.reports

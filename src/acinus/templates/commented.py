@@ -40,7 +40,8 @@ def _section(
             yield from _line(f"{indent}{key}:", _plain(contract(inner)), indent)
             yield from _section(value, inner, notes, f"{place}.", f"{indent}  ")
             continue
-        comment = " ".join(filter(None, [notes.get(place), _plain(texts.get(name, "")), _choices(field)]))
+        about = contract(inner) if inner is not None and place not in notes else texts.get(name, "")
+        comment = " ".join(filter(None, [notes.get(place), _plain(about), _choices(field)]))
         if isinstance(value, dict) and _has_lines(value, place, notes):
             yield from _line(f"{indent}{key}:", comment, indent)
             for part, one in value.items():
