@@ -299,3 +299,17 @@ def test_recipes_that_can_be_done_are_looked_at_without_torch(cache: Path) -> No
 
 def test_the_way_of_the_data_is_that_of_the_commands() -> None:
     assert list(preflight.WAY) == list(RECIPE_STAGES)
+
+
+def test_setup_alone_asks_the_hub_for_a_gated_encoder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(preflight.hub, "check_access", asked.append)
+    hub = {"embed.weights": "hub", "embed.licence": "CC-BY-NC-ND-4.0", "embed.mpp": 4.0, "index.mpp": 4.0}
+    changes = {"embed.encoder": "UNI2-h", **hub, "index.level": None, "index.patch_px": 224, "index.stride_px": 224}
+    settings, recipe = write(project, SEGMENTER, changes)
+    preflight.check(project, settings, "mine", recipe)
+    assert not asked
+    preflight.check_access(project, "mine", recipe)
+    assert asked == ["MahmoodLab/UNI2-h"]
+    preflight.check_access(project, "mine", write(project, SEGMENTER, {})[1])
+    assert len(asked) == 1

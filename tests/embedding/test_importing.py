@@ -15,6 +15,7 @@ from acinus.cli import main
 from acinus.commands import import_features
 from acinus.embedding.feature_file import read_features
 from acinus.embedding.folder import feature_path, read_encoder
+from acinus.embedding.imported import imported_folder
 from acinus.errors import AcinusError
 from acinus.paths import Paths
 from acinus.stages import embed
@@ -135,13 +136,13 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "another resolution": (
         lambda folder: trident(folder, "a", patch_size=32),
-        r"patches of 32 px \(TRIDENT\), the recipe has 64 at the same size on the slide, so at another um/px",
+        r"patches of 32 px \(TRIDENT\), the recipe has 64; mend index\.patch_px",
     ),
     "the first TRIDENT": (
         lambda folder: trident(folder, "a", patch_size_level0=None, level0_magnification=40),
         r"patches of 128 level-0 px",
     ),
-    "another step": (lambda folder: clam(folder, "a", CORNERS * 2), r"patches every 128 level-0 px \(CLAM\)"),
+    "another step": (lambda folder: clam(folder, "a", CORNERS * 2), r"a patch every 128 level-0 px \(CLAM\)"),
     "another mpp": (lambda folder: stamp(folder, "a", tile_size_um=256.0), r"patches of 512 level-0 px \(STAMP\)"),
     "another slide": (
         lambda folder: trident(folder, "a", CORNERS + 300),
@@ -198,6 +199,19 @@ def test_the_width_of_a_known_encoder_is_checked(project: Paths) -> None:
     trident(project.root / "made", "a")
     with pytest.raises(AcinusError, match="features of 16 numbers, UNI gives 1024"):
         imported(project)
+
+
+def test_a_nominal_magnification_is_taken_with_the_size_that_the_file_says(project: Paths) -> None:
+    write_recipe(project.root)
+    path = project.root / "recipes" / "r.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["index"] |= {"level": None, "mpp": MPP}
+    path.write_text(yaml.safe_dump(recipe))
+    trident(project.root / "made", "a", patch_size_level0=60)  # 20x at 0.5 um/px is nominal
+    _, lines = imported(project)
+    assert "1 slides have patches of 0.469 to 0.469 um/px, index.mpp = 0.5" in lines
+    found = read_features(feature_path(imported_folder(project.root, "r"), "a"))
+    assert (found.patches.edge0, found.patches.patch_px) == (60.0, EDGE)
 
 
 def test_patches_twice_are_kept_once(project: Paths) -> None:

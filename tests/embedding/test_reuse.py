@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from PIL import Image
 from acinus import records
 from acinus.embedding.bags import Choice
 from acinus.embedding.feature_file import read_features
-from acinus.embedding.folder import feature_path, read_encoder
+from acinus.embedding.folder import feature_path, own_features, read_encoder, save_encoder
 from acinus.embedding.reuse import KeptJob, embed_or_take_over, embedding_code, gpus, key_of, shelf_of, swept
 from acinus.embedding.slide_features import EmbedJob
 from acinus.errors import AcinusError
@@ -150,17 +151,33 @@ def test_an_edit_of_one_slide_embeds_that_slide_again(tmp_path: Path) -> None:
     assert figures[1]["n_taken_over"] == len(SLIDES) - 2
 
 
-def test_another_encoder_or_mpp_is_embedded_anew_and_its_files_are_told_apart(tmp_path: Path) -> None:
-    paths, figures = study(tmp_path, ("a",)), list[dict[str, Any]]()
-    embed.run(stage_of(tmp_path, recipe_of(tmp_path), figures=figures.append))
-    first, spec = feature_path(paths.features, "a").read_bytes(), read_encoder(paths.features)
-    old = tmp_path / "old.h5"
-    old.write_bytes(first)
-    embed.run(stage_of(tmp_path, recipe_of(tmp_path, encoder="test_vit"), figures=figures.append))
-    assert read_encoder(paths.features) != spec
-    assert [one["n_taken_over"] for one in figures] == [0, 0]
+def test_features_of_another_encoder_mpp_or_slide_do_not_belong_to_a_recipe(tmp_path: Path) -> None:
+    paths = study(tmp_path, ("a", "b"))
+    recipe = recipe_of(tmp_path)
+    embed.run(stage_of(tmp_path, recipe))
+    old, spec = tmp_path / "old.h5", read_encoder(paths.features)
+    shutil.copyfile(feature_path(paths.features, "a"), old)
+    assert own_features(paths.features, "a", recipe.index) == feature_path(paths.features, "a")
+    assert own_features(paths.features, BLANK, recipe.index) is None
+    with pytest.raises(AcinusError, match=r"a\.h5: features of patches of 64 px, expected 32 px"):
+        own_features(paths.features, "a", recipe.index.model_copy(update={"patch_px": 32}))
+    with pytest.raises(AcinusError, match=r"a\.h5: features of 0\.5 um/px, expected 0\.25 um/px"):
+        own_features(paths.features, "a", recipe.index.model_copy(update={"level": None, "mpp": 0.25}))
     with pytest.raises(AcinusError, match="features of another encoder, grid, resolution or slide"):
         read_features(old, key="0" * 32)
+    with pytest.raises(AcinusError, match="the encoder gives 7"):
+        read_features(old, width=7)
+    embed.run(stage_of(tmp_path, recipe_of(tmp_path, encoder="test_vit")))
+    assert read_encoder(paths.features) != spec
+    for name, words in (("a", "encoder test_resnet, expected test_vit"), ("b", "slide a, expected slide b")):
+        feature_path(paths.features, name).unlink()
+        shutil.copyfile(old, feature_path(paths.features, name))
+        with pytest.raises(AcinusError, match=f"{name}.h5: features of {words}; run the stage embed again"):
+            own_features(paths.features, name, recipe.index)
+    other = spec.model_copy(update={"weights_sha256": "0" * 64})
+    save_encoder(paths.features, other)
+    with pytest.raises(AcinusError, match="features of encoder test_resnet with other weights"):
+        own_features(paths.features, "a", recipe.index)
 
 
 def test_ten_kills_give_the_bytes_of_one_straight_run(tmp_path: Path) -> None:

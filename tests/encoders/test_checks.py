@@ -53,6 +53,7 @@ def test_what_goes_together_is_taken() -> None:
         ({"encoder": "MahmoodLab/UNI"}, "write hf-hub:MahmoodLab/UNI for a model of the hub"),
         ({"encoder": "hf-hub:a/b/c"}, "a model of the hub is hf-hub:org/name"),
         ({"encoder": "resnet18", "weights": "x.safetensors"}, "embed.weights = 'x.safetensors': no such file"),
+        ({"encoder": "resnet18", "weights": "imagenett"}, "embed.weights = 'imagenett': unknown; use none"),
         ({"encoder": "hf-hub:a/b", "weights": "here.bin"}, "embed.weights = 'here.bin': no such file"),
         ({"encoder": "UNI", "weights": "none", **NC}, "UNI comes with weights of its own"),
         ({"encoder": "resnet18", "arguments": {"pretrained": True}}, "embed.arguments.pretrained: no argument"),

@@ -255,3 +255,26 @@ def test_another_width_than_noted_is_refused(uni: Path, tmp_path: Path) -> None:
     changed = EncoderSpec.model_validate({**spec.model_dump(), "width": 25})
     with pytest.raises(AcinusError, match="gives 24 features per patch, 25 were noted"):
         features(changed, tmp_path, pixels(1, 32))
+
+
+def test_weights_that_are_no_numbers_are_refused(uni: Path, tmp_path: Path) -> None:
+    state = load_file(uni / "model.safetensors")
+    save_file({**state, "norm.bias": state["norm.bias"] * float("nan")}, uni / "model.safetensors")
+    assert "1 tensors hold NaN or infinity (norm.bias)" in misfit_of(uni, tmp_path, arguments=UNI_OWN)
+    save_file({**state, "norm.bias": state["norm.bias"].to(torch.int8)}, uni / "model.safetensors")
+    assert "norm.bias is torch.int8; only weights in floats" in misfit_of(uni, tmp_path, arguments=UNI_OWN)
+
+
+def test_a_folder_with_the_name_of_its_network_is_the_same_encoder(uni: Path, tmp_path: Path) -> None:
+    spec = made(NETWORK, tmp_path, f"{uni}/", arguments=UNI_OWN, pooling="cls")
+    assert spec.identity() == made(str(uni), tmp_path, arguments=UNI_OWN, pooling="cls").identity()
+    with pytest.raises(AcinusError, match=r"is a vit_small_patch16_224, the config.json of its weights says vit_tiny"):
+        made("vit_small_patch16_224", tmp_path, f"{uni}/", arguments=UNI_OWN)
+
+
+def test_a_relative_path_is_meant_from_the_project(uni: Path, tmp_path: Path) -> None:
+    embed = Embed.model_validate({"arguments": UNI_OWN, "pooling": "cls"})
+    spec = make_encoder("./uni", "imagenet", 32, tmp_path, 0, embed, tmp_path)
+    assert spec.place is not None
+    assert spec.place.file == "uni/model.safetensors"
+    assert load_encoder(spec, tmp_path, tmp_path, tmp_path).training is False

@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import constants, errors
+from safetensors.torch import load_file
 
 from acinus.encoders import hub
 from acinus.encoders.loading import load_encoder, make_encoder, patch_features
@@ -50,10 +52,21 @@ def test_a_model_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> N
     assert (found == patch_features(load_encoder(local, tmp_path, tmp_path), pixels(2, 32), local, "cpu")).all()
 
 
+def test_pickled_weights_in_the_cache_need_no_network_either(cache: Path, tmp_path: Path) -> None:
+    folder = cached(cache, "org", "name")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    spec = make_encoder("hf-hub:org/name", "imagenet", 32, tmp_path, 0, Embed(arguments=UNI_OWN))
+    assert spec.place is not None
+    assert spec.place.file == "pytorch_model.bin"
+
+
 def test_a_hub_that_is_down_says_what_to_do(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(AcinusError, match="hf download org/name --local-dir FOLDER; bring FOLDER here") as caught:
         make_encoder("hf-hub:org/name", "imagenet", 32, tmp_path, 0)
     assert TOKEN not in str(caught.value)
+    with pytest.raises(AcinusError, match=r"^embed.weights = 'imagenet': no pretrained weights for test_vit could be"):
+        make_encoder("test_vit", "imagenet", 32, tmp_path, 0)
     with pytest.raises(AcinusError, match="hf download MahmoodLab/UNI --local-dir FOLDER"):
         hub.check_access("MahmoodLab/UNI")
 

@@ -69,10 +69,13 @@ class SlideFeatures:
 
 @dataclass(frozen=True)
 class About:
-    """What a file was made by. key: what all of it depends on (`reuse`). encoder: its name. tool: the program."""
+    """What a file was made by. key: what all of it depends on (`reuse`). encoder: its name. identity: of the encoder
+    (`EncoderSpec.identity`), "" where another program made the features. tool: the program.
+    """
 
     key: str
     encoder: str
+    identity: str = ""
     tool: str = "acinus"
 
 
@@ -106,6 +109,13 @@ def write_features(
                 raise ValueError(f"{start} features of {count} patches")
             _write_patches(file, patches, about)
     return width
+
+
+def read_about(path: Path) -> About:
+    """Return what a file was made by. AcinusError: the file is missing or damaged."""
+    with opened(path) as file:
+        texts = {name: _text(file, name) for name in ("acinus_key", "encoder", "encoder_identity", "tool")}
+        return About(*texts.values())
 
 
 def read_patches_of(path: Path) -> tuple[Patches, int]:
@@ -184,7 +194,8 @@ def _write_patches(file: h5py.File, patches: Patches, about: About) -> None:
     file["features"].attrs["name"] = patches.slide_id
     for name, value in {"acinus_format": FORMAT, "acinus_key": about.key}.items():
         file.attrs[name] = value
-    file.attrs["encoder"], file.attrs["tool"] = about.encoder, about.tool
+    for name, text in {"encoder": about.encoder, "encoder_identity": about.identity, "tool": about.tool}.items():
+        file.attrs[name] = text
 
 
 def magnification(mpp: float) -> int:
@@ -269,4 +280,4 @@ def _blocks(features: Any, path: Path, slide_id: str) -> Iterator[np.ndarray]:
 
 
 def _text(file: h5py.File, name: str) -> str:
-    return str(file.attrs.get(name, "none"))[:64]
+    return str(file.attrs.get(name, ""))[:200]

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from acinus.embedding.feature_file import SUFFIX
+from acinus import params
+from acinus.embedding.feature_file import SUFFIX, read_about, read_patches_of
 from acinus.encoders.spec import EncoderSpec
 from acinus.errors import AcinusError, brief
 from acinus.files import atomic_path, write_json
+from acinus.slides.geometry import MPP_TOLERANCE
 
 SPEC_FILE = "encoder.json"
 
@@ -62,6 +64,35 @@ def read_encoder(folder: Path) -> EncoderSpec:
         raise AcinusError(f"{path}: not found; run the stage embed (dvc repro)") from error
     except ValidationError as error:
         raise AcinusError(f"{path}: not an encoder of this version ({brief(error)}); run the stage embed") from error
+
+
+def own_features(folder: Path, slide_id: str, index: params.Index) -> Path | None:
+    """Return the file of a slide's features, None where it has none.
+
+    Raises:
+        AcinusError: features of another slide, of another encoder than the folder's, or of another recipe's patches.
+    """
+    path, spec = feature_path(folder, slide_id), read_encoder(folder)
+    if not path.is_file():
+        return None
+    about, (patches, width) = read_about(path), read_patches_of(path)
+    given = None if patches.mpp is None or not about.identity else patches.mpp * patches.downsample
+    faults = (
+        (patches.slide_id != slide_id, f"slide {patches.slide_id}", f"slide {slide_id}"),
+        (about.encoder != spec.name, f"encoder {about.encoder}", spec.name),
+        (about.identity not in ("", spec.identity()), f"encoder {about.encoder} with other weights", spec.name),
+        (spec.width not in (None, width), f"{width} numbers per patch", str(spec.width)),
+        (patches.patch_px != index.patch_px, f"patches of {patches.patch_px} px", f"{index.patch_px} px"),
+        (
+            index.mpp is not None and given is not None and abs(given / index.mpp - 1) > 2 * MPP_TOLERANCE,
+            f"{given} um/px",
+            f"{index.mpp} um/px",
+        ),
+    )
+    for is_wrong, found, expected in faults:
+        if is_wrong:
+            raise AcinusError(f"{path}: features of {found}, expected {expected}; run the stage embed again")
+    return path
 
 
 def features_kept(root: Path) -> Path:

@@ -21,18 +21,22 @@ from acinus.files import atomic_path
 from acinus.slides.geometry import MPP_TOLERANCE, resolve
 from acinus.slides.open import open_slide
 
+NOMINAL = 0.2
+"""TRIDENT and CLAM go by magnifications, which are nominal: 20x is 0.4 to 0.6 um/px. So far may patches be off."""
 PICKLED = (".pt", ".pth", ".pkl")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One slide's features, as they were taken over. twice: patches of which only the first was kept."""
+    """One slide's features, as they were taken over. twice: patches of which only the first was kept. mpp: um per px of
+    the patches as the file has them, None where the slide's is unknown."""
 
     slide_id: str
     tool: str
     num_patches: int
     width: int
     twice: int
+    mpp: float | None
 
 
 def import_features(
@@ -73,6 +77,9 @@ def import_features(
         if faults:
             more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
             raise AcinusError(f"{len(faults)} of {len(files)} files refused: {'; '.join(faults[:3])}{more}")
+    off = [slide.mpp for slide in done if slide.mpp and index.mpp and abs(slide.mpp / index.mpp - 1) > MPP_TOLERANCE]
+    if off:
+        say(f"{len(off)} slides have patches of {min(off):.3g} to {max(off):.3g} um/px, index.mpp = {index.mpp:g}")
     return done
 
 
@@ -88,16 +95,13 @@ def import_one(path: Path, slide: WantedSlide, index: params.Index, encoder: str
         scale = 1.0
         if found.in_um:  # of the slide's own tag, which STAMP goes by
             scale = 1.0 / _mpp(pixels.tag_mpp[0] if pixels.tag_mpp else slide.mpp, slide, path)
-        edge0 = index.patch_px * at.downsample
-        _check_size(found, scale, index, at.downsample, path)
         corners = np.floor(found.coords * scale + 0.5).astype(np.int64)
         if not ((corners >= 0) & (corners < (pixels.width, pixels.height))).all():
             raise AcinusError(
                 f"{path}: patches up to ({corners[:, 0].max()}, {corners[:, 1].max()}) level-0 px, slide "
                 f"{slide.slide_id} has {pixels.width} x {pixels.height}; these are features of another slide"
             )
-        if found.edge is None:
-            _check_step(corners, index.stride_px * at.downsample, edge0, path)
+        downsample = _downsample(found, scale, corners, index, at.downsample, path)
         features = found.features[()]
         if not (finite := np.isfinite(features).all(axis=1)).all():
             raise AcinusError(
@@ -114,14 +118,15 @@ def import_one(path: Path, slide: WantedSlide, index: params.Index, encoder: str
             mpp=slide.mpp,
             x0=corners[kept, 0],
             y0=corners[kept, 1],
-            downsample=at.downsample,
+            downsample=downsample,
             patch_px=index.patch_px,
             stride_px=index.stride_px,
         )
         dtype = "float16" if features.dtype == np.float16 else "float32"
-        about = About(import_key(slide, index), encoder, found.tool)
+        about = About(import_key(slide, index), encoder, tool=found.tool)
         width = write_features(target, patches, iter([features[kept]]), about, dtype)
-    return Imported(slide.slide_id, found.tool, len(kept), width, len(order) - len(kept))
+    mpp = None if slide.mpp is None else slide.mpp * downsample
+    return Imported(slide.slide_id, found.tool, len(kept), width, len(order) - len(kept), mpp)
 
 
 def _matched(source: Path, slides: Sequence[WantedSlide], say: Callable[[str], None]) -> Mapping[str, Path]:
@@ -157,32 +162,37 @@ def _mpp(mpp: float | None, slide: WantedSlide, path: Path) -> float:
     return mpp
 
 
-def _check_size(found: ForeignFeatures, scale: float, index: params.Index, downsample: float, path: Path) -> None:
-    """Refuse patches of another size on the slide, or of another number of px, than the recipe's."""
-    edge0 = index.patch_px * downsample
-    if found.edge is not None and abs(found.edge * scale - edge0) > max(1.0, MPP_TOLERANCE * edge0):
+def _downsample(
+    found: ForeignFeatures, scale: float, corners: np.ndarray, index: params.Index, downsample: float, path: Path
+) -> float:
+    """Return level-0 px per patch px by what the file says, which is near `downsample`, the recipe's for this slide.
+
+    Raises:
+        AcinusError: patches of another size on the slide, or of another number of px, than the recipe's.
+    """
+    if found.patch_px not in (None, index.patch_px):
         raise AcinusError(
-            f"{path}: patches of {found.edge * scale:g} level-0 px ({found.tool}), the recipe has {edge0:g} "
-            f"({index.patch_px} px of {downsample:g}); mend index.mpp or index.patch_px, or extract anew"
+            f"{path}: patches of {found.patch_px} px ({found.tool}), the recipe has {index.patch_px}; mend "
+            "index.patch_px, or extract anew"
         )
-    if found.patch_px is not None and found.patch_px != index.patch_px:
+    if found.edge is not None:
+        told, px, what = found.edge * scale, index.patch_px, "patches of"
+    else:  # CLAM's files say no more than where the patches are
+        told, px, what = _step(corners) or index.stride_px * downsample, index.stride_px, "a patch every"
+    if not abs(told / (px * downsample) - 1) <= NOMINAL:
         raise AcinusError(
-            f"{path}: patches of {found.patch_px} px ({found.tool}), the recipe has {index.patch_px} at the same size "
-            "on the slide, so at another um/px; mend index.patch_px and index.mpp together"
+            f"{path}: {what} {told:g} level-0 px ({found.tool}), the recipe has {px * downsample:g} ({px} px of "
+            f"{downsample:g}); mend index.mpp, index.patch_px or index.stride_px, or extract anew"
         )
+    return told / px
 
 
-def _check_step(corners: np.ndarray, stride0: float, edge0: float, path: Path) -> None:
-    """Refuse patches whose step is not the recipe's: CLAM's files say no more of their size."""
+def _step(corners: np.ndarray) -> int | None:
+    """Return the commonest step from one patch to the next in its row, None where no two lie in a row."""
     order = np.lexsort((corners[:, 0], corners[:, 1]))
     steps = np.diff(corners[order], axis=0)
     across = steps[(steps[:, 1] == 0) & (steps[:, 0] > 0), 0]
     if not len(across):
-        return
+        return None
     values, counts = np.unique(across, return_counts=True)
-    step = int(values[counts.argmax()])
-    if abs(step - stride0) > max(1.0, MPP_TOLERANCE * stride0):
-        raise AcinusError(
-            f"{path}: patches every {step} level-0 px (CLAM), the recipe has one every {stride0:g}, of {edge0:g}; mend "
-            "index.stride_px, index.patch_px or index.mpp"
-        )
+    return int(values[counts.argmax()])

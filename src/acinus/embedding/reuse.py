@@ -12,11 +12,11 @@ import multiprocessing
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import openslide
 import torch
@@ -28,7 +28,7 @@ from acinus.embedding.slide_features import EmbedJob, embed
 from acinus.encoders.spec import EncoderSpec
 from acinus.errors import AcinusError
 from acinus.files import sha256, try_lock
-from acinus.learning.device import pick
+from acinus.learning.device import best_alone, pick
 
 GRID = ("level", "mpp", "patch_px", "stride_px", "cell_px", "min_tissue_fraction")
 """The keys of section index that decide which patches a slide has; of its tissue the mask itself counts."""
@@ -51,6 +51,28 @@ class KeptJob:
     devices: tuple[str, ...] = ()
 
 
+class Map(Protocol):
+    """Spreads jobs over processes, as `Stage.map`."""
+
+    def __call__(self, function: Callable[[Any], Any], jobs: Sequence[Any], alone: bool = False) -> Iterator[Any]:
+        """Yield function(job) in the order of the jobs; alone: in this process."""
+
+
+def embed_all(jobs: Sequence[KeptJob], spread: Map, say: Callable[[str], None]) -> list[Embedded]:
+    """Embed slides or take them over, and say what became of each. One process serves a GPU, several serve several.
+
+    Raises:
+        SlideError: see `embed_or_take_over`; what was embedded until then is kept.
+    """
+    done: list[Embedded] = []
+    alone = any(best_alone(job.embed.encoder.device) and not job.devices for job in jobs[:1])
+    with swept({job.shelf for job in jobs}):
+        for slide in spread(embed_or_take_over, jobs, alone=alone):
+            done.append(slide)
+            say(f"{slide} ({len(done)} of {len(jobs)})")
+    return done
+
+
 def embed_or_take_over(job: KeptJob) -> Embedded:
     """Put a slide's features under `job.target`: those kept under its key, all checks passed, or embedded now.
 
@@ -66,7 +88,7 @@ def embed_or_take_over(job: KeptJob) -> Embedded:
             return Embedded(slide_id, count, width, time.perf_counter() - start, taken_over=True)
         except AcinusError as error:
             damaged = str(error)
-    about = About(key, job.embed.encoder.spec.name)
+    about = About(key, job.embed.encoder.spec.name, job.embed.encoder.spec.identity())
     made = embed(
         _on_own_device(job),
         lambda patches, features: (len(patches), write_features(kept, patches, features, about, job.dtype)),

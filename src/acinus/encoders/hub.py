@@ -35,12 +35,17 @@ def fetch(model: str, file: str) -> Path:
 
 def weights(model: str) -> Path:
     """Return the file of weights of a model, .safetensors where it has one. AcinusError: as `fetch`, or none."""
+    failure = AcinusError(f"embed.encoder = 'hf-hub:{model}': the model has no {' and no '.join(WEIGHT_FILES)}")
+    asked = True
     for file in WEIGHT_FILES:
         try:
-            return fetch(model, file)
+            if asked or _is_here(model, file):
+                return fetch(model, file)
         except FileNotFoundError:
             continue
-    raise AcinusError(f"embed.encoder = 'hf-hub:{model}': the model has no {' and no '.join(WEIGHT_FILES)}")
+        except AcinusError as error:  # no hub, or no access: then only what is here already counts
+            failure, asked = error, False
+    raise failure
 
 
 def commit(path: Path) -> str | None:
@@ -51,14 +56,14 @@ def commit(path: Path) -> str | None:
 
 def is_cached(model: str) -> bool:
     """Return whether a model's config and weights are on this machine, so that no hub is asked."""
+    return _is_here(model, CONFIG) and any(_is_here(model, file) for file in WEIGHT_FILES)
+
+
+def _is_here(model: str, file: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     name, _, revision = model.partition("@")
-    here = {
-        file: isinstance(try_to_load_from_cache(name, file, revision=revision or None), str)
-        for file in (CONFIG, *WEIGHT_FILES)
-    }
-    return here[CONFIG] and any(here[file] for file in WEIGHT_FILES)
+    return isinstance(try_to_load_from_cache(name, file, revision=revision or None), str)
 
 
 def check_access(model: str) -> None:

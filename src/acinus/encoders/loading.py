@@ -56,11 +56,8 @@ def make_encoder(
     settings = settled(Config(name), None, embed, patch_px, _defaults(name))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            net = _of_timm(name, weights, settings)
-        except AcinusError as error:
-            raise AcinusError(f"embed.encoder = {name!r} with embed.weights = {weights!r}: {error}") from error
-    features = None if _is_plain(settings) else width(pooled(net, settings.pooling), settings.px)
+        net = _of_timm(name, weights, settings)
+    features = width(pooled(net, settings.pooling), settings.px)
     save_tensors(net, folder / ENCODER_FILE)
     return _spec(name, settings, _agreed(folder / ENCODER_FILE, embed), features)
 
@@ -136,51 +133,61 @@ def _is_plain(settings: Settings) -> bool:
 
 
 def _of_timm(name: str, weights: str, settings: Settings) -> nn.Module:
-    """Return a network of timm with its own weights, the package's or drawn ones."""
-    if _is_plain(settings):
-        return build_model(ModelSpec(task="patch_classification", name=name, classes=2, weights=weights))
-    if weights == "package":
+    """Return a network of timm with its own weights, the package's or drawn ones. AcinusError: they cannot be had."""
+    if weights == "package" and not _is_plain(settings):
         return filled(name, settings.arguments, package_tensors(name, "embed.encoder"), "the package's weights")
     try:
+        if _is_plain(settings):
+            return build_model(ModelSpec(task="patch_classification", name=name, classes=2, weights=weights))
         return create(name, settings.arguments, pretrained=weights == "imagenet").eval()
     except (OSError, RuntimeError) as error:
         raise hub_failure(name, "embed.encoder", error) from error
+    except AcinusError as error:
+        if isinstance(error.__cause__, OSError | RuntimeError):  # the same, of a network in training
+            raise hub_failure(name, "embed.encoder", error.__cause__) from error
+        raise AcinusError(f"embed.encoder = {name!r} with embed.weights = {weights!r}: {error}") from error
 
 
 def _referenced(name: str, origin: Source, patch_px: int, embed: params.Embed, root: Path) -> EncoderSpec:
     """Return the encoder whose weights stay where they are."""
-    if origin.hub is not None:
-        config, path = read_config(hub.fetch(origin.hub, CONFIG)), hub.weights(origin.hub)
-        where = Place(file=path.name, hub=origin.hub.partition("@")[0], revision=hub.commit(path))
-    else:
-        folder = located(str(origin.path), root)
-        file = Path(str(origin.path))
-        file = file / weights_in(folder) if origin.kind == "folder" else file
-        path, where = located(str(file), root), Place(file=file.as_posix())
-        config = _config(folder, origin) if origin.kind == "folder" else Config(str(origin.architecture))
-    if origin.architecture is not None and config.architecture != origin.architecture:
+    path, where, config = _brought(origin, root)
+    known, own = origin.known, origin.architecture
+    if own is not None and config.architecture != own:
         raise AcinusError(
-            f"embed.encoder = {name!r} is a {origin.architecture}, the {CONFIG} of its weights says "
-            f"{config.architecture}; these are weights of another encoder"
+            f"embed.encoder = {name!r} is a {own}, the {CONFIG} of its weights says {config.architecture}; these are "
+            "weights of another encoder"
         )
-    check_name(
-        config.architecture, f"{path.parent / CONFIG}: architecture" if origin.architecture is None else "embed.encoder"
-    )
-    settings = settled(config, origin.known, embed, patch_px, _defaults(config.architecture))
+    check_name(config.architecture, "embed.encoder" if own is not None else f"{path.parent / CONFIG}: architecture")
+    settings = settled(config, known, embed, patch_px, _defaults(config.architecture))
     checksum = _agreed(path, embed)
     net = pooled(filled(config.architecture, settings.arguments, tensors.read(path), str(path)), settings.pooling)
     features = width(net, settings.px)
-    known = origin.known
     if known is not None and settings.pooling == known.pooling and features != known.width:
         raise AcinusError(f"{path}: gives {features} features per patch, {known.name} has {known.width}")
     return _spec(name, settings, checksum, features, where)
 
 
-def _config(folder: Path, origin: Source) -> Config:
-    """Return what a folder's config.json says; a known encoder needs none."""
-    if origin.architecture is not None and not (folder / CONFIG).exists():
-        return Config(origin.architecture)
-    return read_config(folder / CONFIG)
+def _brought(origin: Source, root: Path) -> tuple[Path, Place, Config]:
+    """Return the file of weights, how to find it again, and what comes with it; a known encoder needs no config.json.
+
+    Raises:
+        AcinusError: what is missing or damaged.
+    """
+    if origin.hub is not None:
+        try:
+            config_file = hub.fetch(origin.hub, CONFIG)
+        except FileNotFoundError:
+            config_file = None
+        path = hub.weights(origin.hub)
+        where = Place(file=path.name, hub=origin.hub.partition("@")[0], revision=hub.commit(path))
+    else:
+        folder = located(str(origin.path), root)
+        file = Path(str(origin.path)) / (weights_in(folder) if origin.kind == "folder" else "")
+        path, where = located(str(file), root), Place(file=file.as_posix())
+        config_file = folder / CONFIG if origin.kind == "folder" else None
+    if origin.architecture is not None and (config_file is None or not config_file.exists()):
+        return path, where, Config(origin.architecture)
+    return path, where, read_config(config_file or path.parent / CONFIG)
 
 
 def _spec(

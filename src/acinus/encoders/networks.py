@@ -127,6 +127,9 @@ def filled(name: str, arguments: Mapping[str, Value], state: dict[str, Tensor], 
     shapes = ({key: tuple(value.shape) for key, value in tensors.items()} for tensors in (kept, expected))
     if (fault := misfit(*shapes)) is not None:
         raise AcinusError(f"{where}: {fault} (network {name})")
+    quantised = [key for key in kept if kept[key].is_floating_point() != expected[key].is_floating_point()]
+    if quantised:
+        raise AcinusError(f"{where}: {quantised[0]} is {kept[quantised[0]].dtype}; only weights in floats are read")
     net.load_state_dict(kept, assign=True)
     if any(tensor.is_meta for tensor in itertools.chain(net.parameters(), net.buffers())):  # buffers no file keeps
         net = create(name, arguments)

@@ -15,6 +15,7 @@ from acinus.encoders.arguments import checked
 from acinus.encoders.known import HUB, KNOWN, KnownEncoder, find
 from acinus.encoders.spec import Rgb, Value
 from acinus.errors import AcinusError, brief
+from acinus.params.faults import PACKAGED
 
 LOCAL = "local-dir:"
 """What timm puts before the path of a folder; it may be left out where the path exists."""
@@ -72,18 +73,25 @@ def source(encoder: str, weights: str, root: Path = Path()) -> Source:
         )
     if encoder.startswith(HUB) or (known is not None and known.hub is not None):
         return _from_hub(encoder, weights, known, root)
-    if encoder.startswith(LOCAL) or encoder.startswith(("~", ".", "/")) or (root / encoder).is_dir():
+    if encoder.startswith((LOCAL, "~", ".", "/")) or (root / encoder / CONFIG).is_file():
         return _from_folder(encoder.removeprefix(LOCAL), weights, root)
     if "/" in encoder or encoder.endswith(SUFFIXES):
         hint = f"write {HUB}{encoder} for a model of the hub" if HUB_NAME.fullmatch(encoder) else "see acinus encoders"
-        raise AcinusError(f"embed.encoder = {encoder!r}: no folder of that name, and no network of timm; {hint}")
+        raise AcinusError(
+            f"embed.encoder = {encoder!r}: no folder of that name with {CONFIG}, no network of timm; {hint}"
+        )
     if is_weights(weights):
-        _existing(weights, "embed.weights", root)
-        return Source("file", architecture=encoder, path=weights)
+        kind = _kind(_existing(weights, "embed.weights", root))
+        return Source(kind, architecture=encoder.partition(".")[0], path=weights)
     if weights == "hub":
         raise AcinusError(
             f"embed.weights = 'hub': timm's own weights of {encoder} are called imagenet; or write embed.encoder: "
             f"{HUB}org/name"
+        )
+    if weights not in {"none", "imagenet", "package"}:
+        raise AcinusError(
+            f"embed.weights = {weights!r}: unknown; use none (drawn), imagenet, package ({PACKAGED}) or the path of a "
+            f"file of weights ({', '.join(SUFFIXES)})"
         )
     return Source("timm", architecture=encoder)
 
@@ -102,14 +110,17 @@ def _from_hub(encoder: str, weights: str, known: KnownEncoder | None, root: Path
                 f"embed.weights = {weights!r}: a file does not say the network that it belongs to; set embed.encoder "
                 f"to timm's name of it, or embed.weights to a folder with {CONFIG} beside the weights"
             )
-        kind: Literal["folder", "file"] = "folder" if path.is_dir() else "file"
-        return Source(kind, architecture=architecture, path=weights, known=known)
+        return Source(_kind(path), architecture=architecture, path=weights, known=known)
     if weights not in {"imagenet", "hub"}:
         raise AcinusError(
             f"embed.weights = {weights!r}: {encoder} comes with weights of its own; leave embed.weights out, or give "
             "the path of a copy"
         )
     return Source("hub", architecture=architecture, hub=name, known=known)
+
+
+def _kind(path: Path) -> Literal["folder", "file"]:
+    return "folder" if path.is_dir() else "file"
 
 
 def _from_folder(folder: str, weights: str, root: Path) -> Source:

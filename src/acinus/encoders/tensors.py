@@ -21,11 +21,14 @@ def read(path: Path) -> dict[str, Tensor]:
     A pickled file is read by torch's weights_only alone, which builds tensors and refuses everything else.
 
     Raises:
-        AcinusError: no file, another format, a damaged one, or one that holds more than tensors.
+        AcinusError: no file, another format, a damaged one, one that holds more than tensors, or NaN.
     """
     if path.suffix not in SUFFIXES:
         raise AcinusError(f"{path}: no file of weights; give one of {', '.join(SUFFIXES)}")
     tensors = read_tensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise AcinusError(f"{path}: {len(bad)} tensors hold NaN or infinity ({', '.join(bad[:3])}); download it again")
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

