@@ -88,3 +88,17 @@ def test_settings_of_slide_labels_are_refused_beside_patches(section: str, chang
     with pytest.raises(RecipeError) as caught:
         params.check_recipe("r.yaml", whole | {section: whole[section] | changes})
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("grade", "fault"),
+    [
+        ({"trials": 3}, "a search needs trials and a space"),
+        ({"trials": 3, "space": {"loss": {"choices": ["ordinal", "cross_entropy"]}}}, "grade.space.loss: not searched"),
+        ({"trials": 3, "space": {"dropout": {"low": 0.1, "high": 1.5}}}, "grade.space.dropout = 1.5: "),
+        ({"trials": 3, "space": {"lr": {"low": 0.1, "high": 1.5}}, "aggregator": "mean"}, "has nothing to search"),
+        ({"kind": "regression", "aggregator": "clam"}, "its loss is of classes"),
+    ],
+)
+def test_what_aggregator_and_search_do_not_allow(grade: dict[str, Any], fault: str) -> None:
+    assert fault in refusal(grade={"target": "subtype", "kind": "classes", **grade})

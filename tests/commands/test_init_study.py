@@ -59,7 +59,7 @@ def test_what_cannot_be_learned_is_none(title: str, values: list[Any]) -> None:
 
 
 def test_times_with_events_are_survival_and_what_tells_tumour_comes_first() -> None:
-    columns = [[round(1.5 * n + 1, 1) for n in range(20)], [0, 1] * 10, ["x", "y"] * 10, HALF]
+    columns: list[list[Any]] = [[round(1.5 * n + 1, 1) for n in range(20)], [0, 1] * 10, ["x", "y"] * 10, HALF]
     found = seen("OS months,death,arm,diagnosis", *columns)
     assert [(one.column, one.kind) for one in found] == [
         ("diagnosis", "binary"),

@@ -30,7 +30,7 @@ def test_the_table_says_the_same_of_all_slides_of_a_patient_and_nothing_of_the_l
     plans: list[SlidePlan], tmp_path: Path
 ) -> None:
     mil.finish(plans, tmp_path)
-    rows = list(csv.DictReader((tmp_path / "slides.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "slides.csv").read_text().splitlines()))
     assert [row["slide"] for row in rows] == [plan.image for plan in plans]
     of_patient = defaultdict(list)
     for row in rows:
@@ -70,7 +70,7 @@ def test_neither_size_nor_colour_tells_the_label() -> None:
     """Over more slides than the demo has, so that chance is narrow: 0.5 within three standard errors (0.06)."""
     plans = [plan for plan in mil.plan(7, MilDemo(slides=76, width_px=480, height_px=384)) if plan.patient.labelled]
     label = np.array([plan.patient.grade > 0 for plan in plans])
-    features = {"size": [], "colour": []}
+    features: dict[str, list[list[float]]] = {"size": [], "colour": []}
     for plan in plans:
         picture = mil.picture(plan)
         inside = picture[mil.labels(plan) > 0] / 255.0

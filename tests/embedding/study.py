@@ -47,6 +47,7 @@ def row_of(slide_id: str) -> dict[str, Any]:
         "patient": slide_id,
         "image": f"{slide_id}.tif",
         "fingerprint": f"print of {slide_id}",
+        "isup": sum(slide_id.encode()) % 6,
     }
     sizes = {"mpp_x": MPP, "mpp_y": MPP, "width": WIDTH, "height": HEIGHT}
     state = {"label_kind": "unknown", "exhaustive": True, "split": "train", "derived": False, "status": "ok"}

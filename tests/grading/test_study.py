@@ -27,7 +27,7 @@ from acinus.metrics.setup import SLIDES, MetricSetup, Tables
 from acinus.pages.study_table import Study, study_table
 from acinus.params import Folds
 from acinus.stage import Stage
-from acinus.stages import grade
+from acinus.stages import embed, grade
 from tests.grading.study_case import Slides, predictions, slides, stage, write
 
 BINARY: dict[str, Any] = {"target": "marker", "kind": "binary", "classes": ["no", "yes"]}
@@ -233,7 +233,10 @@ def run_elsewhere(root: Path, name: str, settings: dict[str, Any], folds: dict[s
     return work
 
 
-@pytest.mark.parametrize("aggregator", ["attention", "mean", "clam", "transformer"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("clam", "transformer")]  # see test_aggregators.py
+
+
+@pytest.mark.parametrize("aggregator", ["attention", "mean", *SLOW])
 def test_every_aggregator_learns_classes(root: Path, aggregator: str) -> None:
     settings = {"target": "grade", "kind": "classes", "aggregator": aggregator, "class_weights": "balanced"}
     work = run_elsewhere(root, f"classes_{aggregator}", settings, {"k": 3})
@@ -395,3 +398,30 @@ def test_a_card_of_something_else_is_refused(tmp_path: Path, binary: Stage) -> N
         (tmp_path / "card.json").write_text(broken)
         with pytest.raises(AcinusError, match="no card of slide labels of this version"):
             load_study(tmp_path)
+
+
+def test_labels_that_cannot_be_learned_are_refused_before_any_pixel_is_read(tmp_path: Path) -> None:
+    every = slides(6)
+    write(tmp_path, every, marked(every))
+    with pytest.raises(AcinusError, match=r"grade.target = 'her2': no such column of labels"):
+        embed.run(stage(tmp_path, {**BINARY, "target": "her2"}, {"k": 3}))
+    with pytest.raises(AcinusError, match=r"cohort.folds.k = 9: only 6 patients"):
+        embed.run(stage(tmp_path, BINARY, {"k": 9}))
+
+
+# ---------------------------------------------------------------- search of settings
+
+
+def test_each_run_finds_settings_by_its_own_validation_slides(root: Path) -> None:
+    own = {**BINARY, "max_epochs": 8, "lr": 1e-6, "seeds": 1}
+    space = {"lr": {"low": 1e-3, "high": 3e-2, "log": True}, "hidden_units": {"low": 4, "high": 8, "whole": True}}
+    plain = run_elsewhere(root, "plain", own, {"k": 3})
+    found = run_elsewhere(root, "searched", {**own, "trials": 4, "space": space}, {"k": 3})
+    before, after = (read_json(work.paths.mil / "card.json")["runs"] for work in (plain, found))
+    for one, other in zip(before, after, strict=True):
+        assert other["models"][0]["val_loss"] < one["models"][0]["val_loss"]
+        assert 1e-3 <= other["searched"]["lr"] <= 3e-2
+        assert other["searched"]["hidden_units"] == other["spec"]["hidden_units"]
+    assert len({run["searched"]["lr"] for run in after}) > 1
+    with pytest.raises(AcinusError, match=r"grade.trials = 4: a run has no validation slides to choose by"):
+        run_elsewhere(root, "no_val", {**own, "trials": 4, "space": space}, {"k": 2})

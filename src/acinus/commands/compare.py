@@ -164,11 +164,13 @@ def _tables(place: Callable[[Path], Path], paths: Paths, point: Mapping[str, Any
         file = place(path)
         return records.read(table, file) if file.is_file() else records.frame(table, [])
 
-    empty = {name: records.frame(table, []) for name, table in EMPTY.items()}
     if setup.task == SLIDES:
-        return Tables(**empty, predictions=read(records.PREDICTIONS, paths.predictions))
+        manifest, quantities, scores = (
+            records.frame(table, []) for table in (records.MANIFEST, records.QUANTITIES, records.SCORES)
+        )
+        return Tables(manifest, quantities, scores, predictions=read(records.PREDICTIONS, paths.predictions))
     return Tables(
-        manifest=empty["manifest"],
+        manifest=records.frame(records.MANIFEST, []),
         quantities=read(records.QUANTITIES, paths.quantities),
         patch_scores=read(records.SCORES, paths.model / "patch_scores.parquet"),
         regions=read(records.REGIONS, paths.region_table),
@@ -176,10 +178,6 @@ def _tables(place: Callable[[Path], Path], paths: Paths, point: Mapping[str, Any
         grades=read(records.GRADES, paths.grades),
         point=point,
     )
-
-
-EMPTY = {"manifest": records.MANIFEST, "quantities": records.QUANTITIES, "patch_scores": records.SCORES}
-"""Tables that figures of labels of whole slides do not need."""
 
 
 def _short(name: str) -> str:

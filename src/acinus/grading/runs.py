@@ -9,7 +9,7 @@ from acinus import params
 from acinus.cohorts import folds as drawing
 from acinus.cohorts.adapter import NO_PROVIDER
 from acinus.errors import AcinusError
-from acinus.grading.targets import Target, Truth
+from acinus.grading.targets import Target, Truth, read_target
 from acinus.seeds import derive
 
 
@@ -48,6 +48,24 @@ def subject(row: Mapping[str, Any], target: Target) -> Subject:
     """Return the slide of a row of records.MANIFEST."""
     site = None if row["provider"] == NO_PROVIDER else row["provider"]
     return Subject(row["slide_id"], row["patient"], site, row["split"], target.truth[row["slide_id"]])
+
+
+def check_labels(
+    grade: params.Grade,
+    folds: params.Folds | None,
+    rows: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Refuse labels that cannot be learned, or be divided into folds, before any work on pixels.
+
+    rows, labels: see `targets.read_target`, of all usable slides, with tissue or not.
+
+    Raises:
+        AcinusError: see `read_target` and `draw`.
+    """
+    target = read_target(grade, rows, labels)
+    if folds is not None:
+        draw([subject(row, target) for row in rows], target, folds, seed=0)
 
 
 def groups_of(subjects: Sequence[Subject], by: str) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from acinus.embedding.feature_file import read_features
+from acinus.embedding.feature_file import read_features, read_patches_of
 from acinus.embedding.folder import feature_path
 from acinus.grading.baselines import Facts, tissue_colour
 from acinus.slides.open import open_slide
@@ -63,3 +64,11 @@ def facts_of(job: FactsJob) -> Facts:
     with open_slide(job.image, job.slide_id) as slide:
         colour = tissue_colour(slide, load_tissue(job.tissue, slide.width, slide.height))
     return Facts(features.mean(axis=0, dtype=np.float64), len(features), colour)
+
+
+def patch_rows(folder: Path, slide_id: str, attention: np.ndarray) -> list[dict[str, Any]]:
+    """Return the rows of records.ATTENTION of one slide: all its patches, with their attention, float64 (n,)."""
+    patches, _ = read_patches_of(feature_path(folder, slide_id))
+    fixed = {"slide_id": slide_id, "downsample": patches.downsample, "patch_px": patches.patch_px, "prob": None}
+    places = zip(patches.x0.tolist(), patches.y0.tolist(), attention.tolist(), strict=True)
+    return [{**fixed, "x0": x0, "y0": y0, "chosen": "all", "attention": weight} for x0, y0, weight in places]

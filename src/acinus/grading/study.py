@@ -1,7 +1,8 @@
 """One run of a study: baselines and one model per seed learn from its slides, and predict those that they never saw."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from acinus.grading.mean import of_linear
 from acinus.grading.mil import Aggregator, MilSpec
 from acinus.grading.runs import Run, Subject
 from acinus.grading.targets import Target
+from acinus.grading.tuned import tuned
 from acinus.learning.device import pick, reproducible
 
 MEAN = "mean"
@@ -61,7 +63,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A run done. answers: of every slide of run.predict and run.also."""
+    """A run done. answers: of every slide of run.predict and run.also. searched: settings that its search chose."""
 
     run: Run
     spec: MilSpec
@@ -70,6 +72,7 @@ class Learned:
     decision: Decision
     baselines: Baselines
     answers: Mapping[str, Answer]
+    searched: Mapping[str, Any]
 
 
 def do(job: Job) -> Learned:
@@ -80,6 +83,9 @@ def do(job: Job) -> Learned:
         facts = [[job.facts[slide] for slide in ids] for ids in (run.train, run.val)]
         baselines = fit_baselines(kind, classes, (facts[0], train), (facts[1], val))
         scale = scale_of(kind, train.value, train.event)
+        if job.settings.aggregator != MEAN:
+            chosen = tuned(job.settings, bool(run.val), lambda settings: _tried(job, settings, scale), job.seeds[0])
+            job = replace(job, settings=chosen)
         spec = _spec(job, scale)
         fitted = _fit_mean(job, spec, baselines, scale) if spec.aggregator == MEAN else _fit_all(job, spec, scale)
         models = [one.model for one in fitted]
@@ -93,7 +99,8 @@ def do(job: Job) -> Learned:
         Member(seed, _saved(one.model), one.epochs, one.best_epoch, one.val_loss)
         for seed, one in zip(job.seeds, fitted, strict=False)
     )
-    return Learned(run, spec, members, scale, decision, baselines, answers)
+    searched = {key: getattr(job.settings, key) for key in job.settings.space}
+    return Learned(run, spec, members, scale, decision, baselines, answers, searched)
 
 
 def ask(models: Sequence[Aggregator], features: np.ndarray, scale: Scale) -> Answer:
@@ -131,6 +138,13 @@ def _spec(job: Job, scale: Scale) -> MilSpec:
         loss=loss,
         aggregator=settings.aggregator,
     )
+
+
+def _tried(job: Job, settings: params.Grade, scale: Scale) -> float:
+    """Return the validation loss of one model with other settings."""
+    tried = replace(job, settings=settings, seeds=job.seeds[:1])
+    loss = _fit_all(tried, _spec(tried, scale), scale)[0].val_loss
+    return float("inf") if loss is None else loss
 
 
 def _fit_mean(job: Job, spec: MilSpec, baselines: Baselines, scale: Scale) -> list[Fitted]:

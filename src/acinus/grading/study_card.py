@@ -65,6 +65,7 @@ class RunCard(Strict):
     threshold: Finite
     train: int  # slides
     val: int
+    searched: dict[str, bool | int | float | str | None]  # settings that a search chose for this run
     models: tuple[Model, ...]
 
 
@@ -123,6 +124,7 @@ def save_study(folder: Path, learned: Sequence[Learned], target: Target, **known
                 **asdict(one.decision),
                 train=len(one.run.train),
                 val=len(one.run.val),
+                searched=dict(one.searched),
                 models=tuple(models),
             )
         )

@@ -22,8 +22,7 @@ from acinus.metrics import (
     tissue,
 )
 from acinus.metrics.metric import Case, Measure, Metric, Metrics, Taken
-from acinus.metrics.setup import SEGMENTATION, SLIDES
-from acinus.metrics.slide_figures import MAIN_OF_KIND
+from acinus.metrics.setup import SEGMENTATION
 from acinus.plugins import finding, loading
 from acinus.plugins.loading import Loaded
 
@@ -156,10 +155,8 @@ def tolerances() -> dict[str, float]:
     return {name: metric.tolerance for name, metric in METRICS.items() if metric.tolerance is not None}
 
 
-def main_metric(family: str, task: str, classes: int = 2, kind: str = "binary") -> str:
-    """Return the name of the metric by which a recipe of so many classes is known. kind: of labels of whole slides."""
-    if task == SLIDES:
-        return MAIN_OF_KIND[kind]
+def main_metric(family: str, task: str, classes: int = 2) -> str:
+    """Return the name of the metric by which a recipe of so many classes is known, if it learns from patches."""
     if task == SEGMENTATION:
         return MAIN_OF_FAMILY.get(family, "dice_mean")
     return "patch_auc" if classes == 2 else "auc_macro"

@@ -190,7 +190,7 @@ def _metric(name: str, test: bool) -> Metric:
         counts="n_slides_tested" if test else "n_slides_judged",
         tasks=(SLIDES,),
         tables=("predictions",),
-        shown=("card", "summary") if short else ("card",),
+        shown=("card",),
         tolerance=0.15,
         **more,  # type: ignore[arg-type]
     )

@@ -88,8 +88,8 @@ def study_page(page: StudyPage) -> str:
 
 def _rows(table: pd.DataFrame) -> list[Row]:
     """Return the rows of the table, with what stands in them in words."""
-    words = {0: "no", 1: "yes"}
-    return [row | {"right_text": words.get(row.get("right"))} for row in records.rows(table)]  # type: ignore[call-overload]
+    words = {None: None, 0: "no", 1: "yes"}
+    return [row | {"right_text": words[row.get("right")]} for row in records.rows(table)]
 
 
 def _examples(page: StudyPage) -> list[SlidePictures]:

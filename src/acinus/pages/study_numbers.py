@@ -29,8 +29,12 @@ class Measured:
 
 def measured(study: Study, table: pd.DataFrame, bootstrap: int, seed: int) -> Measured:
     """Return the numbers of a study; table: of `study_table`."""
-    nothing = {name: records.frame(one, []) for name, one in _NOTHING.items()}
-    tables = Tables(manifest=study.manifest, predictions=study.predictions, **nothing)
+    tables = Tables(
+        manifest=study.manifest,
+        quantities=records.frame(records.QUANTITIES, []),
+        patch_scores=records.frame(records.SCORES, []),
+        predictions=study.predictions,
+    )
     setup = MetricSetup(SLIDES, ("normal", "tumor"))
     metrics = recipe_metrics(table, tables, setup, bootstrap, seed)
     main = METRICS[MAIN_OF_KIND[study.kind]]
@@ -38,9 +42,6 @@ def measured(study: Study, table: pd.DataFrame, bootstrap: int, seed: int) -> Me
     cards.sort(key=lambda card: card.name != main.name)
     folds, of_folds = _folds(Case(usable_slides(table), setup, tables), cards)
     return Measured(metrics, main, tuple(cards), folds, of_folds)
-
-
-_NOTHING = {"quantities": records.QUANTITIES, "patch_scores": records.SCORES}
 
 
 def _folds(case: Case, cards: list[Metric]) -> tuple[pd.DataFrame, tuple[Metric, ...]]:

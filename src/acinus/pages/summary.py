@@ -8,6 +8,8 @@ from acinus.errors import AcinusError
 from acinus.files import read_json
 from acinus.metrics.metric import Metric, Metrics
 from acinus.metrics.registry import METRICS, classes_of, main_metric
+from acinus.metrics.setup import SLIDES
+from acinus.metrics.slides import study_metric
 from acinus.pages import wording
 
 
@@ -43,6 +45,8 @@ HEAD = ["recipe", "main metric, test split", "majority class", "colour only", "s
 
 def main_of(family: str, task: str, metrics: Metrics) -> Metric:
     """Return a recipe's main metric in the words of its task."""
+    if task == SLIDES:
+        return METRICS[study_metric(metrics)]
     classes = classes_of(metrics)
     return METRICS[main_metric(family, task, classes)].worded(task, classes)
 

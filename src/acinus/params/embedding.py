@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from acinus.params.base import Count, Mpp, NotNegative, Positive, Section
+from acinus.params.results import Choices, Space
 
 if TYPE_CHECKING:
     from acinus.params.recipe import Recipe
@@ -103,6 +104,10 @@ class Grade(Section):
     """Standard deviation of the noise added to standardised features in training."""
     max_patches: Count | None = None
     """At most this many patches of a slide, drawn at random, in a training step; null: all."""
+    trials: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Task `slide_labels` only: trials of a search of settings in each run, by its validation slides; 0: none."""
+    space: dict[str, Space] = {}
+    """A key of this section, and its range or choices, as in `tune.space`."""
     seeds: Count = 3
     """This many models are trained; the answer is that of their mean."""
     burden_percent: NotNegative = 0.5
@@ -162,12 +167,41 @@ def slide_label_faults(recipe: "Recipe") -> Iterator[str]:
         yield "grade.kind: missing; say what the column holds: binary, classes, ordinal, regression or survival"
     if (grade.kind == "survival") != (grade.event is not None):
         yield f"grade.event = {grade.event!r}: grade.kind = survival needs it, nothing else; name the column or null"
+    yield from _space_faults(grade)
+    if grade.aggregator == "clam" and grade.kind in ("regression", "survival"):
+        yield f"grade.aggregator = clam: its loss is of classes, not of kind {grade.kind}; write attention"
     if grade.classes is not None and grade.kind in ("regression", "survival"):
         yield f"grade.classes = {grade.classes}: kind {grade.kind} has no classes; write null"
     if grade.classes is not None and len(set(grade.classes)) != len(grade.classes):
         yield f"grade.classes = {grade.classes}: must be different texts"
     if grade.kind == "binary" and grade.classes is not None and len(grade.classes) != 2:
         yield f"grade.classes = {grade.classes}: kind binary has two, the negative one first"
+
+
+SEARCHED = (
+    *("hidden_units", "attention_units", "dropout", "max_epochs", "stop_patience", "lr", "weight_decay"),
+    *("class_weights", "patch_dropout", "feature_noise", "max_patches"),
+)
+"""Keys of section grade that may be searched."""
+
+
+def _space_faults(grade: Grade) -> Iterator[str]:
+    """Yield what a search of settings does not allow."""
+    if bool(grade.trials) != bool(grade.space):
+        yield f"grade.trials = {grade.trials}: a search needs trials and a space, or neither"
+    if grade.trials and grade.aggregator == "mean":
+        yield f"grade.trials = {grade.trials}: aggregator mean has nothing to search; write 0"
+    for key, space in grade.space.items():
+        if key not in SEARCHED:
+            yield f"grade.space.{key}: not searched; allowed: {', '.join(SEARCHED)}"
+            continue
+        ends = space.choices if isinstance(space, Choices) else [space.low, space.high]
+        for end in ends:
+            value = int(end) if isinstance(end, float) and getattr(space, "whole", False) else end
+            try:
+                Grade.model_validate({key: value})
+            except ValueError as error:
+                yield f"grade.space.{key} = {end!r}: {str(error).splitlines()[2].strip()}"
 
 
 def patch_faults(recipe: "Recipe") -> Iterator[str]:
@@ -181,7 +215,7 @@ def patch_faults(recipe: "Recipe") -> Iterator[str]:
     if embed.patches == "all":
         yield f"embed.patches = all: is for task {SLIDE_LABELS}; write suspicious"
     defaults = Grade()
-    of_slides = ("kind", "classes", "event", "aggregator", "stop_patience", "class_weights")
+    of_slides = ("kind", "classes", "event", "aggregator", "stop_patience", "class_weights", "trials", "space")
     for key in (*of_slides, "patch_dropout", "feature_noise", "max_patches"):
         if (value := getattr(grade, key)) != getattr(defaults, key):
             yield f"grade.{key} = {value!r}: is for task {SLIDE_LABELS}; leave it out"

@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -119,15 +119,17 @@ def _one(order: Order, model: AnyModel, overwrite: bool) -> Outcome:
     _clear(folder)
     head = {"format": 1, "path": _utf8(str(path)), "file": _utf8(path.name), "key": key}
     try:
-        is_study = isinstance(model, study.StudyModel)
-        result = study.predict_study(order, model) if is_study else predict_slide(order, model)
+        if isinstance(model, study.StudyModel):
+            result, in_words = study.predict_study(order, model), study.in_words
+        else:
+            result, in_words = predict_slide(order, model), _in_words
     except FORESEEN as error:
         reason = _utf8(" ".join(_reason(error, order).split()))
         _clear(folder)
         write_json(folder / ERROR, head | {"slide": folder.name, "reason": reason})
         return Outcome(path, folder, "failed", f"{path.name}: failed: {reason}")
     write_json(folder / RESULT, head | result)
-    return Outcome(path, folder, "done", f"{path.name}: {(study.in_words if is_study else _in_words)(result)}")
+    return Outcome(path, folder, "done", f"{path.name}: {in_words(result)}")
 
 
 def _reason(error: BaseException, order: Order) -> str:
@@ -219,7 +221,7 @@ def _clear(folder: Path) -> None:
         raise AcinusError(f"{folder}: cannot write here ({error.strerror}); give another folder by --out") from error
 
 
-def _in_words(result: dict[str, Any]) -> str:
+def _in_words(result: Mapping[str, Any]) -> str:
     """Return a slide's result in a line."""
     burden, count, grade = result["burden_percent"], result["regions"]["count"], result["grade"]
     area = "" if result["tumour_mm2"] is None else f" ({result['tumour_mm2']:.3g} mm2)"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from acinus import records, seeds
 from acinus.encoders.spec import IMPORTED, OWN
-from acinus.files import atomic_path, note_if_empty
+from acinus.files import atomic_path, note_if_empty, read_json
+from acinus.grading.runs import check_labels
 from acinus.labels.places import Places, mean_mpp
 from acinus.params import SLIDE_LABELS
 from acinus.paths import home
@@ -27,6 +28,9 @@ def run(stage: Stage) -> None:
     rows = [row for row in manifest if row["status"] == "ok"]
     if stage.recipe.task != SLIDE_LABELS:
         rows = [row for row in rows if _map(stage, row).is_file()]
+    elif stage.recipe.grade.target != "none":  # what is wrong with labels is said before hours of work
+        labels = read_json(stage.paths.slide_labels) if stage.paths.slide_labels.is_file() else {}
+        check_labels(stage.recipe.grade, stage.recipe.cohort.folds, rows, labels)
     none = stage.recipe.grade.target == "none"
     done: list[Embedded] = []
     with atomic_path(stage.paths.features) as folder:

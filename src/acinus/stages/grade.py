@@ -18,8 +18,6 @@ from acinus.scoring.burden import tumour_by_burden
 from acinus.stage import Stage
 
 if TYPE_CHECKING:  # a recipe that grades nothing never imports torch
-    import numpy as np
-
     from acinus.embedding.feature_file import SlideFeatures
     from acinus.encoders.spec import EncoderSpec
     from acinus.grading.apply import Verdict
@@ -186,6 +184,7 @@ def _study(stage: Stage) -> None:
     """Learn a column of the cohort's table, by folds or by the splits, and predict every slide with tissue."""
     from acinus.grading import runs, study
     from acinus.grading.predictions import attention_of, rows_of
+    from acinus.grading.stored import patch_rows
     from acinus.grading.targets import read_target
     from acinus.learning.device import best_alone
     from acinus.metrics.slide_figures import values_of_folds
@@ -207,7 +206,9 @@ def _study(stage: Stage) -> None:
     _save_study(stage, learned, target, notes, facts)
     predictions = records.frame(records.PREDICTIONS, rows_of(learned, subjects, target, facts))
     records.write(records.PREDICTIONS, predictions, paths.predictions)
-    patches = [row for one in subjects for row in _attended(stage, one.slide_id, attention_of(learned, one.slide_id))]
+    patches = [
+        row for one in subjects for row in patch_rows(paths.features, one.slide_id, attention_of(learned, one.slide_id))
+    ]
     records.write(records.ATTENTION, records.frame(records.ATTENTION, patches), paths.attention)
     records.write(records.GRADES, records.frame(records.GRADES, []), paths.grades)
     stage.log.log_artifact(paths.mil, "mil")
@@ -290,14 +291,3 @@ def _save_study(
         known |= {"index": stage.recipe.index.model_dump(mode="json")}
         save_study(folder, learned, target, **known, data_hashes={"manifest": sha256(stage.paths.manifest)})
         write_json(folder / STAIN_FILE, study_stain(one.colour for one in facts.values()))
-
-
-def _attended(stage: Stage, slide_id: str, attention: "np.ndarray") -> list[Row]:
-    """Return the rows of records.ATTENTION of one slide: all its patches."""
-    from acinus.embedding.feature_file import read_patches_of
-    from acinus.embedding.folder import feature_path
-
-    patches, _ = read_patches_of(feature_path(stage.paths.features, slide_id))
-    fixed = {"slide_id": slide_id, "downsample": patches.downsample, "patch_px": patches.patch_px, "prob": None}
-    places = zip(patches.x0.tolist(), patches.y0.tolist(), attention.tolist(), strict=True)
-    return [{**fixed, "x0": x0, "y0": y0, "chosen": "all", "attention": weight} for x0, y0, weight in places]
