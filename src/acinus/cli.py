@@ -1,6 +1,6 @@
 """Every command. A stage is a command; its libraries load only when it runs."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -50,13 +50,16 @@ def _code() -> None:
 def _demo(family: str | None, recipe: str | None) -> None:
     """Draw the demonstration cohort of a family."""
     from acinus import execution
-    from acinus.params import load_recipe
+    from acinus.params import is_drawn, load_recipe
     from acinus.stages import demo
 
     if (family is None) == (recipe is None):
         raise click.UsageError("give one of --family and --recipe")
-    chosen = family or load_recipe(execution.project_root(), str(recipe)).family
-    execution.run_project_stage("demo", lambda stage: demo.run(stage, chosen))
+    chosen = family
+    if recipe is not None:
+        whole = load_recipe(execution.project_root(), recipe)
+        chosen = PurePosixPath(whole.cohort.root).parts[2] if is_drawn(whole.cohort) else whole.family
+    execution.run_project_stage("demo", lambda stage: demo.run(stage, str(chosen)))
 
 
 def _recipe_command(name: str, text: str) -> click.Command:
