@@ -233,7 +233,10 @@ def run_elsewhere(root: Path, name: str, settings: dict[str, Any], folds: dict[s
     return work
 
 
-@pytest.mark.parametrize("aggregator", ["attention", "mean", "clam", "transformer"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("clam", "transformer")]  # see test_aggregators.py
+
+
+@pytest.mark.parametrize("aggregator", ["attention", "mean", *SLOW])
 def test_every_aggregator_learns_classes(root: Path, aggregator: str) -> None:
     settings = {"target": "grade", "kind": "classes", "aggregator": aggregator, "class_weights": "balanced"}
     work = run_elsewhere(root, f"classes_{aggregator}", settings, {"k": 3})

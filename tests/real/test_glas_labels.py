@@ -32,7 +32,7 @@ RECIPE: dict[str, Any] = {
     "family": "slides",
     "task": "slide_labels",
     "cohort": {"root": "cohort", "mpp": 0.62, "folds": {"k": 5}},
-    "index": {"level": 0, "patch_px": 224, "stride_px": 149, "tissue": {"method": "all", "downsample": 8.0}},
+    "index": {"level": 0, "patch_px": 224, "stride_px": 224, "tissue": {"method": "all", "downsample": 8.0}},
     "validate": {},
     "embed": {"encoder": "tf_efficientnet_lite0", "weights": "package"},
     "grade": {"target": "grade", "kind": "binary", "seeds": 3, "max_epochs": 30, "aggregator": "attention"},

@@ -62,8 +62,7 @@ def tuned(settings: params.Grade, has_val: bool, loss: Loss, seed: int) -> param
 def suggested(trial: "Trial", key: str, space: params.Range | params.Choices) -> Value:
     """Return a value of a setting."""
     if isinstance(space, Choices):
-        value: Value = trial.suggest_categorical(key, space.choices)
-        return value
+        return space.choices[trial.suggest_categorical(key, list(range(len(space.choices))))]
     if space.whole:
         return int(trial.suggest_int(key, int(space.low), int(space.high), log=space.log))
     return float(trial.suggest_float(key, space.low, space.high, log=space.log))
