@@ -159,7 +159,7 @@ def test_every_acinus_command_shown_is_one() -> None:
 
 def test_every_option_in_a_command_s_table_is_one() -> None:
     options = {name for option in main.commands["predict"].params for name in option.opts if name.startswith("--")}
-    assert set(re.findall(r"^\| `(--[a-z]+)` \|", page("predict.md"), re.MULTILINE)) == options
+    assert set(re.findall(r"^\| `(--[a-z-]+)` \|", page("predict.md"), re.MULTILINE)) == options
 
 
 def test_every_module_run_is_there_with_its_options() -> None:

@@ -19,7 +19,16 @@ from acinus import records
 from acinus.embedding.bags import Choice
 from acinus.embedding.feature_file import read_features
 from acinus.embedding.folder import feature_path, own_features, read_encoder, save_encoder
-from acinus.embedding.reuse import KeptJob, embed_or_take_over, embedding_code, gpus, key_of, shelf_of, swept
+from acinus.embedding.reuse import (
+    KeptJob,
+    embed_or_take_over,
+    embedding_code,
+    gpus,
+    key_of,
+    modules_of_features,
+    shelf_of,
+    swept,
+)
 from acinus.embedding.slide_features import EmbedJob
 from acinus.errors import AcinusError
 from acinus.paths import Paths
@@ -122,6 +131,16 @@ def test_the_file_the_mask_the_map_and_the_code_change_the_key_and_other_setting
     assert key_of(replace(job, embed=chosen)) != by_map
     Image.fromarray(np.ones((21, 25), dtype=bool)).save(job.embed.slide.tissue)
     assert key_of(job) != before
+
+
+def test_the_key_holds_the_code_that_reads_and_computes_but_none_that_only_says_settings() -> None:
+    modules = modules_of_features()
+    rooms = {".".join(name.split(".")[:2]) for name in modules}
+    assert {"acinus.slides.tile_pass", "acinus.slides.jpeg_pixels", "acinus.learning.inputs"} <= modules.keys()
+    assert {"acinus.encoders.networks", "acinus.encoders.loading", "acinus.tissue.mask"} <= modules.keys()
+    assert {"acinus.embedding.bags", "acinus.patches.grid", "acinus.regions.amounts", "acinus.seeds"} <= modules.keys()
+    assert not {"acinus.params", "acinus.records", "acinus.labels"} & rooms
+    assert "acinus.encoders.known" not in modules
 
 
 def test_a_second_recipe_with_the_same_encoder_embeds_nothing(tmp_path: Path, capsys: Any) -> None:

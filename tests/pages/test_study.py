@@ -13,7 +13,7 @@ from acinus.metrics.registry import METRICS
 from acinus.pages import study_numbers
 from acinus.pages.contexts import Layer, Provenance, SlideView
 from acinus.pages.study import SlidePictures, StudyPage, study_page, study_slide_pages
-from acinus.pages.study_plots import reliability, study_charts, study_plots, survival_of_patients
+from acinus.pages.study_plots import patients_of, reliability, study_charts, study_plots
 from acinus.pages.study_table import Study, study_table
 from acinus.pages.study_warnings import doubts
 from acinus.pages.study_words import how
@@ -199,10 +199,11 @@ def test_curves_for_dvc_have_the_columns_of_every_recipe() -> None:
 
 
 def test_survival_is_of_patients() -> None:
-    risk, time, event = survival_of_patients(study("survival"))
-    assert time.tolist() == [float(number + 1) for number in range(12)]
-    assert risk.tolist() == (-time).tolist()
-    assert event.tolist() == [float(number % 4 > 0) for number in range(12)]
+    patients = patients_of(study("survival"))
+    assert patients["time"].tolist() == [float(number + 1) for number in range(12)]
+    assert patients["risk"].tolist() == [-float(number + 1) for number in range(12)]
+    assert patients["event"].tolist() == [int(number % 4 > 0) for number in range(12)]
+    assert patients["fold"].tolist() == [number % 3 + 1 for number in range(12)]
 
 
 def said(one: Study, **metrics: float) -> dict[str, str]:

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import openslide
 import torch
 
-from acinus.code import code_digest
+from acinus.code import package
 from acinus.embedding.feature_file import FORMAT, SUFFIX, About, check_features, write_features
 from acinus.embedding.folder import Embedded, features_kept, link_or_copy
 from acinus.embedding.slide_features import EmbedJob, embed
@@ -32,6 +32,13 @@ from acinus.learning.device import best_alone, pick
 
 GRID = ("level", "mpp", "patch_px", "stride_px", "cell_px", "min_tissue_fraction")
 """The keys of section index that decide which patches a slide has; of its tissue the mask itself counts."""
+
+
+WITHOUT_NUMBERS = re.compile(
+    r"acinus\.(annotations|code|errors|labels|params|paths|plugin_code|plugins|records|scoring)(\..*)?"
+    r"|acinus\.encoders\.(checks|hub|known|misfits|settings|source)"
+)
+"""Modules of which no number of a feature depends that is not in its key."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +122,18 @@ def key_of(job: KeptJob) -> str:
     return _digest(facts)
 
 
+@cache
 def embedding_code() -> str:
-    """Return a digest of the code that makes features: what this module imports, and its libraries."""
-    return _digest([code_digest(__name__), openslide.__library_version__])
+    """Return a digest of the code that makes features, and of its libraries."""
+    return _digest([modules_of_features(), package().facts(__name__)["libraries"], openslide.__library_version__])
+
+
+def modules_of_features() -> dict[str, str]:
+    """Return the digest of each module that features may depend on: all that this one imports, but those that only say
+    or read settings, which are in the key themselves: a new setting or a new encoder in the table embeds nothing anew.
+    """
+    modules = package().facts(__name__)["modules"]
+    return {name: digest for name, digest in modules.items() if not WITHOUT_NUMBERS.fullmatch(name)}
 
 
 def shelf_of(root: Path, spec: EncoderSpec) -> Path:

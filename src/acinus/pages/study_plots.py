@@ -157,22 +157,22 @@ def _of_regression(study: Study) -> dict[str, Drawing]:
 
 
 def _of_survival(study: Study) -> dict[str, Drawing]:
-    risk, time, event = survival_of_patients(study)
-    high = high_risk(risk)
+    patients = patients_of(study)
+    time, event = patients["time"].to_numpy(dtype=np.float64), patients["event"].to_numpy(dtype=np.int64)
+    high = high_risk(patients["risk"].to_numpy(dtype=np.float64), patients["fold"].to_numpy(dtype=np.int64))
     groups = {
         name: Times(time[mask], event[mask] == 1)
         for name, mask in (("low risk", ~high), ("high risk", high))
         if mask.any()
     }
     p_value = log_rank(time, event, high)
-    test = "the log-rank test is undefined" if p_value is None else f"log-rank p = {p_value:.2g}"
-    about = f"Kaplan-Meier curves of the patients above and below the median risk, with 95 % bands; {test}"
+    test = "the log-rank test is undefined" if p_value is None else f"log-rank p of the patients {p_value:.2g}"
+    about = f"Kaplan-Meier curves of the patients above and below the median risk of their fold, 95 % bands; {test}"
     return {"survival": Drawing(charts.survival_chart(groups, study.target), "Survival", about, "results")}
 
 
-def survival_of_patients(study: Study) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return risk (mean of a patient's slides), time and event of each patient, float64 (patients,)."""
-    by_patient = study.judged.groupby("patient", sort=True)
-    risk, time = by_patient["predicted"].mean(), by_patient["true"].first()
-    event = by_patient["event"].first()
-    return tuple(column.to_numpy(dtype=np.float64) for column in (risk, time, event))  # type: ignore[return-value]
+def patients_of(study: Study) -> pd.DataFrame:
+    """Return a row per patient: risk (mean of its slides), time, event and fold (0 without one)."""
+    rows = study.judged.assign(fold=study.judged["fold"].fillna(0))
+    by_patient = rows.rename(columns={"predicted": "risk", "true": "time"}).groupby("patient", sort=True)
+    return by_patient.agg({"risk": "mean", "time": "first", "event": "first", "fold": "first"})
