@@ -14,8 +14,8 @@ HEAD = """# Glossary of metrics
 Every number in a report's `metrics.json`, on its pages, in MLflow and in `acinus compare`. This page is written from
 the registry: change `src/acinus/metrics/` and run `python -m tools.glossary`.
 
-All are of the test split, unless their name says `val`; those of labels of whole slides (`slide.`) are out of fold where
-there are folds. An undefined number is `null`, never 0.
+All are of the test split, unless their name says `val`; those of labels of whole slides (`slide.`) are out of fold
+where there are folds. An undefined number is `null`, never 0.
 
 **Dice** is twice the intersection of the predicted and the annotated area divided by the sum of both areas, **IoU** the
 intersection divided by the union, **AUC** the area under the ROC curve (the chance that a positive scores above a

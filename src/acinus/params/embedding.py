@@ -148,7 +148,7 @@ def without_unused(data: dict[str, Any]) -> dict[str, Any]:
                 f"{name}.{given[0]} = {section[given[0]]!r}: task {SLIDE_LABELS} trains nothing on patches and makes "
                 "no map; write null, or leave the section empty"
             )
-    least = {name: {} for name in UNUSED} | {"infer": {"stride_px": 1, "map_downsample": 1.0}}
+    least: dict[str, Any] = {name: {} for name in UNUSED} | {"infer": {"stride_px": 1, "map_downsample": 1.0}}
     return {**data, **least}
 
 
