@@ -52,7 +52,7 @@ def make_study(folder: Path, kind: Kind = "binary", mpp: float | None = 0.5) -> 
     run = Run(1, 1, ("a",), (), ("b",))
     members = (Member(1, save(tensors), 1, 0, None),)
     settled = Scale(10.0, 5.0), Decision(1.0, 0.5), Baselines("binary", {}, ())
-    learned = [Learned(one, spec, members, *settled, {}) for one in (run, replace(run, fold=2))]
+    learned = [Learned(one, spec, members, *settled, answers={}, searched={}) for one in (run, replace(run, fold=2))]
     grid = index() if mpp is None else {**index(), "level": None, "mpp": mpp}
     known = {"version": "0", "encoder": encoder, "notes": (), "data_hashes": {}, "index": grid}
     save_study(mil, learned, Target("diagnosis", kind, classes, {}), **known)

@@ -70,11 +70,11 @@ def _manifest_row(slide: dict[str, Any], image: str) -> dict[str, Any]:
 
 
 def stage(
-    root: Path, grade: dict[str, Any], folds: dict[str, Any] | None = None, name: str = "r", seed: int = 5
+    root: Path, grade: dict[str, Any], folds: dict[str, Any] | None = None, name: str = "r", workers: int = 1
 ) -> Stage:
     """The stage grade of a recipe of task slide_labels over the project at `root`."""
     whole, project = params.load_recipe(ROOT, "demo-panda"), params.load_project(ROOT)
-    compute = project.compute.model_copy(update={"workers": 1, "threads": 1, "device": "cpu"})
+    compute = project.compute.model_copy(update={"workers": workers, "threads": 1, "device": "cpu"})
     small = {"max_epochs": 20, "lr": 0.01, "hidden_units": 8, "attention_units": 4, "seeds": 2, "dropout": 0.0}
     section = params.Grade(**{**small, **grade})
     drawn = None if folds is None else params.Folds(**folds)

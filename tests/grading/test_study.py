@@ -214,9 +214,9 @@ def digests(work: Stage) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_same_inputs_give_the_same_bytes(root: Path, binary: Stage) -> None:
+def test_the_same_inputs_give_the_same_bytes_in_several_processes_too(root: Path, binary: Stage) -> None:
     before = digests(binary)
-    again = stage(root, BINARY, {"k": 5})
+    again = stage(root, BINARY, {"k": 5}, workers=2)
     grade.run(again)
     assert digests(again) == before
 

@@ -112,4 +112,4 @@ def survival_chart(figure: Figure, groups: Mapping[str, Times], unit: str) -> No
         axes.plot(lost, survival.evaluate(lost), linestyle="", marker="|", color=colour, markersize=9)
     axes.set(xlabel=f"time ({unit})", ylabel="share without the event", ylim=(-0.02, 1.04))
     axes.set_xlim(left=0)
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
