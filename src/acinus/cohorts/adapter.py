@@ -24,8 +24,7 @@ Row = dict[str, Any]
 Section = TypeVar("Section", bound=params.Cohort, covariant=True)
 MapSlides = Callable[[Callable[[Any], Row], Sequence[Any]], Iterable[Row]]
 
-NO_PROVIDER = "unknown"
-UNKNOWN = splits.UNKNOWN
+NO_PROVIDER, UNKNOWN = splits.NO_PROVIDER, splits.UNKNOWN
 COMMON_TABLES = ("splits.csv", "groups.csv")
 """Names of the tables that every family reads, anywhere below the root."""
 TABLE_SUFFIXES = frozenset({".csv", ".ods", ".tsv", ".xls", ".xlsx"})

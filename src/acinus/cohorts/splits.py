@@ -11,6 +11,8 @@ from acinus.seeds import derive
 NEEDED = ("slide_id", "split", "patient")
 OPTIONAL = ("provider",)
 GROUPED = ("slide_id", "patient")
+NO_PROVIDER = "unknown"
+"""Provider (site) of slides of which none is known."""
 UNKNOWN = "unknown"
 """The stratum of slides of which nothing is known: the only one that may give nothing to val and test."""
 

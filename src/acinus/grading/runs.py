@@ -7,7 +7,7 @@ from typing import Any
 
 from acinus import params
 from acinus.cohorts import folds as drawing
-from acinus.cohorts.adapter import NO_PROVIDER
+from acinus.cohorts.splits import NO_PROVIDER
 from acinus.errors import AcinusError
 from acinus.grading.targets import Target, Truth, read_target
 from acinus.seeds import derive
