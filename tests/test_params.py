@@ -88,6 +88,19 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
     assert recipe.task == ("patch_classification" if classifies else of_slides)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_key_that_dvc_looks_for_stands_in_the_recipe(name: str) -> None:
+    """DVC refuses a stage whose parameters are not in the file, whatever the models fill in."""
+    document = yaml.safe_load((ROOT / "recipes" / f"{name}.yaml").read_text())
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values():
+        for entry in stage.get("params", []):
+            for file, keys in entry.items() if isinstance(entry, dict) else ():
+                for key in keys if file.startswith("recipes/") else ():
+                    section, _, inner = key.partition(".")
+                    assert section in document, f"{name}: {key}"
+                    assert not inner or inner in document[section], f"{name}: {key}"
+
+
 def test_a_segmentation_of_outlines_has_the_two_classes_that_they_tell_apart() -> None:
     document = yaml.safe_load((ROOT / "recipes" / "camelyon-segmentation.yaml").read_text())
     assert params.check_recipe("x", document).task == "segmentation"
