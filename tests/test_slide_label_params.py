@@ -102,3 +102,11 @@ def test_settings_of_slide_labels_are_refused_beside_patches(section: str, chang
 )
 def test_what_aggregator_and_search_do_not_allow(grade: dict[str, Any], fault: str) -> None:
     assert fault in refusal(grade={"target": "subtype", "kind": "classes", **grade})
+
+
+def test_a_key_that_moved_to_embed_says_so() -> None:
+    whole = yaml.safe_load((ROOT / "recipes" / "demo-panda.yaml").read_text())
+    with pytest.raises(
+        RecipeError, match=r"^r.yaml: grade.encoder = 'model': unknown key; encoder is a key of section em"
+    ):
+        params.check_recipe("r.yaml", whole | {"grade": whole["grade"] | {"encoder": "model"}})

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from acinus.errors import RecipeError
 from acinus.params.base import Section
 from acinus.params.cohorts import RECIPES
+from acinus.params.embedding import Embed
 from acinus.params.plugged import recipe_of
 from acinus.params.project import RESERVED, Project
 from acinus.params.recipe import Cohort, Recipe
@@ -49,7 +50,9 @@ def _explain(error: Any, data: dict[str, Any], model: type[Section]) -> str:
     keys = _place(error["loc"], data)
     where = ".".join(str(part) for part in keys)
     if error["type"] == "extra_forbidden":
-        return f"{where} = {error['input']!r}: unknown key; allowed here: {', '.join(_keys(model, keys[:-1]))}"
+        moved = where.startswith("grade.") and where.removeprefix("grade.") in Embed.model_fields
+        hint = f"; {keys[-1]} is a key of section embed now" if moved else ""
+        return f"{where} = {error['input']!r}: unknown key{hint}; allowed here: {', '.join(_keys(model, keys[:-1]))}"
     if error["type"] == "missing":
         return f"{where}: missing; give it a value"
     message = str(error["msg"]).removeprefix("Value error, ")
