@@ -45,6 +45,12 @@ def test_what_a_column_holds(title: str, values: list[Any], kind: str, classes: 
     assert (one.column, one.kind, one.classes) == (title, kind, classes)
 
 
+def test_a_slip_of_the_pen_is_no_class() -> None:
+    (one,) = seen("diagnosis", ["benign"] * 8 + ["malignant"] * 9 + ["Benign", "malignnant", "benign "])
+    assert (one.kind, one.classes, one.slides) == ("binary", ("benign", "malignant"), 20)
+    assert one.slips == {"Benign": "benign", "malignnant": "malignant"}
+
+
 @pytest.mark.parametrize(
     ("title", "values"),
     [
@@ -124,3 +130,17 @@ def test_a_table_without_a_column_to_learn_is_refused_with_its_columns(there: Pa
     (there / "scans" / "list.csv").write_text("file,stain\ns0,HE\ns1,HE\ns2,HE\n")
     with pytest.raises(AcinusError, match=r"no column of a table can be learned .*\(columns: stain\)"):
         init.run(Path("study"), there / "scans", "slides", None)
+
+
+def test_a_slip_in_the_table_is_told_before_anything_runs_and_refused(there: Path) -> None:
+    write_slides(there / "scans", 12)
+    texts = ["benign", "cancer"] * 5 + ["benign", "cancr"]
+    (there / "scans" / "list.csv").write_text(
+        "\n".join(["file,diagnosis", *(f"s{n},{t}" for n, t in enumerate(texts))])
+    )
+    told = init.run(Path("study"), there / "scans", "slides", None).splitlines()
+    line = "first: column diagnosis says 'cancr' ('cancer'?): correct slides.csv, or name them in grade.classes"
+    assert any(one.startswith(line) for one in told)
+    assert told[-1].endswith("dvc repro index@study")
+    recipe = load_recipe(there / "study", "study")
+    assert recipe.grade.classes == ["benign", "cancer"]

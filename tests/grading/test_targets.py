@@ -6,8 +6,8 @@ import pytest
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.grading.near import near_duplicates
 from acinus.grading.targets import Target, read_target
+from acinus.labels.near import near_duplicates
 
 
 def read(texts: dict[str, str], kind: str | None = "binary", column: str = "label", **settings: Any) -> Target:

@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
 from acinus.cohorts.slides_table import Joined, SlidesTable
 from acinus.commands.own_meanings import MOST_VALUES, LabelColumn, is_patient, label_columns
+from acinus.labels.near import slips
 
 Kind = Literal["binary", "classes", "ordinal", "regression", "survival"]
 FEWEST = 2
@@ -24,7 +25,8 @@ _UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "unknown", "missing", "?",
 class TargetSeen:
     """A column that can be learned. classes: its texts in order, the negative first; empty for numbers and times.
 
-    event: with survival, the column of events. slides: that have a label. why: what the guess rests on.
+    event: with survival, the column of events. slides: that have a label. why: what the guess rests on. slips: text ->
+    the class that is probably meant; no class itself.
     """
 
     column: str
@@ -33,6 +35,7 @@ class TargetSeen:
     why: str
     classes: tuple[str, ...] = ()
     event: str | None = None
+    slips: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def told(self) -> str:
@@ -76,8 +79,13 @@ def _target(name: str, texts: Sequence[str], tumour: LabelColumn | None, events:
         return TargetSeen(name, "regression", len(texts), f"{len(counts)} different numbers.")
     if len(counts) > MOST_VALUES:
         return None
+    meant = {} if numeric else slips(counts)
+    if meant and len(counts) - len(meant) >= 2:
+        counts = Counter({text: count for text, count in counts.items() if text not in meant})
+    else:  # one class under two names is none to learn; a person sees both
+        meant = {}
     kind: Kind = "binary" if len(counts) == 2 else "ordinal" if numeric else "classes"
-    return TargetSeen(name, kind, len(texts), _why(counts, kind), _order(counts, tumour, numeric))
+    return TargetSeen(name, kind, len(texts), _why(counts, kind), _order(counts, tumour, numeric), slips=meant)
 
 
 def _graded(name: str, counts: Mapping[str, int]) -> bool:
