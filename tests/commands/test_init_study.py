@@ -58,6 +58,7 @@ def test_a_slip_of_the_pen_is_no_class() -> None:
         ("comment", [f"text {number}" for number in range(20)]),
         ("case id", [1, 2] * 10),
         ("diagnosis", ["unknown"] * 20),
+        ("comment", ["seen twice " * 20, "seen once"] * 10),
     ],
 )
 def test_what_cannot_be_learned_is_none(title: str, values: list[Any]) -> None:

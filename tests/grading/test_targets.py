@@ -100,6 +100,8 @@ def test_a_slip_of_the_pen_is_named() -> None:
 def test_free_text_is_no_class() -> None:
     with pytest.raises(AcinusError, match="label has 65 different texts, at most 64 can be classes"):
         read({f"p{n}a": f"text {n}" for n in range(65)}, kind="classes")
+    with pytest.raises(AcinusError, match=r"label: slide p2a has a text of 10000 characters, which is no class"):
+        read({"p1a": "x", "p2a": "y" * 10_000})
 
 
 def test_names_that_differ_on_purpose_are_two_names() -> None:

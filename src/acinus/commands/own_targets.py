@@ -9,7 +9,7 @@ from typing import Literal
 
 from acinus.cohorts.slides_table import Joined, SlidesTable
 from acinus.commands.own_meanings import MOST_VALUES, LabelColumn, is_patient, label_columns
-from acinus.labels.near import slips
+from acinus.labels.near import LONGEST, slips
 
 Kind = Literal["binary", "classes", "ordinal", "regression", "survival"]
 FEWEST = 2
@@ -77,7 +77,7 @@ def _target(name: str, texts: Sequence[str], tumour: LabelColumn | None, events:
         return TargetSeen(name, "survival", len(texts), why, event=events[0])
     if numeric and len(counts) > 2 and (len(counts) > MOST_VALUES or not _graded(name, counts)):
         return TargetSeen(name, "regression", len(texts), f"{len(counts)} different numbers.")
-    if len(counts) > MOST_VALUES:
+    if len(counts) > MOST_VALUES or any(len(text) > LONGEST for text in counts):
         return None
     meant = {} if numeric else slips(counts)
     if meant and len(counts) - len(meant) >= 2:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.labels.near import near_duplicates, slips
+from acinus.labels.near import LONGEST, near_duplicates, slips
 from acinus.scoring.decisions import CLASSED
 
 Kind = Literal["binary", "classes", "ordinal", "regression", "survival"]
@@ -128,6 +128,12 @@ def _classed(grade: params.Grade, kind: Kind, texts: Mapping[str, str], classes:
         raise AcinusError(
             f"grade.kind = {kind}: {grade.target} has {len(counts)} different texts, at most {MOST_CLASSES} can be "
             "classes; write regression if they are numbers, or name another column"
+        )
+    long = next((slide for slide, text in texts.items() if len(text) > LONGEST), None)
+    if long is not None:
+        raise AcinusError(
+            f"{grade.target}: slide {long} has a text of {len(texts[long])} characters, which is no class (at most "
+            f"{LONGEST}); shorten it in the table, or name another column"
         )
     if classes:
         _refuse_strangers(grade.target, counts, classes)

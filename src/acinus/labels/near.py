@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 RARE = 4
 """A text is taken for a slip of another one that is so many times as common."""
+LONGEST = 100
+"""Characters of a class's name: a longer text is a note."""
 
 
 def near_duplicates(one: str, other: str) -> bool:
