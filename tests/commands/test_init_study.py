@@ -49,6 +49,8 @@ def test_a_slip_of_the_pen_is_no_class() -> None:
     (one,) = seen("diagnosis", ["benign"] * 8 + ["malignant"] * 9 + ["Benign", "malignnant", "benign "])
     assert (one.kind, one.classes, one.slides) == ("binary", ("benign", "malignant"), 20)
     assert one.slips == {"Benign": "benign", "malignnant": "malignant"}
+    (one,) = seen("grade", [1, 2, 3] * 6 + ["1.0"])
+    assert (one.kind, one.classes, one.slips) == ("ordinal", ("1", "2", "3"), {"1.0": "1"})
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ def test_a_slip_of_the_pen_is_named() -> None:
     for slip in ("Benign", "benign ", "benigm", "bening", "bengn"):
         with pytest.raises(AcinusError, match=rf"label: '{slip}' \(1 slides\) is nearly 'benign' \(10 slides\)"):
             read({**many, "q1a": slip})
+    with pytest.raises(AcinusError, match=r"label: '1\.0' \(1 slides\) is nearly '1' \(2 slides\)"):
+        read({"p1a": "0", "p2a": "1", "p3a": "1", "p4a": "1.0", "p5a": "2"}, kind="ordinal")
     with pytest.raises(AcinusError, match=r"'benigm' \(1 slides\) is none of grade.classes.*is 'benign' meant\?"):
         read({**many, "q1a": "benigm"}, classes=["benign", "malignant"])
     with pytest.raises(AcinusError, match=r"grade.kind = binary: label has 3 classes: .*other \(1\)"):

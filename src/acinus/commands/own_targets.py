@@ -79,7 +79,7 @@ def _target(name: str, texts: Sequence[str], tumour: LabelColumn | None, events:
         return TargetSeen(name, "regression", len(texts), f"{len(counts)} different numbers.")
     if len(counts) > MOST_VALUES or any(len(text) > LONGEST for text in counts):
         return None
-    meant = {} if numeric else slips(counts)
+    meant = slips(counts)
     if meant and len(counts) - len(meant) >= 2:
         counts = Counter({text: count for text, count in counts.items() if text not in meant})
     else:  # one class under two names is none to learn; a person sees both
@@ -90,7 +90,9 @@ def _target(name: str, texts: Sequence[str], tumour: LabelColumn | None, events:
 
 def _graded(name: str, counts: Mapping[str, int]) -> bool:
     """Return whether numbers are grades: so called, or a few whole ones that begin at 0 or 1."""
-    whole = [int(text) for text in counts if text.isdecimal()]
+    whole = [
+        int(number) for text in counts if (number := _number(text)) is not None and number >= 0 and number % 1 == 0
+    ]
     if len(whole) < len(counts):
         return False
     return _GRADED.fullmatch(_plain(name)) is not None or (min(whole) <= 1 and max(whole) <= len(whole) + 1)

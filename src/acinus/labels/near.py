@@ -9,7 +9,7 @@ LONGEST = 100
 
 
 def near_duplicates(one: str, other: str) -> bool:
-    """Return whether two different texts are alike but for case and spaces, or one slip apart in letters.
+    """Return whether two different texts are alike but for case and spaces, or are one number, or a slip apart.
 
     A slip: a letter more, less, another one, or two neighbours swapped. Names that differ in a digit, or of fewer than
     four letters, are two names: grade 1 and grade 2, MSI and MSS, I and II.
@@ -32,7 +32,7 @@ def near_duplicates(one: str, other: str) -> bool:
 def slips(counts: Mapping[str, int]) -> dict[str, str]:
     """Return text -> the commoner text that is probably meant. counts: text -> how often it is there.
 
-    Two texts that differ by case or spaces, or of which one is rare and a slip of the pen away.
+    Two texts that differ by case or spaces, or are one number, or of which one is rare and a slip of the pen away.
     """
     meant: dict[str, str] = {}
     for text in sorted(counts, key=lambda one: (counts[one], one)):
@@ -46,4 +46,8 @@ def slips(counts: Mapping[str, int]) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    """Return a text without what makes no difference: case, spaces, how a number is written (1, 1.0, 01)."""
+    try:
+        return f"{float(text):.17g}"
+    except ValueError:
+        return " ".join(text.casefold().split())
