@@ -11,7 +11,7 @@ from acinus.cohorts.slides_table import join, parse
 from acinus.commands import init, look
 from acinus.commands.own_targets import TargetSeen, targets_of
 from acinus.errors import AcinusError
-from acinus.params import load_recipe
+from acinus.params import load_project, load_recipe
 from acinus.params.cohorts import SlidesCohort
 
 FILES = [f"s{number}.tif" for number in range(20)]
@@ -110,6 +110,8 @@ def test_slides_and_a_table_make_a_project_that_learns_its_column(there: Path) -
     assert recipe.cohort.folds is not None
     assert (recipe.cohort.folds.k, recipe.cohort.folds.by) == (5, "patient")
     assert recipe.embed.encoder == "tf_efficientnet_lite0"
+    compute = load_project(there / "study").compute
+    assert (compute.workers, compute.threads) == (2, 1)  # runs side by side; two threads each were five times slower
     text = " ".join((there / "study" / "recipes" / "study.yaml").read_text().replace("#", "").split())
     assert "A guess. Two texts: 'benign' 6, 'cancer' 6." in text
     assert "Other columns that can be learned: Ki67 (regression, 12 slides)." in text
