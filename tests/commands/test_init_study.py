@@ -11,7 +11,7 @@ from acinus.cohorts.slides_table import join, parse
 from acinus.commands import init, look
 from acinus.commands.own_targets import TargetSeen, targets_of
 from acinus.errors import AcinusError
-from acinus.params import load_recipe
+from acinus.params import load_project, load_recipe
 from acinus.params.cohorts import SlidesCohort
 
 FILES = [f"s{number}.tif" for number in range(20)]
@@ -45,6 +45,14 @@ def test_what_a_column_holds(title: str, values: list[Any], kind: str, classes: 
     assert (one.column, one.kind, one.classes) == (title, kind, classes)
 
 
+def test_a_slip_of_the_pen_is_no_class() -> None:
+    (one,) = seen("diagnosis", ["benign"] * 8 + ["malignant"] * 9 + ["Benign", "malignnant", "benign "])
+    assert (one.kind, one.classes, one.slides) == ("binary", ("benign", "malignant"), 20)
+    assert one.slips == {"Benign": "benign", "malignnant": "malignant"}
+    (one,) = seen("grade", [1, 2, 3] * 6 + ["1.0"])
+    assert (one.kind, one.classes, one.slips) == ("ordinal", ("1", "2", "3"), {"1.0": "1"})
+
+
 @pytest.mark.parametrize(
     ("title", "values"),
     [
@@ -52,6 +60,7 @@ def test_what_a_column_holds(title: str, values: list[Any], kind: str, classes: 
         ("comment", [f"text {number}" for number in range(20)]),
         ("case id", [1, 2] * 10),
         ("diagnosis", ["unknown"] * 20),
+        ("comment", ["seen twice " * 20, "seen once"] * 10),
     ],
 )
 def test_what_cannot_be_learned_is_none(title: str, values: list[Any]) -> None:
@@ -101,6 +110,8 @@ def test_slides_and_a_table_make_a_project_that_learns_its_column(there: Path) -
     assert recipe.cohort.folds is not None
     assert (recipe.cohort.folds.k, recipe.cohort.folds.by) == (5, "patient")
     assert recipe.embed.encoder == "tf_efficientnet_lite0"
+    compute = load_project(there / "study").compute
+    assert (compute.workers, compute.threads) == (2, 1)  # runs side by side; two threads each were five times slower
     text = " ".join((there / "study" / "recipes" / "study.yaml").read_text().replace("#", "").split())
     assert "A guess. Two texts: 'benign' 6, 'cancer' 6." in text
     assert "Other columns that can be learned: Ki67 (regression, 12 slides)." in text
@@ -124,3 +135,17 @@ def test_a_table_without_a_column_to_learn_is_refused_with_its_columns(there: Pa
     (there / "scans" / "list.csv").write_text("file,stain\ns0,HE\ns1,HE\ns2,HE\n")
     with pytest.raises(AcinusError, match=r"no column of a table can be learned .*\(columns: stain\)"):
         init.run(Path("study"), there / "scans", "slides", None)
+
+
+def test_a_slip_in_the_table_is_told_before_anything_runs_and_refused(there: Path) -> None:
+    write_slides(there / "scans", 12)
+    texts = ["benign", "cancer"] * 5 + ["benign", "cancr"]
+    (there / "scans" / "list.csv").write_text(
+        "\n".join(["file,diagnosis", *(f"s{n},{t}" for n, t in enumerate(texts))])
+    )
+    told = init.run(Path("study"), there / "scans", "slides", None).splitlines()
+    line = "first: column diagnosis says 'cancr' ('cancer'?): correct slides.csv, or name them in grade.classes"
+    assert any(one.startswith(line) for one in told)
+    assert told[-1].endswith("dvc repro index@study")
+    recipe = load_recipe(there / "study", "study")
+    assert recipe.grade.classes == ["benign", "cancer"]

@@ -6,8 +6,8 @@ import pytest
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.grading.near import near_duplicates
 from acinus.grading.targets import Target, read_target
+from acinus.labels.near import near_duplicates
 
 
 def read(texts: dict[str, str], kind: str | None = "binary", column: str = "label", **settings: Any) -> Target:
@@ -89,6 +89,8 @@ def test_a_slip_of_the_pen_is_named() -> None:
     for slip in ("Benign", "benign ", "benigm", "bening", "bengn"):
         with pytest.raises(AcinusError, match=rf"label: '{slip}' \(1 slides\) is nearly 'benign' \(10 slides\)"):
             read({**many, "q1a": slip})
+    with pytest.raises(AcinusError, match=r"label: '1\.0' \(1 slides\) is nearly '1' \(2 slides\)"):
+        read({"p1a": "0", "p2a": "1", "p3a": "1", "p4a": "1.0", "p5a": "2"}, kind="ordinal")
     with pytest.raises(AcinusError, match=r"'benigm' \(1 slides\) is none of grade.classes.*is 'benign' meant\?"):
         read({**many, "q1a": "benigm"}, classes=["benign", "malignant"])
     with pytest.raises(AcinusError, match=r"grade.kind = binary: label has 3 classes: .*other \(1\)"):
@@ -100,6 +102,8 @@ def test_a_slip_of_the_pen_is_named() -> None:
 def test_free_text_is_no_class() -> None:
     with pytest.raises(AcinusError, match="label has 65 different texts, at most 64 can be classes"):
         read({f"p{n}a": f"text {n}" for n in range(65)}, kind="classes")
+    with pytest.raises(AcinusError, match=r"label: slide p2a has a text of 10000 characters, which is no class"):
+        read({"p1a": "x", "p2a": "y" * 10_000})
 
 
 def test_names_that_differ_on_purpose_are_two_names() -> None:

@@ -111,6 +111,15 @@ def test_grades_are_shown_as_counts() -> None:
     assert both.shape[1] > 1.5 * pixels(pictures[0]).shape[1]
 
 
+def test_names_of_classes_are_no_formulas_and_do_not_cover_each_other() -> None:
+    one = {"model": np.eye(2, dtype=np.int64)}
+    short = pixels(charts.grade_chart(one, ["a", "b"]))
+    assert pixels(charts.grade_chart(one, [r"$\bad{$", "b"])).shape == short.shape
+    long = pixels(charts.grade_chart(one, [f"{letter} {'word ' * 30}" for letter in "ab"]))
+    darkest = np.abs(long.astype(int) - [0x3F, 0x00, 0x7D]).sum(axis=2) < 6  # the two squares of the diagonal
+    assert darkest.sum() > 0.05 * darkest.size
+
+
 def test_charts_of_little_data_are_drawn() -> None:
     bins = {f"{name}_{when}": [0] for when in ("before", "after") for name in ("count", "confidence", "accuracy")}
     for png in (

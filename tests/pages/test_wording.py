@@ -5,6 +5,7 @@ import pytest
 from acinus.metrics.grades import MAIN_GRADE
 from acinus.metrics.metric import Case
 from acinus.metrics.registry import BASELINES, MAIN_OF_FAMILY, METRICS, classes_of, headlines
+from acinus.pages.rendering import _environment
 from acinus.params import RECIPES
 
 
@@ -52,3 +53,9 @@ def test_a_metric_without_its_table_is_not_taken(cohort) -> None:
     alone = Case(cohort.case.slides, cohort.case.setup)
     assert METRICS["patch_auc"].measures(alone) == {}
     assert set(METRICS["dice_mean"].measures(alone)) == {"dice_mean"}
+
+
+def test_a_name_cannot_turn_the_direction_of_a_sentence() -> None:
+    assert _environment().from_string("{{ name }} was learned").render(name="b\u202eab<i>") == (
+        "b\N{REPLACEMENT CHARACTER}ab&lt;i&gt; was learned"
+    )

@@ -211,17 +211,30 @@ def grade_chart(
 
     thing: what the grades are called.
     """
+    names, thing = [_short(name) for name in names], _short(thing)
+    slanted: dict[str, Any] = {}
     figure.set_size_inches(0.6 + 3.6 * len(confusions), 4.0)
+    if max((len(name) for name in names), default=0) > UPRIGHT:  # beside each other they would cover one another
+        slanted = {"rotation": 35, "ha": "right"}
+        figure.set_size_inches(1.2 + 5.0 * len(confusions), 5.0)
     most = max((int(matrix.max(initial=0)) for matrix in confusions.values()), default=0)
     panels = figure.subplots(1, len(confusions), squeeze=False)[0]
     for axes, (title, matrix) in zip(panels, confusions.items(), strict=True):
         counts = {place: str(matrix[place]) for place in zip(*np.nonzero(matrix), strict=True)}  # a zero stays blank
         _shades(axes, matrix, max(1, most), counts)
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), names, **slanted)
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel(f"{thing} given")
         axes.set_title(f"{title}: {int(np.trace(matrix))} of {int(matrix.sum())} exact", fontsize=11)
     panels[0].set_ylabel(f"true {thing}")
+
+
+UPRIGHT, LONGEST = 12, 24
+"""Characters of a class's name: more are written aslant; more are cut off."""
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def _shades(axes: Axes, matrix: np.ndarray, most: float, texts: Mapping[tuple[int, int], str], **font: Any) -> None:

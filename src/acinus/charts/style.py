@@ -24,6 +24,7 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.color": "#e6e4ee",
     "axes.axisbelow": True,
+    "text.parse_math": False,  # names are of others: a $ in one is no formula
 }
 
 Given = ParamSpec("Given")

@@ -198,7 +198,8 @@ def _study_draft(slides: Path, sight: Look, targets: Sequence[TargetSeen]) -> Dr
         *todo_of(targets[0], len(patients)),
     ]
     origin = f"made from {number(count, 'slide')}"
-    return Draft(document, origin, notes, sight.faults, sight.table, count, todo, stops=len(patients) < FOLDS)
+    stops = len(patients) < FOLDS or bool(targets[0].slips)
+    return Draft(document, origin, notes, sight.faults, sight.table, count, todo, stops=stops)
 
 
 def _made(name: str, seen: Seen, task: Task) -> tuple[SlidesRecipe, dict[str, Any], Mapping[str, str]]:

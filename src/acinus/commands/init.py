@@ -120,7 +120,10 @@ def _write(root: Path, name: str, draft: Draft, repository: Repository) -> None:
     if recipe.task == SLIDE_LABELS:  # whose sections of patches say nothing
         values |= {name: dict.fromkeys(values[name]) for name in UNUSED}
     document = _completed(draft.document, values, tracked(recipe=True))
-    settings = Project.model_validate({"recipes": [name], "raw_cohorts": [name], **SETTINGS})
+    compute = SETTINGS["compute"]
+    if recipe.task == SLIDE_LABELS:  # its models are small and learn side by side: threads would only wait for another
+        compute = compute | {"threads": 1}
+    settings = Project.model_validate({"recipes": [name], "raw_cohorts": [name], **SETTINGS, "compute": compute})
     dumped = settings.model_dump(mode="json", by_alias=True) | {"demo": SETTINGS["demo"]}
     head = f"Recipe {name}, {draft.origin} by acinus init. Every key is on the page Recipes of Acinus's documentation."
     needed = {

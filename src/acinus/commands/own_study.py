@@ -58,6 +58,12 @@ def todo_of(target: TargetSeen, patients: int) -> list[str]:
         f"column {target.column}{event} of the table is learned as {target.kind} ({number(target.slides, 'slide')} of "
         f"{number(patients, 'patient')}): look at grade in the recipe; no outline is needed"
     ]
+    if target.slips:
+        pairs = ", ".join(f"{text!r} ({meant!r}?)" for text, meant in sorted(target.slips.items()))
+        lines.append(
+            f"column {target.column} says {pairs}: correct slides.csv, or name them in grade.classes"
+            " if they are classes"
+        )
     if patients < FOLDS:
         lines.append(
             f"{number(patients, 'patient')} with a label for {FOLDS} folds: write a smaller cohort.folds.k, or label "

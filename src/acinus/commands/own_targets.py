@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
 from acinus.cohorts.slides_table import Joined, SlidesTable
 from acinus.commands.own_meanings import MOST_VALUES, LabelColumn, is_patient, label_columns
+from acinus.labels.near import LONGEST, slips
 
 Kind = Literal["binary", "classes", "ordinal", "regression", "survival"]
 FEWEST = 2
@@ -24,7 +25,8 @@ _UNKNOWN = frozenset({"", "na", "n/a", "nan", "null", "unknown", "missing", "?",
 class TargetSeen:
     """A column that can be learned. classes: its texts in order, the negative first; empty for numbers and times.
 
-    event: with survival, the column of events. slides: that have a label. why: what the guess rests on.
+    event: with survival, the column of events. slides: that have a label. why: what the guess rests on. slips: text ->
+    the class that is probably meant; no class itself.
     """
 
     column: str
@@ -33,6 +35,7 @@ class TargetSeen:
     why: str
     classes: tuple[str, ...] = ()
     event: str | None = None
+    slips: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def told(self) -> str:
@@ -74,15 +77,22 @@ def _target(name: str, texts: Sequence[str], tumour: LabelColumn | None, events:
         return TargetSeen(name, "survival", len(texts), why, event=events[0])
     if numeric and len(counts) > 2 and (len(counts) > MOST_VALUES or not _graded(name, counts)):
         return TargetSeen(name, "regression", len(texts), f"{len(counts)} different numbers.")
-    if len(counts) > MOST_VALUES:
+    if len(counts) > MOST_VALUES or any(len(text) > LONGEST for text in counts):
         return None
+    meant = slips(counts)
+    if meant and len(counts) - len(meant) >= 2:
+        counts = Counter({text: count for text, count in counts.items() if text not in meant})
+    else:  # one class under two names is none to learn; a person sees both
+        meant = {}
     kind: Kind = "binary" if len(counts) == 2 else "ordinal" if numeric else "classes"
-    return TargetSeen(name, kind, len(texts), _why(counts, kind), _order(counts, tumour, numeric))
+    return TargetSeen(name, kind, len(texts), _why(counts, kind), _order(counts, tumour, numeric), slips=meant)
 
 
 def _graded(name: str, counts: Mapping[str, int]) -> bool:
     """Return whether numbers are grades: so called, or a few whole ones that begin at 0 or 1."""
-    whole = [int(text) for text in counts if text.isdecimal()]
+    whole = [
+        int(number) for text in counts if (number := _number(text)) is not None and number >= 0 and number % 1 == 0
+    ]
     if len(whole) < len(counts):
         return False
     return _GRADED.fullmatch(_plain(name)) is not None or (min(whole) <= 1 and max(whole) <= len(whole) + 1)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from acinus import params
 from acinus.errors import AcinusError
-from acinus.grading.near import near_duplicates
+from acinus.labels.near import LONGEST, near_duplicates, slips
 from acinus.scoring.decisions import CLASSED
 
 Kind = Literal["binary", "classes", "ordinal", "regression", "survival"]
@@ -129,6 +129,12 @@ def _classed(grade: params.Grade, kind: Kind, texts: Mapping[str, str], classes:
             f"grade.kind = {kind}: {grade.target} has {len(counts)} different texts, at most {MOST_CLASSES} can be "
             "classes; write regression if they are numbers, or name another column"
         )
+    long = next((slide for slide, text in texts.items() if len(text) > LONGEST), None)
+    if long is not None:
+        raise AcinusError(
+            f"{grade.target}: slide {long} has a text of {len(texts[long])} characters, which is no class (at most "
+            f"{LONGEST}); shorten it in the table, or name another column"
+        )
     if classes:
         _refuse_strangers(grade.target, counts, classes)
         absent = [name for name in classes if name not in counts]
@@ -168,7 +174,7 @@ def _in_order(name: str, kind: Kind, counts: Mapping[str, int]) -> tuple[str, ..
 def _refuse_strangers(name: str, counts: Mapping[str, int], classes: Sequence[str]) -> None:
     for text in sorted(set(counts) - set(classes)):
         near = [other for other in classes if near_duplicates(text, other)]
-        meant = f"; is {near[0]!r} meant?" if near else ""
+        meant = f"; is {near[0]!r} meant?" if near else "."
         raise AcinusError(
             f"{name}: {text!r} ({counts[text]} slides) is none of grade.classes ({', '.join(classes)}){meant} Correct "
             "the table, add it to grade.classes, or empty the cell to leave the slide out of the learning"
@@ -177,24 +183,11 @@ def _refuse_strangers(name: str, counts: Mapping[str, int], classes: Sequence[st
 
 def _refuse_near(name: str, counts: Mapping[str, int]) -> None:
     """Refuse two texts that differ by case or spaces, or of which one is rare and a slip of the pen away."""
-    for text in sorted(counts, key=lambda one: (counts[one], one)):
-        for other in sorted(counts):
-            if other == text or counts[other] < counts[text] or not near_duplicates(text, other):
-                continue
-            same = _plain(text) == _plain(other)
-            if same or counts[text] * RARE <= counts[other]:
-                raise AcinusError(
-                    f"{name}: {text!r} ({counts[text]} slides) is nearly {other!r} ({counts[other]} slides); correct "
-                    "the table, or name both in grade.classes if they are two classes"
-                )
-
-
-RARE = 4
-"""A text is taken for a slip of another one that is so many times as common."""
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    for text, other in slips(counts).items():
+        raise AcinusError(
+            f"{name}: {text!r} ({counts[text]} slides) is nearly {other!r} ({counts[other]} slides); correct the "
+            "table, or name both in grade.classes if they are two classes"
+        )
 
 
 # ---------------------------------------------------------------- numbers

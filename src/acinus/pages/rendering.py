@@ -32,6 +32,14 @@ def fine(value: float) -> str:
     return f"{value:.3g}" if value == 0 or abs(value) >= 1e-4 else f"{value:.8f}".rstrip("0")
 
 
+BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\N{REPLACEMENT CHARACTER}")
+"""Characters that turn the direction of what follows: in a name of others they would turn our sentences round."""
+
+
+def _plain(value: object) -> object:
+    return value.translate(BIDI) if type(value) is str else value
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
@@ -40,6 +48,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_plain,
     )
     environment.filters |= {"href": href, "number": wording.text, "fine": fine}
     environment.globals |= {name: getattr(wording, name) for name in ("UNDEFINED", "SPLIT_RULES", "FILES", "SEEN")}

@@ -76,7 +76,7 @@ def study_table(study: Study) -> pd.DataFrame:
     """Return a row for every slide of the manifest, by slide_id.
 
     scored: part of the figures. label, predicted: as texts; value: the number predicted (regression) or the risk
-    (survival); time, event, error: true minus what was predicted, where there is such a thing; `prob.<class>`;
+    (survival); time, event, error: predicted minus true, where there is such a thing; `prob.<class>`;
     right: 1 where the class is the true one.
     """
     scored = set(study.judged["slide_id"])

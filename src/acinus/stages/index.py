@@ -60,7 +60,10 @@ def run(stage: Stage) -> None:
         metrics = {f"n_patches.{name}": counted[label] for label, name in enumerate(classes)}
     else:
         said, metrics = f"{counted[records.TUMOR]} tumour", {"n_tumor": counted[records.TUMOR]}
-    stage.say(f"{counted.total()} candidates of {len(jobs)} slides: {said}, {ignored} to ignore")
+    if stage.recipe.task == params.SLIDE_LABELS:  # nothing is drawn, so that no patch has a label
+        stage.say(f"{counted.total()} patches with tissue of {len(jobs)} slides")
+    else:
+        stage.say(f"{counted.total()} candidates of {len(jobs)} slides: {said}, {ignored} to ignore")
     stage.log.log_metrics({"n_slides": len(jobs), "n_patches": counted.total(), **metrics, "n_ignore": ignored})
 
 

@@ -1,6 +1,7 @@
 """ingest: inventory -> manifest.parquet, and rasters/ where slides have to be made of giant images."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from acinus import records
@@ -10,7 +11,7 @@ from acinus.cohorts.inventory import fingerprints, own_table, read_inventory
 from acinus.cohorts.manifest import FINDINGS, SHOWN, build_manifest, unlabelled_lines
 from acinus.cohorts.matching import OUTLINE_SUFFIXES
 from acinus.errors import AcinusError
-from acinus.files import atomic_path, note_if_empty
+from acinus.files import atomic_path, note_if_empty, read_json
 from acinus.params import SLIDE_LABELS, PandaCohort, SlidesCohort
 from acinus.plugins import finding, loading
 from acinus.slides import formats
@@ -66,8 +67,19 @@ def run(stage: Stage) -> None:
     counts |= {f"n_slides.{split}": int((usable["split"] == split).sum()) for split in ("train", "val", "test")}
     stage.log.log_metrics(counts)
     stage.say(", ".join(f"{name.removeprefix('n_slides.')} {count}" for name, count in counts.items()))
+    if stage.recipe.task == SLIDE_LABELS and stage.paths.slide_labels.is_file():
+        stage.say(_labelled(set(usable["slide_id"]), read_json(stage.paths.slide_labels)))
+        return
     annotated = int((~usable["label_kind"].isin(["none", "unknown"])).sum())
     stage.say(f"{annotated} of {len(usable)} have an annotation, {usable['slide_label'].notna().sum()} a slide label")
+
+
+def _labelled(usable: Collection[str], labels: Mapping[str, Mapping[str, str]]) -> str:
+    """Return how many of the usable slides each column of the table says something of."""
+    counts = Counter(column for slide in usable for column, text in labels.get(slide, {}).items() if text.strip())
+    told = ", ".join(f"{column} {count}" for column, count in counts.most_common(SHOWN))
+    more = f" and {len(counts) - SHOWN} more columns" if len(counts) > SHOWN else ""
+    return f"labels in the table, of {len(usable)} slides: {told or 'none'}{more}"
 
 
 def _family(name: str) -> tuple[Callable[[Order[Any]], list[dict[str, Any]]], Collection[str]]:
