@@ -1,5 +1,6 @@
 """The report of slide labels for every kind of label, from tables made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,9 +218,22 @@ def test_what_makes_figures_doubtful_is_told_with_its_number() -> None:
     assert "Cramer's V of diagnosis and site is 1.00" in told["Label and site go together"]
     assert "Fewer than 10 patients: benign 6, malignant 6" in told["Classes of few patients"]
     assert "nearly as good" not in " ".join(told)
+    assert "Patients with slides of several classes" not in told
     near = said(study("binary"), **{"slide.auc.baseline_size": 0.99})
     assert "0.990, within or beyond the model's interval" in near["Number of tissue patches alone nearly as good"]
     assert "Few events" in said(study("survival"))
+
+
+def test_a_patient_with_slides_of_two_classes_counts_in_both_and_is_named() -> None:
+    one = study("binary")
+    rows = one.predictions.copy()
+    first, other = (rows[rows["label"] == name].iloc[0] for name in ("benign", "malignant"))
+    rows.loc[rows["slide_id"] == other["slide_id"], "patient"] = first["patient"]
+    mixed = replace(one, predictions=rows)
+    kept = rows[rows["true"].notna()].groupby("label")["patient"].nunique()
+    told = said(mixed)
+    assert f"benign {kept['benign']}, malignant {kept['malignant']}" in told["Classes of few patients"]
+    assert told["Patients with slides of several classes"].startswith(f"1 patients ({first['patient']})")
 
 
 def test_names_of_others_are_text_on_the_pages() -> None:
