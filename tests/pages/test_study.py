@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from acinus import records
 from acinus.charts.layers import png_size
+from acinus.drawing.study import _thinned
 from acinus.metrics.registry import METRICS
+from acinus.metrics.slide_figures import FIGURES, answers_of, judged
 from acinus.pages import study_numbers
 from acinus.pages.contexts import Layer, Provenance, SlideView
 from acinus.pages.study import SlidePictures, StudyPage, study_page, study_slide_pages
@@ -205,6 +208,26 @@ def test_survival_is_of_patients() -> None:
     assert patients["risk"].tolist() == [-float(number + 1) for number in range(12)]
     assert patients["event"].tolist() == [int(number % 4 > 0) for number in range(12)]
     assert patients["fold"].tolist() == [number % 3 + 1 for number in range(12)]
+
+
+def test_the_log_rank_p_of_the_card_is_that_of_the_curves() -> None:
+    """A patient with three slides is one case: each slide for itself would give a smaller p."""
+    one = study("survival")
+    more = (one.predictions.assign(slide_id=one.predictions["slide_id"] + tail) for tail in "xy")
+    rows = pd.concat([one.predictions, *more])
+    caption = study_charts(replace(one, predictions=rows))["survival"].alt
+    for predictions in (one.predictions, rows):
+        p_value = FIGURES["log_rank_p"](answers_of(judged(predictions)))
+        assert f"log-rank p of the patients {p_value:.2g}" in caption
+
+
+def test_the_slides_that_the_page_shows_have_pictures() -> None:
+    ids = [f"s{number:02d}" for number in range(60)]
+    kept = _thinned(ids, 24, ["s07", "s58"])
+    assert len(kept) == 24
+    assert {"s00", "s07", "s58", "s59"} <= set(kept)
+    assert kept == sorted(kept)
+    assert _thinned(ids[:24], 24, ["s07"]) == ids[:24]
 
 
 def said(one: Study, **metrics: float) -> dict[str, str]:

@@ -157,7 +157,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...], dict[str, object]]] = {
     ),
     "log_rank_p": (
         "Log-rank p",
-        "p value that slides above and below the median risk (of their fold) have one survival",
+        "p value that patients above and below the median risk (of their fold) have one survival; the risk is the "
+        "mean of their slides",
         ("survival",),
         {"unit": "number", "better": "neither", "interval": False, "compared": False},
     ),
