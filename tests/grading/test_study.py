@@ -1,6 +1,7 @@
 """The stage grade of task slide_labels over drawn features: who is predicted by whom, how well, and what is written."""
 
 import hashlib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,9 @@ def test_slides_without_label_or_tissue_are_named(tmp_path: Path, capsys: pytest
     grade.run(work)
     said = capsys.readouterr().out
     assert "s7_1: no tissue to take a patch from, not predicted" in said
+    embed = work.recipe.embed.model_copy(update={"weights": "imported"})
+    grade._with_features(replace(work, recipe=work.recipe.model_copy(update={"embed": embed})))
+    assert capsys.readouterr().out.endswith("s7_1: no features were imported of it, not predicted\n")
     assert "2 slides without marker: predicted, not learned from (s3_0, s4_0)" in said
     table = predictions(work).set_index("slide_id")
     assert "s7_1" not in table.index

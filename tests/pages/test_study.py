@@ -1,15 +1,19 @@
 """The report of slide labels for every kind of label, from tables made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from acinus import records
 from acinus.charts.layers import png_size
+from acinus.drawing.study import _thinned
 from acinus.metrics.registry import METRICS
+from acinus.metrics.slide_figures import FIGURES, answers_of, judged
 from acinus.pages import study_numbers
 from acinus.pages.contexts import Layer, Provenance, SlideView
 from acinus.pages.study import SlidePictures, StudyPage, study_page, study_slide_pages
@@ -206,6 +210,26 @@ def test_survival_is_of_patients() -> None:
     assert patients["fold"].tolist() == [number % 3 + 1 for number in range(12)]
 
 
+def test_the_log_rank_p_of_the_card_is_that_of_the_curves() -> None:
+    """A patient with three slides is one case: each slide for itself would give a smaller p."""
+    one = study("survival")
+    more = (one.predictions.assign(slide_id=one.predictions["slide_id"] + tail) for tail in "xy")
+    rows = pd.concat([one.predictions, *more])
+    caption = study_charts(replace(one, predictions=rows))["survival"].alt
+    for predictions in (one.predictions, rows):
+        p_value = FIGURES["log_rank_p"](answers_of(judged(predictions)))
+        assert f"log-rank p of the patients {p_value:.2g}" in caption
+
+
+def test_the_slides_that_the_page_shows_have_pictures() -> None:
+    ids = [f"s{number:02d}" for number in range(60)]
+    kept = _thinned(ids, 24, ["s07", "s58"])
+    assert len(kept) == 24
+    assert {"s00", "s07", "s58", "s59"} <= set(kept)
+    assert kept == sorted(kept)
+    assert _thinned(ids[:24], 24, ["s07"]) == ids[:24]
+
+
 def said(one: Study, **metrics: float) -> dict[str, str]:
     numbers = study_numbers.measured(one, study_table(one), 50, 3)
     return {doubt.title: doubt.text for doubt in doubts(one, {**numbers.metrics, **metrics}, numbers.main)}
@@ -217,9 +241,22 @@ def test_what_makes_figures_doubtful_is_told_with_its_number() -> None:
     assert "Cramer's V of diagnosis and site is 1.00" in told["Label and site go together"]
     assert "Fewer than 10 patients: benign 6, malignant 6" in told["Classes of few patients"]
     assert "nearly as good" not in " ".join(told)
+    assert "Patients with slides of several classes" not in told
     near = said(study("binary"), **{"slide.auc.baseline_size": 0.99})
     assert "0.990, within or beyond the model's interval" in near["Number of tissue patches alone nearly as good"]
     assert "Few events" in said(study("survival"))
+
+
+def test_a_patient_with_slides_of_two_classes_counts_in_both_and_is_named() -> None:
+    one = study("binary")
+    rows = one.predictions.copy()
+    first, other = (rows[rows["label"] == name].iloc[0] for name in ("benign", "malignant"))
+    rows.loc[rows["slide_id"] == other["slide_id"], "patient"] = first["patient"]
+    mixed = replace(one, predictions=rows)
+    kept = rows[rows["true"].notna()].groupby("label")["patient"].nunique()
+    told = said(mixed)
+    assert f"benign {kept['benign']}, malignant {kept['malignant']}" in told["Classes of few patients"]
+    assert told["Patients with slides of several classes"].startswith(f"1 patients ({first['patient']})")
 
 
 def test_names_of_others_are_text_on_the_pages() -> None:

@@ -14,7 +14,7 @@ from acinus.files import atomic_path, note_if_empty, read_json, sha256, write_js
 from acinus.labels.places import Places, mpp_of
 from acinus.metrics.per_slide import with_labels, write_csv
 from acinus.pages import contexts, plots, study_numbers, study_plots, summary
-from acinus.pages.study import StudyPage, study_page, study_slide_pages
+from acinus.pages.study import StudyPage, examples, study_page, study_slide_pages
 from acinus.pages.study_table import Study, study_table
 from acinus.pages.study_warnings import doubts
 from acinus.pages.study_words import how, model_name
@@ -23,7 +23,8 @@ from acinus.project.lineage import git_commit
 from acinus.stage import Stage
 
 PICTURES, PAGES = 24, 200
-"""Slides that get pictures, and that get a page and an attention map; of more, evenly chosen ones."""
+"""Slides that get pictures, and that get a page and an attention map; of more, those that the recipe's page shows and
+evenly chosen ones."""
 FILES = ("metrics.json", "per_slide.csv", "attention.csv", "validation.json")
 NOTHING = {
     "regions.csv": "region",
@@ -136,14 +137,15 @@ def _pictured(stage: Stage, page: StudyPage) -> StudyPage:
     """Draw charts and slides, write the slides' own pages, maps and attention.csv; return the page with them."""
     folder, attention = stage.paths.reports, records.read(records.ATTENTION, stage.paths.attention)
     answered = page.table.loc[page.table["num_patches"].notna(), "slide_id"].tolist()
-    paged = _thinned(answered, PAGES)
+    shown = examples(page.table, page.study)
+    paged = _thinned(answered, PAGES, shown)
     attention = attention[attention["slide_id"].isin(paged)]
     write_csv(attention, folder / "attention.csv")
     with atomic_path(folder / "pictures") as pictures, atomic_path(folder / "slides") as pages_folder:
         layers = pages_folder / LAYERS
         pictures.mkdir()
         layers.mkdir(parents=True)
-        views = list(stage.map(draw_attention, _jobs(stage, paged, attention, layers)))
+        views = list(stage.map(draw_attention, _jobs(stage, paged, shown, attention, layers)))
         whole = replace(
             page,
             charts=_charts(page.study, pictures),
@@ -157,15 +159,20 @@ def _pictured(stage: Stage, page: StudyPage) -> StudyPage:
     return whole
 
 
-def _thinned(slides: list[str], most: int) -> list[str]:
-    """Return at most so many slides, evenly chosen."""
+def _thinned(slides: list[str], most: int, always: list[str]) -> list[str]:
+    """Return at most so many slides in their order: those of `always`, and of the others evenly chosen ones."""
     if len(slides) <= most:
         return slides
-    return [slides[place] for place in np.unique(np.linspace(0, len(slides) - 1, most).astype(np.int64))]
+    others = [slide for slide in slides if slide not in always]
+    places = np.unique(np.linspace(0, len(others) - 1, most - len(always)).astype(np.int64)).tolist()
+    kept = {*always, *(others[place] for place in places)}
+    return [slide for slide in slides if slide in kept]
 
 
-def _jobs(stage: Stage, paged: list[str], attention: pd.DataFrame, folder: Path) -> list[AttentionJob]:
-    places, drawn = Places(stage.cohort_root, stage.paths.rasters), set(_thinned(paged, PICTURES))
+def _jobs(
+    stage: Stage, paged: list[str], shown: list[str], attention: pd.DataFrame, folder: Path
+) -> list[AttentionJob]:
+    places, drawn = Places(stage.cohort_root, stage.paths.rasters), set(_thinned(paged, PICTURES, shown))
     rows = {row["slide_id"]: row for row in records.rows(records.read(records.MANIFEST, stage.paths.manifest))}
     ranked = attention.sort_values("attention", ascending=False, kind="stable")
     patches = {str(slide_id): tuple(records.rows(of_slide)) for slide_id, of_slide in ranked.groupby("slide_id")}

@@ -37,7 +37,8 @@ BASELINES = {
 @dataclass(frozen=True, eq=False)
 class Answers:
     """Predictions row by row. true, predicted: float64 (n,). event: int64 (n,), 1 where the kind has none. answer:
-    float64 (n, classes or 1), probabilities or the number. fold: int64 (n,), 0 without one.
+    float64 (n, classes or 1), probabilities or the number. fold: int64 (n,), 0 without one. patient: int64 (n,), the
+    number of each row's patient.
     """
 
     kind: str
@@ -46,10 +47,11 @@ class Answers:
     predicted: np.ndarray
     answer: np.ndarray
     fold: np.ndarray
+    patient: np.ndarray
 
     def of(self, rows: np.ndarray) -> "Answers":
         """Return chosen rows."""
-        columns = (self.true, self.event, self.predicted, self.answer, self.fold)
+        columns = (self.true, self.event, self.predicted, self.answer, self.fold, self.patient)
         return Answers(self.kind, *(column[rows] for column in columns))
 
     @property
@@ -101,7 +103,10 @@ def _c_index(said: Answers) -> float | None:
 
 
 def _log_rank(said: Answers) -> float | None:
-    return survival.log_rank(said.true, said.event, survival.high_risk(said.predicted, said.fold))
+    """Return the p value over patients, each a case with the mean risk of its slides."""
+    _, first, place = np.unique(said.patient, return_index=True, return_inverse=True)
+    risk = np.bincount(place, weights=said.predicted) / np.bincount(place)
+    return survival.log_rank(said.true[first], said.event[first], survival.high_risk(risk, said.fold[first]))
 
 
 # ---------------------------------------------------------------- of predictions
@@ -131,7 +136,7 @@ def answers_of(rows: pd.DataFrame, column: str = "") -> Answers:
         answer = np.broadcast_to(answer.mean(axis=0), answer.shape)
     if column:
         predicted = np.array([decide(kind, one) for one in answer])
-    return Answers(kind, true, event, predicted, answer, fold)
+    return Answers(kind, true, event, predicted, answer, fold, pd.factorize(rows["patient"])[0])
 
 
 def values_of_folds(predictions: pd.DataFrame) -> Metrics:

@@ -157,7 +157,8 @@ WORDS: dict[str, tuple[str, str, tuple[str, ...], dict[str, object]]] = {
     ),
     "log_rank_p": (
         "Log-rank p",
-        "p value that slides above and below the median risk (of their fold) have one survival",
+        "p value that patients above and below the median risk (of their fold) have one survival; the risk is the "
+        "mean of their slides",
         ("survival",),
         {"unit": "number", "better": "neither", "interval": False, "compared": False},
     ),
@@ -206,10 +207,11 @@ def _cramers_v(case: Case) -> Measure | None:
     from scipy.stats.contingency import association, crosstab
 
     rows = judged(case.behind.predictions)
-    rows = rows[rows["site"].notna()].drop_duplicates("patient")
     if not len(rows) or rows["kind"].iloc[0] == "regression":
         return None
-    labels = rows["event" if rows["kind"].iloc[0] == "survival" else "label"].astype("string")
+    column = "event" if rows["kind"].iloc[0] == "survival" else "label"
+    rows = rows[rows["site"].notna()].drop_duplicates(["patient", column])  # with slides of two labels: both count
+    labels = rows[column].astype("string")
     if labels.nunique() < 2 or rows["site"].nunique() < 2:
         return None
     value = float(association(crosstab(labels.tolist(), rows["site"].tolist()).count, method="cramer"))

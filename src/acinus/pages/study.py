@@ -93,13 +93,18 @@ def _rows(table: pd.DataFrame) -> list[Row]:
 
 
 def _examples(page: StudyPage) -> list[SlidePictures]:
-    """Return the slides whose pictures stand on the recipe's page: those furthest off, and the surest right ones."""
+    """Return the slides whose pictures stand on the recipe's page."""
     drawn = {one.slide_id: one for one in page.slides if one.view is not None}
-    scored = page.table[page.table["scored"] & page.table["slide_id"].isin(list(drawn))]
-    ranked = scored.assign(off=_off(scored, page.study)).sort_values(["off", "slide_id"], kind="stable")
-    ids = ranked["slide_id"].tolist()
-    chosen = dict.fromkeys([*ids[: SHOWN // 2], *ids[::-1][: SHOWN - SHOWN // 2][::-1]])
+    chosen = examples(page.table[page.table["slide_id"].isin(list(drawn))], page.study)
     return [drawn[slide_id] for slide_id in chosen or list(drawn)[:SHOWN]]
+
+
+def examples(table: pd.DataFrame, study: Study) -> list[str]:
+    """Return the slides of the figures that the model is furthest off, and surest and right about."""
+    scored = table[table["scored"]]
+    ranked = scored.assign(off=_off(scored, study)).sort_values(["off", "slide_id"], kind="stable")
+    ids = ranked["slide_id"].tolist()
+    return list(dict.fromkeys([*ids[: SHOWN // 2], *ids[::-1][: SHOWN - SHOWN // 2][::-1]]))
 
 
 def _off(table: pd.DataFrame, study: Study) -> pd.Series:

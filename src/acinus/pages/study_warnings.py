@@ -32,7 +32,7 @@ class Doubt(NamedTuple):
 
 def doubts(study: Study, metrics: Metrics, main: Metric) -> list[Doubt]:
     """Return what is doubtful about a study; main: the metric by which it is known."""
-    return [*_sites(study, metrics), *_blind(metrics, main), *_few(study), *_left_out(study)]
+    return [*_sites(study, metrics), *_blind(metrics, main), *_few(study), *_mixed(study), *_left_out(study)]
 
 
 def _patients(rows: pd.DataFrame) -> pd.DataFrame:
@@ -96,12 +96,29 @@ def _few(study: Study) -> Iterator[Doubt]:
         if len(patients) < 2 * FEW:
             yield Doubt("Few patients", f"{len(patients)} patients have a value: intervals are wide and rough.")
         return
-    counts = {name: int((patients["true"] == place).sum()) for place, name in enumerate(study.classes)}
+    slides = study.judged  # a patient whose slides differ counts in each of their classes
+    counts = {
+        name: int(slides.loc[slides["true"] == place, "patient"].nunique()) for place, name in enumerate(study.classes)
+    }
     few = [f"{name} {count}" for name, count in counts.items() if count < FEW]
     if few:
         yield Doubt(
             "Classes of few patients",
             f"Fewer than {FEW} patients: {', '.join(few)}. What is said of these classes may be chance.",
+        )
+
+
+def _mixed(study: Study) -> Iterator[Doubt]:
+    """Yield the patients whose slides have different classes: right where the label is of the slide."""
+    if not study.of_classes:
+        return
+    counts = study.judged.groupby("patient", sort=True)["true"].nunique()
+    mixed = counts.index[counts > 1].tolist()
+    if mixed:
+        yield Doubt(
+            "Patients with slides of several classes",
+            f"{len(mixed)} patients ({_named(mixed)}) have slides of more than one class. That is right where "
+            f"{study.target} is of the slide; correct the table if it is of the patient.",
         )
 
 

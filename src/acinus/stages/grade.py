@@ -220,14 +220,16 @@ def _study(stage: Stage) -> None:
 def _with_features(stage: Stage) -> list[Row]:
     """Return the usable slides of the manifest that have features; the others are named."""
     from acinus.embedding.folder import own_features
+    from acinus.encoders.spec import IMPORTED
 
     manifest = records.rows(records.read(records.MANIFEST, stage.paths.manifest))
-    rows = []
+    rows, imported = [], stage.recipe.embed.weights == IMPORTED
+    why = "no features were imported of it" if imported else "no tissue to take a patch from"
     for row in (row for row in manifest if row["status"] == "ok"):
         if own_features(stage.paths.features, row["slide_id"], stage.recipe.index) is not None:
             rows.append(row)
         else:
-            stage.say(f"{row['slide_id']}: no tissue to take a patch from, not predicted")
+            stage.say(f"{row['slide_id']}: {why}, not predicted")
     return rows
 
 

@@ -110,7 +110,8 @@ def _name_unread(stage: Stage, files: Collection[str], labels: Collection[str]) 
         listed = [cohort.table, cohort.table.lower()]
     unread = unread_tables([path for path in files if path not in labels], {*by_name, *listed})
     if unread:
-        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(by_name))}")
+        own = f"; that of the slides is cohort.table: {cohort.table}" if isinstance(cohort, SlidesCohort) else ""
+        stage.say(f"not read: {some(unread)}; tables are read by their names: {', '.join(sorted(by_name))}{own}")
     passed_over = [path for path in sorted(files) if path.lower().endswith(OUTLINE_SUFFIXES) and path not in labels]
     if passed_over and family != "slides":  # which names each
         stage.say(
