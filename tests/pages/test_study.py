@@ -259,6 +259,15 @@ def test_a_patient_with_slides_of_two_classes_counts_in_both_and_is_named() -> N
     assert told["Patients with slides of several classes"].startswith(f"1 patients ({first['patient']})")
 
 
+def test_patients_of_the_test_split_whose_other_slides_taught_are_named() -> None:
+    apart = prediction(30, "binary", split="test", fold=None, model="ensemble")
+    title = "Patients of the test split were seen"
+    assert title not in said(study("binary", apart))
+    assert said(study("binary", {**apart, "patient": "p03"}))[title].startswith(
+        "1 patients (p03) have slides in the test"
+    )
+
+
 def test_names_of_others_are_text_on_the_pages() -> None:
     one = study("binary", target=HOSTILE)
     whole = page(one)

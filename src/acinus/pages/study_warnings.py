@@ -32,12 +32,25 @@ class Doubt(NamedTuple):
 
 def doubts(study: Study, metrics: Metrics, main: Metric) -> list[Doubt]:
     """Return what is doubtful about a study; main: the metric by which it is known."""
-    return [*_sites(study, metrics), *_blind(metrics, main), *_few(study), *_mixed(study), *_left_out(study)]
+    figures = [*_shared(study), *_sites(study, metrics), *_blind(metrics, main)]
+    return [*figures, *_few(study), *_mixed(study), *_left_out(study)]
 
 
 def _patients(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a row per patient: the first of each one's slides."""
     return rows.drop_duplicates("patient")
+
+
+def _shared(study: Study) -> Iterator[Doubt]:
+    """Yield the patients of the test split whose other slides were learned from (cohort.allow_shared_patients)."""
+    in_test = study.first["split"] == "test"
+    shared = sorted(set(study.first.loc[in_test, "patient"]) & set(study.first.loc[~in_test, "patient"]))
+    if shared:
+        yield Doubt(
+            "Patients of the test split were seen",
+            f"{len(shared)} patients ({_named(shared)}) have slides in the test split and others that were learned "
+            "from (cohort.allow_shared_patients). Figures of the test split may be too good.",
+        )
 
 
 def _sites(study: Study, metrics: Metrics) -> Iterator[Doubt]:

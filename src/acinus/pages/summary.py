@@ -39,7 +39,7 @@ def read_row(path: Path) -> SummaryRow:
     return SummaryRow(**data)
 
 
-HEAD = ["recipe", "main metric, test split", "majority class", "colour only", "slides"]
+HEAD = ["recipe", "main metric, unseen slides", "majority class", "colour only", "slides"]
 """The columns of the short table: one main metric per recipe, and what the baselines reach of the same."""
 
 
