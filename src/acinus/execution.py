@@ -31,10 +31,10 @@ PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+(@)")
 """In a URL, as that of a database of studies."""
 
 
-def run_recipe_stage(name: str, recipe_name: str) -> None:
-    """Run one stage of one recipe: parameters first, then alone, then recorded."""
+def run_recipe_stage(name: str, recipe_name: str, function: Callable[[Stage], None] | None = None) -> None:
+    """Run one stage of one recipe: parameters first, then alone, then recorded. function: in place of the stage's."""
     root, project, recipe = _checked(name, recipe_name)
-    function = _stage_function(name, recipe)
+    function = function or _stage_function(name, recipe)
     facts = _facts(root, project, name, recipe_name, recipe)
     with _alone(root, name, recipe_name):
         with stage_run(facts) as run:

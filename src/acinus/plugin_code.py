@@ -30,7 +30,8 @@ LOOKED_UP_IN: dict[Kind, str] = {
 """Kind -> the module that looks for plug-ins of it: a stage uses the kind where its code imports that module."""
 
 COHORT_STAGES = (
-    *("inventory", "ingest", "index", "validate", "extract", "calibrate", "infer", "quantify", "grade", "report"),
+    *("inventory", "ingest", "index", "validate", "extract", "calibrate", "infer", "quantify", "embed"),
+    *("grade", "report"),
 )
 """Stages that read a recipe's section cohort, which a family says the keys and the meaning of."""
 

@@ -95,6 +95,7 @@ def test_labels_of_many_outlines_are_those_of_each_by_itself() -> None:
     np.testing.assert_array_equal(window, raster[20:52, 10:42])
 
 
+@pytest.mark.slow  # seconds, which tell something on a quiet machine only; what is drawn, the tests above say
 def test_time_is_in_proportion_to_the_outlines() -> None:
     def seconds(side: int) -> float:
         labels = Drawn(Areas({1: cells(side, 0)}, 0), 60 * side, 60 * side, 2)
@@ -103,9 +104,11 @@ def test_time_is_in_proportion_to_the_outlines() -> None:
         return time.process_time() - start
 
     seconds(20)
-    assert seconds(160) < 12 * seconds(80)  # four times as many
+    least = {side: min(seconds(side) for _ in range(3)) for side in (80, 160)}  # the machine does other things too
+    assert least[160] < 12 * least[80]  # four times as many
 
 
+@pytest.mark.slow  # seconds, which tell something on a quiet machine only; what is drawn, the tests above say
 def test_fifty_thousand_outlines_take_a_second() -> None:
     """0.5 s where this was written, of which 0.1 s for each further band; as one geometry it took 20 s."""
     labels = Drawn(Areas({1: cells(224, 0)}, 0), 13440, 13440, 2)

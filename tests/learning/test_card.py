@@ -86,7 +86,7 @@ def test_a_card_or_weights_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
         ("seed", "x", "seed: Input should be a valid integer"),
         ("format", 1, "card of format 1, this version reads 3; train again"),
         ("format", "x", "format: Input should be a valid integer"),
-        ("task", "grading", "task: Input should be 'patch_classification' or 'segmentation'"),
+        ("task", "grading", "task: Input should be 'patch_classification', 'segmentation' "),
     ):
         (tmp_path / "card.json").write_text(json.dumps({**values, key: value}))
         with pytest.raises(AcinusError, match=said):

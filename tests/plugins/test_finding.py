@@ -192,7 +192,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 
 LEARNING = {"tune", "train"}
-NETWORK = LEARNING | {"calibrate", "infer", "grade"}
+NETWORK = LEARNING | {"calibrate", "infer", "embed", "grade"}
 USES = {
     "losses.py": (LEARNING, "Q = 0.7", "Q = 0.8"),
     "overlap.py": (LEARNING, ".cosh()", ".cosh().cosh()"),

@@ -11,7 +11,7 @@ from dvc.utils.serialize import _yaml, load_yaml, modify_yaml
 from acinus.project import lock_text
 
 LOCK = Path(__file__).resolve().parents[2] / "dvc.lock"
-STAGES = 13  # of a recipe: what is written whole for comparison takes long
+STAGES = 14  # of a recipe: what is written whole for comparison takes long
 ENTRY = {
     "cmd": "acinus train --recipe no",
     "params": {"params.yaml": {"a": None, "b": 1e-5, "c": "no", "d": [], "e": {"f": [1, [2.5]]}, "g": "x " * 90}},
